@@ -1,0 +1,42 @@
+# Everything here builds and uses .venv in the checkout. Needs Python 3.11-3.13 with venv, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := 1
+
+.PHONY: run test check ui clean install lock
+.DEFAULT_GOAL := run
+
+run: install            ## the main job: the pipeline of params.yaml, from data to the registry
+	apo run
+
+test: install           ## every test: unit, real engines, the whole pipeline, the README
+	pytest
+
+check: install          ## lint, types and unit tests, within a minute
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest tests/unit -q
+
+ui: install             ## the Prefect and MLflow pages on loopback
+	apo ui
+
+clean:                  ## removes what runs and tests made, never data/raw
+	rm -rf .apo data/work data/reference data/policy data/*.parquet data/*.jsonl reports dvc.lock .dvc/cache .dvc/tmp
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+lock: install           ## writes requirements/*.txt anew from pyproject.toml
+	requirements/lock.sh
+
+install: .venv/installed
+
+# uv installs in seconds what pip installs in minutes; it comes from the same registry.
+.venv/installed: pyproject.toml requirements/dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "apo-flow needs Python 3.11 to 3.13, found " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(FIND_LINKS) -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@

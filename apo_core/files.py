@@ -1,0 +1,87 @@
+"""Whole files or none: everything is written under a temporary name and renamed when complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from apo_core.errors import DiskFull
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target` that takes its place when the block ends without an error.
+
+    The path does not exist yet: make it a file or a directory. What an interrupted run left is removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    remove(temporary)
+    try:
+        yield temporary
+        _sync(temporary)
+        if target.is_dir():
+            remove(target)
+        temporary.replace(target)
+    finally:
+        remove(temporary)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write JSON with sorted keys, whole or not at all; NaN is refused because JSON has none."""
+    write_text(target, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file that a stage wrote."""
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file's bytes, or a directory's file names and bytes."""
+    if not path.is_dir():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(path)}\0{sha256_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def require_space(directory: Path, mib: float, purpose: str) -> None:
+    """Refuse to start a write that would fill the disk.
+
+    Raises:
+        DiskFull: fewer than `mib` MiB are free where `directory` lies.
+    """
+    free = shutil.disk_usage(directory).free / 2**20
+    if free < mib:
+        raise DiskFull(f"{directory}: {purpose} needs {mib:.0f} MiB free, {free:.0f} MiB are")
+
+
+def _sync(path: Path) -> None:
+    """Flush to the disk before the rename, so that a power cut leaves the old file or the new one."""
+    for file in [path, *path.rglob("*")]:
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())

@@ -1,0 +1,98 @@
+"""Loading and saving policies: plain Hugging Face directories, safetensors only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from apo_core.errors import InputError
+from apo_core.files import replacing
+from apo_core.tokenization import check_model_directory, first_line
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": "auto"}
+
+
+def load_policy(directory: Path, *, dtype: str, trust_remote_code: bool = False) -> PreTrainedModel:
+    """Load a causal language model in evaluation mode onto the best device.
+
+    Args:
+        directory: of safetensors weights, configuration and tokenizer.
+        dtype: to compute in; "auto" is what the weights are stored in.
+        trust_remote_code: let the directory's own Python run.
+
+    Raises:
+        InputError: the directory holds no usable model.
+    """
+    check_model_directory(directory)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=DTYPES[dtype],
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise InputError(directory, f"is not a model directory: {first_line(error)}") from error
+    _disable_dropout(model)
+    return model.to(device()).eval()
+
+
+def save_policy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    directory: Path,
+    *,
+    max_new_tokens: int | None = None,
+) -> None:
+    """Write a plain Hugging Face directory, whole or not at all.
+
+    Args:
+        model: its weights are stored in the precision they have.
+        tokenizer: stored beside them.
+        directory: replaced if it is there.
+        max_new_tokens: what the policy was trained to answer within; its default when it generates.
+    """
+    # What the reference's authors set for chatting (top_p, repetition penalty) is not this policy's sampler.
+    model.generation_config = GenerationConfig(
+        eos_token_id=model.generation_config.eos_token_id if model.generation_config else None,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=True,
+        max_new_tokens=max_new_tokens,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+    )
+    with replacing(directory) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+
+
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Every token that ends a response: the tokenizer's, and those the model's generation settings add."""
+    extra = model.generation_config.eos_token_id if model.generation_config else None
+    ids = {tokenizer.eos_token_id, *([extra] if isinstance(extra, int) else extra or [])}
+    return {int(token) for token in ids}
+
+
+def _disable_dropout(model: PreTrainedModel) -> None:
+    """Policy and reference may differ by their weights only, in training mode too."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def device() -> torch.device:
+    """The accelerator where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,107 @@
+"""Reading, changing and writing `params.yaml`; comments and layout survive a change."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import MarkedYAMLError
+
+from apo_core.config import Params
+from apo_core.errors import InputError
+from apo_core.files import write_text
+
+
+def load_params(file: Path) -> Params:
+    """Read and check a configuration.
+
+    Raises:
+        InputError: the file is missing, is no YAML, or a key is unknown, missing or out of range; names
+            the line and the key.
+    """
+    return _checked(file, _read(file))
+
+
+def set_params(file: Path, assignments: list[str]) -> Params:
+    """Apply `key.path=value` assignments (values in YAML) to the file, all or none.
+
+    Raises:
+        InputError: an assignment is malformed or leaves the configuration invalid; the file is unchanged.
+    """
+    tree = _read(file)
+    for assignment in assignments:
+        _assign(file, tree, assignment)
+    params = _checked(file, tree)
+    buffer = io.StringIO()
+    _yaml().dump(tree, buffer)
+    write_text(file, buffer.getvalue())
+    return params
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width = 120
+    yaml.preserve_quotes = True
+    # None is written as null, as people write it.
+    yaml.representer.add_representer(
+        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    return yaml
+
+
+def _read(file: Path) -> Any:
+    try:
+        tree = _yaml().load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(file, "no such file; `apo init DIR` makes a workspace") from None
+    except MarkedYAMLError as error:
+        row = error.problem_mark.line + 1 if error.problem_mark else None
+        raise InputError(file, f"not YAML: {error.problem}", row=row) from None
+    if not isinstance(tree, dict):
+        raise InputError(file, "must hold a mapping of sections")
+    return tree
+
+
+def _assign(file: Path, tree: Any, assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key:
+        raise InputError(file, f"--set {assignment!r} is not of the form key=value")
+    *sections, last = key.split(".")
+    node = tree
+    for section in sections:
+        node = node.get(section) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or last not in node:
+        raise InputError(file, "unknown parameter", field=key)
+    node[last] = _yaml().load(text)
+
+
+def _checked(file: Path, tree: Any) -> Params:
+    try:
+        return Params.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = [part for part in first["loc"] if isinstance(part, str)]
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            problem = "unknown parameter"
+        elif first["type"] == "missing":
+            problem = "missing parameter"
+        elif not isinstance(first["input"], dict):
+            problem += f", found {first['input']!r}"
+        raise InputError(file, problem, row=_line(tree, location), field=".".join(location) or None) from None
+
+
+def _line(node: Any, location: list[str]) -> int | None:
+    """The line of the innermost key on the path that the file has, counted from 1."""
+    line = None
+    for key in location:
+        if not isinstance(node, CommentedMap) or key not in node:
+            break
+        line = node.lc.key(key)[0] + 1
+        node = node[key]
+    return line

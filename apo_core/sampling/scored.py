@@ -1,0 +1,70 @@
+"""Several scored responses a prompt: what stage 1 and the evaluation have in common."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from apo_core.sampling.base import Response, Sampler
+from apo_core.tokenization import Template
+from apo_core.verifiers import Verifier
+
+
+class Question(NamedTuple):
+    """A prompt to be answered."""
+
+    prompt_id: str
+    prompt: str
+    answer: str
+
+
+class Scored(NamedTuple):
+    """One response to a question, and its reward."""
+
+    question: Question
+    sample_index: int
+    response: Response
+    text: str
+    reward: float
+
+
+def sample_and_score(
+    questions: list[Question],
+    n: int,
+    *,
+    sampler: Sampler,
+    template: Template,
+    verifier: Verifier,
+    max_new_tokens: int,
+    temperature: float,
+    key: str | None,
+) -> list[Scored]:
+    """Draw `n` responses to each question, or one greedy response where `key` is None.
+
+    Args:
+        questions: each is independent of the others: its randomness comes from `key`, its id and the index.
+        n: responses a question.
+        sampler: of the policy.
+        template: makes token ids of prompts.
+        verifier: scores the text of the response.
+        max_new_tokens: cut after so many.
+        temperature: of the softmax.
+        key: what the randomness is for (stage and seed).
+
+    Returns:
+        `n` rows a question, in order.
+    """
+    encoded = [template.encode(question.prompt) for question in questions]
+    rows = [(question, index) for question in questions for index in range(n)]
+    keys = [f"{key}/{question.prompt_id}/{index}" for question, index in rows]
+    responses = sampler.generate(
+        [token_ids for token_ids in encoded for _ in range(n)],
+        None if key is None else keys,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+    )
+    scored = []
+    for (question, index), response in zip(rows, responses, strict=True):
+        text = template.decode(response.token_ids)
+        reward = verifier.score(text, question.answer).reward
+        scored.append(Scored(question, index, response, text, reward))
+    return scored

@@ -1,0 +1,102 @@
+"""The data contracts: Parquet tables with fixed columns, checked when read, whole when written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apo_core.errors import InputError
+from apo_core.files import replacing
+
+PROMPTS = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("prompt", pa.string()),
+        ("answer", pa.string()),
+        ("source", pa.string()),
+        ("split", pa.string()),
+    ]
+)
+SAMPLES = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("sample_index", pa.int32()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("text", pa.string()),
+        ("finish_reason", pa.string()),
+        ("reward", pa.float64()),
+    ]
+)
+VALUES = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("v_star", pa.float64()),
+        ("mean_reward", pa.float64()),
+        ("n", pa.int32()),
+        ("max_reward", pa.float64()),
+        ("kept", pa.bool_()),
+    ]
+)
+EVALUATIONS = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("policy", pa.string()),
+        ("sample_index", pa.int32()),
+        ("text", pa.string()),
+        ("finish_reason", pa.string()),
+        ("reward", pa.float64()),
+        ("log_ratio", pa.float64()),
+    ]
+)
+_METADATA = b"apo"
+
+
+def write_table(
+    file: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: dict[str, Any] | None = None
+) -> None:
+    """Write a table with its contract's columns in order, whole or not at all.
+
+    The same rows and metadata give the same bytes: nothing of the machine or the time goes in.
+    """
+    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    text = json.dumps(metadata or {}, sort_keys=True)
+    with replacing(file) as temporary:
+        pq.write_table(table.replace_schema_metadata({_METADATA: text.encode()}), temporary)
+
+
+def read_table(file: Path, schema: pa.Schema) -> pd.DataFrame:
+    """Read a table and hold it to its contract.
+
+    Raises:
+        InputError: missing, no Parquet, or a column is absent or of another type.
+    """
+    frame: pd.DataFrame = _read(file, schema).to_pandas()
+    return frame
+
+
+def read_metadata(file: Path) -> dict[str, Any]:
+    """What `write_table` was given as metadata; empty where another program wrote the file."""
+    raw = (pq.read_schema(file).metadata or {}).get(_METADATA, b"{}")
+    metadata: dict[str, Any] = json.loads(raw)
+    return metadata
+
+
+def _read(file: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        table = pq.read_table(file)
+    except FileNotFoundError:
+        raise InputError(file, "no such table; run the stage that makes it") from None
+    except pa.ArrowInvalid as error:
+        raise InputError(file, f"is not a Parquet table: {error}") from None
+    for column in schema:
+        if column.name not in table.column_names:
+            raise InputError(file, "column is missing", field=column.name)
+        found = table.schema.field(column.name).type
+        if found != column.type:
+            raise InputError(file, f"column is {found}, not {column.type}", field=column.name)
+    return table.select(schema.names)

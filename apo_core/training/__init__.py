@@ -1,0 +1,1 @@
+"""Stage 2: on-policy least squares over DeepSpeed."""

@@ -1,0 +1,75 @@
+"""The training loop: resume, step, guard, checkpoint."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from statistics import fmean
+
+from apo_core.errors import PolicyCollapse
+from apo_core.progress import progress
+from apo_core.training.checkpoint import Checkpoints
+from apo_core.training.guard import Guard
+from apo_core.training.metrics import append_metrics, truncate_metrics
+from apo_core.training.order import batch_at
+from apo_core.training.step import Stage2, run_step
+
+
+def train(
+    stage: Stage2,
+    *,
+    steps: int,
+    batch_size: int,
+    checkpoint_every: int,
+    checkpoints: Checkpoints,
+    guard: Guard,
+    metrics_file: Path,
+) -> int:
+    """Train up to `steps` updates, from the newest checkpoint where there is one.
+
+    Args:
+        stage: the parts of a step.
+        steps: updates in all, those before a resume included.
+        batch_size: prompts an update.
+        checkpoint_every: updates between checkpoints; the last update is always followed by one.
+        checkpoints: where they lie.
+        guard: stops a collapse.
+        metrics_file: gets one line a step.
+
+    Returns:
+        The step that was resumed from, 0 for a fresh run.
+
+    Raises:
+        PolicyCollapse: the guard or a non-finite value stopped the run; names the last good checkpoint.
+        DiskFull: a checkpoint does not fit.
+    """
+    first = checkpoints.restore_latest(stage.engine)
+    log = truncate_metrics(metrics_file, first)
+    for metrics in log:
+        guard.observe(metrics)
+    if first:
+        print(f"train: resumed at step {first} of {steps}", flush=True)
+    with progress(total=steps, initial=first, description="train", unit="step") as bar:
+        for step in range(first, steps):
+            indices = batch_at(
+                step, count=len(stage.prompts.prompt_ids), batch_size=batch_size, seed=stage.seed
+            )
+            try:
+                metrics = run_step(stage, step, indices) | {"time": time.time()}
+                append_metrics(metrics_file, metrics)
+                guard.observe(metrics)
+            except PolicyCollapse as collapse:
+                raise _with_last_good(collapse, checkpoints) from None
+            log.append(metrics)
+            if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
+                reward = fmean(row["reward"] for row in log[-checkpoint_every:])
+                checkpoints.save(stage.engine, step + 1, reward)
+            bar.set_postfix_str(f"reward {metrics['reward']:.3f}, KL {metrics['kl']:.2f}", refresh=False)
+            bar.update()
+    return first
+
+
+def _with_last_good(collapse: PolicyCollapse, checkpoints: Checkpoints) -> PolicyCollapse:
+    saved = checkpoints.all()
+    kept = f"the last good checkpoint is {saved[-1].directory}" if saved else "there is no checkpoint yet"
+    return PolicyCollapse(f"{collapse}; {kept}")

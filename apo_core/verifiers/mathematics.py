@@ -1,0 +1,33 @@
+"""Mathematical expressions, compared by math-verify."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from math_verify import parse, verify
+
+from apo_core.verifiers.base import Verdict
+
+
+class MathVerifier:
+    r"""Right where math-verify finds the completion's last expression (or `\boxed{}`) equal to the answer."""
+
+    name = "math"
+    version = f"1+math-verify-{version('math-verify')}"
+
+    def answer_problem(self, answer: str) -> str | None:
+        """See `Verifier`."""
+        return None if _gold(answer) else "has no expression to compare with"
+
+    def score(self, completion: str, answer: str) -> Verdict:
+        """See `Verifier`."""
+        found = parse(completion)
+        if not found:
+            return Verdict(0.0, None)
+        return Verdict(float(verify(_gold(answer), found)), str(found[-1]))
+
+
+def _gold(answer: str) -> list[Any]:
+    # A bare answer ("\frac{1}{2}") is LaTeX without its dollars.
+    return list(parse(answer) or parse(f"${answer}$"))

@@ -1,0 +1,1 @@
+"""Prefect flows and the `apo` command line over the tasks."""

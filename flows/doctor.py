@@ -1,0 +1,114 @@
+"""Whether this machine and this workspace can run the pipeline."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import NamedTuple
+
+import psutil
+from packaging.requirements import Requirement
+
+from apo_core.config import Params
+from apo_core.errors import ApoError
+from apo_core.params import load_params
+from apo_core.tokenization import check_model_directory
+from tasks.dvc import pending
+from tasks.tracking import tracking_uri
+from tasks.workspace import Workspace
+
+_MIN_FREE_GIB = 2.0
+
+
+class Finding(NamedTuple):
+    """One thing looked at."""
+
+    subject: str
+    good: bool
+    detail: str
+
+
+def examine(workspace: Workspace) -> list[Finding]:
+    """Look at Python, packages, devices, memory, disk, configuration, inputs and the workspace's state."""
+    findings = [_python(), _packages(), _devices(), _memory(), _disk(workspace)]
+    try:
+        params = load_params(workspace.params)
+    except ApoError as error:
+        return [*findings, Finding("configuration", False, str(error))]
+    findings.append(Finding("configuration", True, str(workspace.params)))
+    return [*findings, *_inputs(workspace, params), _dvc(workspace), _tracking(workspace)]
+
+
+def _python() -> Finding:
+    found = sys.version.split()[0]
+    return Finding("python", (3, 11) <= sys.version_info[:2] <= (3, 13), f"{found} (3.11 to 3.13 are tested)")
+
+
+def _packages() -> Finding:
+    wrong = [
+        problem
+        for text in requires("apo-flow") or []
+        if (problem := _package_problem(Requirement(text))) is not None
+    ]
+    return Finding("packages", not wrong, ", ".join(wrong) or "as pyproject.toml asks")
+
+
+def _package_problem(wanted: Requirement) -> str | None:
+    if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+        return None
+    try:
+        found = version(wanted.name)
+    except PackageNotFoundError:
+        return f"{wanted.name} is missing"
+    fits = wanted.specifier.contains(found, prereleases=True)
+    return None if fits else f"{wanted.name} is {found}, not {wanted.specifier}"
+
+
+def _devices() -> Finding:
+    import torch
+
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Finding("devices", True, ", ".join(names) or f"no GPU, {torch.get_num_threads()} CPU threads")
+
+
+def _memory() -> Finding:
+    memory = psutil.virtual_memory()
+    return Finding(
+        "memory",
+        memory.available > _MIN_FREE_GIB * 2**30,
+        f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
+    )
+
+
+def _disk(workspace: Workspace) -> Finding:
+    free = shutil.disk_usage(workspace.root).free / 2**30
+    return Finding("disk", free > _MIN_FREE_GIB, f"{free:.1f} GiB free below {workspace.root.resolve()}")
+
+
+def _inputs(workspace: Workspace, params: Params) -> list[Finding]:
+    findings = []
+    if params.data.source == "files":
+        names = [*params.data.train_files, *params.data.eval_files]
+        missing = [name for name in names if not (workspace.raw_prompts / name).is_file()]
+        detail = f"missing in {workspace.raw_prompts}: {', '.join(missing)}" if missing else ", ".join(names)
+        findings.append(Finding("prompts", not missing, detail))
+    if params.reference.source == "directory":
+        try:
+            check_model_directory(workspace.raw_model)
+            findings.append(Finding("model", True, str(workspace.raw_model)))
+        except ApoError as error:
+            findings.append(Finding("model", False, str(error)))
+    return findings
+
+
+def _dvc(workspace: Workspace) -> Finding:
+    try:
+        changed = pending(workspace.root)
+    except ApoError as error:
+        return Finding("dvc", False, str(error))
+    return Finding("dvc", True, f"to run: {', '.join(changed)}" if changed else "everything is up to date")
+
+
+def _tracking(workspace: Workspace) -> Finding:
+    return Finding("tracking", True, tracking_uri(workspace))

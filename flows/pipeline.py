@@ -1,0 +1,91 @@
+"""The pipeline flow: every stage as a task, then the registry, then the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+
+from apo_core.config import Params
+from apo_core.files import read_json, sha256_of, write_json
+from apo_core.params import load_params
+from tasks.dvc import pending
+from tasks.git import commit_of
+from tasks.promote import promote
+from tasks.stages import stage_task
+from tasks.summary import complete_summary, finished_summary
+from tasks.tracking import connect, log_results, start_run
+from tasks.workspace import STAGES, Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@flow(name="pipeline", flow_run_name="{workspace}", validate_parameters=False)
+def pipeline(workspace: str = ".", force: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Bring a workspace up to date and its policy to the registry.
+
+    Args:
+        workspace: directory with `params.yaml` and `dvc.yaml`.
+        force: stages to run even if nothing they depend on has changed.
+
+    Returns:
+        The summary, as in `reports/summary.json`.
+
+    Raises:
+        ApoError: bad configuration or input, in one line.
+    """
+    place = Workspace(Path(workspace).resolve())
+    params = load_params(place.params)
+    changed = [stage for stage in STAGES if stage in {*pending(place.root), *force}]
+    done = finished_summary(place)
+    if not changed and done is not None:
+        get_run_logger().info("nothing changed")
+        _run_stages(place, params, (), None)
+        return done
+    client = connect(place)
+    with _recorded(client, place, params, changed) as run_id:
+        _run_stages(place, params, force, run_id)
+        summary: dict[str, Any] = _register(client, place, params, run_id)
+        return summary
+
+
+def _run_stages(place: Workspace, params: Params, force: tuple[str, ...], run_id: str | None) -> None:
+    for stage in STAGES:
+        stage_task(stage, params.pipeline)(place, stage, force=stage in force, run_id=run_id)
+
+
+@task(name="register", task_run_name="register", persist_result=False)
+def _register(client: MlflowClient, place: Workspace, params: Params, run_id: str) -> dict[str, Any]:
+    """Decide, register, and write the summary."""
+    lineage = read_json(place.report)["lineage"] | {"dvc_lock_sha256": sha256_of(place.lock)}
+    tags = {name: str(value) for name, value in lineage.items()}
+    for name, value in tags.items():
+        client.set_tag(run_id, name, value)
+    decision, registered = promote(client, place, params, run_id=run_id, tags=tags)
+    summary = complete_summary(place, decision._asdict(), registered)
+    client.set_tag(run_id, "decision", decision.outcome)
+    log_results(client, run_id, place, summary)
+    version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"
+    create_markdown_artifact(
+        f"**{decision.outcome}**: {decision.reason}\n\n{params.tracking.model}: {version}", key="register"
+    )
+    write_json(place.summary, summary)  # last: with it the run counts as done
+    return summary
+
+
+@contextmanager
+def _recorded(client: MlflowClient, place: Workspace, params: Params, changed: list[str]) -> Iterator[str]:
+    """An MLflow run that ends as this block does."""
+    tags = {"changed": ", ".join(changed) or "nothing", "git_commit": str(commit_of(place.root))}
+    run_id = start_run(client, place, params, tags)
+    status = "FAILED"
+    try:
+        yield run_id
+        status = "FINISHED"
+    finally:
+        client.set_terminated(run_id, status)

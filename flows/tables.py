@@ -1,0 +1,75 @@
+"""What the command line prints for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.doctor import Finding
+from tasks.dvc import pending
+from tasks.summary import finished_summary
+from tasks.workspace import STAGES, Workspace
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """The run's outcome as a table."""
+    evaluation, values, train = summary["eval"], summary["values"], summary["train"]
+    table = Table(title="A*-PO", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name in ("reference", "policy"):
+        one = evaluation[name]
+        table.add_row(f"{name} pass@1", f"{one['pass@1']:.3f}  (95% {_interval(one['ci95'])})")
+    gain = f"{evaluation['gain']:+.3f}  (95% {_interval(evaluation['gain_ci95'])}, paired)"
+    table.add_row("gain", f"{gain} on {evaluation['prompts']} held-out prompts")
+    table.add_row("KL to the reference", f"{evaluation['kl']:.2f} nats a response")
+    table.add_row(
+        "values",
+        f"{values['kept']} of {values['prompts']} prompts kept, "
+        f"N = {values['n']}, beta1 = {values['beta1']:g}",
+    )
+    table.add_row(
+        "training",
+        f"{train['steps']} steps of {train['prompts_per_step']} prompts, "
+        f"peak {train['peak_rss_mib']:.0f} MiB",
+    )
+    seconds = summary["seconds"]
+    table.add_row("seconds", ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items()))
+    table.add_row("decision", f"{summary['decision']['outcome']}: {summary['decision']['reason']}")
+    table.add_row("model", _model(summary["model"]))
+    lineage = ", ".join(f"{name} {str(value)[:12]}" for name, value in summary["lineage"].items())
+    table.add_row("lineage", lineage)
+    Console().print(table)
+
+
+def print_status(workspace: Workspace) -> None:
+    """Which stages are up to date, and the summary if it is."""
+    changed = pending(workspace.root)
+    table = Table("stage", "state", title=str(workspace.root.resolve()), title_justify="left")
+    for stage in STAGES:
+        table.add_row(stage, "[yellow]to run" if stage in changed else "[green]up to date")
+    Console().print(table)
+    summary = finished_summary(workspace)
+    if summary is not None:
+        print_summary(summary)
+
+
+def _interval(ends: list[float]) -> str:
+    return f"{ends[0]:.3f} to {ends[1]:.3f}"
+
+
+def _model(model: dict[str, Any]) -> str:
+    if model["version"] is None:
+        return f"{model['name']}: not registered"
+    aliases = ", ".join(model["aliases"]) or "no alias"
+    return f"{model['name']} version {model['version']} ({aliases})"
+
+
+def print_findings(findings: list[Finding]) -> None:
+    """What the doctor saw."""
+    table = Table("", "", "", show_header=False)
+    for finding in findings:
+        table.add_row(finding.subject, "[green]ok" if finding.good else "[red]problem", finding.detail)
+    Console().print(table)

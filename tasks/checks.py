@@ -1,0 +1,132 @@
+"""What must hold of prompts, samples and values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import great_expectations.expectations as gxe
+import pandas as pd
+
+from tasks.quality import Check
+
+_RECOMPUTED_ROWS = 256
+
+
+def prompt_checks(
+    prompts: pd.DataFrame,
+    *,
+    count_tokens: Callable[[str], int],
+    answer_problem: Callable[[str], str | None],
+    max_tokens: int,
+) -> tuple[pd.DataFrame, list[Check]]:
+    """The prompts table with derived columns, and its checks."""
+    splits = prompts.groupby("prompt_id")["split"]
+    frame = prompts.assign(
+        tokens=prompts["prompt"].map(count_tokens),
+        answer_problem=prompts["answer"].map(answer_problem),
+        splits=splits.transform("nunique"),
+    )
+    missing = [
+        f"there are no {split} prompts" for split in ("train", "eval") if split not in set(frame.split)
+    ]
+    frame["split_problem"] = missing[0] if missing else None
+    return frame, [
+        Check("prompt", "is empty", gxe.ExpectColumnValuesToMatchRegex(column="prompt", regex=r"\S")),
+        Check("answer", "is missing", gxe.ExpectColumnValuesToNotBeNull(column="answer")),
+        Check(
+            "prompt",
+            "is in the training and in the evaluation set",
+            gxe.ExpectColumnValuesToBeInSet(column="splits", value_set=[1]),
+        ),
+        Check(
+            "prompt",
+            "is a duplicate",
+            gxe.ExpectCompoundColumnsToBeUnique(column_list=["prompt_id", "split"]),
+        ),
+        Check(
+            "answer",
+            "cannot be read by the verifier",
+            gxe.ExpectColumnValuesToBeNull(column="answer_problem"),
+        ),
+        Check(
+            "prompt",
+            f"is longer than template.max_prompt_tokens ({max_tokens})",
+            gxe.ExpectColumnValuesToBeBetween(column="tokens", min_value=1, max_value=max_tokens),
+        ),
+        Check("split", "is not complete", gxe.ExpectColumnValuesToBeNull(column="split_problem")),
+    ]
+
+
+def sample_checks(samples: pd.DataFrame, *, n: int, prompts: int) -> tuple[pd.DataFrame, list[Check]]:
+    """The samples table with derived columns, and its checks."""
+    frame = samples.assign(
+        row=samples["prompt_id"] + "/" + samples["sample_index"].astype(str),
+        samples=samples.groupby("prompt_id")["sample_index"].transform("nunique"),
+        tokens=samples["token_ids"].map(len),
+    ).drop(columns="token_ids")
+    total = n * prompts
+    return frame, [
+        Check(
+            "prompt_id",
+            f"has not {total} rows",
+            gxe.ExpectTableRowCountToEqual(value=total),
+        ),
+        Check(
+            "sample_index",
+            f"does not count {n} samples of the prompt",
+            gxe.ExpectColumnValuesToBeInSet(column="samples", value_set=[n]),
+        ),
+        Check("reward", "is missing or not a number", gxe.ExpectColumnValuesToNotBeNull(column="reward")),
+        Check(
+            "reward",
+            "is outside [0, 1]",
+            gxe.ExpectColumnValuesToBeBetween(column="reward", min_value=0.0, max_value=1.0),
+        ),
+        Check(
+            "finish_reason",
+            "is neither stop nor length",
+            gxe.ExpectColumnValuesToBeInSet(column="finish_reason", value_set=["stop", "length"]),
+        ),
+        Check("token_ids", "is empty", gxe.ExpectColumnValuesToBeBetween(column="tokens", min_value=1)),
+    ]
+
+
+def value_checks(
+    values: pd.DataFrame, samples: pd.DataFrame, *, beta1: float, seed: int
+) -> tuple[pd.DataFrame, list[Check]]:
+    """The value table with V* computed once more on some of its rows, and its checks."""
+    chosen = values.sample(min(_RECOMPUTED_ROWS, len(values)), random_state=seed)
+    rewards = samples.groupby("prompt_id")["reward"].apply(list)
+    again = chosen["prompt_id"].map(rewards).map(lambda found: _value_again(found, beta1))
+    frame = values.assign(recomputed_error=(again - chosen["v_star"]).abs())  # NaN on the rows not chosen
+    return frame, [
+        Check("prompt_id", "is a duplicate", gxe.ExpectColumnValuesToBeUnique(column="prompt_id")),
+        Check(
+            "mean_reward",
+            "is below 0",
+            gxe.ExpectColumnValuesToBeBetween(column="mean_reward", min_value=0.0),
+        ),
+        Check("v_star", "is below the mean reward", _ordered("v_star", "mean_reward")),
+        Check("v_star", "is above the largest reward", _ordered("max_reward", "v_star")),
+        Check(
+            "max_reward", "is above 1", gxe.ExpectColumnValuesToBeBetween(column="max_reward", max_value=1.0)
+        ),
+        Check(
+            "v_star",
+            "differs from the samples' rewards computed again",
+            gxe.ExpectColumnValuesToBeBetween(column="recomputed_error", max_value=1e-9),
+        ),
+        Check("v_star", "is missing or not a number", gxe.ExpectColumnValuesToNotBeNull(column="v_star")),
+    ]
+
+
+def _ordered(larger: str, smaller: str) -> gxe.Expectation:
+    return gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A=larger, column_B=smaller, or_equal=True)
+
+
+def _value_again(rewards: list[float], beta1: float) -> float:
+    """V* by another road than `apo_core.values`: relative to the largest reward, summed without rounding."""
+    top = max(rewards)
+    mean = math.fsum(math.exp((reward - top) / beta1) for reward in rewards) / len(rewards)
+    return top + beta1 * math.log(mean)

@@ -1,0 +1,148 @@
+"""DVC as the one who runs stages: `dvc repro --single-item STAGE`, its output line by line."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Literal
+
+from apo_core.errors import ApoError
+from tasks.stage import INPUT_ERROR, set_parent_death_signal
+
+Outcome = Literal["ran", "restored", "unchanged"]
+_LINE_END = re.compile(rb"[\r\n]+")
+
+
+class StageRefused(ApoError):
+    """A stage refused its input: running it again cannot help."""
+
+
+class StageFailed(RuntimeError):
+    """A stage crashed or was killed, or DVC was busy: running it again may help."""
+
+
+def run_stage(workspace: Path, stage: str, log: Callable[[str], None], *, force: bool = False) -> Outcome:
+    """Reproduce one stage if anything it depends on has changed.
+
+    Args:
+        workspace: directory with `dvc.yaml`.
+        stage: its name there.
+        log: gets every line of output as it comes.
+        force: run it even if nothing has changed.
+
+    Returns:
+        Whether it ran, was restored from DVC's cache of earlier runs, or had not changed.
+
+    Raises:
+        StageRefused: the stage ended with a clear error; its text is that error.
+        StageFailed: it ended otherwise; its text is the end of the output.
+    """
+    if not force and not pending(workspace, [stage]):
+        log(f"Stage '{stage}' has not changed")
+        return "unchanged"
+    command = [*dvc_command(), "repro", "--single-item", *(["--force"] if force else []), stage]
+    process = subprocess.Popen(
+        command,
+        cwd=workspace,
+        env=dvc_environment() | {"APO_RUN": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=set_parent_death_signal,
+    )
+    assert process.stdout is not None
+    lines = []
+    try:
+        for line in _lines(process.stdout):
+            lines.append(line)
+            log(line)
+        status = process.wait()
+    finally:
+        _end_session(process)
+    if status == 0:
+        return _outcome(lines)
+    raise _failure(stage, lines)
+
+
+def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
+    """Those of the stages (of all, by default) that have changed; in-process, so a look costs little.
+
+    Raises:
+        ApoError: the directory is no DVC workspace.
+    """
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(workspace)) as repo:
+            return sorted(repo.status(targets=stages))
+    except NotDvcRepoError:
+        raise ApoError(f"{workspace}: is no workspace; `apo init DIR` makes one") from None
+
+
+def dvc_command() -> list[str]:
+    """The DVC of this environment, whether or not it is activated."""
+    return [sys.executable, "-m", "dvc"]
+
+
+def dvc_environment() -> dict[str, str]:
+    """This process's environment, with this Python first on the path: stages are run as `python -m ...`."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return dict(os.environ) | {"PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _lines(stream: IO[bytes]) -> Iterator[str]:
+    """Lines as they come; a progress bar's carriage return ends a line too.
+
+    Waits in short turns, so that a timeout raised in this thread is not held up by a silent stage.
+    """
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            if not selector.select(timeout=0.5):
+                continue
+            chunk = os.read(stream.fileno(), 65536)
+            *lines, pending = _LINE_END.split(pending + chunk)
+            for line in [*lines, pending] if not chunk else lines:
+                if line.strip():
+                    yield line.decode(errors="replace").rstrip()
+            if not chunk:
+                return
+
+
+def _end_session(process: subprocess.Popen[bytes]) -> None:
+    """Leave no part of the stage behind, whatever ended the wait."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM if process.poll() is None else signal.SIGKILL)
+        process.wait(timeout=10)
+    except ProcessLookupError:
+        pass
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _outcome(lines: list[str]) -> Outcome:
+    text = "\n".join(lines)
+    if "didn't change, skipping" in text:
+        return "unchanged"
+    return "restored" if "is cached - skipping run" in text else "ran"
+
+
+def _failure(stage: str, lines: list[str]) -> StageRefused | StageFailed:
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if errors and any(f"exited with {INPUT_ERROR}" in line for line in lines):
+        return StageRefused(f"{stage}: {errors[-1]}")
+    # Something DVC itself refuses, such as a missing input, will not mend by itself either.
+    refusals = [line for line in lines if line.startswith("ERROR: ") and "is busy" not in line]
+    if refusals and not any("exited with" in line for line in lines):
+        return StageRefused(f"{stage}: dvc: {refusals[-1].removeprefix('ERROR: ')}")
+    return StageFailed(f"{stage} failed:\n" + "\n".join(lines[-20:]))

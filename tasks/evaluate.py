@@ -1,0 +1,148 @@
+"""Stage `evaluate`: reference and policy on the held-out prompts, greedy and sampled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from apo_core import config
+from apo_core.evaluation import summarise
+from apo_core.files import sha256_of, write_json
+from apo_core.logprobs import ResponseLogProbs, pad_rollouts
+from apo_core.models import load_policy
+from apo_core.sampling.scored import Question, Scored, sample_and_score
+from apo_core.tables import EVALUATIONS, write_table
+from apo_core.tokenization import Template
+from apo_core.verifiers import Verifier, make_verifier
+from tasks.encoder import encoder_of
+from tasks.inputs import conditions_of_values, make_sampler, questions_of, read_split
+from tasks.resume import open_work, run_shards
+from tasks.stage import Facts, stage_main
+from tasks.workspace import Workspace
+
+
+def run(
+    workspace: Workspace,
+    seed: int,
+    trust_remote_code: bool,
+    template: config.Template,
+    verifier: config.Verifier,
+    generation: config.Generation,
+    evaluation: config.Evaluation,
+) -> Facts:
+    """Write `data/evaluations.parquet` and `reports/eval.json`, from shards that survive a kill."""
+    judge = make_verifier(verifier.name)
+    prompts = read_split(workspace, "eval")
+    encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    conditions = conditions_of_values(workspace, template, generation, judge, prompts)
+    work = open_work(
+        workspace.work("evaluate"),
+        {
+            **conditions,
+            "policy": sha256_of(workspace.policy),
+            "evaluation": evaluation.model_dump(mode="json"),
+            "seed": seed,
+        },
+    )
+    tables = [
+        _evaluate(
+            name, workspace, work, questions_of(prompts), seed, trust_remote_code, generation, evaluation,
+            encoder, judge,
+        )
+        for name in ("reference", "policy")
+    ]  # fmt: skip
+    rows = pd.concat(tables, ignore_index=True)
+    write_table(workspace.evaluations, rows, EVALUATIONS, {"fingerprint": conditions})
+    write_json(workspace.evaluation, summarise(rows, seed=seed))
+    return {"prompts": len(prompts), "responses": len(rows)}
+
+
+def _evaluate(
+    name: str,
+    workspace: Workspace,
+    work: Path,
+    questions: list[Question],
+    seed: int,
+    trust_remote_code: bool,
+    generation: config.Generation,
+    evaluation: config.Evaluation,
+    encoder: Template,
+    judge: Verifier,
+) -> pd.DataFrame:
+    """Greedy and sampled responses of one of the two policies."""
+    directories = {"reference": workspace.reference, "policy": workspace.policy}
+    needed = ("reference", "policy") if name == "policy" else ("reference",)
+    models = {
+        key: load_policy(directories[key], dtype=evaluation.dtype, trust_remote_code=trust_remote_code)
+        for key in needed
+    }
+    sampler = make_sampler(models[name], encoder.tokenizer, batch_size=evaluation.batch_size)
+    heads = [ResponseLogProbs(model, temperature=generation.temperature) for model in models.values()]
+
+    def shard(asked: list[Question]) -> pd.DataFrame:
+        rows = []
+        for n, key in ((1, None), (evaluation.samples, f"evaluate/{seed}")):
+            scored = sample_and_score(
+                asked,
+                n,
+                sampler=sampler,
+                template=encoder,
+                verifier=judge,
+                max_new_tokens=generation.max_new_tokens,
+                temperature=generation.temperature,
+                key=key,
+            )
+            ratios = (
+                _log_ratios(heads, scored, encoder, evaluation.batch_size)
+                if key and name == "policy"
+                else [None] * len(scored)
+            )
+            rows += [
+                _row(name, one, ratio, greedy=key is None) for one, ratio in zip(scored, ratios, strict=True)
+            ]
+        return pd.DataFrame(rows).astype({"log_ratio": "float64"})
+
+    return run_shards(
+        work,
+        questions,
+        shard,
+        shard_size=max(1, evaluation.batch_size // evaluation.samples),
+        schema=EVALUATIONS,
+        name=f"evaluate-{name}",
+    )
+
+
+@torch.no_grad()
+def _log_ratios(
+    heads: list[ResponseLogProbs], scored: list[Scored], encoder: Template, batch_size: int
+) -> list[float]:
+    """Ln pi(y|x) - ln pi_ref(y|x) of the policy's own samples: their mean estimates the KL."""
+    reference, policy = heads
+    ratios: list[float] = []
+    for start in range(0, len(scored), batch_size):
+        rows = scored[start : start + batch_size]
+        batch = pad_rollouts(
+            [encoder.encode(row.question.prompt) for row in rows],
+            [row.response.token_ids for row in rows],
+            encoder.tokenizer.pad_token_id,
+        ).to(policy.model.device)
+        ratios += (policy(*batch) - reference(*batch)).tolist()
+    return ratios
+
+
+def _row(policy: str, scored: Scored, log_ratio: float | None, *, greedy: bool) -> dict[str, object]:
+    return {
+        "prompt_id": scored.question.prompt_id,
+        "policy": policy,
+        "sample_index": -1 if greedy else scored.sample_index,
+        "text": scored.text,
+        "finish_reason": scored.response.finish_reason,
+        "reward": scored.reward,
+        "log_ratio": log_ratio,
+    }
+
+
+if __name__ == "__main__":
+    stage_main("evaluate", run)

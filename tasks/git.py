@@ -1,0 +1,31 @@
+"""The commit a workspace, or failing that the code, is at."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def commit_of(workspace: Path) -> str | None:
+    """The commit of the workspace's repository, else of the code's own checkout, else None.
+
+    `+changes` is appended where tracked files differ from it.
+    """
+    return _commit(workspace) or _commit(Path(__file__).parent)
+
+
+def _commit(directory: Path) -> str | None:
+    head = _git(directory, "rev-parse", "HEAD")
+    if head is None:
+        return None
+    # DVC's own record changes with every run; it is hashed beside the commit.
+    changed = _git(directory, "status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock")
+    return f"{head}+changes" if changed else head
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

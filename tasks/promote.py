@@ -1,0 +1,105 @@
+"""From an evaluated policy to the registry: compare with the champion, decide, register, point aliases."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apo_core.config import Params
+from apo_core.evaluation import paired_bootstrap, per_prompt
+from apo_core.files import read_json, sha256_of
+from apo_core.promotion import Comparison, Decision, decide
+from apo_core.tables import EVALUATIONS, read_metadata, read_table
+from tasks.registry import (
+    CANDIDATE,
+    CHAMPION,
+    Registered,
+    champion,
+    download_artifact,
+    find_version,
+    point,
+    register,
+)
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# What two evaluations must share for their prompts to be paired.
+_SHARED = ("prompts", "sampler", "verifier")
+
+
+def promote(
+    client: MlflowClient, workspace: Workspace, params: Params, *, run_id: str, tags: dict[str, str]
+) -> tuple[Decision, Registered | None]:
+    """Register the workspace's policy if it is better than the reference and than the champion.
+
+    Doing it again changes nothing: a policy that is registered already keeps its version.
+    """
+    report = read_json(workspace.report)
+    policy_sha256 = sha256_of(workspace.policy)
+    registered = find_version(client, params.tracking.model, policy_sha256)
+    decision = _decide(client, workspace, params, report, registered)
+    if decision.outcome != "promote":
+        return decision, registered
+    if registered is None:
+        registered = register(
+            client,
+            workspace,
+            name=params.tracking.model,
+            run_id=run_id,
+            policy_sha256=policy_sha256,
+            tags=tags | {"decision": decision.reason},
+        )
+    registered = point(client, registered, CANDIDATE)
+    if params.promotion.approval == "auto":
+        registered = point(client, registered, CHAMPION)
+    return decision, registered
+
+
+def _decide(
+    client: MlflowClient,
+    workspace: Workspace,
+    params: Params,
+    report: dict[str, Any],
+    registered: Registered | None,
+) -> Decision:
+    evaluation = report["eval"]
+    comparisons = [Comparison("reference", evaluation["gain"], *evaluation["gain_ci95"])]
+    current = champion(client, params.tracking.model)
+    if current is not None and current != registered:
+        against = _against_champion(client, workspace, current, params.seed)
+        if against is None:
+            return Decision(
+                "hold", f"the champion (version {current.version}) was not evaluated on the same prompts"
+            )
+        comparisons.append(against)
+    rule = params.promotion
+    return decide(
+        comparisons,
+        prompts=evaluation["prompts"],
+        kl=evaluation["kl"],
+        min_prompts=rule.min_prompts,
+        min_gain=rule.min_gain,
+        max_kl=rule.max_kl,
+    )
+
+
+def _against_champion(
+    client: MlflowClient, workspace: Workspace, current: Registered, seed: int
+) -> Comparison | None:
+    """The candidate's gain over the champion on the same prompts; None where the prompts differ."""
+    with tempfile.TemporaryDirectory() as directory:
+        table = download_artifact(client, current.run_id, "tables/evaluations.parquet", Path(directory))
+        if table is None or _conditions(table) != _conditions(workspace.evaluations):
+            return None
+        theirs = per_prompt(read_table(table, EVALUATIONS), "policy")
+    ours = per_prompt(read_table(workspace.evaluations, EVALUATIONS), "policy")
+    low, high = paired_bootstrap(theirs, ours, seed=seed)
+    return Comparison(f"champion (version {current.version})", float((ours - theirs).mean()), low, high)
+
+
+def _conditions(table: Path) -> dict[str, Any]:
+    fingerprint = read_metadata(table)["fingerprint"]
+    return {name: fingerprint[name] for name in _SHARED}

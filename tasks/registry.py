@@ -1,0 +1,91 @@
+"""The MLflow model registry: versions, and the aliases `candidate` and `champion`."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+_POLICY_TAG = "policy_sha256"
+
+
+class Registered(NamedTuple):
+    """A version of the registered model."""
+
+    name: str
+    version: str
+    aliases: list[str]
+    run_id: str
+
+
+def find_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered | None:
+    """The version that holds exactly this policy, or None."""
+    query = f"name = '{name}' and tag.{_POLICY_TAG} = '{policy_sha256}'"
+    versions = client.search_model_versions(query)
+    return _registered(client, versions[0]) if versions else None
+
+
+def champion(client: MlflowClient, name: str) -> Registered | None:
+    """The version in production, or None."""
+    found = client.search_model_versions(f"name = '{name}'")
+    for version in found:
+        registered = _registered(client, version)
+        if CHAMPION in registered.aliases:
+            return registered
+    return None
+
+
+def register(
+    client: MlflowClient,
+    workspace: Workspace,
+    *,
+    name: str,
+    run_id: str,
+    policy_sha256: str,
+    tags: dict[str, str],
+) -> Registered:
+    """Log the policy to its run as a transformers model and make it a version of the registered model."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import mlflow
+    import mlflow.transformers
+
+    requirements = [f"{package}=={installed(package)}" for package in ("torch", "transformers")]
+    with mlflow.start_run(run_id=run_id):
+        logged = mlflow.transformers.log_model(
+            # Absolute: MLflow would look a relative path up on the hub as a repository's name.
+            transformers_model=str(workspace.policy.resolve()),
+            task="text-generation",
+            name="policy",
+            pip_requirements=requirements,
+        )
+    version = mlflow.register_model(logged.model_uri, name, tags=tags | {_POLICY_TAG: policy_sha256})
+    return _registered(client, version)
+
+
+def point(client: MlflowClient, registered: Registered, alias: str) -> Registered:
+    """Move an alias to this version."""
+    client.set_registered_model_alias(registered.name, alias, registered.version)
+    return _registered(client, client.get_model_version(registered.name, registered.version))
+
+
+def download_artifact(client: MlflowClient, run_id: str, path: str, directory: Path) -> Path | None:
+    """Fetch a run's artifact into a directory; None where the run has none of that path."""
+    parent = str(Path(path).parent)
+    if path not in [artifact.path for artifact in client.list_artifacts(run_id, parent)]:
+        return None
+    return Path(client.download_artifacts(run_id, path, str(directory)))
+
+
+def _registered(client: MlflowClient, version: ModelVersion) -> Registered:
+    aliases = client.get_registered_model(version.name).aliases
+    own = sorted(alias for alias, holder in aliases.items() if str(holder) == str(version.version))
+    # The number is an int on sqlite and a text over REST.
+    return Registered(version.name, str(version.version), own, str(version.run_id))

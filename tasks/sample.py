@@ -1,0 +1,76 @@
+"""Stage `sample`: N responses a training prompt from the frozen reference, scored."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from apo_core import config
+from apo_core.models import load_policy
+from apo_core.sampling.scored import Question, Scored, sample_and_score
+from apo_core.tables import SAMPLES, write_table
+from apo_core.verifiers import make_verifier
+from tasks.checks import sample_checks
+from tasks.encoder import encoder_of
+from tasks.inputs import conditions_of_values, make_sampler, questions_of, read_split
+from tasks.quality import validate
+from tasks.resume import open_work, run_shards
+from tasks.stage import Facts, stage_main
+from tasks.workspace import Workspace
+
+
+def run(
+    workspace: Workspace,
+    seed: int,
+    trust_remote_code: bool,
+    template: config.Template,
+    verifier: config.Verifier,
+    generation: config.Generation,
+    sampling: config.Sampling,
+) -> Facts:
+    """Write `data/samples.parquet`, from shards that survive a kill."""
+    judge = make_verifier(verifier.name)
+    prompts = read_split(workspace, "train")
+    encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    model = load_policy(workspace.reference, dtype=sampling.dtype, trust_remote_code=trust_remote_code)
+    sampler = make_sampler(model, encoder.tokenizer, batch_size=sampling.batch_size)
+    conditions = conditions_of_values(workspace, template, generation, judge, prompts)
+
+    def shard(questions: list[Question]) -> pd.DataFrame:
+        scored = sample_and_score(
+            questions,
+            sampling.n,
+            sampler=sampler,
+            template=encoder,
+            verifier=judge,
+            max_new_tokens=generation.max_new_tokens,
+            temperature=generation.temperature,
+            key=f"sample/{seed}",
+        )
+        return pd.DataFrame(map(_row, scored))
+
+    work = open_work(
+        workspace.work("sample"), {**conditions, "sampling": sampling.model_dump(mode="json"), "seed": seed}
+    )
+    samples = run_shards(
+        work, questions_of(prompts), shard, shard_size=sampling.shard_prompts, schema=SAMPLES, name="sample"
+    )
+    frame, checks = sample_checks(samples, n=sampling.n, prompts=len(prompts))
+    report = workspace.validation("samples")
+    validate(frame, checks, table=workspace.samples, row="row", report=report)
+    write_table(workspace.samples, samples, SAMPLES, {"fingerprint": conditions, "n": sampling.n})
+    return {"prompts": len(prompts), "responses": len(samples), "mean_reward": samples["reward"].mean()}
+
+
+def _row(scored: Scored) -> dict[str, object]:
+    return {
+        "prompt_id": scored.question.prompt_id,
+        "sample_index": scored.sample_index,
+        "token_ids": scored.response.token_ids,
+        "text": scored.text,
+        "finish_reason": scored.response.finish_reason,
+        "reward": scored.reward,
+    }
+
+
+if __name__ == "__main__":
+    stage_main("sample", run)

@@ -1,0 +1,51 @@
+"""Each pipeline stage as a named, retryable Prefect task over DVC."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from prefect import Task, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from apo_core.config import Pipeline
+from tasks.artifacts import stage_artifact
+from tasks.dvc import Outcome, StageRefused, run_stage
+from tasks.tracking import connect, following
+from tasks.workspace import Workspace
+
+
+def stage_task(name: str, settings: Pipeline) -> Task[..., Outcome]:
+    """The task of a stage: retried with growing delays unless it refused its input, ended by a timeout."""
+    return task(
+        _run,
+        name=name,
+        task_run_name=name,
+        retries=settings.retries,
+        retry_delay_seconds=exponential_backoff(settings.retry_delay_seconds),
+        retry_condition_fn=_may_help,
+        timeout_seconds=settings.stage_timeout_hours * 3600,
+        # DVC decides what is up to date; a second cache would only be able to disagree.
+        persist_result=False,
+    )
+
+
+def _run(workspace: Workspace, stage: str, *, force: bool = False, run_id: str | None = None) -> Outcome:
+    """Bring a stage up to date; a training's steps go to the MLflow run as they are made."""
+    log = get_run_logger()
+    with ExitStack() as stack:
+        if stage == "train" and run_id is not None:
+            live = workspace.work("train") / "metrics.jsonl"
+            stack.enter_context(following(connect(workspace), run_id, live, log.warning))
+        outcome = run_stage(workspace.root, stage, log.info, force=force)
+    log.info("%s: %s", stage, outcome)
+    if outcome != "unchanged":
+        create_markdown_artifact(stage_artifact(workspace, stage), key=stage, description=f"stage {stage}")
+    return outcome
+
+
+def _may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether running again can change anything: not for an input that was refused."""
+    return not isinstance(state.data, StageRefused)

@@ -1,0 +1,138 @@
+"""MLflow tracking: one run a pipeline run, its parameters, tags, artifacts and live step metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apo_core.config import Params
+from apo_core.training.metrics import StepMetrics, read_metrics
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_BATCH = 1000  # MLflow's limit of metrics a request
+_NOT_METRICS = ("step", "time")
+
+
+def connect(workspace: Workspace) -> MlflowClient:
+    """A client of the tracking server in `MLFLOW_TRACKING_URI`, else of the workspace's own sqlite store."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    workspace.state.mkdir(parents=True, exist_ok=True)
+    uri = tracking_uri(workspace)
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient(tracking_uri=uri)
+
+
+def tracking_uri(workspace: Workspace) -> str:
+    """Where runs are recorded."""
+    embedded = f"sqlite:///{workspace.state.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI", embedded)
+
+
+def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: dict[str, str]) -> str:
+    """Open a run with all parameters and return its id."""
+    from mlflow.entities import Param
+
+    run = client.create_run(_experiment(client, workspace, params.tracking.experiment), tags=tags)
+    flat = flatten(params.model_dump(mode="json"))
+    client.log_batch(run.info.run_id, params=[Param(key, text) for key, text in flat.items()])
+    return str(run.info.run_id)
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested parameters as `section.key` to text."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def _experiment(client: MlflowClient, workspace: Workspace, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    embedded = "MLFLOW_TRACKING_URI" not in os.environ
+    artifacts = (workspace.state.resolve() / "mlartifacts").as_uri() if embedded else None
+    return str(client.create_experiment(name, artifact_location=artifacts))
+
+
+def log_steps(client: MlflowClient, run_id: str, rows: list[StepMetrics]) -> None:
+    """Send lines of `metrics.jsonl`; they carry their time, so a line sent twice is one point to MLflow."""
+    from mlflow.entities import Metric
+
+    points = [
+        Metric(name, value, int(row["time"] * 1000), int(row["step"]))
+        for row in rows
+        for name, value in row.items()
+        if name not in _NOT_METRICS
+    ]
+    for start in range(0, len(points), _BATCH):
+        client.log_batch(run_id, metrics=points[start : start + _BATCH])
+
+
+@contextmanager
+def following(
+    client: MlflowClient, run_id: str, file: Path, warn: Callable[[str], None], *, every: float = 2.0
+) -> Iterator[None]:
+    """Send the steps of a training as they are written, until the block ends.
+
+    Only what is written from now on: the file may still hold another training's steps, which that training's
+    successor removes. `log_results` sends the whole of a finished training once more.
+    """
+    from mlflow.exceptions import MlflowException
+
+    ended = threading.Event()
+
+    def follow() -> None:
+        newest = time.time()
+        while True:
+            last = ended.wait(every)
+            rows = [row for row in read_metrics(file) if row["time"] > newest]
+            try:
+                log_steps(client, run_id, rows)
+                newest = max([newest, *(row["time"] for row in rows)])
+            except MlflowException as error:  # a training does not end because its tracking server does
+                warn(f"MLflow did not take {len(rows)} steps, they are sent again: {error}")
+            if last:
+                return
+
+    thread = threading.Thread(target=follow, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def log_results(client: MlflowClient, run_id: str, workspace: Workspace, summary: dict[str, Any]) -> None:
+    """Attach what a person wants to see of a run, all its steps, and the figures to sort runs by."""
+    log_steps(client, run_id, read_metrics(workspace.metrics))
+    for directory in ("reports", "reports/plots", "reports/validation"):
+        for file in sorted((workspace.root / directory).glob("*.*")):
+            client.log_artifact(run_id, str(file), directory)
+    for file in (workspace.values, workspace.evaluations, workspace.lock, workspace.params):
+        client.log_artifact(run_id, str(file), "tables" if file.suffix == ".parquet" else "lineage")
+    evaluation = summary["eval"]
+    for name, value in {
+        "eval/gain": evaluation["gain"],
+        "eval/kl": evaluation["kl"],
+        "eval/reference_pass_at_1": evaluation["reference"]["pass@1"],
+        "eval/policy_pass_at_1": evaluation["policy"]["pass@1"],
+        "train/peak_rss_mib": summary["train"]["peak_rss_mib"],
+        "seconds": sum(summary["seconds"].values()),
+    }.items():
+        client.log_metric(run_id, name, value)

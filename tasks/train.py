@@ -1,0 +1,149 @@
+"""Stage `train`: A*-PO's second stage, from the reference and the value table to a policy."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from apo_core import config
+from apo_core.files import sha256_of, write_text
+from apo_core.fingerprint import check_fingerprint, digest
+from apo_core.logprobs import ResponseLogProbs
+from apo_core.models import load_policy, save_policy
+from apo_core.tables import VALUES, read_metadata, read_table
+from apo_core.tokenization import Template
+from apo_core.training.checkpoint import Checkpoints
+from apo_core.training.engine import start_engine
+from apo_core.training.guard import Guard
+from apo_core.training.metrics import read_metrics
+from apo_core.training.step import Stage2, TrainingSet
+from apo_core.training.trainer import train as train_policy
+from apo_core.verifiers import Verifier, make_verifier
+from tasks.encoder import encoder_of
+from tasks.inputs import conditions_of_values, make_sampler, read_split
+from tasks.resume import open_work
+from tasks.stage import Facts, stage_main
+from tasks.workspace import Workspace
+
+
+def run(
+    workspace: Workspace,
+    seed: int,
+    trust_remote_code: bool,
+    template: config.Template,
+    verifier: config.Verifier,
+    generation: config.Generation,
+    train: config.Train,
+) -> Facts:
+    """Write `data/policy` and `data/metrics.jsonl`, from checkpoints that survive a kill."""
+    judge = make_verifier(verifier.name)
+    prompts = read_split(workspace, "train")
+    encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    values = read_table(workspace.values, VALUES)
+    conditions = conditions_of_values(workspace, template, generation, judge, prompts)
+    check_fingerprint(workspace.values, read_metadata(workspace.values).get("fingerprint", {}), conditions)
+    training_set = _training_set(prompts, values, encoder)
+    steps = train.steps or math.ceil((train.epochs or 0) * len(training_set.prompt_ids) / train.batch_size)
+    work = open_work(
+        workspace.work("train"),
+        {
+            "conditions": digest(conditions),
+            "values": sha256_of(workspace.values),
+            "seed": seed,
+            # More steps, or a stricter guard, may go on from the checkpoints that are there.
+            "train": train.model_dump(mode="json", exclude={"steps", "epochs", "checkpoint", "guard"}),
+        },
+    )
+    stage = _stage(workspace, seed, trust_remote_code, generation, train, encoder, judge, training_set)
+    metrics_file = work / "metrics.jsonl"
+    resumed = train_policy(
+        stage,
+        steps=steps,
+        batch_size=train.batch_size,
+        checkpoint_every=train.checkpoint.every,
+        checkpoints=Checkpoints(
+            work / "checkpoints", keep=train.checkpoint.keep, min_free_mib=train.checkpoint.min_free_mib
+        ),
+        guard=Guard(
+            window=train.guard.window,
+            max_kl=train.guard.max_kl,
+            min_reward=train.guard.min_reward_share * values.loc[values["kept"], "mean_reward"].mean(),
+            min_length_share=train.guard.min_length_share,
+        ),
+        metrics_file=metrics_file,
+    )
+    save_policy(
+        stage.engine.module.model,
+        encoder.tokenizer,
+        workspace.policy,
+        max_new_tokens=generation.max_new_tokens,
+    )
+    write_text(workspace.metrics, metrics_file.read_text(encoding="utf-8"))
+    return {
+        "steps": steps,
+        "prompts_per_step": train.batch_size,
+        "resumed_from_step": resumed,
+        "train_seconds": sum(
+            row["sampling_seconds"] + row["update_seconds"] for row in read_metrics(metrics_file)
+        ),
+    }
+
+
+def _training_set(prompts: pd.DataFrame, values: pd.DataFrame, encoder: Template) -> TrainingSet:
+    kept = prompts.merge(values[values["kept"]], on="prompt_id", how="inner", validate="one_to_one")
+    return TrainingSet(
+        prompt_ids=kept["prompt_id"].tolist(),
+        token_ids=[encoder.encode(prompt) for prompt in kept["prompt"]],
+        answers=kept["answer"].tolist(),
+        values=kept["v_star"].tolist(),
+    )
+
+
+def _stage(
+    workspace: Workspace,
+    seed: int,
+    trust_remote_code: bool,
+    generation: config.Generation,
+    train: config.Train,
+    encoder: Template,
+    judge: Verifier,
+    training_set: TrainingSet,
+) -> Stage2:
+    policy, reference = (
+        load_policy(workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
+        for _ in range(2)
+    )
+    reference.requires_grad_(False)
+    if train.gradient_checkpointing:
+        policy.gradient_checkpointing_enable()
+    engine = start_engine(
+        ResponseLogProbs(policy, temperature=generation.temperature),
+        batch_size=train.batch_size,
+        micro_batch_size=train.micro_batch_size,
+        learning_rate=train.learning_rate,
+        adam_betas=train.adam_betas,
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        dtype=train.dtype,
+        zero_stage=train.zero_stage,
+    )
+    tokenizer = encoder.tokenizer
+    return Stage2(
+        engine=engine,
+        reference=ResponseLogProbs(reference, temperature=generation.temperature),
+        sampler=make_sampler(policy, tokenizer, batch_size=train.rollout_batch_size),
+        template=encoder,
+        verifier=judge,
+        prompts=training_set,
+        beta2=train.beta2,
+        max_new_tokens=generation.max_new_tokens,
+        temperature=generation.temperature,
+        micro_batch_size=train.micro_batch_size,
+        pad_id=tokenizer.pad_token_id,
+        seed=seed,
+    )
+
+
+if __name__ == "__main__":
+    stage_main("train", run)

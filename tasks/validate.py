@@ -1,0 +1,33 @@
+"""Stage `validate`: no sampling starts on prompts that cannot be trained or scored on."""
+
+from __future__ import annotations
+
+from apo_core import config
+from apo_core.tables import PROMPTS, read_table
+from apo_core.verifiers import make_verifier
+from tasks.checks import prompt_checks
+from tasks.encoder import encoder_of
+from tasks.quality import validate
+from tasks.stage import Facts, stage_main
+from tasks.workspace import Workspace
+
+
+def run(
+    workspace: Workspace, template: config.Template, verifier: config.Verifier, trust_remote_code: bool
+) -> Facts:
+    """Check `data/prompts.parquet` and write `reports/validation/prompts.json`."""
+    prompts = read_table(workspace.prompts, PROMPTS)
+    encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    frame, checks = prompt_checks(
+        prompts,
+        count_tokens=lambda prompt: len(encoder.encode(prompt)),
+        answer_problem=make_verifier(verifier.name).answer_problem,
+        max_tokens=template.max_prompt_tokens,
+    )
+    report = workspace.validation("prompts")
+    validate(frame, checks, table=workspace.prompts, row="source", report=report)
+    return {"prompts": len(prompts), "longest_prompt_tokens": int(frame["tokens"].max())}
+
+
+if __name__ == "__main__":
+    stage_main("validate", run)

@@ -1,0 +1,107 @@
+"""Where everything lies in a workspace; `dvc.yaml` names the same paths, and a test compares them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+STAGES = ("reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A directory with `params.yaml` and `dvc.yaml`. Paths are relative to the process where root is `.`."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        """The configuration."""
+        return self.root / "params.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """DVC's record of what was made from what."""
+        return self.root / "dvc.lock"
+
+    @property
+    def raw_prompts(self) -> Path:
+        """The user's JSONL files."""
+        return self.root / "data/raw/prompts"
+
+    @property
+    def raw_model(self) -> Path:
+        """The user's model directory."""
+        return self.root / "data/raw/model"
+
+    @property
+    def reference(self) -> Path:
+        """The reference policy's model directory."""
+        return self.root / "data/reference"
+
+    @property
+    def prompts(self) -> Path:
+        """Table `tables.PROMPTS`."""
+        return self.root / "data/prompts.parquet"
+
+    @property
+    def samples(self) -> Path:
+        """Table `tables.SAMPLES`."""
+        return self.root / "data/samples.parquet"
+
+    @property
+    def values(self) -> Path:
+        """Table `tables.VALUES`."""
+        return self.root / "data/values.parquet"
+
+    @property
+    def policy(self) -> Path:
+        """The trained policy's model directory."""
+        return self.root / "data/policy"
+
+    @property
+    def metrics(self) -> Path:
+        """One object a training step."""
+        return self.root / "data/metrics.jsonl"
+
+    @property
+    def evaluations(self) -> Path:
+        """Table `tables.EVALUATIONS`."""
+        return self.root / "data/evaluations.parquet"
+
+    @property
+    def evaluation(self) -> Path:
+        """The evaluation with its intervals."""
+        return self.root / "reports/eval.json"
+
+    @property
+    def report(self) -> Path:
+        """What the report stage concluded, before the registry has its say."""
+        return self.root / "reports/report.json"
+
+    @property
+    def plots(self) -> Path:
+        """Pictures of the values, the training and the evaluation."""
+        return self.root / "reports/plots"
+
+    @property
+    def summary(self) -> Path:
+        """The contract with readers: report, registry and lineage in one object."""
+        return self.root / "reports/summary.json"
+
+    @property
+    def state(self) -> Path:
+        """Local services' databases; nothing here is an input of any stage."""
+        return self.root / ".apo"
+
+    def facts(self, stage: str) -> Path:
+        """Seconds, memory and counts of a stage's last real run."""
+        return self.root / f"reports/stages/{stage}.json"
+
+    def validation(self, table: str) -> Path:
+        """What Great Expectations found in `prompts`, `samples` or `values`."""
+        return self.root / f"reports/validation/{table}.json"
+
+    def work(self, stage: str) -> Path:
+        """Shards or checkpoints of a stage under way; survives a kill, is no output."""
+        return self.root / "data/work" / stage
