@@ -36,7 +36,7 @@ def print_summary(summary: dict[str, Any]) -> None:
         f"peak {train['peak_rss_mib']:.0f} MiB",
     )
     seconds = summary["seconds"]
-    table.add_row("seconds", ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items()))
+    table.add_row("seconds", ", ".join(f"{stage} {seconds[stage]:.0f}" for stage in STAGES))
     table.add_row("decision", f"{summary['decision']['outcome']}: {summary['decision']['reason']}")
     table.add_row("model", _model(summary["model"]))
     lineage = ", ".join(f"{name} {str(value)[:12]}" for name, value in summary["lineage"].items())

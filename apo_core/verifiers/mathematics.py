@@ -29,5 +29,6 @@ class MathVerifier:
 
 
 def _gold(answer: str) -> list[Any]:
-    # A bare answer ("\frac{1}{2}") is LaTeX without its dollars.
-    return list(parse(answer) or parse(f"${answer}$"))
+    # A bare answer ("2\sqrt{13}") is LaTeX without its dollars; read as prose it would be its first number.
+    marked = "$" in answer or "\\boxed" in answer or "\\[" in answer or "\\(" in answer
+    return list(parse(answer if marked else f"${answer}$"))

@@ -8,7 +8,7 @@ from decimal import Decimal
 from apo_core.verifiers.base import Verdict
 
 # A minus right behind a digit or a bracket subtracts; anywhere else it is the number's sign.
-_NUMBER = re.compile(r"(?:(?<![\d)])-)?\d[\d,]*(?:\.\d+)?")
+_NUMBER = re.compile(r"(?:(?<![\d)])-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 _MAX_DIGITS = 100
 
 

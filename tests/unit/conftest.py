@@ -1,0 +1,56 @@
+"""What the unit tests share: a tiny random decoder, its tokenizer, and the two as a directory on disk."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from apo_core.models import save_policy
+from apo_core.scratch import character_tokenizer, tiny_decoder
+
+# The same examples in every run: a red test must mean a change, not luck.
+settings.register_profile("unit", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("unit")
+
+
+def _decoder(tokenizer):
+    model = tiny_decoder(tokenizer, hidden_size=16, layers=2, heads=2, seed=0)
+    with torch.no_grad():
+        # As initialised, the logits hardly depend on the context, and a wrong mask or position would not show.
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(15)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return character_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def decoder(tokenizer):
+    """Shared by all tests: none may change its weights."""
+    return _decoder(tokenizer)
+
+
+@pytest.fixture(scope="session")
+def saved_decoder(tmp_path_factory, tokenizer):
+    """A model directory that no test may change."""
+    directory = tmp_path_factory.mktemp("saved") / "model"
+    save_policy(_decoder(tokenizer), tokenizer, directory, max_new_tokens=9)
+    return directory
+
+
+@pytest.fixture
+def model_directory(tmp_path, saved_decoder):
+    """A copy to damage."""
+    return Path(shutil.copytree(saved_decoder, tmp_path / "model"))
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The project's root."""
+    return Path(__file__).parents[2]
