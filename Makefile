@@ -24,7 +24,7 @@ ui: install             ## the Prefect and MLflow pages on loopback
 	apo ui
 
 clean:                  ## removes what runs and tests made, never data/raw
-	rm -rf .apo data/work data/reference data/policy data/*.parquet data/*.jsonl reports dvc.lock .dvc/cache .dvc/tmp
+	rm -rf .apo data/unfinished data/reference data/policy data/*.parquet data/*.jsonl reports dvc.lock .dvc/cache .dvc/tmp
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 lock: install           ## writes requirements/*.txt anew from pyproject.toml

@@ -73,12 +73,14 @@ def distinct_chains(
     """The first `count` different chains of a pool.
 
     Raises:
-        ValueError: the pool has too few; found by drawing 100 times as many.
+        ValueError: the pool has too few; found by drawing 1000 times as many.
     """
     found: dict[Chain, None] = {}
-    drawn = chains(pool, seed, min_terms, max_terms, max_operand)
-    for _ in range(100 * count):
-        found.setdefault(next(drawn))
+    rng = random.Random(f"{pool}/{seed}")
+    for _ in range(1000 * count):
+        chain = draw_chain(rng, min_terms, max_terms, max_operand)
+        if pool_of(chain) == pool:
+            found.setdefault(chain)
         if len(found) == count:
             return list(found)
     raise ValueError(f"only {len(found)} different {pool} chains exist, {count} are asked for")

@@ -21,16 +21,19 @@ def replacing(target: Path) -> Iterator[Path]:
     The path does not exist yet: make it a file or a directory. What an interrupted run left is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
+    temporary, aside = (target.with_name(f".{target.name}.{end}") for end in ("tmp", "old"))
     remove(temporary)
     try:
         yield temporary
+        if not temporary.exists():
+            raise FileNotFoundError(f"{temporary}: was not written")
         _sync(temporary)
-        if target.is_dir():
-            remove(target)
+        if target.is_dir():  # a directory cannot be renamed over another
+            target.replace(aside)
         temporary.replace(target)
     finally:
         remove(temporary)
+        remove(aside)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -53,12 +53,18 @@ def check_fingerprint(table: Path, found: Fingerprint, expected: Fingerprint) ->
     differing = [name for name in expected if found.get(name) != expected[name]]
     if differing:
         details = ", ".join(
-            f"{name} was {found.get(name, 'absent')[:16]} and is {expected[name][:16]}" for name in differing
+            f"{name} was {_short(found.get(name, 'absent'))} and is {_short(expected[name])}"
+            for name in differing
         )
         raise FingerprintMismatch(
             f"{table}: the table was made under other conditions: {details}; "
             "rerun the stages that make it (`dvc repro`)"
         )
+
+
+def _short(value: str) -> str:
+    """A hash's beginning; a version whole."""
+    return value if "@" in value else value[:16]
 
 
 def digest(value: Any) -> str:

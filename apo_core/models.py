@@ -33,15 +33,18 @@ def load_policy(directory: Path, *, dtype: str, trust_remote_code: bool = False)
     """
     check_model_directory(directory)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loaded = AutoModelForCausalLM.from_pretrained(
             directory,
             dtype=DTYPES[dtype],
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=trust_remote_code,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(directory, f"is not a model directory: {first_line(error)}") from error
+    if loaded["missing_keys"]:  # transformers would make them up
+        raise InputError(directory, f"weights are missing: {', '.join(sorted(loaded['missing_keys']))}")
     _disable_dropout(model)
     return model.to(device()).eval()
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from apo_core.config import Params
 from apo_core.errors import InputError
@@ -62,6 +62,8 @@ def _read(file: Path) -> Any:
     except MarkedYAMLError as error:
         row = error.problem_mark.line + 1 if error.problem_mark else None
         raise InputError(file, f"not YAML: {error.problem}", row=row) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(file, f"not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(tree, dict):
         raise InputError(file, "must hold a mapping of sections")
     return tree
@@ -77,23 +79,32 @@ def _assign(file: Path, tree: Any, assignment: str) -> None:
         node = node.get(section) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last not in node:
         raise InputError(file, "unknown parameter", field=key)
-    node[last] = _yaml().load(text)
+    try:
+        node[last] = _yaml().load(text)
+    except YAMLError:
+        raise InputError(file, f"{text!r} is not YAML", field=key) from None
 
 
 def _checked(file: Path, tree: Any) -> Params:
+    # A date, set or tag fits no key: as a mapping it is refused at the key that holds it.
+    text = json.dumps(tree, default=lambda value: {"not plain YAML": repr(value)})
     try:
-        return Params.model_validate_json(json.dumps(tree))
+        return Params.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        location = [part for part in first["loc"] if isinstance(part, str)]
-        problem = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            problem = "unknown parameter"
-        elif first["type"] == "missing":
-            problem = "missing parameter"
-        elif not isinstance(first["input"], dict):
-            problem += f", found {first['input']!r}"
-        raise InputError(file, problem, row=_line(tree, location), field=".".join(location) or None) from None
+        raise _refusal(file, tree, error) from None
+
+
+def _refusal(file: Path, tree: Any, error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    location = [part for part in first["loc"] if isinstance(part, str)]
+    problem = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        problem = "unknown parameter"
+    elif first["type"] == "missing":
+        problem = "missing parameter"
+    elif not isinstance(first["input"], dict):
+        problem += f", found {first['input']!r}"
+    return InputError(file, problem, row=_line(tree, location), field=".".join(location) or None)
 
 
 def _line(node: Any, location: list[str]) -> int | None:

@@ -46,6 +46,8 @@ def decide(
     """
     if prompts < min_prompts:
         return Decision("hold", f"{prompts} evaluation prompts are too few, {min_prompts} are needed")
+    if not comparisons:
+        return Decision("hold", "compared with nothing")
     if not kl <= max_kl:
         return Decision("reject", f"KL {kl:.3g} to the reference is above {max_kl:g}")
     for comparison in comparisons:

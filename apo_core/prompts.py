@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,8 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(file, f"malformed JSON: {error.msg} (column {error.colno})", row=line) from None
     except UnicodeDecodeError as error:
         raise InputError(file, f"is not UTF-8 text: {error.reason}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(file, f"cannot be read: {error}", row=line) from None
 
 
 def _text(file: Path, line: int, row: dict[str, Any], field: str, *, numbers: bool = False) -> str:
@@ -73,9 +76,11 @@ def _text(file: Path, line: int, row: dict[str, Any], field: str, *, numbers: bo
         raise InputError(file, f"is missing; the row has {', '.join(sorted(row))}", row=line, field=field)
     value = row[field]
     if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise InputError(file, "holds half of a surrogate pair", row=line, field=field)
         return value
     # A bool is an int to Python, and never an answer.
-    if numbers and isinstance(value, int | float) and not isinstance(value, bool):
+    if numbers and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return str(value)
     kind = "text or a number" if numbers else "text"
     raise InputError(file, f"must be {kind}, found {json.dumps(value)[:40]}", row=line, field=field)

@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 def optimal_value(rewards: Tensor, beta1: float) -> Tensor:
-    """V*(x) = beta1 ln((1/N) sum_i exp(r_i / beta1)), by logsumexp so that small beta1 cannot overflow.
+    """V*(x) = beta1 ln((1/N) sum_i exp(r_i / beta1)).
+
+    Computed relative to the largest reward, so that a small beta1 cannot overflow, and through expm1 and
+    log1p, so that a large one, which multiplies it, does not multiply a rounding error.
 
     Source: A*-PO (arXiv 2505.20686), the empirical form of the closed solution of KL-regularised RL. It
     tends to the mean reward as beta1 grows and to the largest as beta1 falls.
@@ -28,8 +31,9 @@ def optimal_value(rewards: Tensor, beta1: float) -> Tensor:
         raise ValueError(f"beta1 must be positive and finite, not {beta1}")
     if rewards.shape[-1] == 0:
         raise ValueError("V* needs at least one sample a prompt")
-    scaled = rewards.double() / beta1  # (B, N)
-    value = beta1 * (torch.logsumexp(scaled, dim=-1) - math.log(rewards.shape[-1]))  # (B,)
+    rewards = rewards.double()  # (B, N)
+    top = rewards.amax(dim=-1)  # (B,)
+    below = (rewards - top[..., None]) / beta1  # (B, N), at most 0
+    value = top + beta1 * torch.log1p(torch.expm1(below).mean(dim=-1))  # (B,)
     # Rounding alone can carry the value a hair over its bounds; downstream checks hold them exactly.
-    mean, top = rewards.double().mean(dim=-1), rewards.double().amax(dim=-1)
-    return torch.minimum(torch.maximum(value, torch.minimum(mean, top)), top)
+    return torch.minimum(torch.maximum(value, rewards.mean(dim=-1)), top)

@@ -51,10 +51,14 @@ def run(
     _configure(place, settings)
     environment.apply(place)
     _check_stages(force or [])
-    from flows.pipeline import pipeline
-    from flows.tables import print_summary
+    from flows.servers import prefect_api
 
-    print_summary(pipeline(str(workspace), tuple(force or ())))
+    with prefect_api(place):  # before Prefect is imported: it reads its settings then
+        from flows.pipeline import pipeline
+        from flows.tables import print_summary
+
+        summary = pipeline(str(workspace), tuple(force or ()))
+    print_summary(summary)
 
 
 @app.command()

@@ -11,7 +11,6 @@ from apo_core.config import Arithmetic, Data, Template
 from apo_core.errors import InputError
 from apo_core.prompts import Prompt, Split, choose, prompt_id, read_prompts
 from apo_core.tables import PROMPTS, write_table
-from tasks.encoder import encoder_of
 from tasks.stage import Facts, stage_main
 from tasks.workspace import Workspace
 
@@ -34,6 +33,8 @@ def run(
         held_out = _read(workspace, "eval", data.eval_files, data)
     found = len(train) + len(held_out)
     if data.too_long == "drop":
+        from tasks.encoder import encoder_of  # seconds that only this choice pays
+
         # The template of the trainer itself: a limit on other text would drop other prompts.
         encoder = encoder_of(workspace.reference, template, trust_remote_code)
         limit = template.max_prompt_tokens

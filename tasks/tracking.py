@@ -35,8 +35,11 @@ def connect(workspace: Workspace) -> MlflowClient:
 
 def tracking_uri(workspace: Workspace) -> str:
     """Where runs are recorded."""
-    embedded = f"sqlite:///{workspace.state.resolve() / 'mlflow.db'}"
-    return os.environ.get("MLFLOW_TRACKING_URI", embedded)
+    return os.environ.get("MLFLOW_TRACKING_URI", _embedded_uri(workspace))
+
+
+def _embedded_uri(workspace: Workspace) -> str:
+    return f"sqlite:///{workspace.state.resolve() / 'mlflow.db'}"
 
 
 def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: dict[str, str]) -> str:
@@ -64,7 +67,8 @@ def _experiment(client: MlflowClient, workspace: Workspace, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    embedded = "MLFLOW_TRACKING_URI" not in os.environ
+    # By the address, not by the variable: MLflow sets that by itself.
+    embedded = tracking_uri(workspace) == _embedded_uri(workspace)
     artifacts = (workspace.state.resolve() / "mlartifacts").as_uri() if embedded else None
     return str(client.create_experiment(name, artifact_location=artifacts))
 

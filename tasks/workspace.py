@@ -104,4 +104,4 @@ class Workspace:
 
     def work(self, stage: str) -> Path:
         """Shards or checkpoints of a stage under way; survives a kill, is no output."""
-        return self.root / "data/work" / stage
+        return self.root / "data/unfinished" / stage

@@ -22,7 +22,9 @@ class MathVerifier:
 
     def score(self, completion: str, answer: str) -> Verdict:
         """See `Verifier`."""
-        found = parse(completion)
+        # The last box is the answer; math-verify would compare with any of them, in an order of its own.
+        start = max(completion.rfind("\\boxed"), 0)
+        found = parse(completion[start:])
         if not found:
             return Verdict(0.0, None)
         return Verdict(float(verify(_gold(answer), found)), str(found[-1]))

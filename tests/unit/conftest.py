@@ -18,7 +18,7 @@ settings.load_profile("unit")
 def _decoder(tokenizer):
     model = tiny_decoder(tokenizer, hidden_size=16, layers=2, heads=2, seed=0)
     with torch.no_grad():
-        # As initialised, the logits hardly depend on the context, and a wrong mask or position would not show.
+        # As initialised, the logits hardly depend on the context: a wrong mask would not show.
         for parameter in model.parameters():
             if parameter.dim() == 2:
                 parameter.mul_(15)

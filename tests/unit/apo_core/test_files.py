@@ -73,7 +73,6 @@ def test_what_a_killed_run_left_is_removed(tmp_path, kind):
     assert tree(tmp_path) == {"target": "new"}
 
 
-@pytest.mark.xfail(reason="the old directory is removed before the missing new one is noticed")
 def test_a_block_that_makes_nothing_leaves_the_old_directory(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_text("old")

@@ -42,7 +42,11 @@ def test_log_probs_and_gradients_equal_the_naive_ones(decoder, batch, chunk_toke
 
 def test_more_padding_and_its_token_change_nothing(decoder, batch):
     module = ResponseLogProbs(decoder, temperature=1.0)
-    wider = [torch.nn.functional.pad(tensor, (0, 5), value=value) for tensor, value in zip(batch, (9, 0, 0))]
+    wider = [
+        torch.nn.functional.pad(batch.token_ids, (0, 5), value=9),
+        torch.nn.functional.pad(batch.attended, (0, 5)),
+        torch.nn.functional.pad(batch.response, (0, 5)),
+    ]
     with torch.no_grad():
         torch.testing.assert_close(module(*wider), module(*batch), atol=1e-5, rtol=1e-5)
 

@@ -65,7 +65,7 @@ def test_the_papers_presets_hold_its_settings(file):
         ("beta1: 0.5", "beta1: 0.5\n  beta3: 1", "values.beta3", "unknown parameter"),
         ("beta1: 0.5", "beta1: 0.0", "values.beta1", "greater than 0, found 0.0"),
         ("beta1: 0.5", "beta1: .inf", "values.beta1", "finite number, found inf"),
-        ("beta1: 0.5", "beta1: .nan", "values.beta1", "greater than 0, found nan"),
+        ("beta1: 0.5", "beta1: .nan", "values.beta1", "finite number, found nan"),
         ("beta1: 0.5", "beta1: '0.5'", "values.beta1", "valid number, found '0.5'"),
         ("seed: 0", "seed: -1", "seed", "greater than or equal to 0, found -1"),
         ("seed: 0", "seed: true", "seed", "valid integer, found True"),
@@ -73,17 +73,15 @@ def test_the_papers_presets_hold_its_settings(file):
         ("drop_unsolved: true", "drop_unsolved: 1", "values.drop_unsolved", "valid boolean, found 1"),
         ("name: numeric", "name: alpha", "verifier.name", "'exact', found 'alpha'"),
         ("[0.9, 0.999]", "[0.9, 1.5]", "train.adam_betas", "less than or equal to 1, found 1.5"),
-        ("[0.9, 0.999]", "[0.9]", "train.adam_betas", "Field required"),
+        ("[0.9, 0.999]", "[0.9]", "train.adam_betas", "missing parameter"),
         ("guess_error: 0.7", "guess_error: 2", "reference.scratch.guess_error", "less than or equal to 1"),
     ],
 )
 def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
-    if problem == "Field required":
-        problem = "missing parameter"
     changed = text.replace(old, new, 1)
     message = refusal(file, changed)
-    leaf = key.rsplit(".", 1)[-1]
-    assert message.startswith(f"{file}:{line_of(changed, f'{leaf}: ')}: {key}: ")
+    changed_line = text[: text.index(old)].count("\n") + 1 + new.count("\n")
+    assert message.startswith(f"{file}:{changed_line}: {key}: ")
     assert problem in message
     assert "\n" not in message
 
@@ -166,16 +164,11 @@ def test_a_missing_file_is_refused(tmp_path):
         load_params(tmp_path / "nowhere.yaml")
 
 
-ESCAPES = pytest.mark.xfail(reason="an error of the YAML or JSON library escapes as itself", raises=Exception)
-
-
-@ESCAPES
 @pytest.mark.parametrize("content", ["name: 2024-01-01", "name: !tag x", "name: !!set {a, b}"])
 def test_yaml_without_a_json_form_is_refused(file, text, content):
     assert "reference.name" in refusal(file, text.replace("name: null", content, 1))
 
 
-@ESCAPES
 @pytest.mark.parametrize("tail", [b"\x00", b"# \xff"])
 def test_bytes_that_are_no_text_are_refused(file, tail):
     file.write_bytes(file.read_bytes() + tail)
@@ -183,7 +176,6 @@ def test_bytes_that_are_no_text_are_refused(file, tail):
         load_params(file)
 
 
-@ESCAPES
 @pytest.mark.parametrize("value", ["[1", "@x", "'x", "2024-01-01"])
 def test_an_assigned_value_that_is_no_yaml_is_refused(file, value):
     with pytest.raises(InputError, match=r"tracking\.model"):

@@ -49,7 +49,8 @@ def test_numbers_are_answers(tmp_path, answer, expected):
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"question": "x", "answer": ', "malformed JSON: Expecting value (column 29)"),
+        ('{"question": "x", "answer": }', "malformed JSON: Expecting value (column 29)"),
+        ('{"question": "x", "answer": ', "malformed JSON: Expecting value"),
         ("nonsense", "malformed JSON"),
         (GOOD + GOOD, "malformed JSON: Extra data"),
         ("[1, 2]", "must be a JSON object, found [1, 2]"),
@@ -87,9 +88,6 @@ def test_another_encoding_is_refused(tmp_path):
     assert refusal(file).startswith(f"{file}: is not UTF-8 text")
 
 
-@pytest.mark.xfail(
-    reason="the error of the JSON library or of str.encode escapes as itself", raises=Exception
-)
 @pytest.mark.parametrize(
     "line",
     [
@@ -104,9 +102,6 @@ def test_json_that_python_cannot_hold_is_named_by_its_line(tmp_path, line):
     assert refusal(file).startswith(f"{file}:2: ")
 
 
-@pytest.mark.xfail(
-    reason="json.loads takes NaN and Infinity, which JSON does not have", raises=pytest.fail.Exception
-)
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_a_number_that_is_none_is_refused(tmp_path, number):
     file = write(tmp_path, f'{{"question": "x", "answer": {number}}}')

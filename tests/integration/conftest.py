@@ -1,0 +1,89 @@
+"""One pipeline run on real components for the whole session; tests work on copies of what it left."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+def environment() -> dict[str, str]:
+    """This process's environment with the project's commands first, and none of a user's servers."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
+    return kept | {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
+
+
+def execute(command: str, cwd: Path, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a person would, output and errors together."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory) -> Path:
+    """A clone of this checkout as it is, with its environment and the configuration of preset `ci`."""
+    clone = tmp_path_factory.mktemp("checkout") / "apo-flow"
+    clone.mkdir()
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, files.stdout.split("\0")):
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            target = clone / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    shutil.copyfile(ROOT / "presets/ci.yaml", clone / "params.yaml")
+    execute("git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm all", clone)
+    (clone / ".venv").symlink_to(BIN.parent)
+    # The environment is shared: nothing in the clone may look newer and have it installed anew from there.
+    for name in ("pyproject.toml", "requirements/dev.txt"):
+        os.utime(clone / name, (0, 0))
+    return clone
+
+
+@pytest.fixture(scope="session")
+def first_run(checkout) -> str:
+    """The output of `make run` in the clone: the README's first command."""
+    return execute("make run", checkout).stdout
+
+
+@pytest.fixture(scope="session")
+def finished(checkout, first_run) -> Path:
+    """The clone after its first run."""
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def summary(finished) -> dict:
+    return json.loads((finished / "reports/summary.json").read_text())
+
+
+@pytest.fixture
+def workspace(finished, tmp_path) -> Path:
+    """A copy of the finished workspace to change."""
+    copy = tmp_path / "workspace"
+    ignored = shutil.ignore_patterns(".venv", ".apo", ".git")
+    shutil.copytree(finished, copy, symlinks=True, ignore=ignored)
+    execute("git init -q", copy)
+    return copy

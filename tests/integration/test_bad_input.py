@@ -1,0 +1,195 @@
+"""Bad input ends in one clear line, an exit status that is not 0, and nothing half-written."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from conftest import execute
+
+from apo_core.errors import ApoError
+from apo_core.params import load_params, set_params
+from apo_core.tables import PROMPTS, VALUES, read_metadata, read_table, write_table
+from tasks import prepare, reference, train, validate
+from tasks.stage import sections_of
+from tasks.workspace import Workspace
+
+GOOD = [{"prompt": f"1+{n}=", "answer": 1 + n} for n in range(1, 6)]
+
+
+def run(stage, workspace):
+    """What a stage process does, in this process: importing the engines again costs ten seconds a time."""
+    params = load_params(workspace.params)
+    return stage.run(workspace, **{name: getattr(params, name) for name in sections_of(stage.run)})
+
+
+def refused(stage, workspace):
+    with pytest.raises(ApoError) as error:
+        run(stage, workspace)
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.fixture
+def files(workspace):
+    """A workspace that reads JSONL files, with a good evaluation file."""
+    place = Workspace(workspace)
+    set_params(
+        place.params,
+        [
+            "data.source=files",
+            "data.train_files=[train.jsonl]",
+            "data.eval_files=[test.jsonl]",
+            "data.train_prompts=null",
+            "data.eval_prompts=null",
+            "reference.source=directory",
+        ],
+    )
+    write(place, "train.jsonl", GOOD)
+    write(place, "test.jsonl", [{"prompt": "2+2=", "answer": "4"}])
+    for table in (place.prompts, place.validation("prompts")):
+        table.unlink()
+    return place
+
+
+def write(place, name, rows):
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (place.raw_prompts / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_good_files_pass(files):
+    assert run(prepare, files)["train"] == 5
+    assert run(validate, files)["prompts"] == 6
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], "train.jsonl: holds no prompts"),
+        ([GOOD[0], '{"prompt": "1+'], "train.jsonl:2: malformed JSON"),
+        ([GOOD[0], "[1]"], "train.jsonl:2: must be a JSON object"),
+        ([{"question": "1+1="}], "train.jsonl:1: prompt: is missing; the row has question"),
+        ([{"prompt": 7, "answer": 7}], "train.jsonl:1: prompt: must be text, found 7"),
+        ([GOOD[0], {"prompt": "1", "answer": True}], "train.jsonl:2: answer: must be text or a number"),
+        ([GOOD[0], {"prompt": "  ", "answer": 1}], "train.jsonl:2: prompt: is empty"),
+    ],
+)
+def test_a_bad_row_is_refused(files, rows, expected):
+    write(files, "train.jsonl", rows)
+    assert expected in refused(prepare, files)
+    assert not files.prompts.exists()
+
+
+def test_a_missing_file_is_refused(files):
+    (files.raw_prompts / "train.jsonl").unlink()
+    assert "train.jsonl: no such file" in refused(prepare, files)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (GOOD[1], "train.jsonl:2 and 1 more rows: prompt: is a duplicate"),
+        ({"prompt": "2+2=", "answer": 4}, "prompt: is in the training and in the evaluation set"),
+        ({"prompt": "3+3=", "answer": "six"}, "train.jsonl:6: answer: cannot be read by the verifier"),
+        ({"prompt": "1+" * 40 + "1=", "answer": 41}, "train.jsonl:6: prompt: is longer than"),
+    ],
+)
+def test_prompts_that_cannot_be_trained_on_are_refused(files, row, expected):
+    write(files, "train.jsonl", [*GOOD, row])
+    run(prepare, files)
+    assert expected in refused(validate, files)
+    report = json.loads(files.validation("prompts").read_text())
+    assert [check for check in report["checks"] if check["rows"]]
+
+
+def test_no_sampling_starts_on_refused_prompts(files):
+    write(files, "train.jsonl", [*GOOD, GOOD[0]])
+    shutil.copytree(files.reference, files.raw_model, dirs_exist_ok=True)
+    done = execute("dvc repro", files.root, check=False)
+    assert done.returncode != 0
+    assert "error: data/prompts.parquet: train.jsonl:1 and 1 more rows: prompt: is a duplicate" in done.stdout
+    assert "Running stage 'sample'" not in done.stdout
+    assert not files.samples.exists() or "sample" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("remove", "expected"),
+    [
+        ("config.json", "config.json is missing"),
+        ("model.safetensors", "has no *.safetensors weights"),
+        ("tokenizer_config.json", "tokenizer_config.json is missing"),
+    ],
+)
+def test_a_directory_that_is_no_model_is_refused(files, remove, expected):
+    before = files.reference / "model.safetensors"
+    shutil.copytree(files.reference, files.raw_model, dirs_exist_ok=True)
+    (files.raw_model / remove).unlink()
+    assert expected in refused(reference, files)
+    assert before.exists()
+
+
+def test_weights_that_are_not_weights_are_refused(files):
+    shutil.copytree(files.reference, files.raw_model, dirs_exist_ok=True)
+    (files.raw_model / "model.safetensors").write_bytes(b"not weights")
+    assert str(files.raw_model) in refused(reference, files)
+
+
+def test_the_value_table_of_another_model_is_refused(workspace):
+    place = Workspace(workspace)
+    metadata = read_metadata(place.values)
+    metadata["fingerprint"]["reference"] = "0" * 64
+    write_table(place.values, read_table(place.values, VALUES), VALUES, metadata)
+    assert "other conditions: reference was 0000000000000000 and is" in refused(train, place)
+
+
+def test_values_of_other_prompts_are_refused(workspace):
+    place = Workspace(workspace)
+    prompts = read_table(place.prompts, PROMPTS)
+    write_table(place.prompts, pd.DataFrame(prompts.iloc[1:]), PROMPTS)
+    assert "other conditions: prompts was" in refused(train, place)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("train.stepz=3", "params.yaml: train.stepz: unknown parameter"),
+        ("values.beta1=0", "values.beta1: Input should be greater than 0"),
+        ("train.micro_batch_size=7", "batch_size 128 is not a multiple of micro_batch_size 7"),
+        ("generation.top_p=0.9", "top_p: only 1.0 (off)"),
+    ],
+)
+def test_a_bad_parameter_is_refused_and_changes_nothing(workspace, key, expected):
+    before = (workspace / "params.yaml").read_text()
+    done = execute(f"apo run --set {key}", workspace, check=False)
+    assert done.returncode == 2
+    assert expected in done.stdout
+    assert "Traceback" not in done.stdout
+    assert (workspace / "params.yaml").read_text() == before
+
+
+def test_a_full_disk_stops_before_the_checkpoint(workspace):
+    command = "apo stage train --fresh --set train.checkpoint.min_free_mib=100000000"
+    done = execute(command, workspace, check=False)
+    assert done.returncode == 2
+    assert "a checkpoint needs 100000" in done.stdout
+    assert not list((workspace / "data/unfinished/train/checkpoints").glob("*"))
+    assert not (workspace / "data/policy").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("apo stage nonsense", "unknown stage 'nonsense'; there are reference, prepare"),
+        ("apo run -w nowhere", "nowhere/params.yaml: no such file"),
+        ("apo init . --preset ci", "is there already and not empty"),
+        ("apo init new --preset nonsense", "unknown preset 'nonsense'; there are embedded, ci"),
+        ("apo init new --preset ci --prompts nowhere.jsonl", "nowhere.jsonl: no such file"),
+        ("apo fetch nonsense new", "unknown model 'nonsense'; there are smollm2"),
+    ],
+)
+def test_a_bad_command_is_one_line(workspace, command, expected):
+    done = execute(command, workspace, check=False)
+    assert done.returncode == 2
+    assert expected in done.stdout.strip().splitlines()[-1]
+    assert not (workspace / "new").exists()

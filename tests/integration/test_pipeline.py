@@ -1,0 +1,104 @@
+"""From a clean clone to a registered model, and again."""
+
+import hashlib
+import json
+
+import pytest
+from conftest import execute
+
+STAGES = ["reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report"]
+
+
+def sha256(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_the_summary_keeps_its_contract(summary):
+    assert summary["model"] == {"name": "apo-ci", "version": "1", "aliases": ["candidate", "champion"]}
+    assert set(summary["decision"]) == {"outcome", "reason"}
+    assert summary["decision"]["outcome"] == "promote"
+    evaluation = summary["eval"]
+    assert evaluation["prompts"] == 96
+    for name in ("reference", "policy"):
+        low, high = evaluation[name]["ci95"]
+        assert low < evaluation[name]["pass@1"] < high
+    assert evaluation["gain"] == pytest.approx(
+        evaluation["policy"]["pass@1"] - evaluation["reference"]["pass@1"]
+    )
+    assert 0 < evaluation["gain_ci95"][0] < evaluation["gain"] < evaluation["gain_ci95"][1]
+    assert evaluation["kl"] > 0
+    values = summary["values"]
+    assert (values["prompts"], values["n"], values["beta1"]) == (128, 4, 0.5)
+    assert 0 < values["kept"] < 128
+    assert (summary["train"]["steps"], summary["train"]["prompts_per_step"]) == (50, 128)
+    assert summary["train"]["peak_rss_mib"] > 100
+    assert sorted(summary["seconds"]) == sorted(STAGES)
+    assert len(summary["lineage"]["fingerprint"]) == 64
+
+
+def test_the_lineage_is_that_of_the_files(finished, summary):
+    assert summary["lineage"]["dvc_lock_sha256"] == sha256(finished / "dvc.lock")
+    assert summary["lineage"]["git_commit"] == execute("git rev-parse HEAD", finished).stdout.strip()
+
+
+def test_the_run_ends_with_the_table(first_run):
+    assert "paired) on 96" in first_run
+    assert "apo-ci version 1 (candidate, champion)" in first_run
+
+
+def test_every_stage_shows_its_log_under_its_own_name(first_run):
+    for stage in STAGES:
+        assert f"Task run '{stage}' - {stage}: ran" in first_run
+
+
+def test_the_run_is_in_mlflow_with_every_step_once(finished):
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{finished}/.apo/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("apo-flow").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["values.beta1"] == "0.5"
+    assert run.data.tags["dvc_lock_sha256"] == sha256(finished / "dvc.lock")
+    for name in ("loss", "reward", "advantage", "kl", "response_length", "truncated", "gradient_norm"):
+        history = client.get_metric_history(run.info.run_id, name)
+        assert sorted(point.step for point in history) == list(range(1, 51)), name
+    assert not (finished / "mlruns").exists()
+    assert "tables" in [artifact.path for artifact in client.list_artifacts(run.info.run_id)]
+
+
+def test_the_champion_loads_back_and_generates(finished):
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{finished}/.apo/mlflow.db")
+    generate = mlflow.transformers.load_model("models:/apo-ci@champion")
+    text = generate("5-4+3=", do_sample=False)[0]["generated_text"]
+    assert text.startswith("5-4+3=")
+    assert "#" in text
+
+
+def test_nothing_is_run_or_registered_twice(finished, summary):
+    again = execute("make run", finished).stdout
+    for stage in STAGES:
+        assert f"{stage}: unchanged" in again
+    assert json.loads((finished / "reports/summary.json").read_text()) == summary
+    assert "up to date" in execute("dvc status", finished).stdout
+    assert "Running stage" not in execute("dvc repro", finished).stdout
+
+
+def test_values_are_the_same_bytes_when_removed_and_when_computed_again(workspace):
+    before = sha256(workspace / "data/values.parquet")
+    (workspace / "data/values.parquet").unlink()
+    execute("dvc repro", workspace)
+    assert sha256(workspace / "data/values.parquet") == before
+    execute("dvc repro --single-item --force --no-run-cache values", workspace)
+    assert sha256(workspace / "data/values.parquet") == before
+
+
+def test_a_change_reruns_exactly_what_depends_on_it(workspace):
+    def ran(key):
+        execute(f"apo stage prepare --set {key}", workspace)
+        output = execute("dvc repro", workspace).stdout
+        return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
+
+    assert ran("evaluation.samples=2") == ["evaluate", "report"]
+    assert ran("values.beta1=0.25") == ["values", "train", "evaluate", "report"]

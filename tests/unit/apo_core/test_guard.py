@@ -1,0 +1,90 @@
+import math
+
+import pytest
+
+from apo_core.errors import PolicyCollapse
+from apo_core.training.guard import Guard
+
+HEALTHY = {"kl": 1.0, "reward": 0.5, "response_length": 20.0}
+
+
+def guard(window=3):
+    return Guard(window=window, max_kl=10.0, min_reward=0.2, min_length_share=0.25)
+
+
+def observe(guard, *steps):
+    """Observe steps that differ from the healthy one; the number of the step at which it stops, or None."""
+    for step, changes in enumerate(steps, start=1):
+        try:
+            guard.observe({"step": step, **HEALTHY, **changes})
+        except PolicyCollapse:
+            return step
+    return None
+
+
+def test_a_healthy_run_passes():
+    assert observe(guard(), *[{}] * 50) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "stops"),
+    [
+        ({"kl": 10.0}, False),
+        ({"kl": 10.01}, True),
+        ({"kl": -500.0}, False),
+        ({"reward": 0.2}, False),
+        ({"reward": 0.19}, True),
+        ({"response_length": 5.0}, False),
+        ({"response_length": 4.99}, True),
+        ({"response_length": 500.0}, False),
+        ({"kl": math.nan}, True),
+        ({"reward": math.nan}, True),
+        ({"response_length": math.nan}, True),
+        ({"kl": math.inf}, True),
+    ],
+)
+def test_each_limit_stops_the_run_when_its_mean_passes_it(change, stops):
+    assert observe(guard(), {}, {}, {}, change, change, change) == (
+        None if not stops else pytest.approx(5, abs=1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ([{"kl": 12.0}] * 2, "collapsed by step 2: mean KL 12 is above 10 over 2 steps"),
+        ([{"reward": 0.1}] * 2, "collapsed by step 2: mean reward 0.100 is below 0.200 over 2 steps"),
+        (
+            [{}, {}, {"response_length": 1.0}, {"response_length": 1.0}],
+            "collapsed by step 4: mean response length 1.0 is below 5.0 over 2 steps",
+        ),
+    ],
+)
+def test_the_reason_names_the_limit_and_the_step(changes, reason):
+    watch = guard(window=2)
+    with pytest.raises(PolicyCollapse, match=reason):
+        for step, change in enumerate(changes, start=1):
+            watch.observe({"step": step, **HEALTHY, **change})
+
+
+def test_nothing_is_said_before_the_window_is_full():
+    assert observe(guard(window=5), *[{"kl": 100.0}] * 4) is None
+    assert observe(guard(window=5), *[{"kl": 100.0}] * 5) == 5
+
+
+def test_one_bad_step_in_a_good_window_passes_and_leaves_it_again():
+    # 1 + 1 + 26 = 28, a mean of 9.3; with another 26 the mean is 17.7.
+    assert observe(guard(), {}, {}, {"kl": 26.0}, {}, {}, {"kl": 26.0}) is None
+    assert observe(guard(), {}, {}, {"kl": 26.0}, {"kl": 26.0}) == 4
+
+
+def test_length_is_measured_against_the_first_window():
+    steps = [
+        {"response_length": length} for length in (100.0, 100.0, 100.0, 30.0, 30.0, 30.0, 20.0, 20.0, 20.0)
+    ]
+    # The limit is 25: means of 76.7, 53.3, 30, 26.7, 23.3.
+    assert observe(guard(), *steps) == 8
+
+
+def test_a_window_of_one_judges_every_step():
+    assert observe(guard(window=1), {}, {"kl": 11.0}) == 2
