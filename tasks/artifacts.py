@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from apo_core.files import read_json
-from apo_core.tables import EVALUATIONS, PROMPTS, SAMPLES, read_table
+from apo_core.tables import EVALUATIONS, PROMPTS, SAMPLES, VALUES, read_table
+from apo_core.training.metrics import read_metrics
+from tasks.plots import plot_training, plot_values
 from tasks.workspace import Workspace
 
 
@@ -23,7 +27,11 @@ def stage_artifact(workspace: Workspace, stage: str) -> str:
     elif stage == "sample":
         parts += [_checks(workspace.validation("samples")), _samples(workspace)]
     elif stage == "values":
-        parts.append(_checks(workspace.validation("values")))
+        values = read_table(workspace.values, VALUES)
+        parts += [_checks(workspace.validation("values")), _drawn(lambda file: plot_values(values, file))]
+    elif stage == "train":
+        metrics = pd.DataFrame(read_metrics(workspace.metrics))
+        parts.append(_drawn(lambda file: plot_training(metrics, file)))
     elif stage == "evaluate":
         parts += [_evaluation(read_json(workspace.evaluation)), _responses(workspace)]
     elif stage == "report":
@@ -90,6 +98,13 @@ def _report(workspace: Workspace) -> str:
     decision = report["decision"]
     pictures = [_picture(workspace.plots / f"{name}.png") for name in ("evaluation", "training", "values")]
     return "\n\n".join([f"**{decision['outcome']}**: {decision['reason']}", *pictures])
+
+
+def _drawn(plot: Callable[[Path], None]) -> str:
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "plot.png"
+        plot(file)
+        return _picture(file)
 
 
 def _picture(file: Path) -> str:
