@@ -23,7 +23,15 @@ def serve(workspace: Workspace, *, prefect_port: int, mlflow_port: int) -> None:
             raise ApoError(f"port {port} on {HOST} is taken; choose another (apo ui --help)")
     logs = workspace.state / "logs"
     servers = {
-        "Prefect": (prefect_port, start(prefect_command(prefect_port), logs / "ui-prefect.log")),
+        "Prefect": (
+            prefect_port,
+            start(
+                prefect_command(prefect_port),
+                logs / "ui-prefect.log",
+                # The page would look for its API at the default port, whatever port it came from.
+                PREFECT_SERVER_UI_API_URL=f"http://{HOST}:{prefect_port}/api",
+            ),
+        ),
         "MLflow": (mlflow_port, start(_mlflow_command(workspace, mlflow_port), logs / "ui-mlflow.log")),
     }
     # A plain kill must end the servers as an interrupt does.

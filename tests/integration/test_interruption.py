@@ -3,12 +3,21 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from conftest import environment, execute
+
+
+@pytest.fixture
+def workspace(workspace):
+    """Without DVC's cache of earlier runs, which would hand back the finished result after a kill."""
+    shutil.rmtree(workspace / ".dvc/cache/runs")
+    return workspace
 
 
 def kill_when(workspace, command, reached):

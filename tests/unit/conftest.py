@@ -11,7 +11,7 @@ from apo_core.models import save_policy
 from apo_core.scratch import character_tokenizer, tiny_decoder
 
 # The same examples in every run: a red test must mean a change, not luck.
-settings.register_profile("unit", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("unit", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("unit")
 
 

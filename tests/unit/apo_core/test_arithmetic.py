@@ -1,5 +1,6 @@
 import itertools
 import random
+import re
 
 import pytest
 from hypothesis import given
@@ -36,12 +37,11 @@ def test_a_chain_says_what_it_means(drawn):
     assert set(chain.prompt + chain.worked + chain.guess(-3)) <= set(ALPHABET)
     body, final = chain.worked.split("#")
     assert int(final) == chain.answer
-    # Each step starts at the last one's total: "7+5=12-3=9" holds 7+5=12 and 12-3=9.
-    totals = body.split("=")
-    assert all(
-        eval(left) == int(right.partition("-")[0].partition("+")[0] or right)
-        for left, right in zip(totals, [str(eval(part)) for part in totals], strict=True)
-    )
+    # "7+5=12-3=9" begins with the first operand; each step is an operand and the total it leads to.
+    steps = re.findall(r"([+-]\d+)=(-?\d+)", body)
+    assert body == str(drawn[0]) + "".join("=".join(step) for step in steps)
+    totals = list(itertools.accumulate(chain.operands))
+    assert [tuple(map(int, step)) for step in steps] == list(zip(chain.operands[1:], totals[1:], strict=True))
 
 
 @given(st.integers(0, 1000), st.integers(2, 12), st.integers(0, 4), st.integers(1, 999))

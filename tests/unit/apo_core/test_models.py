@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from apo_core.errors import InputError
 from apo_core.models import end_ids, load_policy, save_policy
@@ -25,6 +25,22 @@ def test_a_policy_comes_back_as_it_was_saved(decoder, loaded):
     assert state.keys() == decoder.state_dict().keys()
     for name, weight in decoder.state_dict().items():
         assert torch.equal(state[name].cpu(), weight), name
+
+
+def test_a_head_that_shares_the_embedding_is_not_missing(tmp_path, tokenizer):
+    config = LlamaConfig(
+        vocab_size=17,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=True,
+    )
+    tied = LlamaForCausalLM(config)
+    save_policy(tied, tokenizer, tmp_path / "tied")
+    assert "lm_head.weight" not in load_file(tmp_path / "tied" / "model.safetensors")
+    loaded = load_policy(tmp_path / "tied", dtype="float32")
+    assert torch.equal(loaded.lm_head.weight.cpu(), tied.model.embed_tokens.weight)
 
 
 def test_a_saved_policy_is_a_plain_directory_of_safetensors(saved_decoder):

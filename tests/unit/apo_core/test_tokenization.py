@@ -3,6 +3,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from apo_core.arithmetic import ALPHABET
 from apo_core.errors import InputError
@@ -16,15 +18,19 @@ CHAT = (
 RAW = {"style": "raw", "text": "{prompt}", "system": None}
 
 
-class Recorder:
-    """A tokenizer that is the identity on text: what a template makes becomes visible."""
-
-    def encode(self, text):
-        return [text]
-
-
-def made(text, prompt):
-    return Template(Recorder(), style="raw", text=text, system=None).encode(prompt)[0]
+@pytest.fixture(scope="module")
+def bytewise():
+    """One token a byte: what a template makes can be read back whole."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.WordLevel({text: token for token, text in enumerate(alphabet)}, alphabet[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            pre_tokenizers.Split(Regex("."), behavior="isolated"),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, clean_up_tokenization_spaces=False)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +44,9 @@ def made(text, prompt):
         ("{prompt}, again: {prompt}", "x", "x, again: x"),
     ],
 )
-def test_a_template_is_literal_but_for_its_place(text, prompt, expected):
-    assert made(text, prompt) == expected
+def test_a_template_is_literal_but_for_its_place(bytewise, text, prompt, expected):
+    template = Template(bytewise, style="raw", text=text, system=None)
+    assert template.decode(template.encode(prompt)) == expected
 
 
 @given(st.text(alphabet=ALPHABET, max_size=20))

@@ -122,6 +122,8 @@ def test_exact_folds_case_and_white_space_only(completion, answer, expected):
         (r"so $\boxed{\frac{1}{3}}$", "0.5", 0.0),
         (r"It is \boxed{3}. No, wait. It is \boxed{4}.", "4", 1.0),
         (r"It is \boxed{4}. No, wait. It is \boxed{3}.", "4", 0.0),
+        (r"$\boxed{3}$, so $x = 3$; check again: $\boxed{4}$. Indeed $2 + 2 = 4$.", "4", 1.0),
+        (r"$\boxed{4}$, but then $\boxed{3}$", "4", 0.0),
         (r"\boxed{x^2+2x+1}", "$(x+1)^2$", 1.0),
         (r"\boxed{[-2,7]}", "[-2,7]", 1.0),
         (r"\boxed{10080}", "10,080", 1.0),
@@ -133,6 +135,10 @@ def test_math_compares_expressions(completion, answer, expected):
     assert reward("math", completion, answer) == expected
 
 
+ESCAPED = pytest.mark.xfail(reason="an escaped dollar counts as a mark of LaTeX, and then nothing is read")
+
+
+# Answers as MATH has them.
 @pytest.mark.parametrize(
     "answer",
     [
@@ -140,7 +146,9 @@ def test_math_compares_expressions(completion, answer, expected):
         "p - q",
         r"-\frac{35}{9}",
         r"\text{Evelyn}",
-        # All of these are answers of MATH.
+        "10,080",
+        pytest.param(r"\$32,348", marks=ESCAPED),
+        pytest.param(r"\$18.90", marks=ESCAPED),
         r"2\sqrt{13}",
         r"6 - 5i",
         r"\left( 3, \frac{\pi}{2} \right)",
@@ -149,7 +157,15 @@ def test_math_compares_expressions(completion, answer, expected):
     ],
 )
 def test_a_boxed_bare_latex_answer_is_right(answer):
+    assert make_verifier("math").answer_problem(answer) is None
     assert reward("math", rf"The answer is $\boxed{{{answer}}}$.", answer) == 1.0
+
+
+@pytest.mark.parametrize(
+    "answer", [r"so $\frac12$", r"so \boxed{\frac12}", r"so \(\frac12\)", r"so \[\frac12\]"]
+)
+def test_an_answer_may_be_a_sentence_with_marked_latex(answer):
+    assert reward("math", r"\boxed{0.5}", answer) == 1.0
 
 
 @pytest.mark.parametrize(("answer", "part"), [(r"2\sqrt{13}", "2"), ("(-\\infty, 2)", "2"), ("2^{10}", "2")])
