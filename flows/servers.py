@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -46,6 +47,9 @@ def prefect_api(workspace: Workspace) -> Iterator[None]:
         os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
         yield
     finally:
+        # What the run logged last is still on its way to the server.
+        for handler in logging.getLogger("prefect.flow_runs").handlers:
+            handler.flush()
         stop(process)
 
 

@@ -15,7 +15,8 @@ from conftest import environment, execute
 
 @pytest.fixture
 def workspace(workspace):
-    """Without DVC's cache of earlier runs, which would hand back the finished result after a kill."""
+    """Without what would hand back the finished result: shards, checkpoints, DVC's cache of runs."""
+    shutil.rmtree(workspace / "data/unfinished")
     shutil.rmtree(workspace / ".dvc/cache/runs")
     return workspace
 

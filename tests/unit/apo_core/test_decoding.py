@@ -88,7 +88,7 @@ def test_sampled_tokens_equal_those_drawn_alone_without_a_cache(model, temperatu
     assert [row.token_ids for row in draw(model, temperature=temperature)] == alone
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 6, 100])
+@pytest.mark.parametrize("batch_size", [1, 100])
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 4, 2], [2, 0]])
 def test_a_rows_tokens_depend_on_its_prompt_and_key_alone(model, order, batch_size):
     whole = draw(model)
@@ -108,7 +108,7 @@ def test_a_shorter_limit_cuts_the_same_response(decoder):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_first_tokens_are_drawn_as_often_as_the_softmax_says(decoder, temperature):
-    count = 4000
+    count = 3000
     prompt = PROMPTS[1]
     drawn = draw(
         decoder,
