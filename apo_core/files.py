@@ -22,6 +22,9 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary, aside = (target.with_name(f".{target.name}.{end}") for end in ("tmp", "old"))
+    if aside.exists() and not target.exists():  # killed between the two renames below
+        aside.replace(target)
+    remove(aside)
     remove(temporary)
     try:
         yield temporary

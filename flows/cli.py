@@ -52,12 +52,16 @@ def run(
     environment.apply(place)
     _check_stages(force or [])
     from flows.servers import prefect_api
+    from tasks.dvc import StageFailed
 
     with prefect_api(place):  # before Prefect is imported: it reads its settings then
         from flows.pipeline import pipeline
         from flows.tables import print_summary
 
-        summary = pipeline(str(workspace), tuple(force or ()))
+        try:
+            summary = pipeline(str(workspace), tuple(force or ()))
+        except StageFailed as error:
+            raise ApoError(str(error).splitlines()[0].rstrip(":")) from None
     print_summary(summary)
 
 

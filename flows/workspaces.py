@@ -76,13 +76,15 @@ def _fill(workspace: Workspace, source: Path, prompts: list[Path], model: Path |
 
 
 def _init_dvc(directory: Path) -> None:
-    """DVC with the settings of the shipped workspace; under git where there is a repository around it."""
+    """DVC with the settings of the shipped workspace; under git where there is a repository around it.
+
+    Always made without git: with it DVC would stage files under the workspace's temporary name.
+    """
     inside = subprocess.run(
         ["git", "rev-parse", "--is-inside-work-tree"], cwd=directory, capture_output=True, check=False
     )
-    mode = "--subdir" if inside.returncode == 0 else "--no-scm"
     done = subprocess.run(
-        [*dvc_command(), "init", "--quiet", mode],
+        [*dvc_command(), "init", "--quiet", "--no-scm"],
         cwd=directory,
         env=dvc_environment(),
         capture_output=True,
@@ -94,4 +96,5 @@ def _init_dvc(directory: Path) -> None:
     settings = directory / ".dvc/config"
     remove(settings)
     core = "[core]\n    analytics = false\n    check_update = false\n"
-    settings.write_text(core + ("    no_scm = true\n" if mode == "--no-scm" else ""), encoding="utf-8")
+    settings.write_text(core + ("" if inside.returncode == 0 else "    no_scm = true\n"), encoding="utf-8")
+    (directory / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import IO, Literal
 
 from apo_core.errors import ApoError
+from apo_core.files import remove
 from tasks.stage import INPUT_ERROR, set_parent_death_signal
+from tasks.workspace import Workspace
 
 Outcome = Literal["ran", "restored", "unchanged"]
 _LINE_END = re.compile(rb"[\r\n]+")
@@ -34,7 +36,7 @@ def run_stage(workspace: Path, stage: str, log: Callable[[str], None], *, force:
         workspace: directory with `dvc.yaml`.
         stage: its name there.
         log: gets every line of output as it comes.
-        force: run it even if nothing has changed.
+        force: run it even if nothing has changed, from nothing: shards and checkpoints are dropped.
 
     Returns:
         Whether it ran, was restored from DVC's cache of earlier runs, or had not changed.
@@ -46,6 +48,8 @@ def run_stage(workspace: Path, stage: str, log: Callable[[str], None], *, force:
     if not force and not pending(workspace, [stage]):
         log(f"Stage '{stage}' has not changed")
         return "unchanged"
+    if force:
+        remove(Workspace(workspace).work(stage))
     command = [*dvc_command(), "repro", "--single-item", *(["--force"] if force else []), stage]
     process = subprocess.Popen(
         command,
@@ -95,7 +99,12 @@ def dvc_command() -> list[str]:
 def dvc_environment() -> dict[str, str]:
     """This process's environment, with this Python first on the path: stages are run as `python -m ...`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return dict(os.environ) | {"PATH": path, "DVC_NO_ANALYTICS": "1", "PYTHONUNBUFFERED": "1"}
+    return dict(os.environ) | {
+        "PATH": path,
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:

@@ -127,7 +127,9 @@ def log_results(client: MlflowClient, run_id: str, workspace: Workspace, summary
     log_steps(client, run_id, read_metrics(workspace.metrics))
     for directory in ("reports", "reports/plots", "reports/validation"):
         for file in sorted((workspace.root / directory).glob("*.*")):
-            client.log_artifact(run_id, str(file), directory)
+            if file != workspace.summary:  # on the disk it is still the last run's
+                client.log_artifact(run_id, str(file), directory)
+    client.log_dict(run_id, summary, "reports/summary.json")
     for file in (workspace.values, workspace.evaluations, workspace.lock, workspace.params):
         client.log_artifact(run_id, str(file), "tables" if file.suffix == ".parquet" else "lineage")
     evaluation = summary["eval"]

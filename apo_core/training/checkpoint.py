@@ -50,8 +50,14 @@ class Checkpoints:
         self._prune()
         return target
 
-    def restore_latest(self, engine: Any) -> int:
-        """Load the newest checkpoint into the engine and return its step; 0 where there is none."""
+    def restore_latest(self, engine: Any, *, at_most: int) -> int:
+        """Load the newest checkpoint into the engine and return its step; 0 where there is none.
+
+        Checkpoints of more than `at_most` steps are of a longer training than is asked for: they go.
+        """
+        for checkpoint in self.all():
+            if checkpoint.step > at_most:
+                remove(checkpoint.directory)
         saved = self.all()
         if not saved:
             return 0

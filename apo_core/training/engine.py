@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from apo_core.errors import ApoError
+
 
 def start_engine(
     model: nn.Module,
@@ -85,6 +87,9 @@ def _join_process_group() -> None:
     """Stand alone as rank 0 of 1 where no launcher has said otherwise."""
     if torch.distributed.is_initialized():
         return
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        # Each rank would take the whole batch, and DeepSpeed would update more than once a batch.
+        raise ApoError(f"training runs on one rank, WORLD_SIZE is {os.environ['WORLD_SIZE']}")
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")

@@ -43,7 +43,7 @@ def train(
         PolicyCollapse: the guard or a non-finite value stopped the run; names the last good checkpoint.
         DiskFull: a checkpoint does not fit.
     """
-    first = checkpoints.restore_latest(stage.engine)
+    first = checkpoints.restore_latest(stage.engine, at_most=steps)
     log = truncate_metrics(metrics_file, first)
     for metrics in log:
         guard.observe(metrics)

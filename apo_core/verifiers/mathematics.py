@@ -14,7 +14,7 @@ class MathVerifier:
     r"""Right where math-verify finds the completion's last expression (or `\boxed{}`) equal to the answer."""
 
     name = "math"
-    version = f"1+math-verify-{version('math-verify')}"
+    version = f"2+math-verify-{version('math-verify')}"
 
     def answer_problem(self, answer: str) -> str | None:
         """See `Verifier`."""

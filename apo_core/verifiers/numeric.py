@@ -18,7 +18,7 @@ class NumericVerifier:
     With a marker (GSM8K's `####`) the answer must carry it; a completion may, and is read behind it then.
     """
 
-    version = "1"
+    version = "2"
 
     def __init__(self, name: str, *, marker: str | None) -> None:
         self.name = name

@@ -31,7 +31,7 @@ def kill_when(workspace, command, reached):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not reached():
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
