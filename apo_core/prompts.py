@@ -57,7 +57,7 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for line, text in enumerate(stream, start=1):
                 if not text.strip():
                     continue
-                row = json.loads(text)
+                row = json.loads(text.rstrip("\r\n"))
                 if not isinstance(row, dict):
                     raise InputError(file, f"must be a JSON object, found {text.strip()[:40]}", row=line)
                 yield line, row
@@ -80,7 +80,12 @@ def _text(file: Path, line: int, row: dict[str, Any], field: str, *, numbers: bo
             raise InputError(file, "holds half of a surrogate pair", row=line, field=field)
         return value
     # A bool is an int to Python, and never an answer.
-    if numbers and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if (
+        numbers
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (isinstance(value, int) or math.isfinite(value))
+    ):
         return str(value)
     kind = "text or a number" if numbers else "text"
     raise InputError(file, f"must be {kind}, found {json.dumps(value)[:40]}", row=line, field=field)

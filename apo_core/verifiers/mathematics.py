@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from typing import Any
 
@@ -32,5 +33,5 @@ class MathVerifier:
 
 def _gold(answer: str) -> list[Any]:
     # A bare answer ("2\sqrt{13}") is LaTeX without its dollars; read as prose it would be its first number.
-    marked = "$" in answer or "\\boxed" in answer or "\\[" in answer or "\\(" in answer
+    marked = re.search(r"(?<!\\)\$", answer) or "\\boxed" in answer or "\\[" in answer or "\\(" in answer
     return list(parse(answer if marked else f"${answer}$"))

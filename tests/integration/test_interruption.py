@@ -15,9 +15,9 @@ from conftest import environment, execute
 
 @pytest.fixture
 def workspace(workspace):
-    """Without what would hand back the finished result: shards, checkpoints, DVC's cache of runs."""
+    """Without what would hand back the finished result: shards, checkpoints and DVC's cache."""
     shutil.rmtree(workspace / "data/unfinished")
-    shutil.rmtree(workspace / ".dvc/cache/runs")
+    shutil.rmtree(workspace / ".dvc/cache")
     return workspace
 
 

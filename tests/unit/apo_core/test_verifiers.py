@@ -135,9 +135,6 @@ def test_math_compares_expressions(completion, answer, expected):
     assert reward("math", completion, answer) == expected
 
 
-ESCAPED = pytest.mark.xfail(reason="an escaped dollar counts as a mark of LaTeX, and then nothing is read")
-
-
 # Answers as MATH has them.
 @pytest.mark.parametrize(
     "answer",
@@ -147,8 +144,8 @@ ESCAPED = pytest.mark.xfail(reason="an escaped dollar counts as a mark of LaTeX,
         r"-\frac{35}{9}",
         r"\text{Evelyn}",
         "10,080",
-        pytest.param(r"\$32,348", marks=ESCAPED),
-        pytest.param(r"\$18.90", marks=ESCAPED),
+        r"\$32,348",
+        r"\$18.90",
         r"2\sqrt{13}",
         r"6 - 5i",
         r"\left( 3, \frac{\pi}{2} \right)",
