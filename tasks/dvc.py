@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Literal
 
+import psutil
+
 from apo_core.errors import ApoError
 from apo_core.files import remove
 from tasks.stage import INPUT_ERROR, set_parent_death_signal
@@ -84,11 +86,32 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
+    _drop_dead_locks(workspace)
     try:
         with Repo(str(workspace)) as repo:
             return sorted(repo.status(targets=stages))
     except NotDvcRepoError:
         raise ApoError(f"{workspace}: is no workspace; `apo init DIR` makes one") from None
+
+
+def _drop_dead_locks(workspace: Path) -> None:
+    """Remove DVC's record of running stages where none of them runs.
+
+    DVC does so for processes that are gone, but takes one that was killed and not yet reaped for alive.
+    """
+    record = workspace / ".dvc/tmp/rwlock"
+    if not record.exists():
+        return
+    holders = {int(pid) for pid in re.findall(r'"pid": (\d+)', record.read_text(encoding="utf-8"))}
+    if not any(map(_alive, holders)):
+        record.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def dvc_command() -> list[str]:
