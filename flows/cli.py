@@ -94,7 +94,7 @@ def stage(
 @app.command()
 def status(workspace: Place = Path()) -> None:
     """Show which stages are up to date and what the last run concluded."""
-    from apo_core.params import load_params
+    from apo_core.config.file import load_params
     from flows.tables import print_status
 
     place = Workspace(workspace)
@@ -141,7 +141,7 @@ def ui(
 
 
 def _configure(workspace: Workspace, settings: list[str] | None) -> None:
-    from apo_core.params import load_params, set_params
+    from apo_core.config.file import load_params, set_params
 
     if settings:
         set_params(workspace.params, settings)

@@ -11,8 +11,8 @@ import psutil
 from packaging.requirements import Requirement
 
 from apo_core.config import Params
+from apo_core.config.file import load_params
 from apo_core.errors import ApoError
-from apo_core.params import load_params
 from apo_core.tokenization import check_model_directory
 from tasks.dvc import pending
 from tasks.tracking import tracking_uri

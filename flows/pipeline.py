@@ -11,8 +11,8 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
 from apo_core.config import Params
+from apo_core.config.file import load_params
 from apo_core.files import read_json, sha256_of, write_json
-from apo_core.params import load_params
 from tasks.dvc import pending
 from tasks.git import commit_of
 from tasks.promote import promote

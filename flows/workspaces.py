@@ -6,9 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from apo_core.config.file import load_params
 from apo_core.errors import ApoError, InputError
 from apo_core.files import remove, replacing
-from apo_core.params import load_params
 from apo_core.tokenization import check_model_directory
 from tasks.dvc import dvc_command, dvc_environment
 from tasks.workspace import Workspace

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.files import write_json
-from apo_core.params import load_params
 from tasks.workspace import Workspace
 
 Facts = dict[str, Any]

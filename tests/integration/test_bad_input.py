@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from conftest import execute
 
+from apo_core.config.file import load_params, set_params
 from apo_core.errors import ApoError
-from apo_core.params import load_params, set_params
 from apo_core.tables import PROMPTS, VALUES, read_metadata, read_table, write_table
 from tasks import prepare, reference, train, validate
 from tasks.stage import sections_of

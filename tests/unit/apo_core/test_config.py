@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from apo_core.config.file import load_params, set_params
 from apo_core.errors import InputError
-from apo_core.params import load_params, set_params
 
 ROOT = Path(__file__).parents[3]
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))

@@ -1,0 +1,31 @@
+"""The configuration: frozen models that mirror `params.yaml`, refused by name where they do not fit.
+
+Configuration stops at the boundary: stages unpack these models, and the mathematics takes flat arguments.
+No key has a default: `params.yaml` is the whole truth, so that DVC sees every change that matters.
+"""
+
+from apo_core.config.inputs import Arithmetic, Data, Reference, Scratch, Template, Verifier
+from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
+from apo_core.config.params import Params
+from apo_core.config.sampling import Generation, Sampling, Values
+from apo_core.config.training import Checkpoint, Guard, Train
+
+__all__ = [
+    "Arithmetic",
+    "Checkpoint",
+    "Data",
+    "Evaluation",
+    "Generation",
+    "Guard",
+    "Params",
+    "Pipeline",
+    "Promotion",
+    "Reference",
+    "Sampling",
+    "Scratch",
+    "Template",
+    "Tracking",
+    "Train",
+    "Values",
+    "Verifier",
+]

@@ -1,0 +1,107 @@
+"""What a run starts from: the reference, the prompts, their template and their verifier."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from apo_core.config.section import Positive, PositiveFloat, Section, Share
+
+
+class Arithmetic(Section):
+    """Chains such as `7+5-3=`: the embedded task, shared by its data and its from-scratch reference."""
+
+    min_terms: Annotated[int, Field(ge=2)]
+    max_terms: Annotated[int, Field(ge=2, le=12)]
+    max_operand: Annotated[int, Field(ge=1, le=999)]
+
+    @model_validator(mode="after")
+    def _terms_in_order(self) -> Self:
+        if self.min_terms > self.max_terms:
+            raise ValueError(f"min_terms {self.min_terms} is above max_terms {self.max_terms}")
+        return self
+
+
+class Scratch(Section):
+    """The tiny decoder that is trained from nothing when there is no model to start from."""
+
+    hidden_size: Positive
+    layers: Positive
+    heads: Positive
+    steps: Positive
+    batch_size: Positive
+    learning_rate: PositiveFloat
+    guess_share: Share
+    """Share of training examples that answer at once instead of step by step."""
+    guess_error: Share
+    """Share of those whose answer is wrong."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        return self
+
+
+class Reference(Section):
+    """The frozen policy that is sampled in stage 1 and regularised towards in stage 2."""
+
+    source: Literal["scratch", "directory", "hub"]
+    """`directory` reads `data/raw/model`, `hub` downloads `name` at `revision`."""
+    name: str | None
+    revision: str | None
+    scratch: Scratch
+
+    @model_validator(mode="after")
+    def _hub_has_a_name(self) -> Self:
+        if (self.source == "hub") != (self.name is not None):
+            raise ValueError("name is needed with source: hub, and only there")
+        return self
+
+
+class Data(Section):
+    """Where prompts come from."""
+
+    source: Literal["arithmetic", "files"]
+    """`files` reads JSONL files below `data/raw/prompts`."""
+    train_files: tuple[str, ...]
+    eval_files: tuple[str, ...]
+    prompt_field: str
+    answer_field: str
+    train_prompts: Positive | None
+    """How many to take (seeded choice); all of a file's where null."""
+    eval_prompts: Positive | None
+    too_long: Literal["refuse", "drop"]
+    """What becomes of prompts above `template.max_prompt_tokens`."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.source == "files" and not (self.train_files and self.eval_files):
+            raise ValueError("train_files and eval_files are needed with source: files")
+        if self.source == "arithmetic" and not (self.train_prompts and self.eval_prompts):
+            raise ValueError("train_prompts and eval_prompts are needed with source: arithmetic")
+        return self
+
+
+class Template(Section):
+    """How a prompt becomes the tokens the policy reads."""
+
+    style: Literal["raw", "chat"]
+    text: str
+    system: str | None
+    max_prompt_tokens: Positive
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if "{prompt}" not in self.text:
+            raise ValueError("text must contain {prompt}")
+        if self.system is not None and self.style != "chat":
+            raise ValueError("system needs style: chat")
+        return self
+
+
+class Verifier(Section):
+    """What turns a completion into a reward. One verifier serves sampling, training and evaluation."""
+
+    name: Literal["numeric", "gsm8k", "math", "exact"]

@@ -1,0 +1,42 @@
+"""The whole of `params.yaml`, and what its sections demand of each other."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import model_validator
+
+from apo_core.config.inputs import Arithmetic, Data, Reference, Template, Verifier
+from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
+from apo_core.config.sampling import Generation, Sampling, Values
+from apo_core.config.section import NonNegative, Section
+from apo_core.config.training import Train
+
+
+class Params(Section):
+    """The whole of `params.yaml`."""
+
+    seed: NonNegative
+    trust_remote_code: bool
+    """Let a model directory's own Python run."""
+    arithmetic: Arithmetic
+    reference: Reference
+    data: Data
+    template: Template
+    verifier: Verifier
+    generation: Generation
+    sampling: Sampling
+    values: Values
+    train: Train
+    evaluation: Evaluation
+    promotion: Promotion
+    tracking: Tracking
+    pipeline: Pipeline
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        if self.reference.source == "scratch" and self.data.source != "arithmetic":
+            raise ValueError("reference.source: scratch only learns data.source: arithmetic")
+        if self.reference.source == "scratch" and self.template.style == "chat":
+            raise ValueError("template.style: chat needs a model with a chat template, not scratch")
+        return self
