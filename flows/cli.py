@@ -47,19 +47,23 @@ def run(
     ] = None,
 ) -> None:
     """Run the pipeline: every stage that is not up to date, then the registry; print the summary."""
+    from apo_core.config.file import set_params
+
     place = Workspace(workspace)
-    _configure(place, settings)
-    environment.apply(place)
     _check_stages(force or [])
+    set_params(place.params, settings or [], write=False)  # refused before any server is started
+    environment.apply(place)
     from flows.servers import prefect_api
     from tasks.dvc import StageFailed
 
     with prefect_api(place):  # before Prefect is imported: it reads its settings then
+        from flows.logs import quiet_refusals
         from flows.pipeline import pipeline
         from flows.tables import print_summary
 
+        quiet_refusals()
         try:
-            summary = pipeline(str(workspace), tuple(force or ()))
+            summary = pipeline(str(workspace), tuple(settings or ()), tuple(force or ()))
         except StageFailed as error:
             raise ApoError(str(error).splitlines()[0].rstrip(":")) from None
     print_summary(summary)
@@ -70,22 +74,22 @@ def stage(
     name: Annotated[str, typer.Argument(help=", ".join(STAGES))],
     workspace: Place = Path(),
     settings: Settings = None,
-    force: Annotated[bool, typer.Option(help="Run it even if nothing has changed.")] = False,
-    fresh: Annotated[
-        bool, typer.Option(help="Drop its shards or checkpoints first; implies --force.")
+    force: Annotated[
+        bool, typer.Option(help="Run it even if nothing has changed, and without its shards or checkpoints.")
     ] = False,
 ) -> None:
     """Run one stage through DVC, without Prefect."""
-    from apo_core.files import remove
+    from apo_core.config.file import set_params
     from tasks.dvc import StageFailed, run_stage
+    from tasks.lock import only_run
 
     place = Workspace(workspace)
     _check_stages([name])
-    _configure(place, settings)
-    if fresh:
-        remove(place.work(name))
+    set_params(place.params, settings or [], write=False)
     try:
-        outcome = run_stage(place.root, name, print, force=force or fresh)
+        with only_run(place):
+            set_params(place.params, settings or [])
+            outcome = run_stage(place.root, name, print, force=force, fresh=force)
     except StageFailed as error:
         raise ApoError(str(error).splitlines()[0].rstrip(":")) from None
     print(f"{name}: {outcome}")
@@ -138,16 +142,6 @@ def ui(
     from flows.ui import serve
 
     serve(Workspace(workspace), prefect_port=prefect_port, mlflow_port=mlflow_port)
-
-
-def _configure(workspace: Workspace, settings: list[str] | None) -> None:
-    from apo_core.config.file import load_params, set_params
-
-    if settings:
-        set_params(workspace.params, settings)
-        print(f"{workspace.params}: {', '.join(settings)}")
-    else:
-        load_params(workspace.params)
 
 
 def _check_stages(names: list[str]) -> None:

@@ -11,13 +11,14 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
 from apo_core.config import Params
-from apo_core.config.file import load_params
+from apo_core.config.file import load_params, set_params
 from apo_core.files import read_json, sha256_of, write_json
 from tasks.dvc import pending
 from tasks.git import commit_of
+from tasks.lock import only_run
 from tasks.promote import promote
 from tasks.stages import stage_task
-from tasks.summary import complete_summary, finished_summary
+from tasks.summary import complete_summary, finished_summary, registry_agrees
 from tasks.tracking import connect, log_results, start_run
 from tasks.workspace import STAGES, Workspace
 
@@ -26,28 +27,37 @@ if TYPE_CHECKING:
 
 
 @flow(name="pipeline", flow_run_name="{workspace}", validate_parameters=False)
-def pipeline(workspace: str = ".", force: tuple[str, ...] = ()) -> dict[str, Any]:
+def pipeline(
+    workspace: str = ".", settings: tuple[str, ...] = (), force: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Bring a workspace up to date and its policy to the registry.
 
     Args:
         workspace: directory with `params.yaml` and `dvc.yaml`.
+        settings: `key=value`, written to `params.yaml` first.
         force: stages to run even if nothing they depend on has changed.
 
     Returns:
         The summary, as in `reports/summary.json`.
 
     Raises:
-        ApoError: bad configuration or input, in one line.
+        ApoError: bad configuration or input, or another run at work in the workspace, in one line.
     """
     place = Workspace(Path(workspace).resolve())
-    params = load_params(place.params)
+    load_params(place.params)  # no lock is left in what is no workspace
+    with only_run(place):
+        return _pipeline(place, set_params(place.params, settings), force)
+
+
+def _pipeline(place: Workspace, params: Params, force: tuple[str, ...]) -> dict[str, Any]:
     changed = [stage for stage in STAGES if stage in {*pending(place.root), *force}]
+    client = connect(place)
     done = finished_summary(place)
-    if not changed and done is not None:
+    if not changed and done is not None and registry_agrees(client, done):
         get_run_logger().info("nothing changed")
         _run_stages(place, params, (), None)
+        write_json(place.summary, done)
         return done
-    client = connect(place)
     with _recorded(client, place, params, changed) as run_id:
         _run_stages(place, params, force, run_id)
         summary: dict[str, Any] = _register(client, place, params, run_id)

@@ -41,7 +41,7 @@ def prefect_api(workspace: Workspace) -> Iterator[None]:
         return
     port = free_port()
     log = workspace.state / "logs/prefect.log"
-    process = start([*prefect_command(port), "--no-services"], log)
+    process = start(prefect_command(port), log)  # with its services: one of them records task runs
     try:
         wait_until_listening("Prefect", port, process, log)
         os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"

@@ -34,8 +34,10 @@ def serve(workspace: Workspace, *, prefect_port: int, mlflow_port: int) -> None:
         ),
         "MLflow": (mlflow_port, start(_mlflow_command(workspace, mlflow_port), logs / "ui-mlflow.log")),
     }
-    # A plain kill must end the servers as an interrupt does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A plain kill must end the servers as an interrupt does; and a shell starts what it puts into the
+    # background with interrupts ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         for name, (port, process) in servers.items():
             wait_until_listening(name, port, process, logs)

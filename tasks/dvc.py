@@ -15,9 +15,7 @@ from typing import IO, Literal
 import psutil
 
 from apo_core.errors import ApoError
-from apo_core.files import remove
-from tasks.stage import INPUT_ERROR, set_parent_death_signal
-from tasks.workspace import Workspace
+from tasks.stage import FRESH, INPUT_ERROR, set_parent_death_signal
 
 Outcome = Literal["ran", "restored", "unchanged"]
 _LINE_END = re.compile(rb"[\r\n]+")
@@ -31,14 +29,17 @@ class StageFailed(RuntimeError):
     """A stage crashed or was killed, or DVC was busy: running it again may help."""
 
 
-def run_stage(workspace: Path, stage: str, log: Callable[[str], None], *, force: bool = False) -> Outcome:
+def run_stage(
+    workspace: Path, stage: str, log: Callable[[str], None], *, force: bool = False, fresh: bool = False
+) -> Outcome:
     """Reproduce one stage if anything it depends on has changed.
 
     Args:
         workspace: directory with `dvc.yaml`.
         stage: its name there.
         log: gets every line of output as it comes.
-        force: run it even if nothing has changed, from nothing: shards and checkpoints are dropped.
+        force: run it even if nothing has changed.
+        fresh: drop its shards or checkpoints first.
 
     Returns:
         Whether it ran, was restored from DVC's cache of earlier runs, or had not changed.
@@ -50,13 +51,11 @@ def run_stage(workspace: Path, stage: str, log: Callable[[str], None], *, force:
     if not force and not pending(workspace, [stage]):
         log(f"Stage '{stage}' has not changed")
         return "unchanged"
-    if force:
-        remove(Workspace(workspace).work(stage))
     command = [*dvc_command(), "repro", "--single-item", *(["--force"] if force else []), stage]
     process = subprocess.Popen(
         command,
         cwd=workspace,
-        env=dvc_environment() | {"APO_RUN": "1"},
+        env=dvc_environment() | {"APO_RUN": "1"} | ({FRESH: "1"} if fresh else {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -85,13 +84,20 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
     """
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
+    from dvc.scm import SCMError
 
     _drop_dead_locks(workspace)
+    # Whole addresses: DVC looks a bare name up in the current directory, and answers with paths from there.
+    targets = stages and [f"{(workspace / 'dvc.yaml').resolve()}:{stage}" for stage in stages]
     try:
         with Repo(str(workspace)) as repo:
-            return sorted(repo.status(targets=stages))
+            return sorted(address.rpartition(":")[2] for address in repo.status(targets=targets))
     except NotDvcRepoError:
         raise ApoError(f"{workspace}: is no workspace; `apo init DIR` makes one") from None
+    except SCMError:
+        raise ApoError(
+            f"{workspace}: is in no git repository; run `git init` there, or make a workspace by `apo init`"
+        ) from None
 
 
 def _drop_dead_locks(workspace: Path) -> None:
@@ -131,7 +137,7 @@ def dvc_environment() -> dict[str, str]:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:
-    """Lines as they come; a progress bar's carriage return ends a line too.
+    """Lines as they come; a progress bar's line ends when the next begins, or when nothing follows it.
 
     Waits in short turns, so that a timeout raised in this thread is not held up by a silent stage.
     """
@@ -140,6 +146,9 @@ def _lines(stream: IO[bytes]) -> Iterator[str]:
         selector.register(stream, selectors.EVENT_READ)
         while True:
             if not selector.select(timeout=0.5):
+                if pending.strip():
+                    yield pending.decode(errors="replace").strip()
+                    pending = b""
                 continue
             chunk = os.read(stream.fileno(), 65536)
             *lines, pending = _LINE_END.split(pending + chunk)

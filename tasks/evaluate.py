@@ -17,9 +17,9 @@ from apo_core.tables import EVALUATIONS, write_table
 from apo_core.tokenization import Template
 from apo_core.verifiers import Verifier, make_verifier
 from tasks.encoder import encoder_of
-from tasks.inputs import conditions_of_values, make_sampler, questions_of, read_split
+from tasks.inputs import conditions_of_values, make_sampler, order_of, questions_of, read_split
 from tasks.resume import open_work, run_shards
-from tasks.stage import Facts, stage_main
+from tasks.stage import Facts
 from tasks.workspace import Workspace
 
 
@@ -41,6 +41,7 @@ def run(
         workspace.work("evaluate"),
         {
             **conditions,
+            "order": order_of(prompts),
             "policy": sha256_of(workspace.policy),
             "evaluation": evaluation.model_dump(mode="json"),
             "seed": seed,
@@ -100,7 +101,8 @@ def _evaluate(
                 else [None] * len(scored)
             )
             rows += [
-                _row(name, one, ratio, greedy=key is None) for one, ratio in zip(scored, ratios, strict=True)
+                evaluation_row(name, one, ratio, greedy=key is None)
+                for one, ratio in zip(scored, ratios, strict=True)
             ]
         return pd.DataFrame(rows).astype({"log_ratio": "float64"})
 
@@ -132,7 +134,10 @@ def _log_ratios(
     return ratios
 
 
-def _row(policy: str, scored: Scored, log_ratio: float | None, *, greedy: bool) -> dict[str, object]:
+def evaluation_row(
+    policy: str, scored: Scored, log_ratio: float | None, *, greedy: bool
+) -> dict[str, object]:
+    """A row of `tables.EVALUATIONS`."""
     return {
         "prompt_id": scored.question.prompt_id,
         "policy": policy,
@@ -142,7 +147,3 @@ def _row(policy: str, scored: Scored, log_ratio: float | None, *, greedy: bool) 
         "reward": scored.reward,
         "log_ratio": log_ratio,
     }
-
-
-if __name__ == "__main__":
-    stage_main("evaluate", run)

@@ -6,7 +6,7 @@ import pandas as pd
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from apo_core import config
-from apo_core.fingerprint import Fingerprint, fingerprint
+from apo_core.fingerprint import Fingerprint, digest, fingerprint
 from apo_core.models import end_ids
 from apo_core.sampling import TransformersSampler
 from apo_core.sampling.scored import Question
@@ -54,6 +54,11 @@ def conditions_of_values(
         verifier_version=verifier.version,
         prompts=list(zip(prompts["prompt_id"], prompts["answer"], strict=True)),
     )
+
+
+def order_of(prompts: pd.DataFrame) -> str:
+    """A hash of the prompts' order, which shards and batches go by and the fingerprint leaves out."""
+    return digest(prompts["prompt_id"].tolist())
 
 
 def questions_of(prompts: pd.DataFrame) -> list[Question]:

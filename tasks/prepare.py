@@ -11,7 +11,7 @@ from apo_core.config import Arithmetic, Data, Template
 from apo_core.errors import InputError
 from apo_core.prompts import Prompt, Split, choose, prompt_id, read_prompts
 from apo_core.tables import PROMPTS, write_table
-from tasks.stage import Facts, stage_main
+from tasks.stage import Facts
 from tasks.workspace import Workspace
 
 
@@ -83,7 +83,3 @@ def _choose(
         return choose(prompts, count, seed)
     except ValueError as error:
         raise InputError(workspace.params, str(error), field=f"data.{split}_prompts") from None
-
-
-if __name__ == "__main__":
-    stage_main("prepare", run)

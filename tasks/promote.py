@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apo_core.config import Params
+from apo_core.errors import ApoError
 from apo_core.evaluation import paired_bootstrap, per_prompt
 from apo_core.files import read_json, sha256_of
 from apo_core.promotion import Comparison, Decision, decide
-from apo_core.tables import EVALUATIONS, read_metadata, read_table
+from apo_core.tables import EVALUATIONS, read_table
 from tasks.registry import (
     CANDIDATE,
     CHAMPION,
     Registered,
     champion,
-    download_artifact,
     find_version,
     point,
     register,
@@ -25,9 +23,6 @@ from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-# What two evaluations must share for their prompts to be paired.
-_SHARED = ("prompts", "sampler", "verifier")
 
 
 def promote(
@@ -69,12 +64,10 @@ def _decide(
     comparisons = [Comparison("reference", evaluation["gain"], *evaluation["gain_ci95"])]
     current = champion(client, params.tracking.model)
     if current is not None and current != registered:
-        against = _against_champion(client, workspace, current, params.seed)
-        if against is None:
-            return Decision(
-                "hold", f"the champion (version {current.version}) was not evaluated on the same prompts"
-            )
-        comparisons.append(against)
+        try:
+            comparisons.append(_against_champion(client, workspace, params, current))
+        except ApoError as error:
+            return Decision("hold", f"the champion (version {current.version}) cannot be asked: {error}")
     rule = params.promotion
     return decide(
         comparisons,
@@ -87,19 +80,12 @@ def _decide(
 
 
 def _against_champion(
-    client: MlflowClient, workspace: Workspace, current: Registered, seed: int
-) -> Comparison | None:
-    """The candidate's gain over the champion on the same prompts; None where the prompts differ."""
-    with tempfile.TemporaryDirectory() as directory:
-        table = download_artifact(client, current.run_id, "tables/evaluations.parquet", Path(directory))
-        if table is None or _conditions(table) != _conditions(workspace.evaluations):
-            return None
-        theirs = per_prompt(read_table(table, EVALUATIONS), "policy")
+    client: MlflowClient, workspace: Workspace, params: Params, current: Registered
+) -> Comparison:
+    """The candidate's gain over the champion on the same prompts."""
+    from tasks.champion import champion_accuracy  # seconds that only a champion's challenger pays
+
+    theirs = champion_accuracy(client, workspace, params, current)
     ours = per_prompt(read_table(workspace.evaluations, EVALUATIONS), "policy")
-    low, high = paired_bootstrap(theirs, ours, seed=seed)
+    low, high = paired_bootstrap(theirs, ours, seed=params.seed)
     return Comparison(f"champion (version {current.version})", float((ours - theirs).mean()), low, high)
-
-
-def _conditions(table: Path) -> dict[str, Any]:
-    fingerprint = read_metadata(table)["fingerprint"]
-    return {name: fingerprint[name] for name in _SHARED}

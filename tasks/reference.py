@@ -13,7 +13,7 @@ from apo_core.logprobs import head_mismatch
 from apo_core.models import load_policy, save_policy
 from apo_core.scratch import character_tokenizer, pretrain, tiny_decoder
 from apo_core.tokenization import load_tokenizer
-from tasks.stage import Facts, stage_main
+from tasks.stage import Facts
 from tasks.workspace import Workspace
 
 
@@ -23,12 +23,14 @@ def run(
     """Write `data/reference`, a plain Hugging Face directory with safetensors."""
     if reference.source == "scratch":
         return _from_scratch(workspace, seed, arithmetic, reference.scratch)
-    source = _from_hub(reference, trust_remote_code) if reference.source == "hub" else workspace.raw_model
+    hub = reference.source == "hub"
+    source = _from_hub(reference, trust_remote_code) if hub else workspace.raw_model
     # Loading and saving again, rather than copying, proves that the directory is what it claims to be.
     model = load_policy(source, dtype="auto", trust_remote_code=trust_remote_code)
     _check_head(model, source)
     save_policy(model, load_tokenizer(source, trust_remote_code=trust_remote_code), workspace.reference)
-    return {"parameters": model.num_parameters()}
+    # A snapshot's directory is named for the commit it is of: what `revision: null` meant on the day.
+    return {"parameters": model.num_parameters(), "revision": source.name if hub else None}
 
 
 def _from_scratch(workspace: Workspace, seed: int, arithmetic: Arithmetic, scratch: Scratch) -> Facts:
@@ -76,7 +78,3 @@ def _from_hub(reference: Reference, trust_remote_code: bool) -> Path:
         return Path(snapshot_download(reference.name, revision=reference.revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ApoError(f"hub: {reference.name}: cannot be downloaded: {error}") from error
-
-
-if __name__ == "__main__":
-    stage_main("reference", run)

@@ -7,6 +7,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from apo_core.errors import ApoError
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ def find_version(client: MlflowClient, name: str, policy_sha256: str) -> Registe
     query = f"name = '{name}' and tag.{_POLICY_TAG} = '{policy_sha256}'"
     versions = client.search_model_versions(query)
     return _registered(client, versions[0]) if versions else None
+
+
+def find(client: MlflowClient, name: str, version: str) -> Registered | None:
+    """The version of that number, or None."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return next((_registered(client, one) for one in found if str(one.version) == version), None)
 
 
 def champion(client: MlflowClient, name: str) -> Registered | None:
@@ -82,6 +89,22 @@ def download_artifact(client: MlflowClient, run_id: str, path: str, directory: P
     if path not in [artifact.path for artifact in client.list_artifacts(run_id, parent)]:
         return None
     return Path(client.download_artifacts(run_id, path, str(directory)))
+
+
+def download_model(registered: Registered, directory: Path) -> Path:
+    """Fetch a version's Hugging Face directory.
+
+    Raises:
+        ApoError: its files are gone.
+    """
+    import mlflow
+
+    source = f"models:/{registered.name}/{registered.version}"
+    try:
+        whole = mlflow.artifacts.download_artifacts(source, dst_path=str(directory))
+    except (mlflow.MlflowException, OSError) as error:
+        raise ApoError(f"{source}: cannot be downloaded: {error}") from error
+    return Path(whole) / "model"
 
 
 def _registered(client: MlflowClient, version: ModelVersion) -> Registered:

@@ -13,9 +13,8 @@ from apo_core.fingerprint import digest
 from apo_core.promotion import Comparison, decide
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training.metrics import read_metrics
-from tasks.git import commit_of
 from tasks.plots import plot_evaluation, plot_training, plot_values
-from tasks.stage import Facts, stage_main
+from tasks.stage import Facts
 from tasks.workspace import STAGES, Workspace
 
 
@@ -73,10 +72,6 @@ def _report(
         "lineage": {
             "fingerprint": digest(metadata["fingerprint"]),
             "dvc_lock_sha256": None,
-            "git_commit": commit_of(workspace.root),
+            "git_commit": facts["train"]["git_commit"],
         },
     }
-
-
-if __name__ == "__main__":
-    stage_main("report", run)

@@ -15,6 +15,7 @@ from apo_core.progress import progress
 from apo_core.tables import read_table, write_table
 
 Item = TypeVar("Item")
+_DECIDING = ("apo-flow", "torch", "transformers")  # packages: another version, other numbers
 
 
 def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
@@ -24,7 +25,7 @@ def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
         directory: of one stage.
         conditions: everything that decides the stage's result, as JSON values.
     """
-    conditions = conditions | {"apo-flow": version("apo-flow")}
+    conditions = conditions | {package: version(package) for package in _DECIDING}
     record = directory / "conditions.json"
     if record.exists():
         found = read_json(record)

@@ -11,10 +11,10 @@ from apo_core.tables import SAMPLES, write_table
 from apo_core.verifiers import make_verifier
 from tasks.checks import sample_checks
 from tasks.encoder import encoder_of
-from tasks.inputs import conditions_of_values, make_sampler, questions_of, read_split
+from tasks.inputs import conditions_of_values, make_sampler, order_of, questions_of, read_split
 from tasks.quality import validate
 from tasks.resume import open_work, run_shards
-from tasks.stage import Facts, stage_main
+from tasks.stage import Facts
 from tasks.workspace import Workspace
 
 
@@ -49,7 +49,13 @@ def run(
         return pd.DataFrame(map(_row, scored))
 
     work = open_work(
-        workspace.work("sample"), {**conditions, "sampling": sampling.model_dump(mode="json"), "seed": seed}
+        workspace.work("sample"),
+        {
+            **conditions,
+            "order": order_of(prompts),
+            "sampling": sampling.model_dump(mode="json"),
+            "seed": seed,
+        },
     )
     samples = run_shards(
         work, questions_of(prompts), shard, shard_size=sampling.shard_prompts, schema=SAMPLES, name="sample"
@@ -70,7 +76,3 @@ def _row(scored: Scored) -> dict[str, object]:
         "finish_reason": scored.response.finish_reason,
         "reward": scored.reward,
     }
-
-
-if __name__ == "__main__":
-    stage_main("sample", run)

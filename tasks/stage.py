@@ -10,27 +10,42 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
-from apo_core.files import write_json
-from tasks.workspace import Workspace
+from apo_core.files import remove, write_json
+from tasks.workspace import STAGES, Workspace
 
 Facts = dict[str, Any]
 INPUT_ERROR = 2  # exit status: running the same again cannot help
+FRESH = "APO_FRESH"  # in the environment: unfinished work is dropped first
 
 
-def stage_main(name: str, run: Callable[..., Facts]) -> None:
-    """Run a stage in the current directory and exit.
+def main() -> None:
+    """Run the stage named on the command line, in the current directory."""
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in STAGES:
+        raise SystemExit(f"usage: python -m tasks {{{'|'.join(STAGES)}}}")
+    _die_with_parent()
+    _settle_libraries()
+    module = import_module(f"tasks.{name}")  # only now: engines read their settings when they are imported
+    _settle_accelerator()
+    run_stage_here(name, module.run)
+
+
+def run_stage_here(name: str, run: Callable[..., Facts]) -> None:
+    """Run a stage in this process and directory; what a user can mend is one line and exit status 2.
 
     `run` gets the workspace and exactly those sections of `params.yaml` that it names as arguments; a test
     holds `dvc.yaml` to the same names.
     """
-    _die_with_parent()
-    _quiet_libraries()
     workspace = Workspace(Path())
+    # Here and not by whoever asks for it: only a stage that DVC lets run has its work to itself.
+    if os.environ.get(FRESH):
+        remove(workspace.work(name))
     started = time.perf_counter()
     try:
         params = load_params(workspace.params)
@@ -64,15 +79,17 @@ def set_parent_death_signal() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def _quiet_libraries() -> None:
+def _settle_libraries() -> None:
     """Nothing phones home, and logs hold what a person can use."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if _has_cuda() else "cpu")
 
 
-def _has_cuda() -> bool:
-    return Path("/dev/nvidiactl").exists()
+def _settle_accelerator() -> None:
+    """Tell DeepSpeed, which transformers imports in passing, what torch knows; alone it guesses and warns."""
+    torch = sys.modules.get("torch")
+    if torch is not None and not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")

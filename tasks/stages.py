@@ -8,6 +8,7 @@ from typing import Any
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import task_run
 from prefect.tasks import exponential_backoff
 
 from apo_core.config import Pipeline
@@ -39,7 +40,9 @@ def _run(workspace: Workspace, stage: str, *, force: bool = False, run_id: str |
         if stage == "train" and run_id is not None:
             live = workspace.work("train") / "metrics.jsonl"
             stack.enter_context(following(connect(workspace), run_id, live, log.warning))
-        outcome = run_stage(workspace.root, stage, log.info, force=force)
+        # A retry goes on with what the attempt before it finished.
+        fresh = force and task_run.run_count == 1
+        outcome = run_stage(workspace.root, stage, log.info, force=force, fresh=fresh)
     log.info("%s: %s", stage, outcome)
     if outcome != "unchanged":
         create_markdown_artifact(stage_artifact(workspace, stage), key=stage, description=f"stage {stage}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _BATCH = 1000  # MLflow's limit of metrics a request
 _NOT_METRICS = ("step", "time")
+_WORKSPACE_TAG = "workspace"
 
 
 def connect(workspace: Workspace) -> MlflowClient:
@@ -43,10 +45,18 @@ def _embedded_uri(workspace: Workspace) -> str:
 
 
 def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: dict[str, str]) -> str:
-    """Open a run with all parameters and return its id."""
+    """Open a run with all parameters and return its id.
+
+    The caller holds the workspace, so a run of it that still counts as running was killed: it is closed.
+    """
     from mlflow.entities import Param
 
-    run = client.create_run(_experiment(client, workspace, params.tracking.experiment), tags=tags)
+    experiment = _experiment(client, workspace, params.tracking.experiment)
+    own = {_WORKSPACE_TAG: f"{socket.gethostname()}:{workspace.root.resolve()}"}
+    for running in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+        if running.data.tags.get(_WORKSPACE_TAG) == own[_WORKSPACE_TAG]:
+            client.set_terminated(running.info.run_id, "KILLED")
+    run = client.create_run(experiment, tags=tags | own)
     flat = flatten(params.model_dump(mode="json"))
     client.log_batch(run.info.run_id, params=[Param(key, text) for key, text in flat.items()])
     return str(run.info.run_id)
@@ -74,7 +84,7 @@ def _experiment(client: MlflowClient, workspace: Workspace, name: str) -> str:
 
 
 def log_steps(client: MlflowClient, run_id: str, rows: list[StepMetrics]) -> None:
-    """Send lines of `metrics.jsonl`; they carry their time, so a line sent twice is one point to MLflow."""
+    """Send lines of `metrics.jsonl`; a step that is sent twice with two times is two points to MLflow."""
     from mlflow.entities import Metric
 
     points = [
@@ -87,11 +97,16 @@ def log_steps(client: MlflowClient, run_id: str, rows: list[StepMetrics]) -> Non
         client.log_batch(run_id, metrics=points[start : start + _BATCH])
 
 
+def _steps_of(client: MlflowClient, run_id: str) -> set[float]:
+    """The training steps a run has."""
+    return {float(point.step) for point in client.get_metric_history(run_id, "loss")}
+
+
 @contextmanager
 def following(
     client: MlflowClient, run_id: str, file: Path, warn: Callable[[str], None], *, every: float = 2.0
 ) -> Iterator[None]:
-    """Send the steps of a training as they are written, until the block ends.
+    """Send the steps of a training as they are written, until the block ends; none that the run has already.
 
     Only what is written from now on: the file may still hold another training's steps, which that training's
     successor removes. `log_results` sends the whole of a finished training once more.
@@ -99,15 +114,16 @@ def following(
     from mlflow.exceptions import MlflowException
 
     ended = threading.Event()
+    started = time.time()
 
     def follow() -> None:
-        newest = time.time()
+        sent = _steps_of(client, run_id)
         while True:
             last = ended.wait(every)
-            rows = [row for row in read_metrics(file) if row["time"] > newest]
+            rows = [row for row in read_metrics(file) if row["time"] > started and row["step"] not in sent]
             try:
                 log_steps(client, run_id, rows)
-                newest = max([newest, *(row["time"] for row in rows)])
+                sent |= {row["step"] for row in rows}
             except MlflowException as error:  # a training does not end because its tracking server does
                 warn(f"MLflow did not take {len(rows)} steps, they are sent again: {error}")
             if last:
@@ -124,7 +140,8 @@ def following(
 
 def log_results(client: MlflowClient, run_id: str, workspace: Workspace, summary: dict[str, Any]) -> None:
     """Attach what a person wants to see of a run, all its steps, and the figures to sort runs by."""
-    log_steps(client, run_id, read_metrics(workspace.metrics))
+    sent = _steps_of(client, run_id)
+    log_steps(client, run_id, [row for row in read_metrics(workspace.metrics) if row["step"] not in sent])
     for directory in ("reports", "reports/plots", "reports/validation"):
         for file in sorted((workspace.root / directory).glob("*.*")):
             if file != workspace.summary:  # on the disk it is still the last run's

@@ -8,7 +8,7 @@ import pandas as pd
 
 from apo_core import config
 from apo_core.files import sha256_of, write_text
-from apo_core.fingerprint import check_fingerprint, digest
+from apo_core.fingerprint import check_fingerprint
 from apo_core.logprobs import ResponseLogProbs
 from apo_core.models import load_policy, save_policy
 from apo_core.tables import VALUES, read_metadata, read_table
@@ -21,9 +21,10 @@ from apo_core.training.step import Stage2, TrainingSet
 from apo_core.training.trainer import train as train_policy
 from apo_core.verifiers import Verifier, make_verifier
 from tasks.encoder import encoder_of
-from tasks.inputs import conditions_of_values, make_sampler, read_split
+from tasks.git import commit_of
+from tasks.inputs import conditions_of_values, make_sampler, order_of, read_split
 from tasks.resume import open_work
-from tasks.stage import Facts, stage_main
+from tasks.stage import Facts
 from tasks.workspace import Workspace
 
 
@@ -48,7 +49,8 @@ def run(
     work = open_work(
         workspace.work("train"),
         {
-            "conditions": digest(conditions),
+            **conditions,
+            "order": order_of(prompts),
             "values": sha256_of(workspace.values),
             "seed": seed,
             # More steps, or a stricter guard, may go on from the checkpoints that are there.
@@ -83,6 +85,7 @@ def run(
     return {
         "steps": steps,
         "prompts_per_step": train.batch_size,
+        "git_commit": commit_of(workspace.root),
         "resumed_from_step": resumed,
         "train_seconds": sum(
             row["sampling_seconds"] + row["update_seconds"] for row in read_metrics(metrics_file)
@@ -143,7 +146,3 @@ def _stage(
         pad_id=tokenizer.pad_token_id,
         seed=seed,
     )
-
-
-if __name__ == "__main__":
-    stage_main("train", run)

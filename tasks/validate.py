@@ -8,7 +8,7 @@ from apo_core.verifiers import make_verifier
 from tasks.checks import prompt_checks
 from tasks.encoder import encoder_of
 from tasks.quality import validate
-from tasks.stage import Facts, stage_main
+from tasks.stage import Facts
 from tasks.workspace import Workspace
 
 
@@ -27,7 +27,3 @@ def run(
     report = workspace.validation("prompts")
     validate(frame, checks, table=workspace.prompts, row="source", report=report)
     return {"prompts": len(prompts), "longest_prompt_tokens": int(frame["tokens"].max())}
-
-
-if __name__ == "__main__":
-    stage_main("validate", run)

@@ -11,7 +11,7 @@ from apo_core.tables import SAMPLES, VALUES, read_metadata, read_table, write_ta
 from apo_core.values import optimal_value
 from tasks.checks import value_checks
 from tasks.quality import validate
-from tasks.stage import Facts, stage_main
+from tasks.stage import Facts
 from tasks.workspace import Workspace
 
 
@@ -40,7 +40,3 @@ def value_table(samples: pd.DataFrame, *, beta1: float, drop_unsolved: bool) -> 
     table["v_star"] = [optimal_value(torch.tensor(group.to_numpy()), beta1).item() for _, group in rewards]
     table["kept"] = (table["max_reward"] > 0) if drop_unsolved else True
     return table
-
-
-if __name__ == "__main__":
-    stage_main("values", run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,13 @@ def load_params(file: Path) -> Params:
     return _checked(file, _read(file))
 
 
-def set_params(file: Path, assignments: list[str]) -> Params:
+def set_params(file: Path, assignments: Sequence[str], *, write: bool = True) -> Params:
     """Apply `key.path=value` assignments (values in YAML) to the file, all or none.
+
+    Args:
+        file: the configuration.
+        assignments: applied in order.
+        write: change the file; else only say what it would become.
 
     Raises:
         InputError: an assignment is malformed or leaves the configuration invalid; the file is unchanged.
@@ -37,9 +43,10 @@ def set_params(file: Path, assignments: list[str]) -> Params:
     for assignment in assignments:
         _assign(file, tree, assignment)
     params = _checked(file, tree)
-    buffer = io.StringIO()
-    _yaml().dump(tree, buffer)
-    write_text(file, buffer.getvalue())
+    if write and assignments:
+        buffer = io.StringIO()
+        _yaml().dump(tree, buffer)
+        write_text(file, buffer.getvalue())
     return params
 
 

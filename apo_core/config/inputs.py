@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from apo_core.config.section import Positive, PositiveFloat, Section, Share
 
@@ -74,6 +75,15 @@ class Data(Section):
     eval_prompts: Positive | None
     too_long: Literal["refuse", "drop"]
     """What becomes of prompts above `template.max_prompt_tokens`."""
+
+    @field_validator("train_files", "eval_files")
+    @classmethod
+    def _inside(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        # DVC watches that directory and no other: a change elsewhere would go unseen.
+        for file in files:
+            if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+                raise ValueError(f"{file!r} leaves data/raw/prompts")
+        return files
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

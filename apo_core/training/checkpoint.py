@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from apo_core.files import read_json, remove, replacing, require_space, write_json
 
@@ -61,7 +66,8 @@ class Checkpoints:
         saved = self.all()
         if not saved:
             return 0
-        loaded, _ = engine.load_checkpoint(str(saved[-1].directory), tag=_ENGINE)
+        with _data_only():
+            loaded, _ = engine.load_checkpoint(str(saved[-1].directory), tag=_ENGINE)
         if loaded is None:
             raise RuntimeError(f"{saved[-1].directory}: DeepSpeed loaded nothing")
         return saved[-1].step
@@ -72,6 +78,29 @@ class Checkpoints:
         for checkpoint in saved[: -self.keep]:
             if checkpoint != best:
                 remove(checkpoint.directory)
+
+
+@contextmanager
+def _data_only() -> Iterator[None]:
+    """Let `torch.load` make tensors, numbers and three records of DeepSpeed's in the block, and run no code.
+
+    DeepSpeed asks for whole pickles; the variable overrules it.
+    """
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        with torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
+            yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _size_mib(module: Any) -> float:

@@ -1,4 +1,4 @@
-"""Numbers: the last one in the text, or the one behind the last answer marker."""
+"""Numbers: the last one in the text, or the first one behind the last answer marker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from decimal import Decimal
 from apo_core.verifiers.base import Verdict
 
 # A minus right behind a digit or a bracket subtracts; anywhere else it is the number's sign.
-_NUMBER = re.compile(r"(?:(?<![\d)])-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
+# Commas group by threes, or they separate numbers. An exponent of five digits is no answer to anything.
+_NUMBER = re.compile(
+    r"(?:(?<![\d)])-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,4}(?![\d.]))?"
+)
 _MAX_DIGITS = 100
 
 
@@ -18,7 +21,7 @@ class NumericVerifier:
     With a marker (GSM8K's `####`) the answer must carry it; a completion may, and is read behind it then.
     """
 
-    version = "2"
+    version = "3"
 
     def __init__(self, name: str, *, marker: str | None) -> None:
         self.name = name
@@ -40,9 +43,9 @@ class NumericVerifier:
         return Verdict(float(found == self._read(answer)), str(found))
 
     def _read(self, text: str) -> Decimal | None:
-        if self.marker is not None and self.marker in text:
-            text = text.rsplit(self.marker, 1)[1]
-        numbers = _NUMBER.findall(text)
-        if not numbers or len(numbers[-1]) > _MAX_DIGITS:
+        marked = self.marker is not None and self.marker in text
+        numbers = _NUMBER.findall(text.rsplit(self.marker or "", 1)[1] if marked else text)
+        if not numbers:
             return None
-        return Decimal(numbers[-1].replace(",", ""))
+        found = numbers[0] if marked else numbers[-1]
+        return Decimal(found.replace(",", "")) if len(found) <= _MAX_DIGITS else None

@@ -169,7 +169,7 @@ def test_a_bad_parameter_is_refused_and_changes_nothing(workspace, key, expected
 
 
 def test_a_full_disk_stops_before_the_checkpoint(workspace):
-    command = "apo stage train --fresh --set train.checkpoint.min_free_mib=100000000"
+    command = "apo stage train --force --set train.checkpoint.min_free_mib=100000000"
     done = execute(command, workspace, check=False)
     assert done.returncode == 2
     assert "a checkpoint needs 100000" in done.stdout

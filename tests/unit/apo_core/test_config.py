@@ -247,6 +247,12 @@ def test_one_bad_assignment_leaves_the_whole_file_unchanged(file, text, assignme
     assert list(file.parent.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("name", ["../train.jsonl", "/tmp/train.jsonl", "a/../../train.jsonl"])
+def test_prompt_files_stay_where_dvc_watches(file, text, name):
+    message = refusal(file, text.replace("eval_files: []", f"eval_files: [{name}]"))
+    assert message.endswith(f"data.eval_files: {name!r} leaves data/raw/prompts, found [{name!r}]")
+
+
 def test_parameters_are_frozen(file):
     with pytest.raises(ValueError, match="frozen"):
         load_params(file).seed = 1

@@ -38,6 +38,11 @@ def read(name, completion):
         ("2.0", "2.0"),
         ("1,000.50", "1000.50"),
         ("007", "7"),
+        ("1e-05", "0.00001"),
+        ("2.5E3", "2.5E+3"),
+        ("3,4", "4"),
+        ("12,3456", "3456"),
+        ("5 eggs", "5"),
         ("no number", None),
         ("", None),
         ("-", None),
@@ -90,6 +95,9 @@ def test_a_degenerate_completion_is_wrong_and_fast(name, text):
         ("1 + 4 = 5\n#### 5", 1.0),
         ("#### 4, no: #### 5", 1.0),  # behind the last marker
         ("5 #### 4", 0.0),
+        ("#### 5 apples and 3 pears", 1.0),  # the first number behind it
+        ("#### 5,4", 1.0),
+        ("#### 5e1", 0.0),
         ("5 ####", 0.0),  # nothing behind the marker, whatever stood before it
         ("the answer is 5", 1.0),  # a completion without the marker is read like any other
         ("the answer is 4", 0.0),

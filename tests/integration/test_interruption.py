@@ -1,0 +1,94 @@
+"""A killed stage goes on where it was and ends with the undisturbed run's result."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import environment, execute
+
+
+@pytest.fixture
+def workspace(workspace):
+    """Without what would hand back the finished result: shards, checkpoints and DVC's cache."""
+    shutil.rmtree(workspace / "data/unfinished")
+    shutil.rmtree(workspace / ".dvc/cache")
+    return workspace
+
+
+def kill_when(workspace, command, reached):
+    """Start a command, kill it as soon as `reached()` is true, and wait for all that it started to end."""
+    process = subprocess.Popen(
+        command,
+        cwd=workspace,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 400
+    while not reached():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)  # the command alone: its stage has to notice by itself
+    process.wait()
+    while still_running(workspace):
+        assert time.monotonic() < deadline, "the stage outlived the command"
+        time.sleep(0.1)
+
+
+def still_running(workspace):
+    """Whether a process works in the workspace."""
+    for directory in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if directory.readlink() == workspace:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def test_killed_sampling_keeps_its_shards(workspace):
+    before = (workspace / "data/samples.parquet").read_bytes()
+    shards = workspace / "data/unfinished/sample"
+    kill_when(
+        workspace,
+        ["apo", "stage", "sample", "--force"],
+        lambda: len(list(shards.glob("sample-*.parquet"))) >= 1,
+    )
+    kept = {file.name: file.stat().st_mtime_ns for file in shards.glob("sample-*.parquet")}
+    assert kept
+    assert len(kept) < 4
+    assert not (workspace / "data/samples.parquet").exists()
+    output = execute("apo stage sample", workspace).stdout
+    assert f"sample: {len(kept)} of 4 shards were finished before" in output
+    assert kept.items() <= {file.name: file.stat().st_mtime_ns for file in shards.glob("*.parquet")}.items()
+    assert (workspace / "data/samples.parquet").read_bytes() == before
+
+
+def test_killed_training_goes_on_from_its_checkpoint(workspace):
+    def weights():
+        return hashlib.sha256((workspace / "data/policy/model.safetensors").read_bytes()).hexdigest()
+
+    def steps():
+        file = workspace / "data/unfinished/train/metrics.jsonl"
+        return file.read_text().count("\n") if file.exists() else 0
+
+    before = weights()
+    undisturbed = (workspace / "data/metrics.jsonl").read_text()
+    kill_when(workspace, ["apo", "stage", "train", "--force"], lambda: steps() >= 24)
+    assert steps() < 50
+    output = execute("apo stage train", workspace).stdout
+    assert "train: resumed at step 20 of 50" in output or "train: resumed at step 30 of 50" in output
+    assert json.loads((workspace / "reports/stages/train.json").read_text())["resumed_from_step"] >= 20
+    rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 51))
+    losses = [json.loads(line)["loss"] for line in undisturbed.splitlines()]
+    assert [row["loss"] for row in rows] == losses
+    assert weights() == before

@@ -1,0 +1,96 @@
+"""Every command in the README is run: in a clone, at the size of preset `ci`."""
+
+import re
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, environment, execute
+
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line]
+GSM8K = ROOT.parent / "shared/data/gsm8k"
+# Where each of the README's commands is run for real.
+ELSEWHERE = {
+    "make run": "conftest.first_run",
+    "make ui": "test_the_pages_are_served_until_interrupted",
+    "make check": "it and `make test` are what runs this",
+    "make test": "it and `make check` are what runs this",
+}
+REAL_MODEL = [command for command in COMMANDS if "gsm8k" in command or "smollm2" in command]
+HERE = [command for command in COMMANDS if command not in [*ELSEWHERE, *REAL_MODEL]]
+
+
+def test_every_command_is_accounted_for():
+    assert set(ELSEWHERE) <= set(COMMANDS)
+    assert len(REAL_MODEL) == 5
+    assert HERE == [
+        "apo run --set values.beta1=0.25",
+        "apo stage evaluate --set evaluation.samples=8",
+        "dvc repro",
+        "dvc status",
+    ]
+
+
+def test_the_targets_that_run_this_exist(checkout):
+    for target in ("check", "test"):
+        assert "pytest" in execute(f"make -n {target}", checkout).stdout
+
+
+def test_the_commands_for_changing_things_work(workspace):
+    outputs = [execute(command, workspace).stdout for command in HERE]
+    assert "train: ran" in outputs[0]
+    assert "evaluate: ran" in outputs[1]
+    assert "up to date" in outputs[-1]
+
+
+def test_the_python_example_works(finished):
+    (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    script = finished / ".apo/example.py"
+    script.write_text(example.replace("apo-arithmetic", "apo-ci"))
+    assert "5-4+3+2=" in execute(f"python {script}", finished).stdout
+
+
+def test_the_pages_are_served_until_interrupted(finished):
+    process = subprocess.Popen(
+        ["make", "ui"],
+        cwd=finished,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    addresses = {}
+    for line in process.stdout:
+        if "Ctrl-C" in line:
+            break
+        if found := re.match(r"(Prefect|MLflow): (http://127\.0\.0\.1:\d+)", line):
+            addresses[found[1]] = found[2]
+    assert set(addresses) == {"Prefect", "MLflow"}
+    assert urllib.request.urlopen(f"{addresses['Prefect']}/api/health").read() == b"true"
+    assert b"MLflow" in urllib.request.urlopen(addresses["MLflow"]).read()
+    subprocess.run(["pkill", "-INT", "-g", str(process.pid)], check=True)
+    process.wait(timeout=60)
+    time.sleep(0.5)
+    for address in addresses.values():
+        with pytest.raises(OSError):
+            urllib.request.urlopen(address)
+
+
+@pytest.mark.skipif(not GSM8K.is_dir(), reason=f"GSM8K's own files are not at {GSM8K}")
+def test_a_real_model_runs_on_real_text(finished, tmp_path):
+    before = execute("git status --porcelain && dvc status", finished).stdout
+    for name in ("train.jsonl", "test.jsonl"):
+        (tmp_path / name).symlink_to(Path(GSM8K / name))
+    # The README's slice takes five minutes; the test's is smaller still.
+    small = " --set generation.max_new_tokens=24 --set sampling.n=2 --set train.batch_size=4"
+    for command in REAL_MODEL:
+        command = command.replace("_prompts=32", "_prompts=8").replace("train.steps=3", "train.steps=1")
+        output = execute(command + (small if command.startswith("apo run") else ""), tmp_path).stdout
+    assert "8 of 8 prompts kept, N = 2" in output
+    assert "1 steps of 4 prompts" in output
+    assert execute("git status --porcelain && dvc status", finished).stdout == before

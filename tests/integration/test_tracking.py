@@ -1,0 +1,132 @@
+"""MLflow's own sqlite store: every step once, no run left open, a registry that is looked at."""
+
+import json
+import shutil
+import time
+
+import mlflow
+import pytest
+from conftest import execute
+
+from apo_core.config.file import load_params
+from apo_core.evaluation import per_prompt
+from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
+from apo_core.training.metrics import append_metrics
+from tasks.champion import champion_accuracy
+from tasks.promote import promote
+from tasks.registry import champion
+from tasks.summary import finished_summary, registry_agrees
+from tasks.tracking import connect, following, log_steps, start_run, tracking_uri
+from tasks.workspace import Workspace
+
+
+@pytest.fixture
+def place(finished, workspace) -> Workspace:
+    """A finished workspace with a copy of its registry."""
+    state = workspace / ".apo"
+    state.mkdir()
+    shutil.copyfile(finished / ".apo/mlflow.db", state / "mlflow.db")
+    return Workspace(workspace)
+
+
+@pytest.fixture
+def client(place, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place.state / 'mlflow.db'}")
+    return connect(place)
+
+
+def row(step, **values):
+    return {"step": step, "time": time.time(), "loss": step / 10, **values}
+
+
+def steps(client, run_id):
+    return [point.step for point in client.get_metric_history(run_id, "loss")]
+
+
+def test_a_step_that_is_done_again_is_one_point(client, place, tmp_path):
+    run_id = start_run(client, place, load_params(place.params), {})
+    file = tmp_path / "metrics.jsonl"
+    append_metrics(file, row(9))  # another training's: it was there before
+    for last in (3, 5):  # killed at step 3, resumed at step 1: steps 2 and 3 come again
+        time.sleep(0.01)
+        with following(client, run_id, file, pytest.fail, every=0.1):
+            file.write_text("")
+            for step in range(1, last + 1):
+                append_metrics(file, row(step))
+    assert steps(client, run_id) == [1, 2, 3, 4, 5]
+
+
+def test_a_step_is_two_points_if_it_is_sent_twice(client, place):
+    """What the test above would see if `following` did not look."""
+    run_id = start_run(client, place, load_params(place.params), {})
+    log_steps(client, run_id, [row(1)])
+    time.sleep(0.01)
+    log_steps(client, run_id, [row(1)])
+    assert steps(client, run_id) == [1, 1]
+
+
+def test_a_killed_run_is_closed_by_the_next_one_of_its_workspace(client, place, tmp_path):
+    params = load_params(place.params)
+    killed = start_run(client, place, params, {})
+    others = start_run(client, Workspace(tmp_path), params, {})
+    own = start_run(client, place, params, {})
+    statuses = [client.get_run(run_id).info.status for run_id in (killed, others, own)]
+    assert statuses == ["KILLED", "RUNNING", "RUNNING"]
+
+
+def test_nothing_counts_as_done_once_its_version_is_gone(client, place):
+    done = finished_summary(place)
+    assert registry_agrees(client, done)
+    client.delete_registered_model_alias("apo-ci", "champion")
+    assert registry_agrees(client, done)
+    assert done["model"]["aliases"] == ["candidate"]
+    client.delete_model_version("apo-ci", "1")
+    assert not registry_agrees(client, done)
+
+
+def test_the_champion_is_asked_again_where_the_prompts_differ(client, place):
+    params = load_params(place.params)
+    current = champion(client, "apo-ci")
+    expected = per_prompt(read_table(place.evaluations, EVALUATIONS), "policy")
+    assert champion_accuracy(client, place, params, current).equals(expected)
+    assert not place.work("champion").exists()
+    # Only the record differs: asked again, the same policy answers the same.
+    metadata = read_metadata(place.evaluations)
+    metadata["fingerprint"]["prompts"] = "others"
+    write_table(place.evaluations, read_table(place.evaluations, EVALUATIONS), EVALUATIONS, metadata)
+    assert champion_accuracy(client, place, params, current).equals(expected)
+    assert list(place.work("champion").glob("champion-1-*.parquet"))
+
+
+def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, place):
+    metadata = read_metadata(place.evaluations)
+    metadata["fingerprint"]["prompts"] = "others"
+    write_table(place.evaluations, read_table(place.evaluations, EVALUATIONS), EVALUATIONS, metadata)
+    run = client.create_run("0")  # a champion that did not come from here: no parameters beside it
+    source = client.get_model_version("apo-ci", "1").source
+    version = client.create_model_version("apo-ci", source, run_id=run.info.run_id)
+    client.set_registered_model_alias("apo-ci", "champion", version.version)
+    decision, registered = promote(client, place, load_params(place.params), run_id=run.info.run_id, tags={})
+    assert decision.outcome == "hold"
+    assert "the champion (version 2) cannot be asked" in decision.reason
+    assert registered.aliases == ["candidate"]
+
+
+def test_the_embedded_store_is_the_workspaces_own(place, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri(place) == f"sqlite:///{place.state.resolve() / 'mlflow.db'}"
+    assert mlflow.MlflowClient(tracking_uri(place)).get_registered_model("apo-ci").name == "apo-ci"
+
+
+def test_a_second_run_is_refused_while_one_is_at_work(place):
+    from tasks.lock import only_run
+
+    before = json.loads(place.summary.read_text())
+    with only_run(place):
+        for command in ("apo run --set seed=3", "apo stage values --force"):
+            done = execute(command, place.root, check=False)
+            assert done.returncode == 2
+            assert "another run is at work here" in done.stdout.strip().splitlines()[-1]
+            assert "Traceback" not in done.stdout
+    assert json.loads(place.summary.read_text()) == before
+    assert "seed: 0" in place.params.read_text()

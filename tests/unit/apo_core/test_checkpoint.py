@@ -1,0 +1,104 @@
+"""Checkpoints of a real DeepSpeed engine on the tiny decoder."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from apo_core.errors import DiskFull
+from apo_core.logprobs import ResponseLogProbs, pad_rollouts
+from apo_core.scratch import tiny_decoder
+from apo_core.training.checkpoint import Checkpoints
+from apo_core.training.engine import start_engine
+
+
+@pytest.fixture
+def engine_of(tokenizer):
+    def start(dtype="float32", zero_stage=0):
+        model = tiny_decoder(tokenizer, hidden_size=16, layers=1, heads=2, seed=0)
+        return start_engine(
+            ResponseLogProbs(model.to(getattr(torch, dtype)), temperature=1.0),
+            batch_size=2,
+            micro_batch_size=2,
+            learning_rate=1e-2,
+            adam_betas=(0.9, 0.999),
+            weight_decay=0.01,
+            max_grad_norm=1.0,
+            dtype=dtype,
+            zero_stage=zero_stage,
+        )
+
+    return start
+
+
+def update(engine, step):
+    generator = torch.Generator().manual_seed(step)
+    rows = torch.randint(3, 12, (2, 6), generator=generator).tolist()
+    engine.backward(-engine(*pad_rollouts([row[:2] for row in rows], [row[2:] for row in rows], 0)).mean())
+    engine.step()
+
+
+def weights(engine):
+    return [parameter.detach().clone() for parameter in engine.module.parameters()]
+
+
+@pytest.mark.parametrize(("dtype", "zero_stage"), [("float32", 0), ("bfloat16", 0), ("bfloat16", 2)])
+def test_a_restored_engine_goes_on_bit_for_bit(engine_of, tmp_path, dtype, zero_stage):
+    checkpoints = Checkpoints(tmp_path, keep=2, min_free_mib=0)
+    undisturbed = engine_of(dtype, zero_stage)
+    for step in range(3):
+        update(undisturbed, step)
+    checkpoints.save(undisturbed, 3, reward=0.5)
+    for step in range(3, 5):
+        update(undisturbed, step)
+    resumed = engine_of(dtype, zero_stage)
+    assert checkpoints.restore_latest(resumed, at_most=10) == 3
+    for step in range(3, 5):
+        update(resumed, step)
+    assert all(map(torch.equal, weights(resumed), weights(undisturbed)))
+
+
+class Harmful:
+    """What a pickle of it would do when it is loaded."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_a_checkpoint_that_carries_code_is_not_run(engine_of, tmp_path):
+    engine = engine_of()
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2, min_free_mib=0)
+    (states,) = checkpoints.save(engine, 1, reward=0.5).glob("engine/*.pt")
+    torch.save(torch.load(states) | {"lr_scheduler": Harmful(tmp_path / "run")}, states)
+    with pytest.raises(pickle.UnpicklingError, match="Unsupported global"):
+        checkpoints.restore_latest(engine, at_most=10)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_last_ones_and_the_best_are_kept(engine_of, tmp_path):
+    engine = engine_of()
+    checkpoints = Checkpoints(tmp_path, keep=2, min_free_mib=0)
+    for step, reward in enumerate([0.1, 0.9, 0.3, 0.2, 0.4], start=1):
+        checkpoints.save(engine, step, reward)
+    assert [saved.step for saved in checkpoints.all()] == [2, 4, 5]
+
+
+def test_checkpoints_of_a_longer_training_are_dropped(engine_of, tmp_path):
+    engine = engine_of()
+    checkpoints = Checkpoints(tmp_path, keep=3, min_free_mib=0)
+    for step in (1, 2, 3):
+        checkpoints.save(engine, step, reward=0.5)
+    assert checkpoints.restore_latest(engine, at_most=2) == 2
+    assert [saved.step for saved in checkpoints.all()] == [1, 2]
+
+
+def test_a_full_disk_leaves_older_checkpoints_as_they_are(engine_of, tmp_path):
+    engine = engine_of()
+    Checkpoints(tmp_path, keep=1, min_free_mib=0).save(engine, 1, reward=0.5)
+    with pytest.raises(DiskFull, match="a checkpoint needs"):
+        Checkpoints(tmp_path, keep=1, min_free_mib=1e12).save(engine, 2, reward=0.5)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]

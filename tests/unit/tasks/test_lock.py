@@ -1,0 +1,34 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from apo_core.errors import ApoError
+from tasks.lock import only_run
+from tasks.workspace import Workspace
+
+
+def test_a_second_run_is_refused_and_names_the_first(tmp_path):
+    with only_run(Workspace(tmp_path)):
+        for _ in range(2):  # a refused run does not take the holder's number away
+            with (
+                pytest.raises(ApoError, match=rf"another run is at work here \(process {os.getpid()}\)"),
+                only_run(Workspace(tmp_path)),
+            ):
+                pass
+    with only_run(Workspace(tmp_path)):
+        pass
+
+
+def test_a_killed_run_holds_nothing(tmp_path):
+    script = (
+        "import os, signal, pathlib\n"
+        "from tasks.lock import only_run\n"
+        "from tasks.workspace import Workspace\n"
+        f"with only_run(Workspace(pathlib.Path({str(tmp_path)!r}))):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    with only_run(Workspace(tmp_path)):
+        pass
