@@ -14,8 +14,12 @@ BIN = Path(sys.executable).parent
 
 
 def environment() -> dict[str, str]:
-    """This process's environment with the project's commands first, and none of a user's servers."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
+    """This process's environment with the project's commands first, and none of a user's servers.
+
+    Nor the ranks that an engine started in this process has left in it.
+    """
+    left_out = ("PREFECT_", "MLFLOW_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     return kept | {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
 
 

@@ -3,12 +3,15 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import mlflow
+import psutil
 import pytest
 from conftest import environment, execute
 
@@ -72,18 +75,20 @@ def test_killed_sampling_keeps_its_shards(workspace):
     assert (workspace / "data/samples.parquet").read_bytes() == before
 
 
+def weights(workspace):
+    return hashlib.sha256((workspace / "data/policy/model.safetensors").read_bytes()).hexdigest()
+
+
+def steps_done(workspace):
+    file = workspace / "data/unfinished/train/metrics.jsonl"
+    return file.read_text().count("\n") if file.exists() else 0
+
+
 def test_killed_training_goes_on_from_its_checkpoint(workspace):
-    def weights():
-        return hashlib.sha256((workspace / "data/policy/model.safetensors").read_bytes()).hexdigest()
-
-    def steps():
-        file = workspace / "data/unfinished/train/metrics.jsonl"
-        return file.read_text().count("\n") if file.exists() else 0
-
-    before = weights()
+    before = weights(workspace)
     undisturbed = (workspace / "data/metrics.jsonl").read_text()
-    kill_when(workspace, ["apo", "stage", "train", "--force"], lambda: steps() >= 24)
-    assert steps() < 50
+    kill_when(workspace, ["apo", "stage", "train", "--force"], lambda: steps_done(workspace) >= 24)
+    assert steps_done(workspace) < 50
     output = execute("apo stage train", workspace).stdout
     assert "train: resumed at step 20 of 50" in output or "train: resumed at step 30 of 50" in output
     assert json.loads((workspace / "reports/stages/train.json").read_text())["resumed_from_step"] >= 20
@@ -91,4 +96,38 @@ def test_killed_training_goes_on_from_its_checkpoint(workspace):
     assert [row["step"] for row in rows] == list(range(1, 51))
     losses = [json.loads(line)["loss"] for line in undisturbed.splitlines()]
     assert [row["loss"] for row in rows] == losses
-    assert weights() == before
+    assert weights(workspace) == before
+
+
+def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(workspace):
+    """The flow lives on: its retry resumes, and MLflow gets every step once."""
+    before = weights(workspace)
+    log = workspace / "log"
+    with log.open("wb") as stream:
+        flow = subprocess.Popen(
+            ["apo", "run", "--force", "train"],
+            cwd=workspace,
+            env=environment(),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    while steps_done(workspace) < 24:
+        assert flow.poll() is None, log.read_text()[-4000:]
+        time.sleep(0.05)
+    stage = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (process.info["cmdline"] or [])[-3:] == ["-m", "tasks", "train"]
+        and process.cwd() == str(workspace)
+    ]
+    assert len(stage) == 1
+    stage[0].kill()
+    assert flow.wait(timeout=400) == 0, log.read_text()[-4000:]
+    output = log.read_text()
+    assert "Retry 1/2 will start" in output
+    assert re.search(r"train: resumed at step [23]0 of 50", output)
+    assert weights(workspace) == before
+    client = mlflow.MlflowClient(f"sqlite:///{workspace}/.apo/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("apo-flow").experiment_id])
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
+    assert sorted(steps) == list(range(1, 51))
