@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+CHUNK_TOKENS = 1024  # response tokens whose logits exist at once
+
 
 class Rollouts(NamedTuple):
     """Prompts with their responses, right-padded; True in a mask means the token counts."""
@@ -49,7 +51,9 @@ class ResponseLogProbs(nn.Module):
     backward pass, and for no prompt token.
     """
 
-    def __init__(self, model: PreTrainedModel, *, temperature: float, chunk_tokens: int = 1024) -> None:
+    def __init__(
+        self, model: PreTrainedModel, *, temperature: float, chunk_tokens: int = CHUNK_TOKENS
+    ) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature

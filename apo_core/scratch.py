@@ -38,7 +38,14 @@ def tiny_decoder(
 ) -> LlamaForCausalLM:
     """A Llama-shaped decoder with seeded random weights."""
     torch.manual_seed(seed)
-    config = LlamaConfig(
+    return LlamaForCausalLM(tiny_config(tokenizer, hidden_size=hidden_size, layers=layers, heads=heads))
+
+
+def tiny_config(
+    tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, layers: int, heads: int
+) -> LlamaConfig:
+    """The shape of `tiny_decoder`."""
+    return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
         intermediate_size=4 * hidden_size,
@@ -50,7 +57,6 @@ def tiny_decoder(
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
-    return LlamaForCausalLM(config)
 
 
 def pretrain(

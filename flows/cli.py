@@ -107,14 +107,28 @@ def status(workspace: Place = Path()) -> None:
 
 
 @app.command()
-def doctor(workspace: Place = Path()) -> None:
-    """Check that this machine and this workspace can run the pipeline; exit status 1 if not."""
-    from flows.doctor import examine
-    from flows.tables import print_findings
+def doctor(
+    workspace: Place = Path(),
+    params: Annotated[
+        Path | None, typer.Option(help="Plan this configuration instead of the workspace's own.")
+    ] = None,
+) -> None:
+    """Check that this machine can run the pipeline, and plan its memory; exit status 1 if it cannot."""
+    from apo_core.config.file import load_params
+    from flows.doctor import examine_machine, examine_plan, examine_workspace
+    from flows.tables import print_findings, print_plan
 
-    environment.apply(Workspace(workspace))
-    findings = examine(Workspace(workspace))
+    place = Workspace(workspace)
+    configuration = load_params(params or place.params)
+    environment.apply(place)
+    findings = examine_machine(place)
+    if params is None:
+        findings += examine_workspace(place, configuration)
+    finding, items = examine_plan(place, configuration)
+    findings.append(finding)
     print_findings(findings)
+    if items:
+        print_plan(items)
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 from packaging.requirements import Requirement
 
 from apo_core.config import Params
-from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.tokenization import check_model_directory
+from flows.memory import machine_mib, memory_plan
 from tasks.dvc import pending
 from tasks.tracking import tracking_uri
 from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from apo_core.memory_plan import Item
 
 _MIN_FREE_GIB = 2.0
 
@@ -29,15 +32,27 @@ class Finding(NamedTuple):
     detail: str
 
 
-def examine(workspace: Workspace) -> list[Finding]:
-    """Look at Python, packages, devices, memory, disk, configuration, inputs and the workspace's state."""
-    findings = [_python(), _packages(), _devices(), _memory(), _disk(workspace)]
+def examine_machine(workspace: Workspace) -> list[Finding]:
+    """Look at Python, packages, devices, memory and disk."""
+    return [_python(), _packages(), _devices(), _memory(), _disk(workspace)]
+
+
+def examine_workspace(workspace: Workspace, params: Params) -> list[Finding]:
+    """Look at inputs, the state of the stages and the tracking store."""
+    return [*_inputs(workspace, params), _dvc(workspace), _tracking(workspace)]
+
+
+def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[Item]]:
+    """Hold the configuration's memory plan against the machine; the plan is empty where there is no model."""
+    from apo_core.memory_plan import peak_mib
+
     try:
-        params = load_params(workspace.params)
+        items = memory_plan(workspace, params)
     except ApoError as error:
-        return [*findings, Finding("configuration", False, str(error))]
-    findings.append(Finding("configuration", True, str(workspace.params)))
-    return [*findings, *_inputs(workspace, params), _dvc(workspace), _tracking(workspace)]
+        return Finding("memory plan", False, str(error)), []
+    peak, machine = peak_mib(items), machine_mib()
+    detail = f"training needs about {peak / 1024:.1f} of {machine / 1024:.1f} GiB"
+    return Finding("memory plan", peak <= machine, detail), items
 
 
 def _python() -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +11,11 @@ from flows.doctor import Finding
 from tasks.dvc import pending
 from tasks.summary import finished_summary
 from tasks.workspace import STAGES, Workspace
+
+if TYPE_CHECKING:
+    from apo_core.memory_plan import Item
+
+_PHASES = {"always": "", "rollout": "while sampling", "update": "while updating", "disk": "on the disk"}
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -72,4 +77,13 @@ def print_findings(findings: list[Finding]) -> None:
     table = Table("", "", "", show_header=False)
     for finding in findings:
         table.add_row(finding.subject, "[green]ok" if finding.good else "[red]problem", finding.detail)
+    Console().print(table)
+
+
+def print_plan(items: list[Item]) -> None:
+    """What training takes, and when."""
+    table = Table("training", "MiB", "", title_justify="left")
+    table.columns[1].justify = "right"
+    for item in items:
+        table.add_row(item.name, f"{item.mib:,.0f}", _PHASES[item.phase])
     Console().print(table)

@@ -1,0 +1,157 @@
+"""How much memory stage 2 needs, from a model's configuration alone: no weight is loaded.
+
+Weights, gradients, optimizer and key-value cache are counted; what autograd keeps for the backward pass is
+observed on tensors that have shapes and no data, on the very modules that train.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from apo_core.logprobs import CHUNK_TOKENS
+
+Phase = Literal["always", "rollout", "update", "disk"]
+_MIB = 2**20
+_BYTES = {"float32": 4, "bfloat16": 2}
+_ADAM = 8  # two float32 moments a parameter
+_PROCESS_MIB = 600.0  # Python with torch, transformers and DeepSpeed loaded, before any weight
+_HEAD_COPIES = 3  # float32 logits of a chunk, scaled, and their gradient
+
+
+class Item(NamedTuple):
+    """One thing that takes room, and when."""
+
+    name: str
+    mib: float
+    phase: Phase
+
+
+def plan_training(
+    config: PretrainedConfig,
+    *,
+    dtype: str,
+    prompt_tokens: int,
+    new_tokens: int,
+    rollout_rows: int,
+    micro_batch_rows: int,
+    gradient_checkpointing: bool,
+    zero_stage: int,
+    kept_checkpoints: int,
+) -> list[Item]:
+    """What one rank holds during stage 2.
+
+    Args:
+        config: of the model; policy and reference share it.
+        dtype: to compute in; bfloat16 keeps float32 master weights.
+        prompt_tokens: the longest prompt.
+        new_tokens: the longest response.
+        rollout_rows: responses decoded at once.
+        micro_batch_rows: responses of a forward and backward pass.
+        gradient_checkpointing: layers are computed again in the backward pass.
+        zero_stage: DeepSpeed's; 1 and 2 keep float32 gradients of the rank's own share.
+        kept_checkpoints: on the disk at once, the one being written included.
+    """
+    parameters = count_parameters(config)
+    size, text = _BYTES[dtype], config.get_text_config()
+    masters = 0 if dtype == "float32" else 4
+    row_tokens = prompt_tokens + new_tokens
+    gradients = size if dtype == "float32" or zero_stage else size + 4  # else accumulated in float32 too
+    chunk = min(CHUNK_TOKENS, micro_batch_rows * new_tokens)
+    activations = activation_bytes(
+        config,
+        rows=micro_batch_rows,
+        tokens=row_tokens,
+        dtype=dtype,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+    return [
+        Item("process", _PROCESS_MIB, "always"),
+        Item("policy", parameters * size / _MIB, "always"),
+        Item("reference", parameters * size / _MIB, "always"),
+        Item("master weights", parameters * masters / _MIB, "always"),
+        Item("optimizer", parameters * _ADAM / _MIB, "always"),
+        Item("gradients", parameters * gradients / _MIB, "always"),
+        Item("key-value cache", rollout_rows * row_tokens * cache_bytes(config, dtype) / _MIB, "rollout"),
+        Item("logits of a token", rollout_rows * text.vocab_size * (size + 8) / _MIB, "rollout"),
+        Item("activations", activations / _MIB, "update"),
+        Item("logits of a chunk", chunk * text.vocab_size * 4 * _HEAD_COPIES / _MIB, "update"),
+        Item("checkpoints", kept_checkpoints * parameters * (size + masters + _ADAM) / _MIB, "disk"),
+    ]
+
+
+def peak_mib(items: list[Item]) -> float:
+    """The most that is in memory at once: what always is, with the larger of rollout and update."""
+    always, rollout, update = (
+        sum(item.mib for item in items if item.phase == phase) for phase in ("always", "rollout", "update")
+    )
+    return always + max(rollout, update)
+
+
+def count_parameters(config: PretrainedConfig) -> int:
+    """Parameters of the model, tied ones once."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
+
+
+def cache_bytes(config: PretrainedConfig, dtype: str) -> int:
+    """Bytes of the key-value cache a token."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * head_size * _BYTES[dtype])
+
+
+def activation_bytes(
+    config: PretrainedConfig, *, rows: int, tokens: int, dtype: str, gradient_checkpointing: bool
+) -> int:
+    """Bytes that autograd keeps for the backward pass of a (rows, tokens) batch.
+
+    Layers are alike: one and two of them are observed, and the rest follows. With gradient checkpointing
+    one layer at a time is whole, the others are their inputs.
+    """
+    one, two = (_kept_bytes(config, count, rows, tokens, dtype, again=False) for count in (1, 2))
+    layer = two - one
+    others = int(config.get_text_config().num_hidden_layers) - 1
+    if not gradient_checkpointing:
+        return one + others * layer
+    first, second = (_kept_bytes(config, count, rows, tokens, dtype, again=True) for count in (1, 2))
+    return first + others * (second - first) + layer
+
+
+def _with_layers(config: PretrainedConfig, layers: int) -> PretrainedConfig:
+    config = copy.deepcopy(config)
+    text = config.get_text_config()
+    text.num_hidden_layers = layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:layers]
+    return config
+
+
+def _kept_bytes(
+    config: PretrainedConfig, layers: int, rows: int, tokens: int, dtype: str, *, again: bool
+) -> int:
+    kept: dict[int, Tensor] = {}
+    # Shapes on the CPU's own kernels: on the meta device attention would keep its (T, T) matrix.
+    with FakeTensorMode():
+        model = AutoModelForCausalLM.from_config(_with_layers(config, layers), dtype=getattr(torch, dtype))
+        model.train()
+        if again:
+            model.gradient_checkpointing_enable()
+        weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()._cdata
+            if storage not in weights:
+                kept[storage] = tensor
+            return tensor
+
+        batch = torch.ones((rows, tokens), dtype=torch.long)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            model.base_model(input_ids=batch, attention_mask=batch, use_cache=False)
+        return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

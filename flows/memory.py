@@ -1,0 +1,80 @@
+"""The memory plan of a configuration: which model it trains, and what that takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apo_core.config import Params, Reference
+from apo_core.errors import ApoError
+from flows.workspaces import shipped
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from apo_core.memory_plan import Item
+
+
+def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
+    """What stage 2 of this configuration holds.
+
+    Raises:
+        ApoError: the model's configuration is not to be had.
+    """
+    from apo_core.memory_plan import plan_training
+
+    train, generation = params.train, params.generation
+    return plan_training(
+        _model_config(workspace, params.reference),
+        dtype=train.dtype,
+        prompt_tokens=params.template.max_prompt_tokens,
+        new_tokens=generation.max_new_tokens,
+        rollout_rows=min(train.rollout_batch_size, train.batch_size),
+        micro_batch_rows=train.micro_batch_size,
+        gradient_checkpointing=train.gradient_checkpointing,
+        zero_stage=train.zero_stage,
+        kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
+    )
+
+
+def machine_mib() -> float:
+    """Memory of the device that trains: the accelerator's where there is one."""
+    import psutil
+    import torch
+
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(0).total_memory / 2**20)
+    return float(psutil.virtual_memory().total / 2**20)
+
+
+def _model_config(workspace: Workspace, reference: Reference) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    from apo_core.tokenization import check_model_directory
+
+    if reference.source == "scratch":
+        from apo_core.scratch import character_tokenizer, tiny_config
+
+        scratch = reference.scratch
+        return tiny_config(
+            character_tokenizer(), hidden_size=scratch.hidden_size, layers=scratch.layers, heads=scratch.heads
+        )
+    if reference.source == "directory":
+        check_model_directory(workspace.raw_model)
+        source: Path | str | None = workspace.raw_model
+    else:
+        source = _shape_file(reference) or reference.name
+    try:
+        return AutoConfig.from_pretrained(source, revision=reference.revision)
+    except (OSError, ValueError) as error:
+        problem = str(error).strip().splitlines()[0]
+        raise ApoError(f"{source}: its config.json cannot be read: {problem}") from None
+
+
+def _shape_file(reference: Reference) -> Path | None:
+    """The shape of a preset's model comes with the package: a plan needs no hub."""
+    if reference.name is None:
+        return None
+    file = shipped("presets") / "shapes" / f"{reference.name.rsplit('/', 1)[-1]}.json"
+    return file if file.exists() else None
