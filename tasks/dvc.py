@@ -16,7 +16,8 @@ import psutil
 
 from apo_core.errors import ApoError
 from apo_core.files import remove
-from tasks.stage import INPUT_ERROR, set_parent_death_signal
+from apo_core.processes import set_parent_death_signal
+from tasks.stage import INPUT_ERROR
 from tasks.workspace import Workspace
 
 Outcome = Literal["ran", "restored", "unchanged"]

@@ -17,6 +17,7 @@ import torch
 from pydantic import ValidationError
 
 from apo_core.errors import ApoError
+from apo_core.processes import set_parent_death_signal
 from apo_core.progress import progress
 from apo_core.sampling.base import Response
 from apo_core.tokenization import check_model_directory
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # importing it takes ten seconds and is left to those who use
     from vllm import RequestOutput, SamplingParams
     from vllm.config import ModelConfig
     from vllm.v1.engine.llm_engine import LLMEngine
+    from vllm.v1.worker.worker_base import WorkerBase
 
 
 def vllm_version() -> str:
@@ -45,9 +47,10 @@ def vllm_version() -> str:
 class VllmSampler:
     """A vLLM engine inside this process, over the weights that lie in a directory.
 
-    In this process, because an engine process of its own survives a SIGKILL of its parent, hides the reason
-    why it could not start, and schedules by arrival; here all requests are queued before the first step, so
-    the batches, and with them the rounding of the logits, are the same in every run.
+    In this process, because an engine process of its own could outlive it, hides the reason why it did not
+    start, and schedules by arrival. Here all requests are queued before the first step, so the batches, and
+    with them the rounding of the logits, are the same in every run. Only a model spread over several GPUs
+    takes processes, one a GPU; they die with this one.
     """
 
     def __init__(
@@ -106,6 +109,8 @@ class VllmSampler:
                 "generation_config": "vllm",  # not the directory's: its top_p and penalties are not ours
             },
         )
+        if tensor_parallel_size > 1:  # vLLM's own watch over the parent takes up to half a minute
+            self.engine.collective_rpc(_die_with_parent)
 
     def __enter__(self) -> Self:
         return self
@@ -199,6 +204,11 @@ def _start(directory: Path, arguments: dict[str, Any]) -> LLMEngine:
         except (ValueError, NotImplementedError, torch.OutOfMemoryError) as error:
             problem = f"{directory}: vLLM does not start (section sampler): {_reason(error)}"
             raise ApoError(problem) from error
+
+
+def _die_with_parent(worker: WorkerBase) -> None:
+    """Runs in each of the engine's processes."""
+    set_parent_death_signal()
 
 
 def _check_head_size(model: ModelConfig) -> None:
