@@ -113,9 +113,14 @@ def test_samples_are_the_same_again(place, no_transformers):
     place.samples.unlink()
     run(sample, place)
     assert place.samples.read_bytes() == before
+    # Its shards are its own: another engine starts anew, and here fails.
+    set_params(place.params, ["sampler.engine=transformers"])
+    with pytest.raises(AssertionError, match="sampled with transformers"):
+        run(sample, place)
+    set_params(place.params, ["sampler.engine=vllm"])
 
 
-def test_each_policy_is_evaluated_with_its_own_weights(place):
+def test_each_policy_is_evaluated_with_its_own_weights(place, capsys):
     run(evaluate, place)
     found = read_table(place.evaluations, EVALUATIONS)
     sampled = found[(found["policy"] == "policy") & (found["sample_index"] >= 0)]
@@ -123,6 +128,7 @@ def test_each_policy_is_evaluated_with_its_own_weights(place):
     # Greedy responses do not depend on the engine, so transformers tells whose weights answered.
     set_params(place.params, ["sampler.engine=transformers"])
     run(evaluate, place)
+    assert "evaluate: unfinished work is dropped, these changed: engine\n" in capsys.readouterr().out
     again = read_table(place.evaluations, EVALUATIONS)
     greedy = [table[table["sample_index"] < 0].reset_index(drop=True) for table in (found, again)]
     assert (greedy[0]["text"] == greedy[1]["text"]).all()
