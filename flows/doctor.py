@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 from apo_core.config import Params
 from apo_core.errors import ApoError
+from apo_core.sampling.vllm_sampler import vllm_version
 from apo_core.tokenization import check_model_directory
 from flows.memory import machine_mib, memory_plan
 from tasks.dvc import pending
@@ -114,6 +115,11 @@ def _inputs(workspace: Workspace, params: Params) -> list[Finding]:
             findings.append(Finding("model", True, str(workspace.raw_model)))
         except ApoError as error:
             findings.append(Finding("model", False, str(error)))
+    if params.sampler.engine == "vllm":
+        try:
+            findings.append(Finding("sampler", True, vllm_version()))
+        except ApoError as error:
+            findings.append(Finding("sampler", False, str(error)))
     return findings
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from apo_core.errors import ApoError
 from apo_core.files import write_text
-from tasks.stage import set_parent_death_signal
+from apo_core.processes import set_parent_death_signal
 from tasks.workspace import Workspace
 
 HOST = "127.0.0.1"

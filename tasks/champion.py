@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,10 @@ from apo_core.tables import EVALUATIONS, read_metadata, read_table
 from apo_core.verifiers import make_verifier
 from tasks.encoder import encoder_of
 from tasks.evaluate import evaluation_row
-from tasks.inputs import make_sampler, order_of, questions_of, read_split
+from tasks.inputs import order_of, questions_of, read_split
 from tasks.registry import Registered, download_artifact, download_model
 from tasks.resume import open_work, run_shards
+from tasks.samplers import engine_of, open_sampler
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -64,16 +66,16 @@ def _ask(
         raise ApoError(f"its MLflow run {current.run_id} has no lineage/params.yaml")
     encoder = encoder_of(directory, load_params(own).template, params.trust_remote_code)
     rules, generation = params.evaluation, params.generation
-    model = load_policy(directory, dtype=rules.dtype, trust_remote_code=params.trust_remote_code)
-    sampler = make_sampler(model, encoder.tokenizer, batch_size=rules.batch_size)
+    trusted = params.trust_remote_code
     judge = make_verifier(params.verifier.name)
     prompts = read_split(workspace, "eval")
+    longest = max(len(encoder.encode(prompt)) for prompt in prompts["prompt"])
 
     def shard(asked: list[Question]) -> pd.DataFrame:
         scored = sample_and_score(
             asked,
             rules.samples,
-            sampler=sampler,
+            sampler=engine,
             template=encoder,
             verifier=judge,
             max_new_tokens=generation.max_new_tokens,
@@ -89,15 +91,26 @@ def _ask(
             "champion": f"{current.name}/{current.version}/{current.run_id}",
             **_conditions(workspace.evaluations),
             "order": order_of(prompts),
+            "engine": engine_of(params.sampler),
             "evaluation": rules.model_dump(mode="json"),
             "seed": params.seed,
         },
     )
-    return run_shards(
-        work,
-        questions_of(prompts),
-        shard,
-        shard_size=max(1, rules.batch_size // rules.samples),
-        schema=EVALUATIONS,
-        name=f"champion-{current.version}",
-    )
+    with open_sampler(
+        params.sampler,
+        directory,
+        partial(load_policy, directory, dtype=rules.dtype, trust_remote_code=trusted),
+        encoder.tokenizer,
+        dtype=rules.dtype,
+        batch_size=rules.batch_size,
+        max_length=longest + generation.max_new_tokens,
+        trust_remote_code=trusted,
+    ) as engine:
+        return run_shards(
+            work,
+            questions_of(prompts),
+            shard,
+            shard_size=max(1, rules.batch_size // rules.samples),
+            schema=EVALUATIONS,
+            name=f"champion-{current.version}",
+        )

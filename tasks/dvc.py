@@ -15,7 +15,8 @@ from typing import IO, Literal
 import psutil
 
 from apo_core.errors import ApoError
-from tasks.stage import FRESH, INPUT_ERROR, set_parent_death_signal
+from apo_core.processes import set_parent_death_signal
+from tasks.stage import FRESH, INPUT_ERROR
 
 Outcome = Literal["ran", "restored", "unchanged"]
 _LINE_END = re.compile(rb"[\r\n]+")

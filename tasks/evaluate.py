@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
 import torch
+from transformers import PreTrainedModel
 
 from apo_core import config
 from apo_core.evaluation import summarise
@@ -17,8 +19,9 @@ from apo_core.tables import EVALUATIONS, write_table
 from apo_core.tokenization import Template
 from apo_core.verifiers import Verifier, make_verifier
 from tasks.encoder import encoder_of
-from tasks.inputs import conditions_of_values, make_sampler, order_of, questions_of, read_split
+from tasks.inputs import conditions_of_values, order_of, questions_of, read_split
 from tasks.resume import open_work, run_shards
+from tasks.samplers import engine_of, open_sampler
 from tasks.stage import Facts
 from tasks.workspace import Workspace
 
@@ -30,6 +33,7 @@ def run(
     template: config.Template,
     verifier: config.Verifier,
     generation: config.Generation,
+    sampler: config.Sampler,
     evaluation: config.Evaluation,
 ) -> Facts:
     """Write `data/evaluations.parquet` and `reports/eval.json`, from shards that survive a kill."""
@@ -43,14 +47,15 @@ def run(
             **conditions,
             "order": order_of(prompts),
             "policy": sha256_of(workspace.policy),
+            "engine": engine_of(sampler),
             "evaluation": evaluation.model_dump(mode="json"),
             "seed": seed,
         },
     )
     tables = [
         _evaluate(
-            name, workspace, work, questions_of(prompts), seed, trust_remote_code, generation, evaluation,
-            encoder, judge,
+            name, workspace, work, questions_of(prompts), seed, trust_remote_code, template, generation,
+            sampler, evaluation, encoder, judge,
         )
         for name in ("reference", "policy")
     ]  # fmt: skip
@@ -67,20 +72,19 @@ def _evaluate(
     questions: list[Question],
     seed: int,
     trust_remote_code: bool,
+    template: config.Template,
     generation: config.Generation,
+    sampler: config.Sampler,
     evaluation: config.Evaluation,
     encoder: Template,
     judge: Verifier,
 ) -> pd.DataFrame:
     """Greedy and sampled responses of one of the two policies."""
     directories = {"reference": workspace.reference, "policy": workspace.policy}
-    needed = ("reference", "policy") if name == "policy" else ("reference",)
-    models = {
-        key: load_policy(directories[key], dtype=evaluation.dtype, trust_remote_code=trust_remote_code)
-        for key in needed
-    }
-    sampler = make_sampler(models[name], encoder.tokenizer, batch_size=evaluation.batch_size)
-    heads = [ResponseLogProbs(model, temperature=generation.temperature) for model in models.values()]
+
+    @cache
+    def load(key: str) -> PreTrainedModel:
+        return load_policy(directories[key], dtype=evaluation.dtype, trust_remote_code=trust_remote_code)
 
     def shard(asked: list[Question]) -> pd.DataFrame:
         rows = []
@@ -88,7 +92,7 @@ def _evaluate(
             scored = sample_and_score(
                 asked,
                 n,
-                sampler=sampler,
+                sampler=engine,
                 template=encoder,
                 verifier=judge,
                 max_new_tokens=generation.max_new_tokens,
@@ -106,14 +110,27 @@ def _evaluate(
             ]
         return pd.DataFrame(rows).astype({"log_ratio": "float64"})
 
-    return run_shards(
-        work,
-        questions,
-        shard,
-        shard_size=max(1, evaluation.batch_size // evaluation.samples),
-        schema=EVALUATIONS,
-        name=f"evaluate-{name}",
-    )
+    with open_sampler(
+        sampler,
+        directories[name],
+        partial(load, name),
+        encoder.tokenizer,
+        dtype=evaluation.dtype,
+        batch_size=evaluation.batch_size,
+        max_length=template.max_prompt_tokens + generation.max_new_tokens,
+        trust_remote_code=trust_remote_code,
+    ) as engine:
+        # Only the policy's responses need log-probs; beside vLLM these models are there for nothing else.
+        measured = ("reference", "policy") if name == "policy" else ()
+        heads = [ResponseLogProbs(load(key), temperature=generation.temperature) for key in measured]
+        return run_shards(
+            work,
+            questions,
+            shard,
+            shard_size=max(1, evaluation.batch_size // evaluation.samples),
+            schema=EVALUATIONS,
+            name=f"evaluate-{name}",
+        )
 
 
 @torch.no_grad()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from apo_core import config
@@ -11,9 +13,10 @@ from apo_core.tables import SAMPLES, write_table
 from apo_core.verifiers import make_verifier
 from tasks.checks import sample_checks
 from tasks.encoder import encoder_of
-from tasks.inputs import conditions_of_values, make_sampler, order_of, questions_of, read_split
+from tasks.inputs import conditions_of_values, order_of, questions_of, read_split
 from tasks.quality import validate
 from tasks.resume import open_work, run_shards
+from tasks.samplers import engine_of, open_sampler
 from tasks.stage import Facts
 from tasks.workspace import Workspace
 
@@ -25,21 +28,30 @@ def run(
     template: config.Template,
     verifier: config.Verifier,
     generation: config.Generation,
+    sampler: config.Sampler,
     sampling: config.Sampling,
 ) -> Facts:
     """Write `data/samples.parquet`, from shards that survive a kill."""
     judge = make_verifier(verifier.name)
     prompts = read_split(workspace, "train")
     encoder = encoder_of(workspace.reference, template, trust_remote_code)
-    model = load_policy(workspace.reference, dtype=sampling.dtype, trust_remote_code=trust_remote_code)
-    sampler = make_sampler(model, encoder.tokenizer, batch_size=sampling.batch_size)
     conditions = conditions_of_values(workspace, template, generation, judge, prompts)
+    work = open_work(
+        workspace.work("sample"),
+        {
+            **conditions,
+            "order": order_of(prompts),
+            "engine": engine_of(sampler),
+            "sampling": sampling.model_dump(mode="json"),
+            "seed": seed,
+        },
+    )
 
     def shard(questions: list[Question]) -> pd.DataFrame:
         scored = sample_and_score(
             questions,
             sampling.n,
-            sampler=sampler,
+            sampler=engine,
             template=encoder,
             verifier=judge,
             max_new_tokens=generation.max_new_tokens,
@@ -48,18 +60,24 @@ def run(
         )
         return pd.DataFrame(map(_row, scored))
 
-    work = open_work(
-        workspace.work("sample"),
-        {
-            **conditions,
-            "order": order_of(prompts),
-            "sampling": sampling.model_dump(mode="json"),
-            "seed": seed,
-        },
-    )
-    samples = run_shards(
-        work, questions_of(prompts), shard, shard_size=sampling.shard_prompts, schema=SAMPLES, name="sample"
-    )
+    with open_sampler(
+        sampler,
+        workspace.reference,
+        partial(load_policy, workspace.reference, dtype=sampling.dtype, trust_remote_code=trust_remote_code),
+        encoder.tokenizer,
+        dtype=sampling.dtype,
+        batch_size=sampling.batch_size,
+        max_length=template.max_prompt_tokens + generation.max_new_tokens,
+        trust_remote_code=trust_remote_code,
+    ) as engine:
+        samples = run_shards(
+            work,
+            questions_of(prompts),
+            shard,
+            shard_size=sampling.shard_prompts,
+            schema=SAMPLES,
+            name="sample",
+        )
     frame, checks = sample_checks(samples, n=sampling.n, prompts=len(prompts))
     report = workspace.validation("samples")
     validate(frame, checks, table=workspace.samples, row="row", report=report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import inspect
 import os
 import resource
@@ -17,6 +16,7 @@ from typing import Any
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.files import remove, write_json
+from apo_core.processes import set_parent_death_signal
 from tasks.workspace import STAGES, Workspace
 
 Facts = dict[str, Any]
@@ -70,13 +70,6 @@ def _die_with_parent() -> None:
         set_parent_death_signal()
         if os.getppid() == 1 and os.environ.get("APO_RUN"):  # the parent died before the call
             raise SystemExit(f"stage: the run that started it is gone (signal {signal.SIGKILL})")
-
-
-def set_parent_death_signal() -> None:
-    """Ask the kernel to kill this process when the one that started it ends (Linux only)."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _settle_libraries() -> None:

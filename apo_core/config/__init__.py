@@ -7,7 +7,7 @@ No key has a default: `params.yaml` is the whole truth, so that DVC sees every c
 from apo_core.config.inputs import Arithmetic, Data, Reference, Scratch, Template, Verifier
 from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
 from apo_core.config.params import Params
-from apo_core.config.sampling import Generation, Sampling, Values
+from apo_core.config.sampling import Generation, Sampler, Sampling, Values, Vllm
 from apo_core.config.training import Checkpoint, Guard, Train
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Pipeline",
     "Promotion",
     "Reference",
+    "Sampler",
     "Sampling",
     "Scratch",
     "Template",
@@ -28,4 +29,5 @@ __all__ = [
     "Train",
     "Values",
     "Verifier",
+    "Vllm",
 ]

@@ -8,9 +8,11 @@ from pydantic import model_validator
 
 from apo_core.config.inputs import Arithmetic, Data, Reference, Template, Verifier
 from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
-from apo_core.config.sampling import Generation, Sampling, Values
+from apo_core.config.sampling import Generation, Sampler, Sampling, Values
 from apo_core.config.section import NonNegative, Section
 from apo_core.config.training import Train
+
+_VLLM_MIN_TEMPERATURE = 0.01  # what it silently samples at instead of less
 
 
 class Params(Section):
@@ -25,6 +27,7 @@ class Params(Section):
     template: Template
     verifier: Verifier
     generation: Generation
+    sampler: Sampler
     sampling: Sampling
     values: Values
     train: Train
@@ -39,4 +42,8 @@ class Params(Section):
             raise ValueError("reference.source: scratch only learns data.source: arithmetic")
         if self.reference.source == "scratch" and self.template.style == "chat":
             raise ValueError("template.style: chat needs a model with a chat template, not scratch")
+        if self.sampler.engine == "vllm" and self.generation.temperature < _VLLM_MIN_TEMPERATURE:
+            raise ValueError(
+                f"sampler.engine: vllm needs generation.temperature of at least {_VLLM_MIN_TEMPERATURE}"
+            )
         return self

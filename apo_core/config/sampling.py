@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from apo_core.config.section import DType, Positive, PositiveFloat, Section
 
@@ -27,12 +27,35 @@ class Generation(Section):
         return self
 
 
+class Vllm(Section):
+    """How vLLM is started; none of it changes the distribution."""
+
+    max_num_seqs: Positive
+    """Responses decoded at once."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)]
+    """Share of a GPU's memory (of the machine's, on CPU) that the engine takes; the evaluation holds two
+    transformers models beside it."""
+    kv_cache_gib: PositiveFloat | None
+    """Of the key-value cache; null for what that share leaves. VLLM_CPU_KVCACHE_SPACE, if set, wins."""
+    tensor_parallel_size: Positive
+    """GPUs a copy of the model is spread over."""
+    enforce_eager: bool
+    """Neither compile the model nor capture CUDA graphs: starts sooner, decodes slower."""
+
+
+class Sampler(Section):
+    """What draws the responses of `sample` and `evaluate`; training samples its own policy in place."""
+
+    engine: Literal["transformers", "vllm"]
+    vllm: Vllm
+
+
 class Sampling(Section):
     """Stage 1: how many responses a prompt, and how the work is cut."""
 
-    engine: Literal["transformers"]
     n: Positive
     batch_size: Positive
+    """Responses decoded at once by `sampler.engine: transformers`."""
     shard_prompts: Positive
     dtype: DType
 

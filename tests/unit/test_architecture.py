@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,20 @@ STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 FILES = [file for package in FORBIDDEN for file in sorted((ROOT / package).rglob("*.py"))]
 
 
-def imported(file: Path) -> set[str]:
-    """Top-level packages of every import statement, those inside functions too."""
+def packages(nodes: Iterable[ast.AST]) -> set[str]:
+    """Top-level packages of the import statements among these nodes."""
     names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.split(".")[0])
     return names
+
+
+def imported(file: Path) -> set[str]:
+    """Of every import statement, those inside functions too."""
+    return packages(ast.walk(ast.parse(file.read_text())))
 
 
 def test_there_is_something_to_check():
@@ -38,6 +44,12 @@ def test_there_is_something_to_check():
 def test_imports_never_point_left(file):
     layer = file.relative_to(ROOT).parts[0]
     assert not imported(file) & FORBIDDEN[layer]
+
+
+def test_vllm_is_imported_by_nobody_who_does_not_use_it():
+    """It takes ten seconds, and most installations do without."""
+    assert not [file for file in FILES if "vllm" in packages(ast.parse(file.read_text()).body)]
+    assert [file for file in FILES if "vllm" in imported(file)]
 
 
 def test_a_stage_process_imports_no_prefect():

@@ -74,6 +74,18 @@ def test_the_papers_presets_hold_its_settings(file):
         ("name: numeric", "name: alpha", "verifier.name", "'exact', found 'alpha'"),
         ("[0.9, 0.999]", "[0.9, 1.5]", "train.adam_betas", "less than or equal to 1, found 1.5"),
         ("[0.9, 0.999]", "[0.9]", "train.adam_betas", "missing parameter"),
+        ("engine: transformers", "engine: sglang", "sampler.engine", "'vllm', found 'sglang'"),
+        ("max_num_seqs: 256", "max_num_seqs: 0", "sampler.vllm.max_num_seqs", "greater than 0, found 0"),
+        (
+            "max_num_seqs: 256",
+            "max_num_seqs: 256\n    dtype: auto",
+            "sampler.vllm.dtype",
+            "unknown parameter",
+        ),
+        ("utilization: 0.6", "utilization: 1.1", "sampler.vllm.gpu_memory_utilization", "less than or equal"),
+        ("utilization: 0.6", "utilization: 0.0", "sampler.vllm.gpu_memory_utilization", "greater than 0"),
+        ("kv_cache_gib: 1.0", "kv_cache_gib: 0.0", "sampler.vllm.kv_cache_gib", "greater than 0"),
+        ("enforce_eager: true", "enforce_eager: 1", "sampler.vllm.enforce_eager", "valid boolean"),
         ("guess_error: 0.7", "guess_error: 2", "reference.scratch.guess_error", "less than or equal to 1"),
     ],
 )
@@ -95,7 +107,7 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
         ("steps: 100", "steps: null", "train", "exactly one of steps and epochs"),
         ("micro_batch_size: 128", "micro_batch_size: 100", "train", "256 is not a multiple of"),
         ("min_terms: 4", "min_terms: 8", "arithmetic", "min_terms 8 is above max_terms 7"),
-        ("heads: 4", "heads: 5", "reference.scratch", "hidden_size 96 is not a multiple of heads 5"),
+        ("heads: 3", "heads: 5", "reference.scratch", "hidden_size 96 is not a multiple of heads 5"),
         ("source: scratch ", "source: hub ", "reference", "name is needed with source: hub"),
         ("name: null", "name: some/model", "reference", "name is needed with source: hub, and only there"),
         ('text: "{prompt}"', 'text: "prompt"', "template", "text must contain {prompt}"),
@@ -120,6 +132,10 @@ def test_a_bad_combination_is_named_with_its_section(file, text, old, new, secti
             "scratch only learns data.source: arithmetic",
         ),
         ([("style: raw", "style: chat")], "chat needs a model with a chat template"),
+        (
+            [("engine: transformers", "engine: vllm"), ("temperature: 1.0", "temperature: 0.009")],
+            "sampler.engine: vllm needs generation.temperature of at least 0.01",
+        ),
     ],
 )
 def test_sections_that_do_not_fit_together_are_refused(file, text, changes, problem):
@@ -209,6 +225,16 @@ def test_assignments_change_their_lines_only(file, text):
 def test_no_assignment_leaves_the_file_as_it_is(file, text):
     set_params(file, [])
     assert file.read_text(encoding="utf-8") == text
+
+
+def test_the_engine_is_chosen_by_one_assignment(file):
+    params = set_params(file, ["sampler.engine=vllm", "sampler.vllm.kv_cache_gib=null"])
+    assert (params.sampler.engine, params.sampler.vllm.kv_cache_gib) == ("vllm", None)
+
+
+def test_the_engine_is_not_part_of_sampling(file):
+    with pytest.raises(InputError, match=r"sampling\.engine: unknown parameter"):
+        set_params(file, ["sampling.engine=vllm"])
 
 
 def test_null_can_be_assigned(file, text):

