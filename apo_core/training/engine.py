@@ -46,9 +46,16 @@ def start_engine(
     """
     deepspeed = _import_deepspeed()
     _join_process_group()
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=learning_rate,
+        betas=adam_betas,
+        weight_decay=weight_decay,
+        fused=True,  # one pass over memory; DeepSpeed's own needs a toolchain on every host
+    )
     engine, *_ = deepspeed.initialize(
         model=model,
-        model_parameters=[parameter for parameter in model.parameters() if parameter.requires_grad],
+        optimizer=optimizer,
         config={
             "train_batch_size": batch_size,
             "train_micro_batch_size_per_gpu": micro_batch_size,
@@ -57,15 +64,6 @@ def start_engine(
             "zero_optimization": {"stage": zero_stage},
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 10**9,
-            "optimizer": {
-                "type": "AdamW",
-                "params": {
-                    "lr": learning_rate,
-                    "betas": list(adam_betas),
-                    "weight_decay": weight_decay,
-                    "torch_adam": True,  # the compiled CPU optimizer needs a toolchain on every host
-                },
-            },
         },
     )
     return engine

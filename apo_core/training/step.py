@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 
 from apo_core.errors import PolicyCollapse
 from apo_core.logprobs import ResponseLogProbs, Rollouts, pad_rollouts
@@ -165,16 +166,20 @@ def _whole_norm(module: nn.Module) -> float:
 
 
 class FiniteGradients:
-    """Watches every gradient as it is computed, before DeepSpeed reduces, clips or applies it."""
+    """Watches every gradient as it is computed, before DeepSpeed reduces, clips or applies it.
+
+    DeepSpeed's own norm comes too late: where gradients are partitioned it is known after they were applied.
+    The norm of a tensor that holds anything infinite or NaN is not finite, and it is read in a single pass.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self._checks: list[Tensor] = []
+        self._norms: list[Tensor] = []
         self._hooks: list[Any] = []
 
     def __enter__(self) -> FiniteGradients:
         self._hooks = [
-            parameter.register_hook(lambda gradient: self._checks.append(torch.isfinite(gradient).all()))
+            parameter.register_hook(lambda gradient: self._norms.append(vector_norm(gradient)))
             for parameter in self.module.parameters()
             if parameter.requires_grad
         ]
@@ -186,4 +191,4 @@ class FiniteGradients:
 
     def finite(self) -> bool:
         """Whether all gradients so far were finite."""
-        return all(bool(check) for check in self._checks)
+        return bool(torch.stack(self._norms).isfinite().all())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare, kstest
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from apo_core.sampling import Response, TransformersSampler
 from apo_core.sampling.base import uniforms
@@ -28,9 +28,31 @@ def absolute():
     return model
 
 
-@pytest.fixture(params=["llama", "gpt2"])
-def model(request, decoder, absolute):
-    return {"llama": decoder, "gpt2": absolute}[request.param]
+@pytest.fixture(scope="module")
+def grouped():
+    """Six query heads over two heads of keys and values: most models share them so."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=17,
+        hidden_size=24,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        bos_token_id=None,
+        eos_token_id=1,
+    )
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(15)
+    return model
+
+
+@pytest.fixture(params=["llama", "gpt2", "grouped"])
+def model(request, decoder, absolute, grouped):
+    return {"llama": decoder, "gpt2": absolute, "grouped": grouped}[request.param]
 
 
 def sampler(model, *, eos_ids=frozenset({1}), batch_size=4):
@@ -50,14 +72,14 @@ def cut(token_ids, eos_ids):
 
 
 @torch.no_grad()
-def one_by_one(model, prompt, key, *, max_new_tokens, temperature):
+def one_by_one(model, prompt, key, *, max_new_tokens, temperature, eos_ids=(1,)):
     """Sampling without batch, padding or cache."""
     token_ids = list(prompt)
     for number in uniforms([key], max_new_tokens)[0]:
         logits = model(torch.tensor([token_ids])).logits[0, -1].double()
         cumulative = (logits / temperature).softmax(-1).cumsum(-1).tolist()
         token_ids.append(next(token for token, share in enumerate(cumulative) if share > number))
-        if token_ids[-1] == 1:
+        if token_ids[-1] in eos_ids:
             break
     return token_ids[len(prompt) :]
 
@@ -94,6 +116,40 @@ def test_a_rows_tokens_depend_on_its_prompt_and_key_alone(model, order, batch_si
     whole = draw(model)
     part = draw(model, [PROMPTS[i] for i in order], [KEYS[i] for i in order], batch_size=batch_size)
     assert part == [whole[i] for i in order]
+
+
+def test_equal_prompts_are_read_once_and_answered_apart(model):
+    prompts = [PROMPTS[row] for row in (0, 3, 5, 0, 3, 0)]
+    read = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, inputs: read.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
+    )
+    try:
+        together = draw(model, prompts, batch_size=6)
+    finally:
+        hook.remove()
+    assert read[0] == (3, 5)
+    assert all(width == 1 for _, width in read[1:])
+    assert [row.token_ids for row in together] == [
+        one_by_one(model, prompt, key, max_new_tokens=20, temperature=1.0)
+        for prompt, key in zip(prompts, KEYS, strict=True)
+    ]
+    assert len({tuple(together[row].token_ids) for row in (0, 3, 5)}) > 1
+
+
+def test_responses_longer_than_the_caches_room_are_right(grouped):
+    prompts, keys = PROMPTS[:2], KEYS[:2]
+    long = draw(grouped, prompts, keys, eos_ids=(), max_new_tokens=150)
+    assert [row.token_ids for row in long] == [
+        one_by_one(grouped, prompt, key, max_new_tokens=150, temperature=1.0, eos_ids=())
+        for prompt, key in zip(prompts, keys, strict=True)
+    ]
+
+
+def test_decoding_leaves_the_models_attention_as_it_was(model):
+    before = model.config._attn_implementation
+    draw(model)
+    assert model.config._attn_implementation == before == "sdpa"
 
 
 def test_another_key_draws_other_tokens(decoder):

@@ -1,0 +1,43 @@
+"""Tokens from logits: a function of each row's distribution and its uniform number alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+# The shortest sums are the most exact, and 128 divides the vocabularies of most models.
+_BLOCK = 128
+
+
+def draw(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """Invert the cumulative distribution: first the block of tokens, then the token inside it.
+
+    A float32 sum over a vocabulary of 150k loses the tail, and a float64 softmax over it is slow. So the
+    probabilities are float32, summed over 128 at a time, and all longer sums are float64.
+
+    Args:
+        logits: (b, V)
+        noise: (b,) float64 in [0, 1).
+        temperature: of the softmax.
+
+    Returns:
+        (b,) long, never a token whose probability is 0.
+    """
+    shares = (logits.float() / temperature).softmax(dim=-1)  # (b, V)
+    blocks = pad(shares, (0, -shares.shape[-1] % _BLOCK)).unflatten(-1, (-1, _BLOCK))  # (b, V / 128, 128)
+    block, rest = _invert(blocks.sum(dim=-1), noise)
+    inside, _ = _invert(blocks[torch.arange(len(block), device=block.device), block], rest)
+    return block * _BLOCK + inside
+
+
+def _invert(weights: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Choose among (b, K) weights by (b,) numbers in [0, 1); also where each lies within its choice."""
+    cumulative = weights.double().cumsum(dim=-1)  # (b, K)
+    point = noise[:, None] * cumulative[:, -1:]  # (b, 1)
+    # The bound is for NaN, which gives any token: training stops at its loss.
+    chosen = torch.searchsorted(cumulative, point, right=True).clamp(max=weights.shape[-1] - 1)  # (b, 1)
+    width = weights.double().gather(-1, chosen)
+    rest = (point - cumulative.gather(-1, chosen) + width) / width
+    # Below 0 by rounding it would choose the first of the next weights, even where that is 0.
+    return chosen[:, 0], rest[:, 0].clamp(min=0)

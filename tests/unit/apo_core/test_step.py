@@ -1,0 +1,131 @@
+"""One optimizer update over the real engine, in every mode that can be configured."""
+
+import pytest
+import torch
+
+from apo_core.errors import PolicyCollapse
+from apo_core.logprobs import ResponseLogProbs
+from apo_core.sampling import TransformersSampler
+from apo_core.scratch import tiny_decoder
+from apo_core.tokenization import Template
+from apo_core.training.checkpoint import Checkpoints
+from apo_core.training.engine import start_engine
+from apo_core.training.step import Stage2, TrainingSet, run_step
+from apo_core.verifiers import make_verifier
+
+MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2)]
+OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0.1, "max_grad_norm": 1e9}
+PROMPTS = ["1+1=", "7+5-3=", "4=", "2+2+2="]
+
+
+def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_size=2):
+    dtype, zero_stage = mode
+    policy, reference = (
+        tiny_decoder(tokenizer, hidden_size=16, layers=2, heads=2, seed=seed).eval() for seed in (0, 1)
+    )
+    engine = start_engine(
+        ResponseLogProbs(policy, temperature=1.0),
+        batch_size=4,
+        micro_batch_size=micro_batch_size,
+        dtype=dtype,
+        zero_stage=zero_stage,
+        **OPTIMIZER,
+    )
+    encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
+    return Stage2(
+        engine=engine,
+        reference=ResponseLogProbs(reference.to(policy.dtype), temperature=1.0),
+        sampler=TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4),
+        template=encoder,
+        verifier=make_verifier("numeric"),
+        prompts=TrainingSet(
+            prompt_ids=list("abcd"),
+            token_ids=[encoder.encode(prompt) for prompt in PROMPTS],
+            answers=["2", "9", "4", "6"],
+            values=[0.5, 0.2, 0.9, 0.4],
+        ),
+        beta2=beta2,
+        max_new_tokens=6,
+        temperature=1.0,
+        micro_batch_size=micro_batch_size,
+        pad_id=0,
+        seed=0,
+    )
+
+
+def weights(stage):
+    return [parameter.detach().float().clone() for parameter in stage.engine.module.parameters()]
+
+
+def unchanged(stage, before):
+    return all(torch.equal(one, other) for one, other in zip(before, weights(stage), strict=True))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_finite_step_is_applied(tokenizer, mode):
+    stage = stage_of(tokenizer, mode)
+    before = weights(stage)
+    metrics = run_step(stage, 0, [0, 1, 2, 3])
+    assert not unchanged(stage, before)
+    assert metrics["step"] == 1
+    assert metrics["gradient_norm"] > 0
+
+
+@pytest.mark.parametrize(("micro_batch", "value"), [(1, float("nan")), (2, float("-inf"))])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_gradient_that_is_not_finite_is_not_applied(tokenizer, mode, value, micro_batch):
+    stage = stage_of(tokenizer, mode)
+    before = weights(stage)
+    calls = []
+
+    def spoil(gradient):
+        """One number of one gradient, of one micro-batch; the loss stays finite."""
+        calls.append(None)
+        if len(calls) != micro_batch:
+            return gradient
+        spoiled = gradient.clone()
+        spoiled.view(-1)[3] = value
+        return spoiled
+
+    stage.engine.module.model.model.layers[0].mlp.up_proj.weight.register_hook(spoil)
+    with pytest.raises(PolicyCollapse, match="step 1: a gradient is not finite; it was not applied"):
+        run_step(stage, 0, [0, 1, 2, 3])
+    assert len(calls) == 2
+    assert unchanged(stage, before)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, mode):
+    stage = stage_of(tokenizer, mode)
+    before = weights(stage)
+    stage.prompts.values[2] = float("nan")
+    with pytest.raises(PolicyCollapse, match="the loss is nan; the update was not applied"):
+        run_step(stage, 0, [0, 1, 2, 3])
+    assert unchanged(stage, before)
+
+
+def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):
+    stage, whole = stage_of(tokenizer, micro_batch_size=1), stage_of(tokenizer, micro_batch_size=4)
+    first, second = (weights(one) for one in (stage, whole))
+    metrics = [run_step(one, 0, [0, 1, 2, 3]) for one in (stage, whole)]
+    assert metrics[0]["loss"] == pytest.approx(metrics[1]["loss"], rel=1e-5)
+    assert metrics[0]["gradient_norm"] == pytest.approx(metrics[1]["gradient_norm"], rel=1e-4)
+    # Adam's first step is lr in the direction of the gradient's sign, after the decay of the weight.
+    for before, one, other in zip(first, weights(stage), weights(whole), strict=True):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=0)
+        moved = (one - before * (1 - 1e-2 * 0.1)).abs().max()
+        assert moved == pytest.approx(1e-2, rel=1e-2)
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, mode):
+    checkpoints = Checkpoints(tmp_path, keep=1, min_free_mib=0)
+    whole = stage_of(tokenizer, mode)
+    run_step(whole, 0, [0, 1, 2, 3])
+    checkpoints.save(whole.engine, 1, 0.5)
+    run_step(whole, 1, [3, 2, 1, 0])
+    resumed = stage_of(tokenizer, mode)
+    assert checkpoints.restore_latest(resumed.engine, at_most=2) == 1
+    run_step(resumed, 1, [3, 2, 1, 0])
+    assert unchanged(resumed, weights(whole))
