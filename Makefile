@@ -5,7 +5,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test check ui vllm clean install lock
+.PHONY: run test check ui vllm clean clean-all install lock
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -25,9 +25,12 @@ ui: install             ## the Prefect and MLflow pages on loopback
 
 vllm: .venv/installed-vllm ## the CPU build of vLLM, for its tests and for sampler.engine: vllm without a GPU
 
-clean:                  ## removes what runs and tests made, never data/raw
-	rm -rf .apo data/unfinished data/reference data/policy data/*.parquet data/*.jsonl reports dvc.lock .dvc/cache .dvc/tmp
+clean:                  ## removes what runs and tests make again; the registry, dvc.lock and DVC's cache stay
+	rm -rf data/unfinished data/reference data/policy data/*.parquet data/*.jsonl reports .dvc/tmp
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+clean-all: clean        ## the registry with its champion, the runs, dvc.lock and DVC's cache too; never data/raw
+	rm -rf .apo dvc.lock .dvc/cache
 
 lock: install           ## writes requirements/*.txt anew from pyproject.toml
 	requirements/lock.sh
@@ -37,7 +40,7 @@ install: .venv/installed
 # uv installs in seconds what pip installs in minutes; it comes from the same registry.
 .venv/installed: pyproject.toml requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "apo-flow needs Python 3.11 to 3.13, found " + sys.version)'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet uv==0.13.9
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) -r requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .

@@ -58,7 +58,7 @@ def check_fingerprint(table: Path, found: Fingerprint, expected: Fingerprint) ->
         )
         raise FingerprintMismatch(
             f"{table}: the table was made under other conditions: {details}; "
-            "rerun the stages that make it (`dvc repro`)"
+            "make it anew (`apo stage sample --force`, then `apo run`)"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
@@ -41,7 +42,7 @@ def load_policy(directory: Path, *, dtype: str, trust_remote_code: bool = False)
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise InputError(directory, f"is not a model directory: {first_line(error)}") from error
     if loaded["missing_keys"]:  # transformers would make them up
         raise InputError(directory, f"weights are missing: {', '.join(sorted(loaded['missing_keys']))}")
@@ -55,6 +56,7 @@ def save_policy(
     directory: Path,
     *,
     max_new_tokens: int | None = None,
+    temperature: float = 1.0,
 ) -> None:
     """Write a plain Hugging Face directory, whole or not at all.
 
@@ -63,14 +65,15 @@ def save_policy(
         tokenizer: stored beside them.
         directory: replaced if it is there.
         max_new_tokens: what the policy was trained to answer within; its default when it generates.
+        temperature: what it was trained and evaluated at; its default when it generates.
     """
     # What the reference's authors set for chatting (top_p, repetition penalty) is not this policy's sampler.
     model.generation_config = GenerationConfig(
-        eos_token_id=model.generation_config.eos_token_id if model.generation_config else None,
+        eos_token_id=sorted(end_ids(model, tokenizer)),
         pad_token_id=tokenizer.pad_token_id,
         do_sample=True,
         max_new_tokens=max_new_tokens,
-        temperature=1.0,
+        temperature=temperature,
         top_k=0,
         top_p=1.0,
     )

@@ -65,6 +65,8 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(file, "no such file") from None
     except json.JSONDecodeError as error:
         raise InputError(file, f"malformed JSON: {error.msg} (column {error.colno})", row=line) from None
+    except OSError as error:
+        raise InputError(file, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(file, f"is not UTF-8 text: {error.reason}") from None
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -66,6 +67,19 @@ def check_model_directory(directory: Path) -> None:
         raise InputError(directory, "has no *.safetensors weights; other formats are not loaded")
     if not (directory / "tokenizer_config.json").is_file():
         raise InputError(directory, "is not a model directory: tokenizer_config.json is missing")
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        # transformers would pass over a generation_config.json that it cannot read.
+        if (directory / name).is_file():
+            _check_json_object(directory / name)
+
+
+def _check_json_object(file: Path) -> None:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(file, f"malformed JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(file, "must be a JSON object")
 
 
 def load_tokenizer(directory: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:

@@ -152,6 +152,9 @@ def ui(
     mlflow_port: Annotated[int, typer.Option(help="Loopback port.")] = 5000,
 ) -> None:
     """Serve the Prefect and MLflow pages on loopback until interrupted."""
+    from apo_core.config.file import load_params
+
+    load_params(Workspace(workspace).params)
     environment.apply(Workspace(workspace))
     from flows.ui import serve
 

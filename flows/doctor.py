@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import urllib.request
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,8 +16,8 @@ from apo_core.errors import ApoError
 from apo_core.sampling.vllm_sampler import vllm_version
 from apo_core.tokenization import check_model_directory
 from flows.memory import machine_mib, memory_plan
-from tasks.dvc import pending
-from tasks.tracking import tracking_uri
+from tasks.dvc_state import pending
+from tasks.tracking import is_remote, tracking_uri
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -132,4 +133,11 @@ def _dvc(workspace: Workspace) -> Finding:
 
 
 def _tracking(workspace: Workspace) -> Finding:
-    return Finding("tracking", True, tracking_uri(workspace))
+    uri = tracking_uri(workspace)
+    if not is_remote(uri):
+        return Finding("tracking", True, uri)
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
+            return Finding("tracking", True, uri)
+    except OSError as error:
+        return Finding("tracking", False, f"{uri} does not answer: {error}")

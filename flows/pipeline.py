@@ -13,13 +13,13 @@ from prefect.artifacts import create_markdown_artifact
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
 from apo_core.files import read_json, sha256_of, write_json
-from tasks.dvc import pending
+from tasks.dvc_state import pending
 from tasks.git import commit_of
 from tasks.lock import only_run
 from tasks.promote import promote
 from tasks.stages import stage_task
 from tasks.summary import complete_summary, finished_summary, registry_agrees
-from tasks.tracking import connect, log_results, start_run
+from tasks.tracking import connect, log_evidence, log_summary, start_run
 from tasks.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
@@ -76,10 +76,11 @@ def _register(client: MlflowClient, place: Workspace, params: Params, run_id: st
     tags = {name: str(value) for name, value in lineage.items()}
     for name, value in tags.items():
         client.set_tag(run_id, name, value)
+    log_evidence(client, run_id, place)  # first: a version that is registered has its evidence
     decision, registered = promote(client, place, params, run_id=run_id, tags=tags)
     summary = complete_summary(place, decision._asdict(), registered)
     client.set_tag(run_id, "decision", decision.outcome)
-    log_results(client, run_id, place, summary)
+    log_summary(client, run_id, summary)
     version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"
     create_markdown_artifact(
         f"**{decision.outcome}**: {decision.reason}\n\n{params.tracking.model}: {version}", key="register"

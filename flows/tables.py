@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.doctor import Finding
-from tasks.dvc import pending
+from tasks.dvc_state import WorkspaceBusy, pending
 from tasks.summary import finished_summary
 from tasks.workspace import STAGES, Workspace
 
@@ -50,8 +50,12 @@ def print_summary(summary: dict[str, Any]) -> None:
 
 
 def print_status(workspace: Workspace) -> None:
-    """Which stages are up to date, and the summary if it is."""
-    changed = pending(workspace.root)
+    """Which stages are up to date, and the summary if it is; or who is at work."""
+    try:
+        changed = pending(workspace.root)
+    except WorkspaceBusy as busy:
+        Console().print(str(busy), markup=False)
+        return
     table = Table("stage", "state", title=str(workspace.root.resolve()), title_justify="left")
     for stage in STAGES:
         table.add_row(stage, "[yellow]to run" if stage in changed else "[green]up to date")

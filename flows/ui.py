@@ -2,56 +2,71 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
 
 from apo_core.errors import ApoError
 from flows.servers import HOST, announced, listening, prefect_command, start, stop, wait_until_listening
-from tasks.tracking import tracking_uri
+from tasks.tracking import is_remote, tracking_uri
 from tasks.workspace import Workspace
 
 
 def serve(workspace: Workspace, *, prefect_port: int, mlflow_port: int) -> None:
-    """Start both servers, print where to look, and stop both when this process is interrupted.
+    """Print where the pages are; those that no server of the user's own has are served until interrupted.
 
     Raises:
         ApoError: a port is taken, or a server ended by itself.
     """
-    for port in (prefect_port, mlflow_port):
+    own = {"Prefect": os.environ.get("PREFECT_API_URL"), "MLflow": _remote_tracking(workspace)}
+    commands = {
+        "Prefect": (prefect_port, prefect_command(prefect_port)),
+        "MLflow": (mlflow_port, _mlflow_command(workspace, mlflow_port)),
+    }
+    wanted = {name: command for name, command in commands.items() if own[name] is None}
+    for port, _ in wanted.values():
         if listening(port):
             raise ApoError(f"port {port} on {HOST} is taken; choose another (apo ui --help)")
-    logs = workspace.state / "logs"
-    servers = {
-        "Prefect": (
-            prefect_port,
-            start(
-                prefect_command(prefect_port),
-                logs / "ui-prefect.log",
-                # The page would look for its API at the default port, whatever port it came from.
-                PREFECT_SERVER_UI_API_URL=f"http://{HOST}:{prefect_port}/api",
-            ),
-        ),
-        "MLflow": (mlflow_port, start(_mlflow_command(workspace, mlflow_port), logs / "ui-mlflow.log")),
-    }
     # A plain kill must end the servers as an interrupt does; and a shell starts what it puts into the
     # background with interrupts ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    try:
-        for name, (port, process) in servers.items():
-            wait_until_listening(name, port, process, logs)
-            print(f"{name}: http://{HOST}:{port}", flush=True)
-        print(f"Logs are in {logs}. Ctrl-C stops both.", flush=True)
-        with announced(workspace, prefect_port):
-            while all(process.poll() is None for _, process in servers.values()):
+    for name, address in own.items():
+        if address is not None:
+            print(f"{name}: {address} (yours)", flush=True)
+    if wanted:
+        _serve(workspace, wanted)
+
+
+def _serve(workspace: Workspace, wanted: dict[str, tuple[int, list[str]]]) -> None:
+    logs = workspace.state / "logs"
+    with ExitStack() as stack:
+        processes = []
+        try:
+            for name, (port, command) in wanted.items():
+                # The Prefect page would look for its API at the default port, whatever port it came from.
+                settings = {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api"}
+                process = start(command, logs / f"ui-{name.lower()}.log", **settings)
+                stack.callback(stop, process)
+                processes.append(process)
+            for (name, (port, _)), process in zip(wanted.items(), processes, strict=True):
+                wait_until_listening(name, port, process, logs)
+                print(f"{name}: http://{HOST}:{port}", flush=True)
+            if "Prefect" in wanted:
+                stack.enter_context(announced(workspace, wanted["Prefect"][0]))
+            print(f"Logs are in {logs}. Ctrl-C stops what was started.", flush=True)
+            while all(process.poll() is None for process in processes):
                 time.sleep(0.5)
-        raise ApoError(f"a server ended by itself; see {logs}")
-    except KeyboardInterrupt:
-        print("stopped")
-    finally:
-        for _, process in servers.values():
-            stop(process)
+            raise ApoError(f"a server ended by itself; see {logs}")
+        except KeyboardInterrupt:
+            print("stopped", flush=True)
+
+
+def _remote_tracking(workspace: Workspace) -> str | None:
+    uri = tracking_uri(workspace)
+    return uri if is_remote(uri) else None
 
 
 def _mlflow_command(workspace: Workspace, port: int) -> list[str]:

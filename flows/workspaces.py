@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from apo_core.config.file import load_params
@@ -53,10 +54,21 @@ def make_workspace(
     for file in prompts or []:
         if not file.is_file():
             raise InputError(file, "no such file")
+    names = [file.name for file in prompts or []]
+    for name in names:
+        if names.count(name) > 1:
+            raise ApoError(f"{name}: two files of prompts have this name; rename one")
     if model is not None:
         check_model_directory(model)
-    with replacing(directory.absolute()) as temporary:
-        _fill(Workspace(temporary), source, prompts or [], model)
+    if directory.exists():
+        # It may be the shell's own: what is made beside it moves in, what makes it a workspace last.
+        with tempfile.TemporaryDirectory(dir=directory.resolve().parent, prefix=".apo-init-") as beside:
+            _fill(Workspace(Path(beside)), source, prompts or [], model)
+            for entry in sorted(Path(beside).iterdir(), key=lambda entry: entry.name == "params.yaml"):
+                entry.rename(directory / entry.name)
+    else:
+        with replacing(directory.absolute()) as temporary:
+            _fill(Workspace(temporary), source, prompts or [], model)
     return Workspace(directory)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from apo_core.config import Params
-from apo_core.config.file import load_params
+from apo_core.config.file import load_template_section
 from apo_core.errors import ApoError
 from apo_core.evaluation import per_prompt
 from apo_core.models import load_policy
@@ -64,7 +64,7 @@ def _ask(
     own = download_artifact(client, current.run_id, "lineage/params.yaml", scratch)
     if own is None:
         raise ApoError(f"its MLflow run {current.run_id} has no lineage/params.yaml")
-    encoder = encoder_of(directory, load_params(own).template, params.trust_remote_code)
+    encoder = encoder_of(directory, load_template_section(own), params.trust_remote_code)
     rules, generation = params.evaluation, params.generation
     trusted = params.trust_remote_code
     judge = make_verifier(params.verifier.name)

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Literal
 
-import psutil
-
 from apo_core.errors import ApoError
 from apo_core.processes import set_parent_death_signal
-from tasks.stage import FRESH, INPUT_ERROR
+from tasks.dvc_state import drop_dead_locks, keep_record, pending
+from tasks.stage import INPUT_ERROR, request_fresh
+from tasks.workspace import Workspace
 
 Outcome = Literal["ran", "restored", "unchanged"]
 _LINE_END = re.compile(rb"[\r\n]+")
+_BUSY = re.compile("is busy|Unable to acquire lock")
 
 
 class StageRefused(ApoError):
@@ -47,16 +48,20 @@ def run_stage(
 
     Raises:
         StageRefused: the stage ended with a clear error; its text is that error.
+        WorkspaceBusy: another DVC command is at work.
         StageFailed: it ended otherwise; its text is the end of the output.
     """
+    drop_dead_locks(workspace)
     if not force and not pending(workspace, [stage]):
         log(f"Stage '{stage}' has not changed")
         return "unchanged"
+    if fresh:
+        request_fresh(Workspace(workspace), stage)
     command = [*dvc_command(), "repro", "--single-item", *(["--force"] if force else []), stage]
     process = subprocess.Popen(
         command,
         cwd=workspace,
-        env=dvc_environment() | {"APO_RUN": "1"} | ({FRESH: "1"} if fresh else {}),
+        env=dvc_environment() | {"APO_RUN": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -73,52 +78,9 @@ def run_stage(
     finally:
         _end_session(process)
     if status == 0:
+        keep_record(Workspace(workspace))
         return _outcome(lines)
     raise _failure(stage, lines)
-
-
-def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
-    """Those of the stages (of all, by default) that have changed; in-process, so a look costs little.
-
-    Raises:
-        ApoError: the directory is no DVC workspace.
-    """
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.repo import Repo
-    from dvc.scm import SCMError
-
-    _drop_dead_locks(workspace)
-    # Whole addresses: DVC looks a bare name up in the current directory, and answers with paths from there.
-    targets = stages and [f"{(workspace / 'dvc.yaml').resolve()}:{stage}" for stage in stages]
-    try:
-        with Repo(str(workspace)) as repo:
-            return sorted(address.rpartition(":")[2] for address in repo.status(targets=targets))
-    except NotDvcRepoError:
-        raise ApoError(f"{workspace}: is no workspace; `apo init DIR` makes one") from None
-    except SCMError:
-        raise ApoError(
-            f"{workspace}: is in no git repository; run `git init` there, or make a workspace by `apo init`"
-        ) from None
-
-
-def _drop_dead_locks(workspace: Path) -> None:
-    """Remove DVC's record of running stages where none of them runs.
-
-    DVC does so for processes that are gone, but takes one that was killed and not yet reaped for alive.
-    """
-    record = workspace / ".dvc/tmp/rwlock"
-    if not record.exists():
-        return
-    holders = {int(pid) for pid in re.findall(r'"pid": (\d+)', record.read_text(encoding="utf-8"))}
-    if not any(map(_alive, holders)):
-        record.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def dvc_command() -> list[str]:
@@ -181,10 +143,11 @@ def _outcome(lines: list[str]) -> Outcome:
 
 def _failure(stage: str, lines: list[str]) -> StageRefused | StageFailed:
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if errors and any(f"exited with {INPUT_ERROR}" in line for line in lines):
+    text = "\n".join(lines)
+    if errors and re.search(rf"exited with {INPUT_ERROR}\b", text):
         return StageRefused(f"{stage}: {errors[-1]}")
     # Something DVC itself refuses, such as a missing input, will not mend by itself either.
-    refusals = [line for line in lines if line.startswith("ERROR: ") and "is busy" not in line]
-    if refusals and not any("exited with" in line for line in lines):
+    refusals = [line for line in lines if line.startswith("ERROR: ") and not _BUSY.search(line)]
+    if refusals and "exited with" not in text:
         return StageRefused(f"{stage}: dvc: {refusals[-1].removeprefix('ERROR: ')}")
     return StageFailed(f"{stage} failed:\n" + "\n".join(lines[-20:]))

@@ -32,16 +32,23 @@ def run(
         train = _read(workspace, "train", data.train_files, data)
         held_out = _read(workspace, "eval", data.eval_files, data)
     found = len(train) + len(held_out)
+    limit = template.max_prompt_tokens
     if data.too_long == "drop":
         from tasks.encoder import encoder_of  # seconds that only this choice pays
 
         # The template of the trainer itself: a limit on other text would drop other prompts.
         encoder = encoder_of(workspace.reference, template, trust_remote_code)
-        limit = template.max_prompt_tokens
         train, held_out = (
             [one for one in part if len(encoder.encode(one.prompt)) <= limit] for part in (train, held_out)
         )
     dropped = found - len(train) - len(held_out)
+    for split, part in (("train", train), ("eval", held_out)):
+        if not part:
+            raise InputError(
+                workspace.params,
+                f"{limit} tokens are fewer than any {split} prompt has: all are dropped",
+                field="template.max_prompt_tokens",
+            )
     if data.source == "files":
         train = _choose(workspace, "train", train, data.train_prompts, seed)
         held_out = _choose(workspace, "eval", held_out, data.eval_prompts, seed)

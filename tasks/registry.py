@@ -65,7 +65,8 @@ def register(
     import mlflow.transformers
 
     requirements = [f"{package}=={installed(package)}" for package in ("torch", "transformers")]
-    with mlflow.start_run(run_id=run_id):
+    mlflow.start_run(run_id=run_id)
+    try:
         logged = mlflow.transformers.log_model(
             # Absolute: MLflow would look a relative path up on the hub as a repository's name.
             transformers_model=str(workspace.policy.resolve()),
@@ -73,6 +74,8 @@ def register(
             name="policy",
             pip_requirements=requirements,
         )
+    finally:
+        mlflow.end_run("RUNNING")  # the run goes on: only the pipeline knows how it ends
     version = mlflow.register_model(logged.model_uri, name, tags=tags | {_POLICY_TAG: policy_sha256})
     return _registered(client, version)
 

@@ -15,13 +15,12 @@ from typing import Any
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
-from apo_core.files import remove, write_json
+from apo_core.files import remove, write_json, write_text
 from apo_core.processes import set_parent_death_signal
 from tasks.workspace import STAGES, Workspace
 
 Facts = dict[str, Any]
 INPUT_ERROR = 2  # exit status: running the same again cannot help
-FRESH = "APO_FRESH"  # in the environment: unfinished work is dropped first
 
 
 def main() -> None:
@@ -43,9 +42,7 @@ def run_stage_here(name: str, run: Callable[..., Facts]) -> None:
     holds `dvc.yaml` to the same names.
     """
     workspace = Workspace(Path())
-    # Here and not by whoever asks for it: only a stage that DVC lets run has its work to itself.
-    if os.environ.get(FRESH):
-        remove(workspace.work(name))
+    _start_fresh(workspace, name)
     started = time.perf_counter()
     try:
         params = load_params(workspace.params)
@@ -57,6 +54,22 @@ def run_stage_here(name: str, run: Callable[..., Facts]) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     measured = {"seconds": round(time.perf_counter() - started, 3), "peak_rss_mib": round(peak, 1)}
     write_json(workspace.facts(name), facts | measured)
+
+
+def request_fresh(workspace: Workspace, stage: str) -> None:
+    """Have the stage's next process start from nothing, however many attempts it takes to start it."""
+    write_text(_fresh_request(workspace, stage), "")
+
+
+def _start_fresh(workspace: Workspace, stage: str) -> None:
+    # Here and not by whoever asks for it: only a stage that DVC lets run has its work to itself.
+    if _fresh_request(workspace, stage).exists():
+        remove(workspace.work(stage))
+        remove(_fresh_request(workspace, stage))
+
+
+def _fresh_request(workspace: Workspace, stage: str) -> Path:
+    return workspace.work(stage).with_suffix(".fresh")
 
 
 def sections_of(run: Callable[..., Facts]) -> list[str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apo_core.config import Params
+from apo_core.errors import ApoError
+from apo_core.files import replacing
 from apo_core.training.metrics import StepMetrics, read_metrics
 from tasks.workspace import Workspace
 
@@ -29,8 +31,11 @@ def connect(workspace: Workspace) -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
-    workspace.state.mkdir(parents=True, exist_ok=True)
     uri = tracking_uri(workspace)
+    if uri == _embedded_uri(workspace) and not _embedded_store(workspace).exists():
+        # MLflow makes its tables step by step, and cannot go on where a kill has ended that.
+        with replacing(_embedded_store(workspace)) as temporary:
+            mlflow.MlflowClient(f"sqlite:///{temporary.resolve()}").search_experiments()
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient(tracking_uri=uri)
 
@@ -40,8 +45,17 @@ def tracking_uri(workspace: Workspace) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI", _embedded_uri(workspace))
 
 
+def is_remote(uri: str) -> bool:
+    """Whether a tracking URI is a server's."""
+    return uri.startswith(("http://", "https://"))
+
+
 def _embedded_uri(workspace: Workspace) -> str:
-    return f"sqlite:///{workspace.state.resolve() / 'mlflow.db'}"
+    return f"sqlite:///{_embedded_store(workspace)}"
+
+
+def _embedded_store(workspace: Workspace) -> Path:
+    return workspace.state.resolve() / "mlflow.db"
 
 
 def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: dict[str, str]) -> str:
@@ -76,6 +90,8 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
 def _experiment(client: MlflowClient, workspace: Workspace, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
+        if found.lifecycle_stage == "deleted":
+            raise ApoError(f"MLflow experiment {name!r} is deleted; restore it or change tracking.experiment")
         return str(found.experiment_id)
     # By the address, not by the variable: MLflow sets that by itself.
     embedded = tracking_uri(workspace) == _embedded_uri(workspace)
@@ -138,17 +154,21 @@ def following(
         thread.join()
 
 
-def log_results(client: MlflowClient, run_id: str, workspace: Workspace, summary: dict[str, Any]) -> None:
-    """Attach what a person wants to see of a run, all its steps, and the figures to sort runs by."""
+def log_evidence(client: MlflowClient, run_id: str, workspace: Workspace) -> None:
+    """Attach all steps of a run, what a person wants to see of it, and what a later decision rests on."""
     sent = _steps_of(client, run_id)
     log_steps(client, run_id, [row for row in read_metrics(workspace.metrics) if row["step"] not in sent])
     for directory in ("reports", "reports/plots", "reports/validation"):
         for file in sorted((workspace.root / directory).glob("*.*")):
             if file != workspace.summary:  # on the disk it is still the last run's
                 client.log_artifact(run_id, str(file), directory)
-    client.log_dict(run_id, summary, "reports/summary.json")
     for file in (workspace.values, workspace.evaluations, workspace.lock, workspace.params):
         client.log_artifact(run_id, str(file), "tables" if file.suffix == ".parquet" else "lineage")
+
+
+def log_summary(client: MlflowClient, run_id: str, summary: dict[str, Any]) -> None:
+    """Attach a run's outcome and the figures to sort runs by."""
+    client.log_dict(run_id, summary, "reports/summary.json")
     evaluation = summary["eval"]
     for name, value in {
         "eval/gain": evaluation["gain"],

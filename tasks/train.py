@@ -80,6 +80,7 @@ def run(
         encoder.tokenizer,
         workspace.policy,
         max_new_tokens=generation.max_new_tokens,
+        temperature=generation.temperature,
     )
     write_text(workspace.metrics, metrics_file.read_text(encoding="utf-8"))
     return {

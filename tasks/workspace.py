@@ -94,6 +94,11 @@ class Workspace:
         """Local services' databases; nothing here is an input of any stage."""
         return self.root / ".apo"
 
+    @property
+    def kept_lock(self) -> Path:
+        """The last `dvc.lock` that was whole."""
+        return self.state / "dvc.lock.kept"
+
     def facts(self, stage: str) -> Path:
         """Seconds, memory and counts of a stage's last real run."""
         return self.root / f"reports/stages/{stage}.json"

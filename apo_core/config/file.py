@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from apo_core.config import Params
+from apo_core.config import Params, Template
 from apo_core.errors import InputError
 from apo_core.files import write_text
 
@@ -26,6 +26,18 @@ def load_params(file: Path) -> Params:
             the line and the key.
     """
     return _checked(file, _read(file))
+
+
+def load_template_section(file: Path) -> Template:
+    """Read the template of a configuration that another version of this program may have written.
+
+    Raises:
+        InputError: the file has no valid template.
+    """
+    try:
+        return Template.model_validate_json(json.dumps(_read(file).get("template")))
+    except ValidationError as error:
+        raise InputError(file, error.errors()[0]["msg"], field="template") from None
 
 
 def set_params(file: Path, assignments: Sequence[str], *, write: bool = True) -> Params:

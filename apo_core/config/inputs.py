@@ -42,6 +42,8 @@ class Scratch(Section):
     def _heads_divide(self) -> Self:
         if self.hidden_size % self.heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        if self.hidden_size // self.heads % 2:
+            raise ValueError("a head's share of hidden_size must be even: positions rotate pairs")
         return self
 
 
@@ -50,7 +52,7 @@ class Reference(Section):
 
     source: Literal["scratch", "directory", "hub"]
     """`directory` reads `data/raw/model`, `hub` downloads `name` at `revision`."""
-    name: str | None
+    name: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")] | None
     revision: str | None
     scratch: Scratch
 
@@ -81,8 +83,9 @@ class Data(Section):
     def _inside(cls, files: tuple[str, ...]) -> tuple[str, ...]:
         # DVC watches that directory and no other: a change elsewhere would go unseen.
         for file in files:
-            if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
-                raise ValueError(f"{file!r} leaves data/raw/prompts")
+            path = PurePosixPath(file)
+            if not path.name or path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{file!r} is no file below data/raw/prompts")
         return files
 
     @model_validator(mode="after")

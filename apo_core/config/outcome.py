@@ -8,6 +8,9 @@ from pydantic import Field
 
 from apo_core.config.section import DType, NonNegative, Positive, PositiveFloat, Section
 
+# What MLflow takes as a name and its filters can quote.
+Name = Annotated[str, Field(pattern=r"^[^/:'\"\s][^/:'\"]*$")]
+
 
 class Evaluation(Section):
     """Reference and policy on the held-out prompts."""
@@ -30,8 +33,8 @@ class Promotion(Section):
 class Tracking(Section):
     """MLflow: the experiment and the registered model's name."""
 
-    experiment: str
-    model: str
+    experiment: Name
+    model: Name
 
 
 class Pipeline(Section):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from apo_core.config.inputs import Arithmetic, Data, Reference, Template, Verifier
 from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
 from apo_core.config.sampling import Generation, Sampler, Sampling, Values
-from apo_core.config.section import NonNegative, Section
+from apo_core.config.section import Section
 from apo_core.config.training import Train
 
 _VLLM_MIN_TEMPERATURE = 0.01  # what it silently samples at instead of less
@@ -18,7 +18,7 @@ _VLLM_MIN_TEMPERATURE = 0.01  # what it silently samples at instead of less
 class Params(Section):
     """The whole of `params.yaml`."""
 
-    seed: NonNegative
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     trust_remote_code: bool
     """Let a model directory's own Python run."""
     arithmetic: Arithmetic

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from apo_core.config.section import DType, NonNegative, Positive, PositiveFloat, Section, Share
+from apo_core.config.section import Decay, DType, NonNegative, Positive, PositiveFloat, Section, Share
 
 
 class Checkpoint(Section):
@@ -40,8 +40,8 @@ class Train(Section):
     rollout_batch_size: Positive
     beta2: PositiveFloat
     learning_rate: PositiveFloat
-    adam_betas: tuple[Share, Share]
-    weight_decay: Annotated[float, Field(ge=0)]
+    adam_betas: tuple[Decay, Decay]
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     max_grad_norm: PositiveFloat
     dtype: DType
     """bfloat16 computes over float32 master weights."""

@@ -21,6 +21,8 @@ def grouped_attention(model: PreTrainedModel) -> Iterator[None]:
     if model.config._attn_implementation != "sdpa":
         yield
         return
+    AttentionInterface.register(_NAME, _grouped_sdpa)
+    AttentionMaskInterface.register(_NAME, sdpa_mask)
     model.set_attn_implementation(_NAME)
     try:
         yield
@@ -61,7 +63,3 @@ def _grouped_sdpa(
     grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], size)
     attended = scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
     return attended.reshape(rows, 1, heads, value.shape[-1]), None
-
-
-AttentionInterface.register(_NAME, _grouped_sdpa)
-AttentionMaskInterface.register(_NAME, sdpa_mask)

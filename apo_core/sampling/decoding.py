@@ -8,7 +8,7 @@ from transformers import Cache, PreTrainedModel
 
 from apo_core.sampling.attention import grouped_attention
 from apo_core.sampling.cache import growing_cache
-from apo_core.sampling.drawing import draw
+from apo_core.sampling.drawing import draw, likeliest
 
 
 @torch.no_grad()
@@ -35,6 +35,9 @@ def decode(
 
     Returns:
         B token id lists, each of at least one token.
+
+    Raises:
+        PolicyCollapse: the model's logits are not finite.
     """
     device = model.device
     noise = None if noise is None else noise.to(device)
@@ -47,7 +50,7 @@ def decode(
         positions = attended.sum(-1, keepdim=True)  # (b, 1) of the next token
         for step in range(max_new_tokens):
             drawn = (  # (b,)
-                logits.argmax(dim=-1) if noise is None else draw(logits, noise[rows, step], temperature)
+                likeliest(logits) if noise is None else draw(logits, noise[rows, step], temperature)
             )
             for row, token in zip(rows.tolist(), drawn.tolist(), strict=True):
                 outputs[row].append(token)

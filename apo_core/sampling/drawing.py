@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from apo_core.errors import PolicyCollapse
+
 # The shortest sums are the most exact, and 128 divides the vocabularies of most models.
 _BLOCK = 128
 
@@ -23,19 +25,41 @@ def draw(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
 
     Returns:
         (b,) long, never a token whose probability is 0.
+
+    Raises:
+        PolicyCollapse: a logit is infinite or not a number.
     """
     shares = (logits.float() / temperature).softmax(dim=-1)  # (b, V)
     blocks = pad(shares, (0, -shares.shape[-1] % _BLOCK)).unflatten(-1, (-1, _BLOCK))  # (b, V / 128, 128)
-    block, rest = _invert(blocks.sum(dim=-1), noise)
+    sums = blocks.sum(dim=-1)  # (b, V / 128)
+    _require_finite(sums)
+    block, rest = _invert(sums, noise)
     inside, _ = _invert(blocks[torch.arange(len(block), device=block.device), block], rest)
     return block * _BLOCK + inside
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """The most probable token of each row, (b, V) to (b,).
+
+    Raises:
+        PolicyCollapse: a logit is infinite or not a number.
+    """
+    top, tokens = logits.max(dim=-1)  # (b,)
+    _require_finite(top)
+    return tokens
+
+
+def _require_finite(numbers: Tensor) -> None:
+    # One NaN among the logits makes every probability of its row one.
+    if not numbers.isfinite().all():
+        raise PolicyCollapse("the policy's logits are not finite; nothing can be drawn from them")
 
 
 def _invert(weights: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Choose among (b, K) weights by (b,) numbers in [0, 1); also where each lies within its choice."""
     cumulative = weights.double().cumsum(dim=-1)  # (b, K)
     point = noise[:, None] * cumulative[:, -1:]  # (b, 1)
-    # The bound is for NaN, which gives any token: training stops at its loss.
+    # The bound is for a point that rounding has put at the very end.
     chosen = torch.searchsorted(cumulative, point, right=True).clamp(max=weights.shape[-1] - 1)  # (b, 1)
     width = weights.double().gather(-1, chosen)
     rest = (point - cumulative.gather(-1, chosen) + width) / width

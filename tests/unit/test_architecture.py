@@ -67,7 +67,7 @@ def test_a_stage_declares_exactly_the_parameters_it_takes(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_runs_its_own_module(stage):
-    assert STAGES[stage]["cmd"] == f"python -m tasks {stage}"
+    assert STAGES[stage]["cmd"] == f"exec python -m tasks {stage}"
 
 
 def test_the_stages_are_the_ones_the_flow_runs():
@@ -86,7 +86,9 @@ def test_a_stage_declares_exactly_the_files_it_opens():
         if stage in ("sample", "train", "evaluate"):
             text += (ROOT / "tasks/inputs.py").read_text()
         opened = {path for name, path in data.items() if re.search(rf"workspace\.{name}\b", text)}
-        listed = {*declared["deps"], *declared.get("outs", []), *declared.get("metrics", [])}
+        names = [*declared["deps"], *declared.get("outs", []), *declared.get("metrics", [])]
+        listed = {next(iter(name)) if isinstance(name, dict) else name for name in names}
+        assert opened, stage
         assert opened - elsewhere == {path for path in listed if path in data.values()}, stage
 
 

@@ -72,7 +72,11 @@ def test_the_papers_presets_hold_its_settings(file):
         ("steps: 100", "steps: 100.0", "train.steps", "valid integer, found 100.0"),
         ("drop_unsolved: true", "drop_unsolved: 1", "values.drop_unsolved", "valid boolean, found 1"),
         ("name: numeric", "name: alpha", "verifier.name", "'exact', found 'alpha'"),
-        ("[0.9, 0.999]", "[0.9, 1.5]", "train.adam_betas", "less than or equal to 1, found 1.5"),
+        ("[0.9, 0.999]", "[0.9, 1.0]", "train.adam_betas", "less than 1, found 1.0"),
+        ("seed: 0", "seed: 4294967296", "seed", "less than 4294967296"),
+        ("weight_decay: 0.01", "weight_decay: .inf", "train.weight_decay", "finite number, found inf"),
+        ("model: apo-arithmetic", "model: org/model", "tracking.model", "should match pattern"),
+        ("name: null", "name: a/b/c", "reference.name", "should match pattern"),
         ("[0.9, 0.999]", "[0.9]", "train.adam_betas", "missing parameter"),
         ("engine: transformers", "engine: sglang", "sampler.engine", "'vllm', found 'sglang'"),
         ("max_num_seqs: 256", "max_num_seqs: 0", "sampler.vllm.max_num_seqs", "greater than 0, found 0"),
@@ -108,6 +112,7 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
         ("micro_batch_size: 128", "micro_batch_size: 100", "train", "256 is not a multiple of"),
         ("min_terms: 4", "min_terms: 8", "arithmetic", "min_terms 8 is above max_terms 7"),
         ("heads: 3", "heads: 5", "reference.scratch", "hidden_size 96 is not a multiple of heads 5"),
+        ("heads: 3", "heads: 32", "reference.scratch", "must be even: positions rotate pairs"),
         ("source: scratch ", "source: hub ", "reference", "name is needed with source: hub"),
         ("name: null", "name: some/model", "reference", "name is needed with source: hub, and only there"),
         ('text: "{prompt}"', 'text: "prompt"', "template", "text must contain {prompt}"),
@@ -273,10 +278,10 @@ def test_one_bad_assignment_leaves_the_whole_file_unchanged(file, text, assignme
     assert list(file.parent.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("name", ["../train.jsonl", "/tmp/train.jsonl", "a/../../train.jsonl"])
+@pytest.mark.parametrize("name", ["../train.jsonl", "/tmp/train.jsonl", "a/../../train.jsonl", "", "."])
 def test_prompt_files_stay_where_dvc_watches(file, text, name):
-    message = refusal(file, text.replace("eval_files: []", f"eval_files: [{name}]"))
-    assert message.endswith(f"data.eval_files: {name!r} leaves data/raw/prompts, found [{name!r}]")
+    message = refusal(file, text.replace("eval_files: []", f"eval_files: ['{name}']"))
+    assert message.endswith(f"data.eval_files: {name!r} is no file below data/raw/prompts, found [{name!r}]")
 
 
 def test_parameters_are_frozen(file):

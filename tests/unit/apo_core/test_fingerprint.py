@@ -95,7 +95,7 @@ def test_every_field_that_differs_is_named_and_no_other():
     assert str(refused.value) == (
         "data/values.parquet: the table was made under other conditions: "
         f"reference was {'a' * 16} and is {'b' * 16}, verifier was math@1 and is math@2, "
-        f"prompts was absent and is {'c' * 16}; rerun the stages that make it (`dvc repro`)"
+        f"prompts was absent and is {'c' * 16}; make it anew (`apo stage sample --force`, then `apo run`)"
     )
 
 

@@ -126,12 +126,20 @@ def test_a_missing_directory_or_a_file_in_its_place_is_refused(tmp_path):
             check_model_directory(path)
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
-def test_a_damaged_tokenizer_is_refused_in_one_line(model_directory, name):
-    (model_directory / name).write_text("{")
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("tokenizer.json", "{", ": has no usable tokenizer: "),
+        ("tokenizer_config.json", "{", "/tokenizer_config.json: malformed JSON"),
+        ("tokenizer_config.json", "[]", "/tokenizer_config.json: must be a JSON object"),
+        ("generation_config.json", "{", "/generation_config.json: malformed JSON"),
+    ],
+)
+def test_a_damaged_tokenizer_is_refused_in_one_line(model_directory, name, content, problem):
+    (model_directory / name).write_text(content)
     with pytest.raises(InputError) as refused:
         load_tokenizer(model_directory, trust_remote_code=False)
-    assert str(refused.value).startswith(f"{model_directory}: has no usable tokenizer: ")
+    assert str(refused.value).startswith(f"{model_directory}{problem}")
     assert "\n" not in str(refused.value)
 
 

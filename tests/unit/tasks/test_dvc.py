@@ -1,5 +1,6 @@
 """How DVC is asked and read; the stages themselves are run in tests/integration."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,8 +10,9 @@ import time
 import pytest
 
 from apo_core.errors import ApoError
-from tasks.dvc import StageFailed, StageRefused, _failure, _lines, dvc_command, pending
-from tasks.workspace import STAGES
+from tasks.dvc import StageFailed, StageRefused, _failure, _lines, dvc_command
+from tasks.dvc_state import WorkspaceBusy, keep_record, pending
+from tasks.workspace import STAGES, Workspace
 
 
 @pytest.fixture
@@ -29,6 +31,50 @@ def test_what_has_changed_does_not_depend_on_where_one_asks_from(workspace, monk
     monkeypatch.chdir(workspace / cwd)
     assert pending(workspace) == sorted(STAGES)
     assert pending(workspace, ["sample"]) == ["sample"]
+
+
+def rwlock(workspace, pid):
+    file = workspace / ".dvc/tmp/rwlock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"write": {str(workspace / "data/policy"): {"pid": pid, "cmd": "dvc repro"}}}))
+    return file
+
+
+def test_a_workspace_at_work_is_busy_and_not_a_bug(workspace):
+    file = rwlock(workspace, os.getpid())
+    with pytest.raises(WorkspaceBusy, match="DVC is at work here"):
+        pending(workspace)
+    assert file.exists()
+
+
+def test_the_lock_of_a_process_that_is_gone_is_dropped(workspace):
+    holder = subprocess.Popen(["sleep", "60"])
+    try:  # it has the number of the one that wrote the lock an hour ago
+        file = rwlock(workspace, holder.pid)
+        os.utime(file, (time.time() - 3600,) * 2)
+        assert pending(workspace) == sorted(STAGES)
+        holder.kill()
+        rwlock(workspace, holder.pid)  # killed and not reaped yet
+        assert pending(workspace) == sorted(STAGES)
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_damaged_record_is_restored_from_its_copy(workspace):
+    place = Workspace(workspace)
+    whole = "schema: '2.0'\nstages: {}\n"
+    place.lock.write_text(whole)
+    keep_record(place)
+    place.lock.write_text("schema: '2.0'\nstages:\n  refer")
+    assert pending(workspace) == sorted(STAGES)
+    assert place.lock.read_text() == whole
+
+
+def test_a_damaged_record_without_a_copy_is_one_line(workspace):
+    (workspace / "dvc.lock").write_text("")
+    with pytest.raises(ApoError, match="is damaged"):
+        pending(workspace)
 
 
 def test_a_directory_that_is_no_workspace_is_refused(tmp_path):
@@ -73,6 +119,8 @@ def test_a_line_that_nothing_follows_is_not_held_back():
         ),
         (["ERROR: missing data source"], StageRefused, "prepare: dvc: missing data source"),
         (["ERROR: 'data' is busy, it is being blocked by:"], StageFailed, "prepare failed"),
+        (["ERROR: Unable to acquire lock. Most likely"], StageFailed, "prepare failed"),
+        (["error: not ours", "ERROR: failed: process exited with 28"], StageFailed, "prepare failed"),
         (["Traceback", "ERROR: failed: process exited with -9"], StageFailed, "prepare failed"),
     ],
 )
