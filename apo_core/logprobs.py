@@ -49,7 +49,7 @@ class ResponseLogProbs(nn.Module):
     backward pass, and for no prompt token.
     """
 
-    def __init__(self, model: PreTrainedModel, *, temperature: float, chunk_tokens: int = 1024) -> None:
+    def __init__(self, model: PreTrainedModel, *, temperature: float, chunk_tokens: int = 256) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature
