@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-CHUNK_TOKENS = 1024  # response tokens whose logits exist at once
+CHUNK_TOKENS = 256  # response tokens whose logits exist at once
 
 
 class Rollouts(NamedTuple):

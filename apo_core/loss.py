@@ -1,4 +1,4 @@
-"""Stage 2's loss: one squared residual a response."""
+"""Stage 2's loss: one squared residual a response, and its limit without regularisation."""
 
 from __future__ import annotations
 
@@ -28,3 +28,24 @@ def apo_loss(
     residual = beta2 * log_ratio - advantage  # (B,)
     parts = {"advantage": advantage, "log_ratio": log_ratio, "residual": residual}
     return residual.square().mean(), {name: part.detach() for name, part in parts.items()}
+
+
+def unregularised_loss(
+    log_probs: Tensor, rewards: Tensor, values: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """mean_x -(r(x,y) - V*(x)) ln pi(y|x): what `apo_loss` learns from as beta2 goes to 0.
+
+    With A the advantage, the squared residual's gradient is 2 beta2 (beta2 log_ratio - A) grad ln pi, which
+    vanishes with beta2. Divided by 2 beta2 it tends to -A grad ln pi, the gradient of this loss: a policy
+    gradient with V* as its baseline. The reference is in V* alone. The loss's value says nothing of progress.
+
+    Args:
+        log_probs: (B,) of the responses under the policy, summed over their tokens; carries the gradient.
+        rewards: (B,)
+        values: (B,) V* of each prompt.
+
+    Returns:
+        The scalar loss, and the detached `advantage` (B,).
+    """
+    advantage = rewards - values  # (B,)
+    return -(advantage * log_probs).mean(), {"advantage": advantage.detach()}

@@ -43,6 +43,7 @@ def plan_training(
     gradient_checkpointing: bool,
     zero_stage: int,
     kept_checkpoints: int,
+    reference: bool,
 ) -> list[Item]:
     """What one rank holds during stage 2.
 
@@ -56,6 +57,7 @@ def plan_training(
         gradient_checkpointing: layers are computed again in the backward pass.
         zero_stage: DeepSpeed's; 1 and 2 keep float32 gradients of the rank's own share.
         kept_checkpoints: on the disk at once, the one being written included.
+        reference: it is held beside the policy (beta2 above 0).
     """
     parameters = count_parameters(config)
     size, text = _BYTES[dtype], config.get_text_config()
@@ -73,7 +75,7 @@ def plan_training(
     return [
         Item("process", _PROCESS_MIB, "always"),
         Item("policy", parameters * size / _MIB, "always"),
-        Item("reference", parameters * size / _MIB, "always"),
+        Item("reference", reference * parameters * size / _MIB, "always"),
         Item("master weights", parameters * masters / _MIB, "always"),
         Item("optimizer", parameters * _ADAM / _MIB, "always"),
         Item("gradients", parameters * gradients / _MIB, "always"),

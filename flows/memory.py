@@ -34,6 +34,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         micro_batch_rows=train.micro_batch_size,
         gradient_checkpointing=train.gradient_checkpointing,
         zero_stage=train.zero_stage,
+        reference=train.beta2 > 0,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+from transformers import PreTrainedModel
 
 from apo_core import config
 from apo_core.files import sha256_of, write_text
@@ -114,11 +115,10 @@ def _stage(
     judge: Verifier,
     training_set: TrainingSet,
 ) -> Stage2:
-    policy, reference = (
+    policy, *references = (
         load_policy(workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
-        for _ in range(2)
+        for _ in range(2 if train.beta2 else 1)
     )
-    reference.requires_grad_(False)
     if train.gradient_checkpointing:
         policy.gradient_checkpointing_enable()
     engine = start_engine(
@@ -135,7 +135,7 @@ def _stage(
     tokenizer = encoder.tokenizer
     return Stage2(
         engine=engine,
-        reference=ResponseLogProbs(reference, temperature=generation.temperature),
+        reference=_frozen(references[0], generation.temperature) if references else None,
         sampler=make_sampler(policy, tokenizer, batch_size=train.rollout_batch_size),
         template=encoder,
         verifier=judge,
@@ -147,3 +147,8 @@ def _stage(
         pad_id=tokenizer.pad_token_id,
         seed=seed,
     )
+
+
+def _frozen(model: PreTrainedModel, temperature: float) -> ResponseLogProbs:
+    model.requires_grad_(False)
+    return ResponseLogProbs(model, temperature=temperature)

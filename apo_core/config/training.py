@@ -38,7 +38,8 @@ class Train(Section):
     batch_size: Positive
     micro_batch_size: Positive
     rollout_batch_size: Positive
-    beta2: PositiveFloat
+    beta2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """0 regularises by V* alone: no reference is held in memory, and no KL is known during training."""
     learning_rate: PositiveFloat
     adam_betas: tuple[Decay, Decay]
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]

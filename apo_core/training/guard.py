@@ -31,7 +31,7 @@ class Guard:
         self._first_length: float | None = None
 
     def observe(self, metrics: dict[str, float]) -> None:
-        """Take one step's `kl`, `reward` and `response_length`.
+        """Take one step's `reward` and `response_length`, and its `kl` where there is one.
 
         Raises:
             PolicyCollapse: a mean over the full window is past its limit; says which.
@@ -39,7 +39,9 @@ class Guard:
         self._recent.append(metrics)
         if len(self._recent) < (self._recent.maxlen or 0):
             return
-        kl, reward, length = (self._mean(name) for name in ("kl", "reward", "response_length"))
+        # Training without a reference (beta2 0) knows no KL.
+        kl = self._mean("kl") if "kl" in metrics else 0.0
+        reward, length = self._mean("reward"), self._mean("response_length")
         if self._first_length is None:
             self._first_length = length
         shortest = self.min_length_share * self._first_length

@@ -12,7 +12,7 @@ from torch.linalg import vector_norm
 
 from apo_core.errors import PolicyCollapse
 from apo_core.logprobs import ResponseLogProbs, Rollouts, pad_rollouts
-from apo_core.loss import apo_loss
+from apo_core.loss import apo_loss, unregularised_loss
 from apo_core.sampling import Response, Sampler
 from apo_core.tokenization import Template
 from apo_core.training.metrics import StepMetrics
@@ -34,7 +34,7 @@ class Stage2:
     """What a step works with; nothing here changes but the engine's weights."""
 
     engine: Any  # deepspeed.DeepSpeedEngine over ResponseLogProbs
-    reference: ResponseLogProbs
+    reference: ResponseLogProbs | None  # None where beta2 is 0: nothing is regularised
     sampler: Sampler  # of the engine's policy
     template: Template
     verifier: Verifier
@@ -58,7 +58,7 @@ def run_step(stage: Stage2, step: int, indices: list[int]) -> StepMetrics:
         indices: positions in the training set.
 
     Returns:
-        The step's metrics, `step` counted from 1.
+        The step's metrics, `step` counted from 1; without a reference there is no `kl` among them.
 
     Raises:
         PolicyCollapse: the loss or a gradient is not finite; the update was not applied.
@@ -138,7 +138,7 @@ def _update(
     return {
         "loss": sum(losses) / len(losses),
         "advantage": means["advantage"],
-        "kl": means["log_ratio"],
+        **({"kl": means["log_ratio"]} if stage.reference else {}),
         "gradient_norm": float(norm if reported is None else reported),
     }
 
@@ -148,12 +148,13 @@ def _micro_batch(
 ) -> tuple[float, dict[str, Tensor]]:
     """Forward and backward; the loss as a number and its per-response parts."""
     device = stage.engine.device
-    batch = batch.to(device)
-    with torch.no_grad():
-        reference_log_probs = stage.reference(*batch)
-    loss, parts = apo_loss(
-        stage.engine(*batch), reference_log_probs, rewards.to(device), values.to(device), beta2=stage.beta2
-    )
+    batch, rewards, values = batch.to(device), rewards.to(device), values.to(device)
+    if stage.reference is None:
+        loss, parts = unregularised_loss(stage.engine(*batch), rewards, values)
+    else:
+        with torch.no_grad():
+            reference_log_probs = stage.reference(*batch)
+        loss, parts = apo_loss(stage.engine(*batch), reference_log_probs, rewards, values, beta2=stage.beta2)
     if not torch.isfinite(loss):
         raise PolicyCollapse(f"the loss is {loss.item()}; the update was not applied")
     stage.engine.backward(loss)

@@ -64,7 +64,8 @@ def train(
             if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
                 reward = fmean(row["reward"] for row in log[-checkpoint_every:])
                 checkpoints.save(stage.engine, step + 1, reward)
-            bar.set_postfix_str(f"reward {metrics['reward']:.3f}, KL {metrics['kl']:.2f}", refresh=False)
+            divergence = f", KL {metrics['kl']:.2f}" if "kl" in metrics else ""
+            bar.set_postfix_str(f"reward {metrics['reward']:.3f}{divergence}", refresh=False)
             bar.update()
     return first
 

@@ -227,6 +227,10 @@ def test_assignments_change_their_lines_only(file, text):
     assert [line.partition("#")[2] for line in old] == [line.partition("#")[2] for line in new]
 
 
+def test_beta2_may_be_zero(file):
+    assert set_params(file, ["train.beta2=0"]).train.beta2 == 0
+
+
 def test_no_assignment_leaves_the_file_as_it_is(file, text):
     set_params(file, [])
     assert file.read_text(encoding="utf-8") == text
@@ -261,6 +265,8 @@ def test_presets_keep_their_layout_when_a_value_changes(tmp_path, name):
     ("assignment", "problem"),
     [
         ("values.beta1=0", "values.beta1: Input should be greater than 0"),
+        ("train.beta2=-0.1", "train.beta2: Input should be greater than or equal to 0"),
+        ("train.beta2=.inf", "train.beta2: Input should be a finite number"),
         ("values.beta3=1", "values.beta3: unknown parameter"),
         ("nowhere.beta1=1", "nowhere.beta1: unknown parameter"),
         ("seed.deeper=1", "seed.deeper: unknown parameter"),

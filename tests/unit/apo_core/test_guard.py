@@ -67,6 +67,13 @@ def test_the_reason_names_the_limit_and_the_step(changes, reason):
             watch.observe({"step": step, **HEALTHY, **change})
 
 
+def test_without_kl_the_other_limits_hold():
+    watch = guard(window=1)
+    watch.observe({"step": 1, "reward": 0.5, "response_length": 20.0})
+    with pytest.raises(PolicyCollapse, match="reward"):
+        watch.observe({"step": 2, "reward": 0.1, "response_length": 20.0})
+
+
 def test_nothing_is_said_before_the_window_is_full():
     assert observe(guard(window=5), *[{"kl": 100.0}] * 4) is None
     assert observe(guard(window=5), *[{"kl": 100.0}] * 5) == 5

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo_core.loss import apo_loss
+from apo_core.loss import apo_loss, unregularised_loss
 
 
 def doubles(*numbers, grad=False):
@@ -78,3 +78,29 @@ def test_gradcheck_agrees_with_finite_differences():
     assert torch.autograd.gradcheck(
         lambda policy: apo_loss(policy, reference, rewards, values, beta2=0.3)[0], [log_probs]
     )
+
+
+def test_the_unregularised_loss_is_minus_advantage_times_log_prob():
+    log_probs = doubles(-1.0, -2.0, grad=True)
+    loss, parts = unregularised_loss(log_probs, doubles(1.0, 0.0), doubles(0.5, 0.25))
+    # Advantages 0.5 and -0.25: -(0.5 * -1 + -0.25 * -2) / 2, and -(0.5, -0.25) / 2 as its gradient.
+    assert loss.item() == pytest.approx(0.0)
+    assert parts == {"advantage": pytest.approx(doubles(0.5, -0.25))}
+    loss.backward()
+    assert log_probs.grad.tolist() == pytest.approx([-0.25, 0.125])
+
+
+@given(responses)
+def test_its_gradient_is_the_limit_of_the_regularised_one_over_two_beta2(rows):
+    log_probs, reference, rewards, values = (doubles(*column) for column in zip(*rows, strict=True))
+    log_probs.requires_grad_()
+    (limit,) = torch.autograd.grad(unregularised_loss(log_probs, rewards, values)[0], [log_probs])
+    distances = []
+    for beta2 in (1e-2, 1e-4, 1e-6):
+        loss = apo_loss(log_probs, reference, rewards, values, beta2=beta2)[0]
+        (gradient,) = torch.autograd.grad(loss, [log_probs])
+        # What is left is beta2 times the mean's share of the log-ratio.
+        left = beta2 * (log_probs - reference).detach() / len(rows)
+        torch.testing.assert_close(gradient / (2 * beta2), limit + left)
+        distances.append((gradient / (2 * beta2) - limit).abs().max().item())
+    assert distances[2] <= 1e-4

@@ -34,7 +34,7 @@ def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_size=2):
     encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
     return Stage2(
         engine=engine,
-        reference=ResponseLogProbs(reference.to(policy.dtype), temperature=1.0),
+        reference=ResponseLogProbs(reference.to(policy.dtype), temperature=1.0) if beta2 else None,
         sampler=TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4),
         template=encoder,
         verifier=make_verifier("numeric"),
@@ -129,3 +129,13 @@ def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, mode):
     assert checkpoints.restore_latest(resumed.engine, at_most=2) == 1
     run_step(resumed, 1, [3, 2, 1, 0])
     assert unchanged(resumed, weights(whole))
+
+
+def test_without_regularisation_a_step_needs_no_reference_and_knows_no_kl(tokenizer):
+    plain, slight = stage_of(tokenizer, beta2=0.0), stage_of(tokenizer, beta2=1e-6)
+    found, wanted = (run_step(stage, 0, [0, 1, 2, 3]) for stage in (plain, slight))
+    assert plain.reference is None
+    assert set(wanted) - set(found) == {"kl"}
+    assert found["advantage"] == wanted["advantage"]
+    # The gradient is that of the regularised loss over 2 beta2.
+    assert found["gradient_norm"] == pytest.approx(wanted["gradient_norm"] / 2e-6, rel=1e-3)

@@ -1,0 +1,1 @@
+"""Speed, memory and learning, measured as ratios within one run."""

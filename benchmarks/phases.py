@@ -1,0 +1,205 @@
+"""Where the time of stage 1 and of a stage-2 step goes, beside the processor's own matrix rate.
+
+    python -m benchmarks.phases [--shape tiny|135m] [--dtype float32|bfloat16]
+
+Random weights and prompts, fixed seed, no download. "of GEMM" is the share of the rate of a large matrix
+product, measured in the same run: the arithmetic a phase cannot do without, over what the processor could
+have done in its time. The optimizer has hardly any. On a shared machine compare shares, never seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from apo_core.logprobs import ResponseLogProbs, pad_rollouts
+from apo_core.loss import apo_loss
+from apo_core.models import DTYPES, device
+from apo_core.sampling import TransformersSampler
+from apo_core.training.engine import start_engine
+
+PROMPTS, SAMPLES, PROMPT_TOKENS, NEW_TOKENS = 8, 4, 112, 64
+SHAPES = {
+    "tiny": {
+        "vocab_size": 32,
+        "hidden_size": 96,
+        "intermediate_size": 384,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "tie_word_embeddings": False,
+    },
+    "135m": {
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "tie_word_embeddings": True,
+    },
+}
+
+
+class Phase(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    seconds: float
+    tokens: int  # that the phase reads or draws
+    flop: float  # of its matrix products, without attention scores
+
+
+class Work(NamedTuple):
+    """Floating point operations a token of the layers, and a token of the head."""
+
+    layers: float
+    head: float
+
+
+def main() -> None:
+    """Print one table a shape and a precision."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shape", choices=list(SHAPES), action="append")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], action="append")
+    arguments = parser.parse_args()
+    rates = {dtype: gemm_rate(dtype) for dtype in ("float32", "bfloat16")}
+    print(*(f"GEMM {dtype}: {rate / 1e9:.0f} GFLOP/s" for dtype, rate in rates.items()), sep=", ")
+    for shape in arguments.shape or SHAPES:
+        for dtype in arguments.dtype or ["float32"]:
+            print(f"\n{shape}, {dtype}: {PROMPTS} prompts of {PROMPT_TOKENS}, {NEW_TOKENS} new tokens")
+            print(f"{'phase':32}{'seconds':>9}{'tokens/s':>10}{'of GEMM':>9}")
+            for phase in phases(shape, dtype):
+                share = phase.flop / phase.seconds / rates[dtype]
+                print(
+                    f"{phase.name:32}{phase.seconds:9.3f}{phase.tokens / phase.seconds:10.0f}{share:9.0%}",
+                    flush=True,
+                )
+            print(f"peak memory so far: {peak_mib():.0f} MiB")
+
+
+def phases(shape: str, dtype: str) -> list[Phase]:
+    """Measure stage 1's batch and stage 2's step once each, after a short warm-up."""
+    model = random_model(shape, dtype)
+    work = work_of(model)
+    prompts = random_prompts(SHAPES[shape]["vocab_size"])
+    # No token ends a response: every row decodes to the limit.
+    sampler = TransformersSampler(model, eos_ids={-1}, pad_id=0, batch_size=PROMPTS * SAMPLES)
+    sampling(sampler, prompts[:1], 1, 2, work, "")
+    return [
+        *sampling(sampler, prompts, SAMPLES, NEW_TOKENS, work, "stage 1"),
+        *sampling(sampler, prompts, 1, NEW_TOKENS, work, "stage 2"),
+        *update(model, shape, dtype, prompts, work),
+    ]
+
+
+def sampling(
+    sampler: TransformersSampler, prompts: list[list[int]], n: int, limit: int, work: Work, stage: str
+) -> list[Phase]:
+    """Prefill is the time to the first token, decoding the rest."""
+    rows = [prompt for prompt in prompts for _ in range(n)]
+    keys = [str(row) for row in range(len(rows))]
+
+    def generate(tokens: int) -> float:
+        return timed(lambda: sampler.generate(rows, keys, max_new_tokens=tokens, temperature=1.0))
+
+    first, whole = generate(1), generate(limit)
+    read, drawn = len(prompts) * PROMPT_TOKENS, len(rows) * (limit - 1)
+    return [
+        Phase(f"{stage}: prefill", first, read, read * work.layers + len(prompts) * work.head),
+        Phase(f"{stage}: decode {len(rows)} rows", whole - first, drawn, drawn * (work.layers + work.head)),
+    ]
+
+
+def update(
+    model: PreTrainedModel, shape: str, dtype: str, prompts: list[list[int]], work: Work
+) -> list[Phase]:
+    """One micro-batch of all prompts, and the optimizer."""
+    reference = ResponseLogProbs(random_model(shape, dtype), temperature=1.0)
+    engine = start_engine(
+        ResponseLogProbs(model, temperature=1.0),
+        batch_size=PROMPTS,
+        micro_batch_size=PROMPTS,
+        learning_rate=1e-6,
+        adam_betas=(0.9, 0.999),
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        dtype=dtype,
+        zero_stage=0,
+    )
+    responses = [prompt[:NEW_TOKENS] for prompt in prompts]
+    batch = pad_rollouts(prompts, responses, pad_id=0).to(device())
+    zeros = torch.zeros(PROMPTS, device=device())
+    found: dict[str, torch.Tensor] = {}
+
+    def refer() -> None:
+        with torch.no_grad():
+            found["reference"] = reference(*batch)
+
+    def forward() -> None:
+        found["loss"], _ = apo_loss(engine(*batch), found["reference"], zeros, zeros - 1, beta2=0.001)
+
+    tokens = PROMPTS * (PROMPT_TOKENS + NEW_TOKENS)
+    once = tokens * work.layers + PROMPTS * NEW_TOKENS * work.head
+    engine.train()
+    steps: list[tuple[str, Callable[[], object], float]] = [
+        ("stage 2: reference log-probs", refer, once),
+        ("stage 2: forward", forward, once),
+        ("stage 2: backward", lambda: engine.backward(found["loss"]), 2 * once),
+        ("stage 2: optimizer", engine.step, 0.0),
+    ]
+    for _, step, _ in steps:  # the first step makes the optimizer's state
+        step()
+    return [Phase(name, timed(step), tokens, flop) for name, step, flop in steps]
+
+
+def random_model(shape: str, dtype: str) -> PreTrainedModel:
+    """Seeded random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    config = LlamaConfig(**SHAPES[shape], max_position_embeddings=512, bos_token_id=None, eos_token_id=None)
+    return LlamaForCausalLM(config).to(device(), DTYPES[dtype]).eval()
+
+
+def random_prompts(vocab_size: int) -> list[list[int]]:
+    """Distinct prompts of one length."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, vocab_size, (PROMPTS, PROMPT_TOKENS), generator=generator)
+    rows: list[list[int]] = ids.tolist()
+    return rows
+
+
+def work_of(model: PreTrainedModel) -> Work:
+    """Two operations a weight of every linear layer."""
+    head = model.get_output_embeddings()
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
+    return Work(2 * sum(layer.weight.numel() for layer in layers), 2 * head.weight.numel())
+
+
+def gemm_rate(dtype: str, size: int = 1024) -> float:
+    """Floating point operations a second of a square matrix product."""
+    matrix = torch.randn(size, size, device=device(), dtype=DTYPES[dtype])
+    return 2 * size**3 / min(timed(lambda: matrix @ matrix) for _ in range(3))
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds until the device is done."""
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def peak_mib() -> float:
+    """The process's largest resident memory."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
