@@ -109,8 +109,16 @@ def test_no_sampling_starts_on_refused_prompts(files):
     done = execute("dvc repro", files.root, check=False)
     assert done.returncode != 0
     assert "error: data/prompts.parquet: train.jsonl:1 and 1 more rows: prompt: is a duplicate" in done.stdout
+    assert "Running stage 'validate'" in done.stdout
     assert "Running stage 'sample'" not in done.stdout
-    assert not files.samples.exists() or "sample" not in done.stdout
+
+
+def test_prompts_that_are_all_too_long_are_refused(files):
+    set_params(files.params, ["data.too_long=drop", "template.max_prompt_tokens=2"])
+    assert "template.max_prompt_tokens: 2 tokens are fewer than any train prompt has" in refused(
+        prepare, files
+    )
+    assert not files.prompts.exists()
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ def kill_when(workspace, command, reached):
     process = subprocess.Popen(
         command,
         cwd=workspace,
-        env=environment(),
+        # The shell of cron, systemd and containers, which stays between DVC and its command unless replaced.
+        env=environment() | {"SHELL": "/bin/sh"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

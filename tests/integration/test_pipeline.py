@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 from conftest import execute
 
 STAGES = ["reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report"]
+
+
+SAME = ("data/samples.parquet", "data/values.parquet", "data/policy/model.safetensors", "reports/eval.json")
 
 
 def sha256(file):
@@ -83,6 +87,17 @@ def test_nothing_is_run_or_registered_twice(finished, summary):
     assert json.loads((finished / "reports/summary.json").read_text()) == summary
     assert "up to date" in execute("dvc status", finished).stdout
     assert "Running stage" not in execute("dvc repro", finished).stdout
+
+
+def test_dvc_alone_makes_the_same_tables_from_nothing(workspace):
+    """In another checkout, without Prefect, without anything of the run before."""
+    before = {name: sha256(workspace / name) for name in SAME}
+    for name in ("data/reference", "data/policy", "data/unfinished", "reports", ".dvc/cache"):
+        shutil.rmtree(workspace / name)
+    for file in [workspace / "dvc.lock", *workspace.glob("data/*.*")]:
+        file.unlink()
+    execute("dvc repro", workspace)
+    assert {name: sha256(workspace / name) for name in SAME} == before
 
 
 def test_values_are_the_same_bytes_when_removed_and_when_computed_again(workspace):

@@ -4,10 +4,17 @@ import pytest
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
+from apo_core.memory_plan import peak_mib
 from flows.memory import memory_plan
 from tasks.workspace import Workspace
 
 BILLIONS = {"1.5b": 1.543714304, "3b": 3.085938688, "7b": 7.615616512}  # as published, embeddings included
+
+
+@pytest.mark.parametrize(("size", "fits"), [("1.5b", True), ("3b", True), ("7b", False)])
+def test_one_gpu_of_80_gb_holds_what_the_readme_says(root, tmp_path, size, fits):
+    params = load_params(root / f"presets/qwen2.5-{size}-gsm8k.yaml")
+    assert (peak_mib(memory_plan(Workspace(tmp_path), params)) < 80e9 / 2**20) == fits
 
 
 @pytest.mark.parametrize("size", BILLIONS)
