@@ -86,7 +86,9 @@ def _die_with_parent() -> None:
 
 
 def _settle_libraries() -> None:
-    """Nothing phones home, and logs hold what a person can use."""
+    """Nothing phones home, logs hold what a person can use, and a busy machine does not halt us."""
+    # Threads that spin while they wait take the cores from those they wait for, once others compute here too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -4,6 +4,7 @@ import re
 import subprocess
 import time
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ ELSEWHERE = {
     "make ui": "test_the_pages_are_served_until_interrupted",
     "make check": "it and `make test` are what runs this",
     "make test": "it and `make check` are what runs this",
+    "make vllm": "`make test` begins with it",
+    "apo run --set sampler.engine=vllm": "test_the_pipeline_samples_with_vllm",
 }
 REAL_MODEL = [command for command in COMMANDS if "gsm8k" in command or "smollm2" in command]
 HERE = [command for command in COMMANDS if command not in [*ELSEWHERE, *REAL_MODEL]]
@@ -44,6 +47,16 @@ def test_the_commands_for_changing_things_work(workspace):
     assert "train: ran" in outputs[0]
     assert "evaluate: ran" in outputs[1]
     assert "up to date" in outputs[-1]
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM has no build for this machine (make vllm)")
+def test_the_pipeline_samples_with_vllm(workspace):
+    output = execute("apo run --set sampler.engine=vllm", workspace).stdout
+    for stage in ("sample", "evaluate"):
+        assert f"{stage}: ran" in output
+    for stage in ("reference", "prepare", "validate"):
+        assert f"{stage}: unchanged" in output
+    assert "paired) on 96" in output
 
 
 def test_the_python_example_works(finished):
