@@ -17,7 +17,7 @@ from conftest import environment, execute
 
 
 @pytest.fixture
-def workspace(workspace):
+def uncached(workspace):
     """Without what would hand back the finished result: shards, checkpoints and DVC's cache."""
     shutil.rmtree(workspace / "data/unfinished")
     shutil.rmtree(workspace / ".dvc/cache")
@@ -58,7 +58,8 @@ def still_running(workspace):
     return False
 
 
-def test_killed_sampling_keeps_its_shards(workspace):
+def test_killed_sampling_keeps_its_shards(uncached):
+    workspace = uncached
     before = (workspace / "data/samples.parquet").read_bytes()
     shards = workspace / "data/unfinished/sample"
     kill_when(
@@ -85,7 +86,8 @@ def steps_done(workspace):
     return file.read_text().count("\n") if file.exists() else 0
 
 
-def test_killed_training_goes_on_from_its_checkpoint(workspace):
+def test_killed_training_goes_on_from_its_checkpoint(uncached):
+    workspace = uncached
     before = weights(workspace)
     undisturbed = (workspace / "data/metrics.jsonl").read_text()
     kill_when(workspace, ["apo", "stage", "train", "--force"], lambda: steps_done(workspace) >= 24)
@@ -103,6 +105,7 @@ def test_killed_training_goes_on_from_its_checkpoint(workspace):
 def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(workspace):
     """The flow lives on: its retry resumes, and MLflow gets every step once."""
     before = weights(workspace)
+    shutil.rmtree(workspace / "data/unfinished")
     log = workspace / "log"
     with log.open("wb") as stream:
         flow = subprocess.Popen(
