@@ -48,10 +48,13 @@ def run(
 ) -> None:
     """Run the pipeline: every stage that is not up to date, then the registry; print the summary."""
     from apo_core.config.file import set_params
+    from tasks.lock import only_run
 
     place = Workspace(workspace)
     _check_stages(force or [])
     set_params(place.params, settings or [], write=False)  # refused before any server is started
+    with only_run(place):
+        pass  # and so is a second run
     environment.apply(place)
     from flows.servers import prefect_api
     from tasks.dvc import StageFailed
@@ -63,7 +66,7 @@ def run(
 
         quiet_refusals()
         try:
-            summary = pipeline(str(workspace), tuple(settings or ()), tuple(force or ()))
+            summary = pipeline(str(workspace.resolve()), tuple(settings or ()), tuple(force or ()))
         except StageFailed as error:
             raise ApoError(str(error).splitlines()[0].rstrip(":")) from None
     print_summary(summary)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from apo_core.errors import ApoError
 from flows.doctor import Finding
-from tasks.dvc_state import WorkspaceBusy, pending
+from tasks.dvc_state import pending
+from tasks.lock import only_run
 from tasks.summary import finished_summary
 from tasks.workspace import STAGES, Workspace
 
@@ -52,8 +54,9 @@ def print_summary(summary: dict[str, Any]) -> None:
 def print_status(workspace: Workspace) -> None:
     """Which stages are up to date, and the summary if it is; or who is at work."""
     try:
-        changed = pending(workspace.root)
-    except WorkspaceBusy as busy:
+        with only_run(workspace):  # DVC would wait for its own locks before it says so
+            changed = pending(workspace.root)
+    except ApoError as busy:
         Console().print(str(busy), markup=False)
         return
     table = Table("stage", "state", title=str(workspace.root.resolve()), title_justify="left")
