@@ -48,13 +48,12 @@ def run(
 ) -> None:
     """Run the pipeline: every stage that is not up to date, then the registry; print the summary."""
     from apo_core.config.file import set_params
-    from tasks.lock import only_run
+    from tasks.lock import refuse_second_run
 
     place = Workspace(workspace)
     _check_stages(force or [])
     set_params(place.params, settings or [], write=False)  # refused before any server is started
-    with only_run(place):
-        pass  # and so is a second run
+    refuse_second_run(place)  # and so is this
     environment.apply(place)
     from flows.servers import prefect_api
     from tasks.dvc import StageFailed

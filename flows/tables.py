@@ -10,7 +10,7 @@ from rich.table import Table
 from apo_core.errors import ApoError
 from flows.doctor import Finding
 from tasks.dvc_state import pending
-from tasks.lock import only_run
+from tasks.lock import refuse_second_run
 from tasks.summary import finished_summary
 from tasks.workspace import STAGES, Workspace
 
@@ -54,8 +54,8 @@ def print_summary(summary: dict[str, Any]) -> None:
 def print_status(workspace: Workspace) -> None:
     """Which stages are up to date, and the summary if it is; or who is at work."""
     try:
-        with only_run(workspace):  # DVC would wait for its own locks before it says so
-            changed = pending(workspace.root)
+        refuse_second_run(workspace)  # DVC would wait for its own locks before it says so
+        changed = pending(workspace.root)
     except ApoError as busy:
         Console().print(str(busy), markup=False)
         return

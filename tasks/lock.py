@@ -31,3 +31,13 @@ def only_run(workspace: Workspace) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def refuse_second_run(workspace: Workspace) -> None:
+    """Look whether a run is at work, and hold nothing: a look must not keep a run from starting.
+
+    Raises:
+        ApoError: one is; names the process.
+    """
+    with only_run(workspace):
+        pass
