@@ -90,7 +90,8 @@ def pretrain(
     with progress(total=steps, description="reference", unit="step") as bar:
         for _ in range(steps):
             chains = itertools.islice(examples, batch_size)
-            loss = _completion_loss(model, _batch(tokenizer, chains, guess_share, guess_error, rng))
+            completed = _completed(chains, guess_share, guess_error, rng)
+            loss = _completion_loss(model, _halves(tokenizer, completed))
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -103,24 +104,39 @@ def pretrain(
     return losses
 
 
-def _batch(
-    tokenizer: PreTrainedTokenizerFast,
-    chains: Iterator[Chain],
-    guess_share: float,
-    guess_error: float,
-    rng: random.Random,
-) -> Rollouts:
-    prompts, completions = [], []
+def _completed(
+    chains: Iterator[Chain], guess_share: float, guess_error: float, rng: random.Random
+) -> list[tuple[str, str]]:
+    """Prompts with their completions."""
+    completed = []
     for chain in chains:
         completion = chain.worked
         if rng.random() < guess_share:
             completion = chain.guess(rng.choice(_OFF) if rng.random() < guess_error else 0)
-        prompts.append(tokenizer.encode(chain.prompt))
-        completions.append([*tokenizer.encode(completion), tokenizer.eos_token_id])
-    return pad_rollouts(prompts, completions, tokenizer.pad_token_id)
+        completed.append((chain.prompt, completion))
+    return completed
 
 
-def _completion_loss(model: PreTrainedModel, batch: Rollouts) -> torch.Tensor:
-    logits = model(input_ids=batch.token_ids, attention_mask=batch.attended.long()).logits  # (B, T, V)
-    predicts = batch.response[:, 1:]
-    return cross_entropy(logits[:, :-1][predicts], batch.token_ids[:, 1:][predicts])
+def _halves(tokenizer: PreTrainedTokenizerFast, completed: list[tuple[str, str]]) -> list[Rollouts]:
+    """The shorter and the longer examples, padded apart: together a third would be padding."""
+    completed = sorted(completed, key=lambda example: len(example[0]) + len(example[1]))
+    middle = len(completed) // 2
+    return [_padded(tokenizer, half) for half in (completed[:middle], completed[middle:]) if half]
+
+
+def _padded(tokenizer: PreTrainedTokenizerFast, completed: list[tuple[str, str]]) -> Rollouts:
+    prompts, completions = zip(*completed, strict=True)
+    ended = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(list(completions))["input_ids"]]
+    return pad_rollouts(tokenizer(list(prompts))["input_ids"], ended, tokenizer.pad_token_id)
+
+
+def _completion_loss(model: PreTrainedModel, batches: list[Rollouts]) -> torch.Tensor:
+    """The mean over the completion tokens of all batches."""
+    total, count = torch.zeros(()), 0
+    for batch in batches:
+        logits = model(input_ids=batch.token_ids, attention_mask=batch.attended.long()).logits  # (B, T, V)
+        predicts = batch.response[:, 1:]
+        targets = batch.token_ids[:, 1:][predicts]
+        total = total + cross_entropy(logits[:, :-1][predicts], targets, reduction="sum")
+        count += targets.numel()
+    return total / count

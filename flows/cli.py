@@ -28,13 +28,20 @@ Settings = Annotated[
 def init(
     directory: Annotated[Path, typer.Argument(help="New directory.")],
     preset: Annotated[str, typer.Option(help="Configuration to start from.")],
-    prompts: Annotated[list[Path] | None, typer.Option(help="JSONL file of prompts, to be copied.")] = None,
+    train_prompts: Annotated[
+        list[Path] | None, typer.Option(help="JSONL file of prompts to train on, to be copied.")
+    ] = None,
+    eval_prompts: Annotated[
+        list[Path] | None, typer.Option(help="JSONL file of prompts to evaluate on, to be copied.")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Hugging Face directory, to be copied.")] = None,
 ) -> None:
     """Make a workspace."""
     from flows.workspaces import make_workspace
 
-    workspace = make_workspace(directory, preset, prompts=prompts, model=model)
+    workspace = make_workspace(
+        directory, preset, train_prompts=train_prompts, eval_prompts=eval_prompts, model=model
+    )
     print(f"{workspace.root} is ready; its configuration is {workspace.params}. Next: apo run -w {directory}")
 
 
@@ -48,12 +55,16 @@ def run(
 ) -> None:
     """Run the pipeline: every stage that is not up to date, then the registry; print the summary."""
     from apo_core.config.file import set_params
+    from flows.inputs import refuse_missing_inputs
     from tasks.lock import refuse_second_run
 
     place = Workspace(workspace)
     _check_stages(force or [])
-    set_params(place.params, settings or [], write=False)  # refused before any server is started
-    refuse_second_run(place)  # and so is this
+    print("starting", flush=True)  # the libraries and the server take a while
+    # What can be refused is, before any server is started.
+    params = set_params(place.params, settings or [], write=False)
+    refuse_second_run(place)
+    refuse_missing_inputs(place, params)
     environment.apply(place)
     from flows.servers import prefect_api
     from tasks.dvc import StageFailed
@@ -176,3 +187,6 @@ def main() -> None:
     except ApoError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -6,15 +6,14 @@ import shutil
 import sys
 import urllib.request
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import psutil
 from packaging.requirements import Requirement
 
 from apo_core.config import Params
 from apo_core.errors import ApoError
-from apo_core.sampling.vllm_sampler import vllm_version
-from apo_core.tokenization import check_model_directory
+from flows.inputs import Finding, examine_inputs
 from flows.memory import machine_mib, memory_plan
 from tasks.dvc_state import pending
 from tasks.tracking import is_remote, tracking_uri
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
 _MIN_FREE_GIB = 2.0
 
 
-class Finding(NamedTuple):
-    """One thing looked at."""
-
-    subject: str
-    good: bool
-    detail: str
-
-
 def examine_machine(workspace: Workspace) -> list[Finding]:
     """Look at Python, packages, devices, memory and disk."""
     return [_python(), _packages(), _devices(), _memory(), _disk(workspace)]
@@ -41,7 +32,7 @@ def examine_machine(workspace: Workspace) -> list[Finding]:
 
 def examine_workspace(workspace: Workspace, params: Params) -> list[Finding]:
     """Look at inputs, the state of the stages and the tracking store."""
-    return [*_inputs(workspace, params), _dvc(workspace), _tracking(workspace)]
+    return [*examine_inputs(workspace, params), _dvc(workspace), _tracking(workspace)]
 
 
 def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[Item]]:
@@ -101,27 +92,6 @@ def _memory() -> Finding:
 def _disk(workspace: Workspace) -> Finding:
     free = shutil.disk_usage(workspace.root).free / 2**30
     return Finding("disk", free > _MIN_FREE_GIB, f"{free:.1f} GiB free below {workspace.root.resolve()}")
-
-
-def _inputs(workspace: Workspace, params: Params) -> list[Finding]:
-    findings = []
-    if params.data.source == "files":
-        names = [*params.data.train_files, *params.data.eval_files]
-        missing = [name for name in names if not (workspace.raw_prompts / name).is_file()]
-        detail = f"missing in {workspace.raw_prompts}: {', '.join(missing)}" if missing else ", ".join(names)
-        findings.append(Finding("prompts", not missing, detail))
-    if params.reference.source == "directory":
-        try:
-            check_model_directory(workspace.raw_model)
-            findings.append(Finding("model", True, str(workspace.raw_model)))
-        except ApoError as error:
-            findings.append(Finding("model", False, str(error)))
-    if params.sampler.engine == "vllm":
-        try:
-            findings.append(Finding("sampler", True, vllm_version()))
-        except ApoError as error:
-            findings.append(Finding("sampler", False, str(error)))
-    return findings
 
 
 def _dvc(workspace: Workspace) -> Finding:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from apo_core.errors import ApoError
-from flows.doctor import Finding
+from flows.inputs import Finding
 from tasks.dvc_state import pending
 from tasks.lock import refuse_second_run
 from tasks.summary import finished_summary

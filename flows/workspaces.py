@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
-from apo_core.config.file import load_params
+from apo_core.config.file import load_params, set_params
 from apo_core.errors import ApoError, InputError
 from apo_core.files import remove, replacing
 from apo_core.tokenization import check_model_directory
@@ -32,14 +34,21 @@ def presets() -> dict[str, Path]:
 
 
 def make_workspace(
-    directory: Path, preset: str, *, prompts: list[Path] | None = None, model: Path | None = None
+    directory: Path,
+    preset: str,
+    *,
+    train_prompts: list[Path] | None = None,
+    eval_prompts: list[Path] | None = None,
+    model: Path | None = None,
 ) -> Workspace:
     """Make a new workspace, or nothing if any part of it cannot be made.
 
     Args:
         directory: must not exist, or be empty.
         preset: a name of `presets()`.
-        prompts: JSONL files to copy to `data/raw/prompts`.
+        train_prompts: JSONL files to copy to `data/raw/prompts` and to train on; together with `eval_prompts`
+            they take the place of the preset's `data.train_files` and `data.eval_files`.
+        eval_prompts: the same, to evaluate on.
         model: a Hugging Face directory to copy to `data/raw/model`.
 
     Raises:
@@ -51,28 +60,40 @@ def make_workspace(
     if source is None:
         raise ApoError(f"unknown preset {preset!r}; there are {', '.join(presets())}")
     load_params(source)
-    for file in prompts or []:
-        if not file.is_file():
-            raise InputError(file, "no such file")
-    names = [file.name for file in prompts or []]
-    for name in names:
-        if names.count(name) > 1:
-            raise ApoError(f"{name}: two files of prompts have this name; rename one")
+    prompts = _Prompts(train_prompts or [], eval_prompts or [])
+    _check_prompts(prompts)
     if model is not None:
         check_model_directory(model)
     if directory.exists():
         # It may be the shell's own: what is made beside it moves in, what makes it a workspace last.
         with tempfile.TemporaryDirectory(dir=directory.resolve().parent, prefix=".apo-init-") as beside:
-            _fill(Workspace(Path(beside)), source, prompts or [], model)
+            _fill(Workspace(Path(beside)), source, prompts, model)
             for entry in sorted(Path(beside).iterdir(), key=lambda entry: entry.name == "params.yaml"):
                 entry.rename(directory / entry.name)
     else:
         with replacing(directory.absolute()) as temporary:
-            _fill(Workspace(temporary), source, prompts or [], model)
+            _fill(Workspace(temporary), source, prompts, model)
     return Workspace(directory)
 
 
-def _fill(workspace: Workspace, source: Path, prompts: list[Path], model: Path | None) -> None:
+class _Prompts(NamedTuple):
+    train: list[Path]
+    evaluation: list[Path]
+
+
+def _check_prompts(prompts: _Prompts) -> None:
+    if bool(prompts.train) != bool(prompts.evaluation):
+        raise ApoError("files of prompts are given for training and for evaluation, or for neither")
+    files = [*prompts.train, *prompts.evaluation]
+    names = [file.name for file in files]
+    for file in files:
+        if not file.is_file():
+            raise InputError(file, "no such file")
+        if names.count(file.name) > 1:
+            raise ApoError(f"{file.name}: two files of prompts have this name; rename one")
+
+
+def _fill(workspace: Workspace, source: Path, prompts: _Prompts, model: Path | None) -> None:
     for name in _RAW:
         target = workspace.root / name
         target.parent.mkdir(parents=True)
@@ -80,7 +101,11 @@ def _fill(workspace: Workspace, source: Path, prompts: list[Path], model: Path |
     shutil.copyfile(source, workspace.params)
     shutil.copyfile(shipped("dvc.yaml"), workspace.root / "dvc.yaml")
     (workspace.root / ".gitignore").write_text(_GITIGNORE, encoding="utf-8")
-    for file in prompts:
+    if prompts.train:
+        train, evaluation = (json.dumps([file.name for file in files]) for files in prompts)
+        settings = ("data.source=files", f"data.train_files={train}", f"data.eval_files={evaluation}")
+        set_params(workspace.params, settings)
+    for file in [*prompts.train, *prompts.evaluation]:
         shutil.copyfile(file, workspace.raw_prompts / file.name)
     if model is not None:
         shutil.copytree(model, workspace.raw_model, dirs_exist_ok=True)

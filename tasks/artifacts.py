@@ -49,7 +49,7 @@ def _facts(workspace: Workspace, stage: str) -> str:
 def _checks(file: Path) -> str:
     rows = [
         {
-            "check": f"no {check['field']} {check['must_not']}",
+            "a row is refused whose": f"{check['field']} {check['must_not']}",
             "expectation": check["expectation"],
             "failed rows": check["failed_rows"],
             "": "passed" if check["passed"] else "**failed**",
@@ -64,19 +64,22 @@ def _prompts(workspace: Workspace) -> str:
 
 
 def _samples(workspace: Workspace) -> str:
-    samples = read_table(workspace.samples, SAMPLES).drop(columns="token_ids")
-    return "## Samples\n\n" + _frame(samples.head(8))
+    prompts = read_table(workspace.prompts, PROMPTS).set_index("prompt_id")
+    samples = read_table(workspace.samples, SAMPLES).head(8)
+    samples = samples.join(prompts[["prompt", "answer"]], on="prompt_id")
+    return "## Samples\n\n" + _frame(samples[["prompt", "answer", "text", "reward", "finish_reason"]])
 
 
 def _responses(workspace: Workspace) -> str:
     rows = read_table(workspace.evaluations, EVALUATIONS)
     greedy = rows[rows["sample_index"] < 0]
+    greedy = greedy.assign(text=greedy["text"] + greedy["reward"].map(" ({:g})".format))
     prompts = read_table(workspace.prompts, PROMPTS).set_index("prompt_id")
     pairs = greedy.pivot_table(
         index="prompt_id", columns="policy", values="text", aggfunc="first", sort=False
     )
     shown = pairs.head(8).join(prompts[["prompt", "answer"]])
-    return "## Greedy responses\n\n" + _frame(shown[["prompt", "answer", "reference", "policy"]])
+    return "## Greedy responses (rewards)\n\n" + _frame(shown[["prompt", "answer", "reference", "policy"]])
 
 
 def _evaluation(evaluation: dict[str, Any]) -> str:

@@ -14,13 +14,19 @@ from typing import IO, Literal
 
 from apo_core.errors import ApoError
 from apo_core.processes import set_parent_death_signal
-from tasks.dvc_state import drop_dead_locks, keep_record, pending
+from tasks.dvc_state import keep_record, pending
+from tasks.lock import note_progress
 from tasks.stage import INPUT_ERROR, request_fresh
 from tasks.workspace import Workspace
 
 Outcome = Literal["ran", "restored", "unchanged"]
 _LINE_END = re.compile(rb"[\r\n]+")
 _BUSY = re.compile("is busy|Unable to acquire lock")
+# What DVC says after every stage, for those who run it by hand.
+_HINT = re.compile(
+    r"(Generating|Updating) lock file|To track the changes|\s+git add|To enable auto staging|\s+dvc config"
+    "|Use `dvc push`"
+)
 
 
 class StageRefused(ApoError):
@@ -39,7 +45,7 @@ def run_stage(
     Args:
         workspace: directory with `dvc.yaml`.
         stage: its name there.
-        log: gets every line of output as it comes.
+        log: gets every line of the stage's output as it comes.
         force: run it even if nothing has changed.
         fresh: drop its shards or checkpoints first.
 
@@ -51,8 +57,8 @@ def run_stage(
         WorkspaceBusy: another DVC command is at work.
         StageFailed: it ended otherwise; its text is the end of the output.
     """
-    drop_dead_locks(workspace)
-    if not force and not pending(workspace, [stage]):
+    changed = pending(workspace, [stage])
+    if not force and not changed:
         log(f"Stage '{stage}' has not changed")
         return "unchanged"
     if fresh:
@@ -73,7 +79,9 @@ def run_stage(
     try:
         for line in _lines(process.stdout):
             lines.append(line)
-            log(line)
+            if not _HINT.match(line):
+                note_progress(Workspace(workspace), line)
+                log(line)
         status = process.wait()
     finally:
         _end_session(process)

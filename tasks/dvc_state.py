@@ -11,7 +11,7 @@ import psutil
 
 from apo_core.errors import ApoError
 from apo_core.files import replacing
-from tasks.workspace import Workspace
+from tasks.workspace import STAGES, Workspace
 
 
 class WorkspaceBusy(ApoError):
@@ -19,7 +19,7 @@ class WorkspaceBusy(ApoError):
 
 
 def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
-    """Those of the stages (of all, by default) that have changed; in-process, so a look costs little.
+    """Those of the stages (of all, by default) that have changed, in order; in-process: a look costs little.
 
     Raises:
         WorkspaceBusy: a stage is running.
@@ -36,7 +36,8 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
     targets = stages and [f"{(workspace / 'dvc.yaml').resolve()}:{stage}" for stage in stages]
     try:
         with Repo(str(workspace)) as repo:
-            return sorted(address.rpartition(":")[2] for address in repo.status(targets=targets))
+            changed = {address.rpartition(":")[2] for address in repo.status(targets=targets)}
+            return [stage for stage in STAGES if stage in changed]
     except LockError:
         raise WorkspaceBusy(f"{workspace}: DVC is at work here; ask again when it is done") from None
     except NotDvcRepoError:

@@ -6,8 +6,10 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from apo_core.errors import ApoError
+from apo_core.files import write_text
 from tasks.workspace import Workspace
 
 
@@ -16,7 +18,7 @@ def only_run(workspace: Workspace) -> Iterator[None]:
     """Hold the workspace for the length of the block.
 
     Raises:
-        ApoError: another run holds it; names the process.
+        ApoError: another run holds it; names the process and how far it is.
     """
     workspace.state.mkdir(parents=True, exist_ok=True)
     # Opened for appending: a run that is refused must not wipe out the holder's number.
@@ -25,11 +27,12 @@ def only_run(workspace: Workspace) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise ApoError(f"{workspace.root}: another run is at work here (process {holder})") from None
+            holder = f"process {file.read().strip() or 'unknown'}{_progress(workspace)}"
+            raise ApoError(f"{workspace.root}: another run is at work here ({holder})") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        note_progress(workspace, "")
         yield
 
 
@@ -37,7 +40,22 @@ def refuse_second_run(workspace: Workspace) -> None:
     """Look whether a run is at work, and hold nothing: a look must not keep a run from starting.
 
     Raises:
-        ApoError: one is; names the process.
+        ApoError: one is; names the process and how far it is.
     """
     with only_run(workspace):
         pass
+
+
+def note_progress(workspace: Workspace, line: str) -> None:
+    """Let whoever looks at a run know what it last said."""
+    write_text(_progress_file(workspace), line)
+
+
+def _progress(workspace: Workspace) -> str:
+    file = _progress_file(workspace)
+    line = file.read_text(encoding="utf-8") if file.exists() else ""
+    return line and f"; {line}"
+
+
+def _progress_file(workspace: Workspace) -> Path:
+    return workspace.state / "run.progress"

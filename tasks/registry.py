@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -64,6 +65,8 @@ def register(
     import mlflow
     import mlflow.transformers
 
+    # It looks for a card and a licence on the hub, and warns that a directory has neither.
+    logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)
     requirements = [f"{package}=={installed(package)}" for package in ("torch", "transformers")]
     mlflow.start_run(run_id=run_id)
     try:

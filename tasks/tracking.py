@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -33,6 +34,7 @@ def connect(workspace: Workspace) -> MlflowClient:
 
     uri = tracking_uri(workspace)
     if uri == _embedded_uri(workspace) and not _embedded_store(workspace).exists():
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         # MLflow makes its tables step by step, and cannot go on where a kill has ended that.
         with replacing(_embedded_store(workspace)) as temporary:
             mlflow.MlflowClient(f"sqlite:///{temporary.resolve()}").search_experiments()
@@ -96,7 +98,9 @@ def _experiment(client: MlflowClient, workspace: Workspace, name: str) -> str:
     # By the address, not by the variable: MLflow sets that by itself.
     embedded = tracking_uri(workspace) == _embedded_uri(workspace)
     artifacts = (workspace.state.resolve() / "mlartifacts").as_uri() if embedded else None
-    return str(client.create_experiment(name, artifact_location=artifacts))
+    # Or MLflow's page opens on its view for agents, which is empty for a training.
+    kind = {"mlflow.experimentKind": "custom_model_development"}
+    return str(client.create_experiment(name, artifact_location=artifacts, tags=kind))
 
 
 def log_steps(client: MlflowClient, run_id: str, rows: list[StepMetrics]) -> None:

@@ -52,9 +52,8 @@ def set_params(file: Path, assignments: Sequence[str], *, write: bool = True) ->
         InputError: an assignment is malformed or leaves the configuration invalid; the file is unchanged.
     """
     tree = _read(file)
-    for assignment in assignments:
-        _assign(file, tree, assignment)
-    params = _checked(file, tree)
+    assigned = [_assign(file, tree, assignment) for assignment in assignments]
+    params = _checked(file, tree, assigned)
     if write and assignments:
         buffer = io.StringIO()
         _yaml().dump(tree, buffer)
@@ -88,7 +87,8 @@ def _read(file: Path) -> Any:
     return tree
 
 
-def _assign(file: Path, tree: Any, assignment: str) -> None:
+def _assign(file: Path, tree: Any, assignment: str) -> str:
+    """Change the tree; the key that was changed."""
     key, equals, text = assignment.partition("=")
     if not equals or not key:
         raise InputError(file, f"--set {assignment!r} is not of the form key=value")
@@ -102,18 +102,19 @@ def _assign(file: Path, tree: Any, assignment: str) -> None:
         node[last] = _yaml().load(text)
     except YAMLError:
         raise InputError(file, f"{text!r} is not YAML", field=key) from None
+    return key
 
 
-def _checked(file: Path, tree: Any) -> Params:
+def _checked(file: Path, tree: Any, assigned: Sequence[str] = ()) -> Params:
     # A date, set or tag fits no key: as a mapping it is refused at the key that holds it.
     text = json.dumps(tree, default=lambda value: {"not plain YAML": repr(value)})
     try:
         return Params.model_validate_json(text)
     except ValidationError as error:
-        raise _refusal(file, tree, error) from None
+        raise _refusal(file, tree, assigned, error) from None
 
 
-def _refusal(file: Path, tree: Any, error: ValidationError) -> InputError:
+def _refusal(file: Path, tree: Any, assigned: Sequence[str], error: ValidationError) -> InputError:
     first = error.errors()[0]
     location = [part for part in first["loc"] if isinstance(part, str)]
     problem = first["msg"].removeprefix("Value error, ")
@@ -123,7 +124,10 @@ def _refusal(file: Path, tree: Any, error: ValidationError) -> InputError:
         problem = "missing parameter"
     elif not isinstance(first["input"], dict):
         problem += f", found {first['input']!r}"
-    return InputError(file, problem, row=_line(tree, location), field=".".join(location) or None)
+    field = ".".join(location)
+    # What the file says on that line is not what was refused.
+    row = None if field in assigned else _line(tree, location)
+    return InputError(file, problem, row=row, field=field or None)
 
 
 def _line(node: Any, location: list[str]) -> int | None:

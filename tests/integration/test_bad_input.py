@@ -192,7 +192,14 @@ def test_a_full_disk_stops_before_the_checkpoint(workspace):
         ("apo run -w nowhere", "nowhere/params.yaml: no such file"),
         ("apo init . --preset ci", "is there already and not empty"),
         ("apo init new --preset nonsense", "unknown preset 'nonsense'; there are embedded, ci"),
-        ("apo init new --preset ci --prompts nowhere.jsonl", "nowhere.jsonl: no such file"),
+        (
+            "apo init new --preset ci --train-prompts nowhere.jsonl --eval-prompts params.yaml",
+            "nowhere.jsonl: no such file",
+        ),
+        (
+            "apo init new --preset ci --train-prompts params.yaml",
+            "and for evaluation, or for neither",
+        ),
         ("apo fetch nonsense new", "unknown model 'nonsense'; there are smollm2"),
     ],
 )

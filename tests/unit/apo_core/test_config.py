@@ -69,7 +69,7 @@ def test_the_papers_presets_hold_its_settings(file):
         ("beta1: 0.5", "beta1: '0.5'", "values.beta1", "valid number, found '0.5'"),
         ("seed: 0", "seed: -1", "seed", "greater than or equal to 0, found -1"),
         ("seed: 0", "seed: true", "seed", "valid integer, found True"),
-        ("steps: 100", "steps: 100.0", "train.steps", "valid integer, found 100.0"),
+        ("steps: 64", "steps: 64.0", "train.steps", "valid integer, found 64.0"),
         ("drop_unsolved: true", "drop_unsolved: 1", "values.drop_unsolved", "valid boolean, found 1"),
         ("name: numeric", "name: alpha", "verifier.name", "'exact', found 'alpha'"),
         ("[0.9, 0.999]", "[0.9, 1.0]", "train.adam_betas", "less than 1, found 1.0"),
@@ -108,7 +108,7 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
         ("top_p: 1.0", "top_p: 0.9", "generation", "top_p: only 1.0"),
         ("top_k: 0", "top_k: 5", "generation", "top_k: only 0"),
         ("epochs: null", "epochs: 1.0", "train", "exactly one of steps and epochs"),
-        ("steps: 100", "steps: null", "train", "exactly one of steps and epochs"),
+        ("steps: 64", "steps: null", "train", "exactly one of steps and epochs"),
         ("micro_batch_size: 128", "micro_batch_size: 100", "train", "256 is not a multiple of"),
         ("min_terms: 4", "min_terms: 8", "arithmetic", "min_terms 8 is above max_terms 7"),
         ("heads: 3", "heads: 5", "reference.scratch", "hidden_size 96 is not a multiple of heads 5"),
@@ -203,6 +203,15 @@ def test_an_assigned_value_that_is_no_yaml_is_refused(file, value):
         set_params(file, [f"tracking.model={value}"])
 
 
+def test_a_refused_assignment_does_not_blame_the_line_it_would_replace(file, text):
+    with pytest.raises(InputError) as refused:
+        set_params(file, ["values.beta1=abc"])
+    assert str(refused.value).startswith(f"{file}: values.beta1: ")
+    file.write_text(text.replace("seed: 0", "seed: -1"))
+    with pytest.raises(InputError, match=r":\d+: seed: "):  # that one is the file's own
+        set_params(file, ["values.beta1=0.5"])
+
+
 def test_assignments_change_their_lines_only(file, text):
     params = set_params(
         file,
@@ -249,7 +258,7 @@ def test_the_engine_is_not_part_of_sampling(file):
 def test_null_can_be_assigned(file, text):
     set_params(file, ["train.steps=null", "train.epochs=2.0"])
     changed = file.read_text(encoding="utf-8")
-    assert changed == text.replace("steps: 100", "steps: null").replace("epochs: null", "epochs: 2.0")
+    assert changed == text.replace("steps: 64", "steps: null").replace("epochs: null", "epochs: 2.0")
 
 
 @pytest.mark.parametrize("name", [file.name for file in PRESETS])

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from apo_core.config.file import load_params
 from apo_core.errors import ApoError
+from flows.inputs import refuse_missing_inputs
 from flows.workspaces import make_workspace, presets
 from tasks.dvc_state import pending
 from tasks.workspace import STAGES
@@ -15,7 +17,7 @@ def test_every_preset_makes_a_workspace_whose_stages_are_all_to_run(tmp_path):
     place = make_workspace(tmp_path / "new", "embedded")
     for file in presets().values():
         shutil.copyfile(file, place.params)
-        assert pending(place.root) == sorted(STAGES), file.name
+        assert pending(place.root) == list(STAGES), file.name
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
@@ -25,8 +27,31 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         files.append(tmp_path / directory / "train.jsonl")
         files[-1].write_text("{}")
     with pytest.raises(ApoError, match="two files of prompts have this name"):
-        make_workspace(tmp_path / "new", "ci", prompts=files)
+        make_workspace(tmp_path / "new", "ci", train_prompts=files[:1], eval_prompts=files[1:])
     assert not (tmp_path / "new").exists()
+
+
+def test_prompts_are_copied_and_named_in_the_configuration(tmp_path):
+    for name in ("mine.jsonl", "theirs.jsonl"):
+        (tmp_path / name).write_text(name)
+    files = [tmp_path / "mine.jsonl"], [tmp_path / "theirs.jsonl"]
+    place = make_workspace(tmp_path / "new", "gsm8k-smollm2", train_prompts=files[0], eval_prompts=files[1])
+    data = load_params(place.params).data
+    assert (data.source, data.train_files, data.eval_files) == ("files", ("mine.jsonl",), ("theirs.jsonl",))
+    assert (place.raw_prompts / "mine.jsonl").read_text() == "mine.jsonl"
+    with pytest.raises(ApoError, match="for training and for evaluation, or for neither"):
+        make_workspace(tmp_path / "other", "gsm8k-smollm2", train_prompts=files[0])
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_is_missing_is_refused_before_anything_runs(tmp_path):
+    place = make_workspace(tmp_path / "new", "gsm8k-smollm2")
+    with pytest.raises(ApoError, match=r"prompts: missing in .*: train.jsonl, test.jsonl"):
+        refuse_missing_inputs(place, load_params(place.params))
+    for name in ("train.jsonl", "test.jsonl"):
+        (place.raw_prompts / name).write_text("{}")
+    with pytest.raises(ApoError, match=r"model: .*data/raw/model"):
+        refuse_missing_inputs(place, load_params(place.params))
 
 
 def test_an_empty_directory_that_one_stands_in_is_filled(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from apo_core.errors import ApoError
-from tasks.dvc import StageFailed, StageRefused, _failure, _lines, dvc_command
+from tasks.dvc import StageFailed, StageRefused, _failure, _lines, dvc_command, run_stage
 from tasks.dvc_state import WorkspaceBusy, keep_record, pending
 from tasks.workspace import STAGES, Workspace
 
@@ -29,7 +29,7 @@ def workspace(tmp_path, root):
 @pytest.mark.parametrize("cwd", [".", "..", "/"])
 def test_what_has_changed_does_not_depend_on_where_one_asks_from(workspace, monkeypatch, cwd):
     monkeypatch.chdir(workspace / cwd)
-    assert pending(workspace) == sorted(STAGES)
+    assert pending(workspace) == list(STAGES)
     assert pending(workspace, ["sample"]) == ["sample"]
 
 
@@ -52,10 +52,10 @@ def test_the_lock_of_a_process_that_is_gone_is_dropped(workspace):
     try:  # it has the number of the one that wrote the lock an hour ago
         file = rwlock(workspace, holder.pid)
         os.utime(file, (time.time() - 3600,) * 2)
-        assert pending(workspace) == sorted(STAGES)
+        assert pending(workspace) == list(STAGES)
         holder.kill()
         rwlock(workspace, holder.pid)  # killed and not reaped yet
-        assert pending(workspace) == sorted(STAGES)
+        assert pending(workspace) == list(STAGES)
     finally:
         holder.kill()
         holder.wait()
@@ -67,7 +67,7 @@ def test_a_damaged_record_is_restored_from_its_copy(workspace):
     place.lock.write_text(whole)
     keep_record(place)
     place.lock.write_text("schema: '2.0'\nstages:\n  refer")
-    assert pending(workspace) == sorted(STAGES)
+    assert pending(workspace) == list(STAGES)
     assert place.lock.read_text() == whole
 
 
@@ -87,6 +87,19 @@ def test_a_checkout_without_git_is_refused_in_one_line(tmp_path, root):
     shutil.copyfile(root / ".dvc/config", tmp_path / ".dvc/config")
     with pytest.raises(ApoError, match="is in no git repository; run `git init`"):
         pending(tmp_path)
+
+
+def test_a_stage_is_heard_without_dvcs_hints_and_by_those_who_look(workspace):
+    subprocess.run(["git", "init", "--quiet"], cwd=workspace, check=True)
+    (workspace / ".dvc/config").write_text("")  # hints are given under git only
+    (workspace / "dvc.yaml").write_text(
+        "stages: {prepare: {cmd: echo heard; echo > data/new, outs: [data/new]}}"
+    )
+    log = []
+    assert run_stage(workspace, "prepare", log.append) == "ran"
+    assert log == ["Running stage 'prepare':", "> echo heard; echo > data/new", "heard"]
+    assert (Workspace(workspace).state / "run.progress").read_text() == "heard"
+    assert run_stage(workspace, "prepare", log.append) == "unchanged"
 
 
 def test_a_line_that_nothing_follows_is_not_held_back():

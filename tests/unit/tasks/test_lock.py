@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from apo_core.errors import ApoError
-from tasks.lock import only_run
+from tasks.lock import note_progress, only_run, refuse_second_run
 from tasks.workspace import Workspace
 
 
@@ -19,6 +19,16 @@ def test_a_second_run_is_refused_and_names_the_first(tmp_path):
                 pass
     with only_run(Workspace(tmp_path)):
         pass
+
+
+def test_a_second_run_learns_how_far_the_first_is(tmp_path):
+    for line, shown in (("train:  10%", "; train:  10%"), ("", "")):
+        with only_run(Workspace(tmp_path)):  # what a run before it said is not shown
+            with pytest.raises(ApoError, match=rf"process {os.getpid()}\)"):
+                refuse_second_run(Workspace(tmp_path))
+            note_progress(Workspace(tmp_path), line)
+            with pytest.raises(ApoError, match=rf"process {os.getpid()}{shown}\)"):
+                refuse_second_run(Workspace(tmp_path))
 
 
 def test_a_killed_run_holds_nothing(tmp_path):

@@ -1,0 +1,61 @@
+"""Whether what a configuration starts from is there: files of prompts, a model, a sampler's engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from apo_core.config import Params
+from apo_core.errors import ApoError
+from apo_core.sampling.vllm_sampler import vllm_version
+from apo_core.tokenization import check_model_directory
+from tasks.workspace import Workspace
+
+
+class Finding(NamedTuple):
+    """One thing looked at."""
+
+    subject: str
+    good: bool
+    detail: str
+
+
+def examine_inputs(workspace: Workspace, params: Params) -> list[Finding]:
+    """Look at everything that the first stages will ask for."""
+    return [*_prompts(workspace, params), *_model(workspace, params), *_sampler(params)]
+
+
+def refuse_missing_inputs(workspace: Workspace, params: Params) -> None:
+    """Look before anything runs: a stage would say so only when its turn comes.
+
+    Raises:
+        ApoError: something is missing or unusable; names it.
+    """
+    for finding in examine_inputs(workspace, params):
+        if not finding.good:
+            raise ApoError(f"{finding.subject}: {finding.detail}")
+
+
+def _prompts(workspace: Workspace, params: Params) -> Iterator[Finding]:
+    if params.data.source == "files":
+        names = [*params.data.train_files, *params.data.eval_files]
+        missing = [name for name in names if not (workspace.raw_prompts / name).is_file()]
+        detail = f"missing in {workspace.raw_prompts}: {', '.join(missing)}" if missing else ", ".join(names)
+        yield Finding("prompts", not missing, detail)
+
+
+def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:
+    if params.reference.source == "directory":
+        try:
+            check_model_directory(workspace.raw_model)
+            yield Finding("model", True, str(workspace.raw_model))
+        except ApoError as error:
+            yield Finding("model", False, str(error))
+
+
+def _sampler(params: Params) -> Iterator[Finding]:
+    if params.sampler.engine == "vllm":
+        try:
+            yield Finding("sampler", True, vllm_version())
+        except ApoError as error:
+            yield Finding("sampler", False, str(error))
