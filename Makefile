@@ -12,13 +12,14 @@ run: install            ## the main job: the pipeline of params.yaml, from data 
 	apo run
 
 test: install vllm      ## every test: unit, real engines, the whole pipeline, the README
-	pytest
+	OMP_NUM_THREADS=1 pytest tests/unit -n 2
+	pytest tests/integration
 
 check: install          ## lint, types and unit tests, within a minute
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest tests/unit -q
+	OMP_NUM_THREADS=1 pytest tests/unit -q -n 2
 
 ui: install             ## the Prefect and MLflow pages on loopback
 	apo ui

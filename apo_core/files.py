@@ -21,7 +21,7 @@ def replacing(target: Path) -> Iterator[Path]:
     The path does not exist yet: make it a file or a directory. What an interrupted run left is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary, aside = (target.with_name(f".{target.name}.{end}") for end in ("tmp", "old"))
+    temporary, aside = temporary_of(target), target.with_name(f".{target.name}.old")
     if aside.exists() and not target.exists():  # killed between the two renames below
         aside.replace(target)
     remove(aside)
@@ -37,6 +37,11 @@ def replacing(target: Path) -> Iterator[Path]:
     finally:
         remove(temporary)
         remove(aside)
+
+
+def temporary_of(target: Path) -> Path:
+    """The name under which `target` is written."""
+    return target.with_name(f".{target.name}.tmp")
 
 
 def write_text(target: Path, text: str) -> None:

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-CHUNK_TOKENS = 256  # response tokens whose logits exist at once
+from apo_core.head import CHUNK_TOKENS, HeadLogProbs
 
 
 class Rollouts(NamedTuple):
@@ -56,8 +55,9 @@ class ResponseLogProbs(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.temperature = temperature
-        self.chunk_tokens = chunk_tokens
+        self.head = HeadLogProbs(
+            model.get_output_embeddings(), temperature=temperature, chunk_tokens=chunk_tokens
+        )
 
     def forward(self, token_ids: Tensor, attended: Tensor, response: Tensor) -> Tensor:
         """Sum the response tokens' log-probabilities at the sampling temperature.
@@ -76,24 +76,11 @@ class ResponseLogProbs(nn.Module):
         predicts = response[:, 1:]  # (B, T-1): position t predicts token t + 1
         states = hidden[:, :-1][predicts]  # (M, H), M response tokens in row order
         targets = token_ids[:, 1:][predicts]  # (M,)
-        log_probs = torch.cat(
-            [
-                checkpoint(self._head, chunk, chunk_targets, use_reentrant=False)
-                for chunk, chunk_targets in zip(
-                    states.split(self.chunk_tokens), targets.split(self.chunk_tokens), strict=True
-                )
-            ]
-        )  # (M,)
+        log_probs = self.head(states, targets)  # (M,)
         rows = predicts.nonzero()[:, 0]  # (M,)
         # The zero keeps a path to the parameters where the mask is empty.
         zero = hidden[:, 0, 0].float() * 0.0  # (B,)
         return zero.index_add(0, rows, log_probs)
-
-    def _head(self, states: Tensor, targets: Tensor) -> Tensor:
-        """(M, H) states and (M,) targets to (M,) float32 log-probabilities."""
-        logits = self.model.get_output_embeddings()(states).float() / self.temperature  # (M, V)
-        chosen: Tensor = logits.gather(-1, targets[:, None]).squeeze(-1)  # (M,)
-        return chosen - logits.logsumexp(dim=-1)
 
 
 @torch.no_grad()

@@ -21,13 +21,13 @@ def apo_loss(
         beta2: strength of the regularisation, in reward per nat.
 
     Returns:
-        The scalar loss, and detached per-response tensors (B,): `advantage`, `log_ratio`, `residual`.
+        The scalar loss, and detached per-response tensors (B,): `loss` whose mean it is, `log_ratio`.
     """
     log_ratio = log_probs - reference_log_probs  # (B,)
     advantage = rewards - values  # (B,)
     residual = beta2 * log_ratio - advantage  # (B,)
-    parts = {"advantage": advantage, "log_ratio": log_ratio, "residual": residual}
-    return residual.square().mean(), {name: part.detach() for name, part in parts.items()}
+    loss = residual.square()  # (B,)
+    return loss.mean(), {"loss": loss.detach(), "log_ratio": log_ratio.detach()}
 
 
 def unregularised_loss(
@@ -45,7 +45,8 @@ def unregularised_loss(
         values: (B,) V* of each prompt.
 
     Returns:
-        The scalar loss, and the detached `advantage` (B,).
+        The scalar loss, and the detached per-response `loss` (B,) whose mean it is.
     """
     advantage = rewards - values  # (B,)
-    return -(advantage * log_probs).mean(), {"advantage": advantage.detach()}
+    loss = -advantage * log_probs  # (B,)
+    return loss.mean(), {"loss": loss.detach()}

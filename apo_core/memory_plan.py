@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from apo_core.logprobs import CHUNK_TOKENS
+from apo_core.head import CHUNK_TOKENS
 
 Phase = Literal["always", "rollout", "update", "disk"]
 _MIB = 2**20
@@ -39,9 +39,11 @@ def plan_training(
     prompt_tokens: int,
     new_tokens: int,
     rollout_rows: int,
-    micro_batch_rows: int,
+    micro_batch_tokens: int,
     gradient_checkpointing: bool,
+    ranks: int,
     zero_stage: int,
+    offload: str,
     kept_checkpoints: int,
     reference: bool,
 ) -> list[Item]:
@@ -53,9 +55,11 @@ def plan_training(
         prompt_tokens: the longest prompt.
         new_tokens: the longest response.
         rollout_rows: responses decoded at once.
-        micro_batch_rows: responses of a forward and backward pass.
+        micro_batch_tokens: of a forward and backward pass.
         gradient_checkpointing: layers are computed again in the backward pass.
+        ranks: that share what `zero_stage` says.
         zero_stage: DeepSpeed's; 1 and 2 keep float32 gradients of the rank's own share.
+        offload: what is in the host's memory and not counted: "none", "optimizer" or "all".
         kept_checkpoints: on the disk at once, the one being written included.
         reference: it is held beside the policy (beta2 above 0).
     """
@@ -64,21 +68,26 @@ def plan_training(
     masters = 0 if dtype == "float32" else 4
     row_tokens = prompt_tokens + new_tokens
     gradients = size if dtype == "float32" or zero_stage else size + 4  # else accumulated in float32 too
-    chunk = min(CHUNK_TOKENS, micro_batch_rows * new_tokens)
+    shared = zero_stage >= 1 or dtype != "float32"  # DeepSpeed spreads float32 masters in any case
+    optimizer = 0.0 if offload != "none" else parameters / (ranks if shared else 1)
+    weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
+    rows = max(1, micro_batch_tokens // row_tokens)
+    chunk = min(CHUNK_TOKENS, rows * new_tokens)
     activations = activation_bytes(
         config,
-        rows=micro_batch_rows,
+        rows=rows,
         tokens=row_tokens,
         dtype=dtype,
         gradient_checkpointing=gradient_checkpointing,
     )
     return [
         Item("process", _PROCESS_MIB, "always"),
-        Item("policy", parameters * size / _MIB, "always"),
+        Item("policy", weights / _MIB, "always"),
         Item("reference", reference * parameters * size / _MIB, "always"),
-        Item("master weights", parameters * masters / _MIB, "always"),
-        Item("optimizer", parameters * _ADAM / _MIB, "always"),
-        Item("gradients", parameters * gradients / _MIB, "always"),
+        Item("master weights", optimizer * masters / _MIB, "always"),
+        Item("optimizer", optimizer * _ADAM / _MIB, "always"),
+        Item("gradients", parameters * gradients / (ranks if zero_stage >= 2 else 1) / _MIB, "always"),
+        Item("gathered weights", (parameters * size - weights) / _MIB, "rollout"),
         Item("key-value cache", rollout_rows * row_tokens * cache_bytes(config, dtype) / _MIB, "rollout"),
         Item("logits of a token", rollout_rows * text.vocab_size * (size + 8) / _MIB, "rollout"),
         Item("activations", activations / _MIB, "update"),

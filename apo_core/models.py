@@ -109,5 +109,7 @@ def _disable_dropout(model: PreTrainedModel) -> None:
 
 
 def device() -> torch.device:
-    """The accelerator where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """This process's accelerator where there is one."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())

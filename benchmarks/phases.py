@@ -124,8 +124,6 @@ def update(
     reference = ResponseLogProbs(random_model(shape, dtype), temperature=1.0)
     engine = start_engine(
         ResponseLogProbs(model, temperature=1.0),
-        batch_size=PROMPTS,
-        micro_batch_size=PROMPTS,
         learning_rate=1e-6,
         adam_betas=(0.9, 0.999),
         weight_decay=0.01,

@@ -30,10 +30,12 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         dtype=train.dtype,
         prompt_tokens=params.template.max_prompt_tokens,
         new_tokens=generation.max_new_tokens,
-        rollout_rows=min(train.rollout_batch_size, train.batch_size),
-        micro_batch_rows=train.micro_batch_size,
+        rollout_rows=min(train.rollout_batch_size, train.batch_size // train.ranks),
+        micro_batch_tokens=train.micro_batch_tokens,
         gradient_checkpointing=train.gradient_checkpointing,
+        ranks=train.ranks,
         zero_stage=train.zero_stage,
+        offload=train.offload,
         reference=train.beta2 > 0,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )

@@ -17,6 +17,7 @@ from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.files import remove, write_json, write_text
 from apo_core.processes import set_parent_death_signal
+from tasks.launch import become_launcher, is_first, is_rank
 from tasks.workspace import STAGES, Workspace
 
 Facts = dict[str, Any]
@@ -30,6 +31,10 @@ def main() -> None:
         raise SystemExit(f"usage: python -m tasks {{{'|'.join(STAGES)}}}")
     _die_with_parent()
     _settle_libraries()
+    if not is_rank():
+        _start_fresh(Workspace(Path()), name)
+        if name == "train":
+            _launch_ranks(Workspace(Path()))
     module = import_module(f"tasks.{name}")  # only now: engines read their settings when they are imported
     _settle_accelerator()
     run_stage_here(name, module.run)
@@ -42,7 +47,6 @@ def run_stage_here(name: str, run: Callable[..., Facts]) -> None:
     holds `dvc.yaml` to the same names.
     """
     workspace = Workspace(Path())
-    _start_fresh(workspace, name)
     started = time.perf_counter()
     try:
         params = load_params(workspace.params)
@@ -51,9 +55,21 @@ def run_stage_here(name: str, run: Callable[..., Facts]) -> None:
     except ApoError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(INPUT_ERROR) from None
+    if not is_first():
+        return
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     measured = {"seconds": round(time.perf_counter() - started, 3), "peak_rss_mib": round(peak, 1)}
     write_json(workspace.facts(name), facts | measured)
+
+
+def _launch_ranks(workspace: Workspace) -> None:
+    """Go on as many ranks, if the configuration asks for more than one and can be read."""
+    try:
+        train = load_params(workspace.params).train
+    except ApoError:
+        return  # the stage itself says so
+    if train.ranks > 1:
+        become_launcher(train)
 
 
 def request_fresh(workspace: Workspace, stage: str) -> None:

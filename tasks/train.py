@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pandas as pd
 from transformers import PreTrainedModel
@@ -14,8 +15,10 @@ from apo_core.logprobs import ResponseLogProbs
 from apo_core.models import load_policy, save_policy
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.tokenization import Template
+from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
-from apo_core.training.engine import start_engine
+from apo_core.training.engine import join_ranks, start_engine
+from apo_core.training.gathered import gathered
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import read_metrics
 from apo_core.training.step import Stage2, TrainingSet
@@ -28,6 +31,10 @@ from tasks.resume import open_work
 from tasks.stage import Facts
 from tasks.workspace import Workspace
 
+# More steps, or a stricter guard, may go on from the checkpoints that are there; other ranks too, or they are
+# refused.
+_MAY_CHANGE = {"steps", "epochs", "checkpoint", "guard", "ranks", "hostfile"}
+
 
 def run(
     workspace: Workspace,
@@ -39,6 +46,7 @@ def run(
     train: config.Train,
 ) -> Facts:
     """Write `data/policy` and `data/metrics.jsonl`, from checkpoints that survive a kill."""
+    join_ranks(train.ranks)
     judge = make_verifier(verifier.name)
     prompts = read_split(workspace, "train")
     encoder = encoder_of(workspace.reference, template, trust_remote_code)
@@ -47,17 +55,14 @@ def run(
     check_fingerprint(workspace.values, read_metadata(workspace.values).get("fingerprint", {}), conditions)
     training_set = _training_set(prompts, values, encoder)
     steps = train.steps or math.ceil((train.epochs or 0) * len(training_set.prompt_ids) / train.batch_size)
-    work = open_work(
-        workspace.work("train"),
-        {
-            **conditions,
-            "order": order_of(prompts),
-            "values": sha256_of(workspace.values),
-            "seed": seed,
-            # More steps, or a stricter guard, may go on from the checkpoints that are there.
-            "train": train.model_dump(mode="json", exclude={"steps", "epochs", "checkpoint", "guard"}),
-        },
-    )
+    all_conditions = {
+        **conditions,
+        "order": order_of(prompts),
+        "values": sha256_of(workspace.values),
+        "seed": seed,
+        "train": train.model_dump(mode="json", exclude=_MAY_CHANGE),
+    }
+    work = ranks.first_only(lambda: open_work(workspace.work("train"), all_conditions))
     stage = _stage(workspace, seed, trust_remote_code, generation, train, encoder, judge, training_set)
     metrics_file = work / "metrics.jsonl"
     resumed = train_policy(
@@ -76,15 +81,10 @@ def run(
         ),
         metrics_file=metrics_file,
     )
-    save_policy(
-        stage.engine.module.model,
-        encoder.tokenizer,
-        workspace.policy,
-        max_new_tokens=generation.max_new_tokens,
-        temperature=generation.temperature,
-    )
-    write_text(workspace.metrics, metrics_file.read_text(encoding="utf-8"))
+    with gathered(stage.engine):
+        ranks.first_only(lambda: _save(workspace, stage, generation, metrics_file))
     return {
+        "ranks": train.ranks,
         "steps": steps,
         "prompts_per_step": train.batch_size,
         "git_commit": commit_of(workspace.root),
@@ -93,6 +93,17 @@ def run(
             row["sampling_seconds"] + row["update_seconds"] for row in read_metrics(metrics_file)
         ),
     }
+
+
+def _save(workspace: Workspace, stage: Stage2, generation: config.Generation, metrics_file: Path) -> None:
+    save_policy(
+        stage.engine.module.model,
+        stage.template.tokenizer,
+        workspace.policy,
+        max_new_tokens=generation.max_new_tokens,
+        temperature=generation.temperature,
+    )
+    write_text(workspace.metrics, metrics_file.read_text(encoding="utf-8"))
 
 
 def _training_set(prompts: pd.DataFrame, values: pd.DataFrame, encoder: Template) -> TrainingSet:
@@ -123,14 +134,13 @@ def _stage(
         policy.gradient_checkpointing_enable()
     engine = start_engine(
         ResponseLogProbs(policy, temperature=generation.temperature),
-        batch_size=train.batch_size,
-        micro_batch_size=train.micro_batch_size,
         learning_rate=train.learning_rate,
         adam_betas=train.adam_betas,
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
         dtype=train.dtype,
         zero_stage=train.zero_stage,
+        offload=train.offload,
     )
     tokenizer = encoder.tokenizer
     return Stage2(
@@ -143,7 +153,7 @@ def _stage(
         beta2=train.beta2,
         max_new_tokens=generation.max_new_tokens,
         temperature=generation.temperature,
-        micro_batch_size=train.micro_batch_size,
+        micro_batch_tokens=train.micro_batch_tokens,
         pad_id=tokenizer.pad_token_id,
         seed=seed,
     )

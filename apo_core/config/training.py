@@ -36,8 +36,11 @@ class Train(Section):
     steps: Positive | None
     epochs: PositiveFloat | None
     batch_size: Positive
-    micro_batch_size: Positive
+    """Prompts an update, over all ranks."""
+    micro_batch_tokens: Positive
+    """Tokens of a forward and backward pass on one rank, padding included."""
     rollout_batch_size: Positive
+    """Responses decoded at once on one rank."""
     beta2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """0 regularises by V* alone: no reference is held in memory, and no KL is known during training."""
     learning_rate: PositiveFloat
@@ -46,7 +49,14 @@ class Train(Section):
     max_grad_norm: PositiveFloat
     dtype: DType
     """bfloat16 computes over float32 master weights."""
-    zero_stage: Literal[0, 1, 2]
+    ranks: Positive
+    """Processes that train together, one a GPU; 1 starts none."""
+    hostfile: str | None
+    """DeepSpeed's list of machines, for ranks on more than one; all must see the workspace under its path."""
+    zero_stage: Literal[0, 1, 2, 3]
+    """What ranks share: 1 the optimizer's state, 2 gradients too, 3 weights too."""
+    offload: Literal["none", "optimizer", "all"]
+    """What is kept in the host's memory instead of the GPU's; "all" needs zero_stage 3."""
     gradient_checkpointing: bool
     checkpoint: Checkpoint
     guard: Guard
@@ -55,8 +65,10 @@ class Train(Section):
     def _fits_together(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("exactly one of steps and epochs is needed")
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}"
-            )
+        if self.batch_size % self.ranks:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of ranks {self.ranks}")
+        if self.hostfile is not None and self.ranks == 1:
+            raise ValueError("hostfile is for more than one of ranks")
+        if self.offload != "none" and self.zero_stage < (3 if self.offload == "all" else 1):
+            raise ValueError(f"offload: {self.offload} needs a higher zero_stage than {self.zero_stage}")
         return self

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from apo_core.files import read_json, remove, replacing, require_space, write_json
+from apo_core.errors import ApoError
+from apo_core.files import read_json, remove, replacing, require_space, temporary_of, write_json
+from apo_core.training import ranks
 
 _ENGINE = "engine"
 
@@ -21,10 +23,11 @@ class Saved(NamedTuple):
     directory: Path
     step: int  # optimizer updates that are in it
     reward: float  # mean over the steps since the one before
+    ranks: int  # that wrote it
 
 
 class Checkpoints:
-    """The checkpoints of one training run.
+    """The checkpoints of one training run, in a directory that all ranks see.
 
     A checkpoint holds the engine (weights, optimizer) and the step. Data order and sampling noise are
     functions of seed and step, so nothing else decides how a run goes on.
@@ -46,31 +49,47 @@ class Checkpoints:
         Raises:
             DiskFull: there is too little space; nothing was written and older checkpoints are as they were.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        require_space(self.directory, self.min_free_mib + _size_mib(engine.module), "a checkpoint")
+        ranks.first_only(lambda: self._require_space(engine.module))
         target = self.directory / f"step-{step:06d}"
-        with replacing(target) as temporary:
+        with _replacing_together(target) as temporary:
             engine.save_checkpoint(str(temporary), tag=_ENGINE, save_latest=False)
-            write_json(temporary / "state.json", {"step": step, "reward": reward})
-        self._prune()
+            state = {"step": step, "reward": reward, "ranks": ranks.world_size()}
+            ranks.first_only(lambda: write_json(temporary / "state.json", state))
+        ranks.first_only(self._prune)
         return target
 
     def restore_latest(self, engine: Any, *, at_most: int) -> int:
         """Load the newest checkpoint into the engine and return its step; 0 where there is none.
 
         Checkpoints of more than `at_most` steps are of a longer training than is asked for: they go.
+
+        Raises:
+            ApoError: it is in parts, for another number of ranks.
         """
-        for checkpoint in self.all():
-            if checkpoint.step > at_most:
-                remove(checkpoint.directory)
+        ranks.first_only(lambda: self._drop_longer(at_most))
         saved = self.all()
         if not saved:
             return 0
+        whole = engine.zero_optimization_stage() == 0 and not engine.bfloat16_enabled()
+        if saved[-1].ranks != ranks.world_size() and not whole:
+            raise ApoError(
+                f"{saved[-1].directory}: is in parts of {saved[-1].ranks} ranks; train.ranks must be that, "
+                "or the training start anew (apo stage train --force)"
+            )
         with _data_only():
             loaded, _ = engine.load_checkpoint(str(saved[-1].directory), tag=_ENGINE)
         if loaded is None:
             raise RuntimeError(f"{saved[-1].directory}: DeepSpeed loaded nothing")
         return saved[-1].step
+
+    def _require_space(self, module: Any) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        require_space(self.directory, self.min_free_mib + _size_mib(module), "a checkpoint")
+
+    def _drop_longer(self, at_most: int) -> None:
+        for checkpoint in self.all():
+            if checkpoint.step > at_most:
+                remove(checkpoint.directory)
 
     def _prune(self) -> None:
         saved = self.all()
@@ -78,6 +97,20 @@ class Checkpoints:
         for checkpoint in saved[: -self.keep]:
             if checkpoint != best:
                 remove(checkpoint.directory)
+
+
+@contextmanager
+def _replacing_together(target: Path) -> Iterator[Path]:
+    """`replacing`, for a directory that every rank writes a part of."""
+    with ExitStack() as first:
+        if ranks.rank() == 0:
+            temporary = first.enter_context(replacing(target))
+            temporary.mkdir()
+        else:
+            temporary = temporary_of(target)
+        ranks.barrier()  # it is there
+        yield temporary
+        ranks.barrier()  # all parts are
 
 
 @contextmanager
@@ -105,4 +138,8 @@ def _data_only() -> Iterator[None]:
 
 def _size_mib(module: Any) -> float:
     """Weights in their own precision, and float32 masters with two Adam moments."""
-    return float(sum(p.numel() * (p.element_size() + 12) for p in module.parameters()) / 2**20)
+    total = 0.0
+    for parameter in module.parameters():
+        count = getattr(parameter, "ds_numel", parameter.numel())  # ZeRO-3 holds a share and knows the whole
+        total += count * (parameter.element_size() + 12)
+    return total / 2**20

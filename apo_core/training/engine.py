@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
 from typing import Any
 
 import torch
@@ -16,36 +17,35 @@ from apo_core.errors import ApoError
 def start_engine(
     model: nn.Module,
     *,
-    batch_size: int,
-    micro_batch_size: int,
     learning_rate: float,
     adam_betas: tuple[float, float],
     weight_decay: float,
     max_grad_norm: float,
     dtype: str,
     zero_stage: int,
+    offload: str = "none",
 ) -> Any:
-    """Wrap a module for training with AdamW at a constant rate; one optimizer update a batch.
+    """Wrap a module for training with AdamW at a constant rate.
 
-    Micro-batches accumulate: with float32 or bfloat16 there is no loss scaling, and DeepSpeed divides each
-    micro-batch's mean loss by their number, so the sum is the gradient of the batch's mean.
+    The caller says which micro-batch is an update's last, and weighs their losses so that their sum is the
+    rank's mean: with float32 or bfloat16 there is no loss scaling, and DeepSpeed adds nothing but the mean
+    over ranks.
 
     Args:
         model: its forward returns what the loss is computed from.
-        batch_size: prompts an update.
-        micro_batch_size: responses a forward pass; divides `batch_size`.
         learning_rate: constant.
         adam_betas: of AdamW.
         weight_decay: decoupled.
         max_grad_norm: the global norm gradients are clipped to.
         dtype: "bfloat16" computes in bfloat16 over float32 master weights.
-        zero_stage: what DeepSpeed partitions over ranks.
+        zero_stage: what DeepSpeed partitions over ranks: nothing, optimizer, gradients too, weights too.
+        offload: what it keeps in the host's memory: "none", the "optimizer", or "all" of it (stage 3).
 
     Returns:
         A `deepspeed.DeepSpeedEngine`.
     """
+    join_ranks()
     deepspeed = _import_deepspeed()
-    _join_process_group()
     optimizer = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=learning_rate,
@@ -57,11 +57,13 @@ def start_engine(
         model=model,
         optimizer=optimizer,
         config={
-            "train_batch_size": batch_size,
-            "train_micro_batch_size_per_gpu": micro_batch_size,
+            # DeepSpeed counts nothing here: how many rows a micro-batch has differs.
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
             "gradient_clipping": max_grad_norm,
             "bf16": {"enabled": dtype == "bfloat16"},
-            "zero_optimization": {"stage": zero_stage},
+            "zero_optimization": {"stage": zero_stage, **_offloaded(offload)},
+            "zero_force_ds_cpu_optimizer": False,
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 10**9,
         },
@@ -74,25 +76,39 @@ def _import_deepspeed() -> Any:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import deepspeed
 
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        # Ranks on one machine share memory through an op that is compiled with g++; one rank needs neither.
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # Ranks on one processor would exchange through an op compiled with g++; gloo needs no compiler.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    # ZeRO-3 calls what torch has given a new name, at every step.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     return deepspeed
 
 
-def _join_process_group() -> None:
-    """Stand alone as rank 0 of 1 where no launcher has said otherwise."""
+def _offloaded(what: str) -> dict[str, Any]:
+    host = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    optimizer = {} if what == "none" else {"offload_optimizer": host}
+    return optimizer | ({"offload_param": host} if what == "all" else {})
+
+
+def join_ranks(expected: int | None = None) -> None:
+    """Join the other ranks and take this one's device; stand alone where no launcher has said otherwise.
+
+    Raises:
+        ApoError: there are not as many ranks as expected.
+    """
+    found = int(os.environ.get("WORLD_SIZE", "1"))
+    if expected is not None and found != expected:
+        raise ApoError(f"train.ranks is {expected}, the launcher has started {found}")
     if torch.distributed.is_initialized():
         return
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        # Each rank would take the whole batch, and DeepSpeed would update more than once a batch.
-        raise ApoError(f"training runs on one rank, WORLD_SIZE is {os.environ['WORLD_SIZE']}")
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", str(_free_port()))
-    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # Both: tensors of the device, and the small objects that ranks agree on.
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def _free_port() -> int:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from apo_core.errors import PolicyCollapse
-from apo_core.logprobs import ResponseLogProbs, Rollouts, pad_rollouts
+from apo_core.logprobs import ResponseLogProbs, pad_rollouts
 from apo_core.loss import apo_loss, unregularised_loss
 from apo_core.sampling import Response, Sampler
 from apo_core.tokenization import Template
+from apo_core.training.gathered import gathered
 from apo_core.training.metrics import StepMetrics
+from apo_core.training.micro_batches import micro_batches
+from apo_core.training.ranks import gather, share
 from apo_core.verifiers import Verifier
 
 
@@ -42,123 +46,127 @@ class Stage2:
     beta2: float
     max_new_tokens: int
     temperature: float
-    micro_batch_size: int
+    micro_batch_tokens: int
     pad_id: int
     seed: int
 
 
 def run_step(stage: Stage2, step: int, indices: list[int]) -> StepMetrics:
-    """Train on one fresh response for each of the prompts at `indices`.
+    """Train on one fresh response for each of the prompts at `indices`, every rank on its share of them.
 
     Exactly one optimizer update: a second one on the same batch is off-policy and collapses the policy.
 
     Args:
         stage: the parts.
         step: counted from 0; decides the sampling noise.
-        indices: positions in the training set.
+        indices: B positions in the training set, the same on every rank; B is a multiple of the ranks.
 
     Returns:
-        The step's metrics, `step` counted from 1; without a reference there is no `kl` among them.
+        The step's metrics over all ranks, `step` counted from 1; without a reference there is no `kl` among
+        them.
 
     Raises:
-        PolicyCollapse: the loss or a gradient is not finite; the update was not applied.
+        PolicyCollapse: the loss or a gradient is not finite on some rank; the update was not applied.
     """
     started = time.perf_counter()
-    responses = _sample(stage, step, indices)
-    answers = [stage.prompts.answers[index] for index in indices]
-    rewards = torch.tensor(
-        [
-            stage.verifier.score(stage.template.decode(response.token_ids), answer).reward
-            for response, answer in zip(responses, answers, strict=True)
-        ]
-    )  # (B,)
-    values = torch.tensor([stage.prompts.values[index] for index in indices])  # (B,)
+    own = share(list(enumerate(indices)))
+    responses = _sample(stage, step, own)
+    rows = [_scored(stage, index, response) for (_, index), response in zip(own, responses, strict=True)]
     sampled = time.perf_counter()
-    prompts = [stage.prompts.token_ids[index] for index in indices]
-    update = _update(stage, step, prompts, responses, rewards, values)
+    norm = _update(stage, step, rows)
     ended = time.perf_counter()
-    tokens = sum(len(response.token_ids) for response in responses)
+    rows = gather([row._replace(prompt=[]) for row in rows])
+    tokens = sum(len(row.response.token_ids) for row in rows)
     return {
         "step": step + 1,
-        "reward": rewards.mean().item(),
-        "value": values.mean().item(),
-        **update,
-        "response_length": tokens / len(responses),
-        "truncated": sum(response.finish_reason == "length" for response in responses) / len(responses),
+        "reward": fmean(row.reward for row in rows),
+        "value": fmean(row.value for row in rows),
+        "loss": fmean(row.parts["loss"] for row in rows),
+        "advantage": fmean(row.reward - row.value for row in rows),
+        **({"kl": fmean(row.parts["log_ratio"] for row in rows)} if stage.reference else {}),
+        "gradient_norm": norm,
+        "response_length": tokens / len(rows),
+        "truncated": fmean(row.response.finish_reason == "length" for row in rows),
         "tokens_per_second": tokens / (ended - started),
         "sampling_seconds": sampled - started,
         "update_seconds": ended - sampled,
     }
 
 
-def _sample(stage: Stage2, step: int, indices: list[int]) -> list[Response]:
+class Row(NamedTuple):
+    """One response of the batch; `parts` of its loss are known after the update."""
+
+    prompt: list[int]
+    response: Response
+    reward: float
+    value: float
+    parts: dict[str, float]
+
+
+def _sample(stage: Stage2, step: int, own: list[tuple[int, int]]) -> list[Response]:
     # The position is in the key because a batch may hold a prompt twice (batch larger than the set).
     keys = [
-        f"train/{stage.seed}/{step}/{position}/{stage.prompts.prompt_ids[index]}"
-        for position, index in enumerate(indices)
+        f"train/{stage.seed}/{step}/{position}/{stage.prompts.prompt_ids[index]}" for position, index in own
     ]
-    return stage.sampler.generate(
-        [stage.prompts.token_ids[index] for index in indices],
-        keys,
-        max_new_tokens=stage.max_new_tokens,
-        temperature=stage.temperature,
-    )
+    with gathered(stage.engine):
+        return stage.sampler.generate(
+            [stage.prompts.token_ids[index] for _, index in own],
+            keys,
+            max_new_tokens=stage.max_new_tokens,
+            temperature=stage.temperature,
+        )
 
 
-def _update(
-    stage: Stage2,
-    step: int,
-    prompts: list[list[int]],
-    responses: list[Response],
-    rewards: Tensor,
-    values: Tensor,
-) -> dict[str, float]:
-    # Rows of like length share a micro-batch; the mean over the batch does not depend on the order.
-    lengths = [len(p) + len(r.token_ids) for p, r in zip(prompts, responses, strict=True)]
-    order = sorted(range(len(prompts)), key=lengths.__getitem__)
-    losses, parts = [], []
+def _scored(stage: Stage2, index: int, response: Response) -> Row:
+    text = stage.template.decode(response.token_ids)
+    reward = stage.verifier.score(text, stage.prompts.answers[index]).reward
+    return Row(stage.prompts.token_ids[index], response, reward, stage.prompts.values[index], {})
+
+
+def _update(stage: Stage2, step: int, rows: list[Row]) -> float:
+    """Accumulate the gradient over micro-batches, apply it once, and return its norm before clipping."""
+    lengths = [len(row.prompt) + len(row.response.token_ids) for row in rows]
+    count = max(gather([len(micro_batches(lengths, max_tokens=stage.micro_batch_tokens))]))
+    batches = micro_batches(lengths, max_tokens=stage.micro_batch_tokens, at_least=count)
     stage.engine.train()  # gradient checkpointing works in this mode only; there is no dropout to switch on
     with FiniteGradients(stage.engine.module) as gradients:
-        for start in range(0, len(order), stage.micro_batch_size):
-            rows = order[start : start + stage.micro_batch_size]
-            batch = pad_rollouts(
-                [prompts[row] for row in rows], [responses[row].token_ids for row in rows], stage.pad_id
-            )
-            loss, part = _micro_batch(stage, batch, rewards[rows], values[rows])
-            losses.append(loss)
-            parts.append(part)
-            if start + stage.micro_batch_size >= len(order):  # the call of step() that applies them
-                if not gradients.finite():
-                    raise PolicyCollapse(f"step {step + 1}: a gradient is not finite; it was not applied")
-                norm = _whole_norm(stage.engine.module)
-            stage.engine.step()
+        finite = True
+        for position, batch in enumerate(batches):
+            stage.engine.set_gradient_accumulation_boundary(position + 1 == len(batches))
+            chosen = [rows[row] for row in batch]
+            # DeepSpeed takes the mean over ranks; each has as many rows.
+            loss = _micro_batch(stage, chosen) * (len(chosen) / len(rows))
+            finite = finite and bool(torch.isfinite(loss))
+            stage.engine.backward(loss)
+        # All ranks stop, or none: one that went on alone would wait for the others for ever.
+        if not all(gather([finite])):
+            raise PolicyCollapse(f"step {step + 1}: the loss is not finite; the update was not applied")
+        if not all(gather([gradients.finite()])):
+            raise PolicyCollapse(f"step {step + 1}: a gradient is not finite; it was not applied")
+    norm = _whole_norm(stage.engine.module)
+    stage.engine.step()
     stage.engine.eval()
     reported = stage.engine.get_global_grad_norm()  # None without ZeRO in float32
-    means = {name: torch.cat([part[name] for part in parts]).mean().item() for name in parts[0]}
-    return {
-        "loss": sum(losses) / len(losses),
-        "advantage": means["advantage"],
-        **({"kl": means["log_ratio"]} if stage.reference else {}),
-        "gradient_norm": float(norm if reported is None else reported),
-    }
+    return float(norm if reported is None else reported)
 
 
-def _micro_batch(
-    stage: Stage2, batch: Rollouts, rewards: Tensor, values: Tensor
-) -> tuple[float, dict[str, Tensor]]:
-    """Forward and backward; the loss as a number and its per-response parts."""
+def _micro_batch(stage: Stage2, rows: list[Row]) -> Tensor:
+    """The mean loss of some rows, with the graph; every row learns its parts."""
     device = stage.engine.device
-    batch, rewards, values = batch.to(device), rewards.to(device), values.to(device)
+    batch = pad_rollouts([row.prompt for row in rows], [row.response.token_ids for row in rows], stage.pad_id)
+    batch = batch.to(device)
+    rewards = torch.tensor([row.reward for row in rows], device=device)  # (b,)
+    values = torch.tensor([row.value for row in rows], device=device)  # (b,)
     if stage.reference is None:
         loss, parts = unregularised_loss(stage.engine(*batch), rewards, values)
     else:
         with torch.no_grad():
             reference_log_probs = stage.reference(*batch)
         loss, parts = apo_loss(stage.engine(*batch), reference_log_probs, rewards, values, beta2=stage.beta2)
-    if not torch.isfinite(loss):
-        raise PolicyCollapse(f"the loss is {loss.item()}; the update was not applied")
-    stage.engine.backward(loss)
-    return loss.item(), {name: part.cpu() for name, part in parts.items()}
+    for name, numbers in parts.items():
+        for row, number in zip(rows, numbers.tolist(), strict=True):
+            row.parts[name] = number
+    return loss
 
 
 def _whole_norm(module: nn.Module) -> float:

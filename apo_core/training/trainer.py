@@ -8,6 +8,7 @@ from statistics import fmean
 
 from apo_core.errors import PolicyCollapse
 from apo_core.progress import progress
+from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import append_metrics, truncate_metrics
@@ -44,19 +45,21 @@ def train(
         DiskFull: a checkpoint does not fit.
     """
     first = checkpoints.restore_latest(stage.engine, at_most=steps)
-    log = truncate_metrics(metrics_file, first)
+    log = ranks.first_only(lambda: truncate_metrics(metrics_file, first))
     for metrics in log:
         guard.observe(metrics)
-    if first:
+    if first and ranks.rank() == 0:
         print(f"train: resumed at step {first} of {steps}", flush=True)
-    with progress(total=steps, initial=first, description="train", unit="step") as bar:
+    description = "train" if ranks.rank() == 0 else None
+    with progress(total=steps, initial=first, description=description, unit="step") as bar:
         for step in range(first, steps):
             indices = batch_at(
                 step, count=len(stage.prompts.prompt_ids), batch_size=batch_size, seed=stage.seed
             )
             try:
                 metrics = run_step(stage, step, indices) | {"time": time.time()}
-                append_metrics(metrics_file, metrics)
+                if ranks.rank() == 0:
+                    append_metrics(metrics_file, metrics)
                 guard.observe(metrics)
             except PolicyCollapse as collapse:
                 raise _with_last_good(collapse, checkpoints) from None

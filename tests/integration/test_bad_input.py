@@ -163,7 +163,7 @@ def test_values_of_other_prompts_are_refused(workspace):
     [
         ("train.stepz=3", "params.yaml: train.stepz: unknown parameter"),
         ("values.beta1=0", "values.beta1: Input should be greater than 0"),
-        ("train.micro_batch_size=7", "batch_size 128 is not a multiple of micro_batch_size 7"),
+        ("train.ranks=7", "batch_size 128 is not a multiple of ranks 7"),
         ("generation.top_p=0.9", "top_p: only 1.0 (off)"),
     ],
 )

@@ -4,11 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import settings
 
-from apo_core.models import save_policy
-from apo_core.scratch import character_tokenizer, tiny_decoder
+# torch and transformers are imported where they are used: the process that hands out tests needs neither.
 
 # The same examples in every run: a red test must mean a change, not luck.
 settings.register_profile("unit", derandomize=True, deadline=None, max_examples=40)
@@ -16,6 +14,10 @@ settings.load_profile("unit")
 
 
 def _decoder(tokenizer):
+    import torch
+
+    from apo_core.scratch import tiny_decoder
+
     model = tiny_decoder(tokenizer, hidden_size=16, layers=2, heads=2, seed=0)
     with torch.no_grad():
         # As initialised, the logits hardly depend on the context: a wrong mask would not show.
@@ -27,6 +29,8 @@ def _decoder(tokenizer):
 
 @pytest.fixture(scope="session")
 def tokenizer():
+    from apo_core.scratch import character_tokenizer
+
     return character_tokenizer()
 
 
@@ -39,6 +43,8 @@ def decoder(tokenizer):
 @pytest.fixture(scope="session")
 def saved_decoder(tmp_path_factory, tokenizer):
     """A model directory that no test may change."""
+    from apo_core.models import save_policy
+
     directory = tmp_path_factory.mktemp("saved") / "model"
     save_policy(_decoder(tokenizer), tokenizer, directory, max_new_tokens=9)
     return directory

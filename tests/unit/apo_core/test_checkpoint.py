@@ -19,8 +19,6 @@ def engine_of(tokenizer):
         model = tiny_decoder(tokenizer, hidden_size=16, layers=1, heads=2, seed=0)
         return start_engine(
             ResponseLogProbs(model.to(getattr(torch, dtype)), temperature=1.0),
-            batch_size=2,
-            micro_batch_size=2,
             learning_rate=1e-2,
             adam_betas=(0.9, 0.999),
             weight_decay=0.01,

@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
+from apo_core.head import HeadLogProbs
 from apo_core.logprobs import ResponseLogProbs, head_mismatch, pad_rollouts
 
 PROMPTS = [[3, 4, 5, 14], [6, 14], [7, 8, 9, 10, 11, 14], [12, 14]]
@@ -70,24 +72,59 @@ def test_an_empty_mask_yields_zeros_that_back_propagate(decoder, batch):
     assert all((gradient == 0).all() for gradient in found)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_heads_gradient_is_that_of_its_values(bias):
+    torch.manual_seed(0)
+    head = torch.nn.Linear(5, 11, bias=bias).double()
+    states = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
+    targets = torch.arange(7)
+    module = HeadLogProbs(head, temperature=0.7, chunk_tokens=3)
+    weights = torch.linspace(-1, 2, 7)
+    found = torch.autograd.grad((module(states, targets) * weights).sum(), [states, *head.parameters()])
+    expected = (head(states) / 0.7).log_softmax(-1)[torch.arange(7), targets]
+    torch.testing.assert_close(module(states, targets).double(), expected, atol=1e-6, rtol=1e-6)
+    wanted = torch.autograd.grad((expected * weights).sum(), [states, *head.parameters()])
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_a_frozen_head_passes_the_gradient_on():
+    head = torch.nn.Linear(5, 11, bias=False).requires_grad_(False)
+    states = torch.randn(7, 5, requires_grad=True)
+    HeadLogProbs(head, temperature=1.0)(states, torch.arange(7)).sum().backward()
+    assert states.grad.abs().sum() > 0
+    assert head.weight.grad is None
+
+
 def test_gradients_reach_every_parameter(decoder, batch):
     log_probs = ResponseLogProbs(decoder, temperature=1.0)(*batch)
     assert all(gradient.abs().sum() > 0 for gradient in gradients(decoder, log_probs))
 
 
-def test_the_head_sees_one_chunk_of_response_tokens_at_a_time(decoder, batch):
-    seen = []
-    hook = decoder.lm_head.register_forward_hook(lambda _, inputs, output: seen.append(tuple(output.shape)))
-    try:
-        log_probs = ResponseLogProbs(decoder, temperature=1.0, chunk_tokens=6)(*batch)
-        forward = list(seen)
-        log_probs.sum().backward()
-    finally:
-        hook.remove()
-        decoder.zero_grad()
-    # 5 + 2 + 1 + 8 = 16 response tokens; the backward pass computes each chunk again and keeps none.
-    assert forward == [(6, 17), (6, 17), (4, 17)]
-    assert sorted(seen[3:]) == sorted(forward)
+class Widest(TorchDispatchMode):
+    """The most rows that any tensor over the vocabulary has, the weights apart."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight.untyped_storage().data_ptr()
+        self.rows = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        over_vocabulary = isinstance(result, torch.Tensor) and result.dim() > 1 and result.shape[-1] == 17
+        if over_vocabulary and result.untyped_storage().data_ptr() != self.weight:
+            self.rows = max(self.rows, result.shape[:-1].numel())
+        return result
+
+
+def test_logits_exist_for_one_chunk_of_response_tokens_at_a_time(decoder, batch):
+    module = ResponseLogProbs(decoder, temperature=0.7, chunk_tokens=6)
+    hidden = decoder.base_model(batch.token_ids, batch.attended.long()).last_hidden_state.detach()
+    states = hidden[:, :-1][batch.response[:, 1:]].requires_grad_()  # 5 + 2 + 1 + 8 = 16 response tokens
+    with Widest(decoder.lm_head.weight) as widest:
+        module.head(states, batch.token_ids[:, 1:][batch.response[:, 1:]]).sum().backward()
+    decoder.zero_grad()
+    assert widest.rows == 6
 
 
 def test_rollouts_are_padded_on_the_right():

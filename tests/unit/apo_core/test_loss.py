@@ -25,9 +25,8 @@ def test_the_loss_is_the_mean_squared_residual(worked):
 def test_the_parts_are_those_of_each_response(worked):
     parts = {name: part.tolist() for name, part in worked[2].items()}
     assert parts == {
-        "advantage": pytest.approx([0.5, -0.25]),
+        "loss": pytest.approx([0.16, 0.09]),
         "log_ratio": pytest.approx([1.0, 0.5]),
-        "residual": pytest.approx([-0.4, 0.3]),
     }
     assert not any(part.requires_grad for part in worked[2].values())
 
@@ -85,7 +84,7 @@ def test_the_unregularised_loss_is_minus_advantage_times_log_prob():
     loss, parts = unregularised_loss(log_probs, doubles(1.0, 0.0), doubles(0.5, 0.25))
     # Advantages 0.5 and -0.25: -(0.5 * -1 + -0.25 * -2) / 2, and -(0.5, -0.25) / 2 as its gradient.
     assert loss.item() == pytest.approx(0.0)
-    assert parts == {"advantage": pytest.approx(doubles(0.5, -0.25))}
+    assert parts == {"loss": pytest.approx(doubles(0.5, -0.5))}
     loss.backward()
     assert log_probs.grad.tolist() == pytest.approx([-0.25, 0.125])
 

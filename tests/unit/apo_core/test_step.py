@@ -18,15 +18,13 @@ OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0
 PROMPTS = ["1+1=", "7+5-3=", "4=", "2+2+2="]
 
 
-def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_size=2):
+def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_tokens=24):
     dtype, zero_stage = mode
     policy, reference = (
         tiny_decoder(tokenizer, hidden_size=16, layers=2, heads=2, seed=seed).eval() for seed in (0, 1)
     )
     engine = start_engine(
         ResponseLogProbs(policy, temperature=1.0),
-        batch_size=4,
-        micro_batch_size=micro_batch_size,
         dtype=dtype,
         zero_stage=zero_stage,
         **OPTIMIZER,
@@ -47,7 +45,7 @@ def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_size=2):
         beta2=beta2,
         max_new_tokens=6,
         temperature=1.0,
-        micro_batch_size=micro_batch_size,
+        micro_batch_tokens=micro_batch_tokens,
         pad_id=0,
         seed=0,
     )
@@ -99,13 +97,13 @@ def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, mode):
     stage = stage_of(tokenizer, mode)
     before = weights(stage)
     stage.prompts.values[2] = float("nan")
-    with pytest.raises(PolicyCollapse, match="the loss is nan; the update was not applied"):
+    with pytest.raises(PolicyCollapse, match="step 1: the loss is not finite; the update was not applied"):
         run_step(stage, 0, [0, 1, 2, 3])
     assert unchanged(stage, before)
 
 
 def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):
-    stage, whole = stage_of(tokenizer, micro_batch_size=1), stage_of(tokenizer, micro_batch_size=4)
+    stage, whole = stage_of(tokenizer, micro_batch_tokens=1), stage_of(tokenizer, micro_batch_tokens=999)
     first, second = (weights(one) for one in (stage, whole))
     metrics = [run_step(one, 0, [0, 1, 2, 3]) for one in (stage, whole)]
     assert metrics[0]["loss"] == pytest.approx(metrics[1]["loss"], rel=1e-5)

@@ -11,10 +11,11 @@ from tasks.workspace import Workspace
 BILLIONS = {"1.5b": 1.543714304, "3b": 3.085938688, "7b": 7.615616512}  # as published, embeddings included
 
 
-@pytest.mark.parametrize(("size", "fits"), [("1.5b", True), ("3b", True), ("7b", False)])
-def test_one_gpu_of_80_gb_holds_what_the_readme_says(root, tmp_path, size, fits):
+@pytest.mark.parametrize(("size", "ranks"), [("1.5b", 1), ("3b", 1), ("7b", 4)])
+def test_gpus_of_80_gb_hold_what_the_readme_says(root, tmp_path, size, ranks):
     params = load_params(root / f"presets/qwen2.5-{size}-gsm8k.yaml")
-    assert (peak_mib(memory_plan(Workspace(tmp_path), params)) < 80e9 / 2**20) == fits
+    assert params.train.ranks == ranks
+    assert peak_mib(memory_plan(Workspace(tmp_path), params)) < 80e9 / 2**20
 
 
 @pytest.mark.parametrize("size", BILLIONS)
@@ -23,7 +24,25 @@ def test_the_papers_presets_print_a_plan(root, tmp_path, monkeypatch, size):
     params = load_params(root / f"presets/qwen2.5-{size}-math.yaml")
     plan = {item.name: item.mib for item in memory_plan(Workspace(tmp_path), params)}
     assert plan["policy"] == pytest.approx(BILLIONS[size] * 1e9 * 2 / 2**20)
-    assert plan["optimizer"] == pytest.approx(BILLIONS[size] * 1e9 * 8 / 2**20)
+    assert plan["optimizer"] == pytest.approx(BILLIONS[size] * 1e9 * 8 / 2**20 / params.train.ranks)
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "shared"),
+    [(0, {"master weights", "optimizer"}), (2, {"gradients"}), (3, {"gradients", "policy"})],
+)
+def test_ranks_share_what_the_stage_says(root, tmp_path, zero_stage, shared):
+    params = load_params(root / "presets/qwen2.5-1.5b-gsm8k.yaml")
+
+    def plan(ranks):
+        train = params.train.model_copy(update={"ranks": ranks, "zero_stage": zero_stage})
+        items = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
+        return {item.name: item.mib for item in items}
+
+    one, four = plan(1), plan(4)
+    smaller = {name for name in one if four[name] == pytest.approx(one[name] / 4) and one[name]}
+    assert smaller - {"key-value cache", "logits of a token"} == shared | {"master weights", "optimizer"}
+    assert four["gathered weights"] == pytest.approx(one["policy"] * (0.75 if zero_stage == 3 else 0))
 
 
 def test_a_workspaces_own_model_is_read(root, tmp_path, model_directory):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,15 +16,20 @@ from tasks.dvc_state import WorkspaceBusy, keep_record, pending
 from tasks.workspace import STAGES, Workspace
 
 
-@pytest.fixture
-def workspace(tmp_path, root):
-    place = tmp_path / "workspace"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, root):
+    place = tmp_path_factory.mktemp("dvc") / "workspace"
     (place / "data/raw/prompts").mkdir(parents=True)
     (place / "data/raw/model").mkdir()
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copyfile(root / name, place / name)
     subprocess.run([*dvc_command(), "init", "--quiet", "--no-scm"], cwd=place, check=True)
     return place
+
+
+@pytest.fixture
+def workspace(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "workspace"))
 
 
 @pytest.mark.parametrize("cwd", [".", "..", "/"])

@@ -1,0 +1,110 @@
+"""Log-probabilities from hidden states, with the vocabulary-wide logits of a few tokens at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CHUNK_TOKENS = 256  # whose logits exist at once
+
+
+class HeadLogProbs(nn.Module):
+    """An output embedding that answers with ln pi(token) instead of logits.
+
+    A module that names the weights as its own: ZeRO-3 hands a module's weights over once a call, so ranks
+    with unequal numbers of tokens take part in equally many exchanges.
+    """
+
+    def __init__(self, head: nn.Linear, *, temperature: float, chunk_tokens: int = CHUNK_TOKENS) -> None:
+        super().__init__()
+        self.weight = head.weight
+        self.bias = head.bias
+        self.temperature = temperature
+        self.chunk_tokens = chunk_tokens
+
+    def forward(self, states: Tensor, targets: Tensor) -> Tensor:
+        """(M, H) states and (M,) targets to (M,) float32 log-probabilities at the temperature."""
+        log_probs: Tensor = _ChunkedLogProbs.apply(
+            states, self.weight, self.bias, targets, self.temperature, self.chunk_tokens
+        )
+        return log_probs
+
+
+class _ChunkedLogProbs(torch.autograd.Function):
+    """ln softmax(states weight^T / temperature) at the targets; the backward pass computes the logits again.
+
+    With p the softmax and g the gradient of a token's log-prob, the gradient of its logits is
+    g (onehot - p) / temperature.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        temperature: float,
+        chunk_tokens: int,
+    ) -> Tensor:
+        log_probs = states.new_empty(len(states), dtype=torch.float32)  # (M,)
+        normalisers = torch.empty_like(log_probs)  # (M,)
+        for rows in _chunks(len(states), chunk_tokens):
+            logits = _logits(states[rows], weight, bias, temperature)  # (m, V)
+            normalisers[rows] = logits.logsumexp(dim=-1)
+            log_probs[rows] = logits.gather(-1, targets[rows, None])[:, 0] - normalisers[rows]
+        ctx.save_for_backward(states, targets, normalisers)
+        ctx.weight, ctx.bias = weight, bias  # not saved: ZeRO-3 takes their data away and brings it back
+        ctx.temperature, ctx.chunk_tokens = temperature, chunk_tokens
+        return log_probs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states, targets, normalisers = ctx.saved_tensors
+        weight, bias = ctx.weight, ctx.bias
+        learns = weight.requires_grad
+        for_states = torch.empty_like(states)  # (M, H)
+        # Summed over chunks in float32, whatever the weights are in.
+        for_weight = torch.zeros_like(weight, dtype=torch.float32) if learns else None  # (V, H)
+        for_bias = (
+            torch.zeros_like(bias, dtype=torch.float32) if learns and bias is not None else None
+        )  # (V,)
+        for rows in _chunks(len(states), ctx.chunk_tokens):
+            logits = _logits(states[rows], weight, bias, ctx.temperature)  # (m, V)
+            scale = gradient[rows, None] / ctx.temperature  # (m, 1)
+            for_logits = logits.sub_(normalisers[rows, None]).exp_().mul_(-scale)  # (m, V)
+            for_logits.scatter_add_(-1, targets[rows, None], scale)
+            if for_bias is not None:
+                for_bias += for_logits.sum(dim=0)
+            for_logits = for_logits.to(states.dtype)
+            torch.mm(for_logits, weight, out=for_states[rows])
+            if for_weight is not None:
+                _add_product(for_weight, for_logits.t(), states[rows])
+        return (
+            for_states,
+            None if for_weight is None else for_weight.to(weight.dtype),
+            None if for_bias is None else for_bias.to(bias.dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _chunks(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
+    """(m, V) in float32, free to be changed in place."""
+    logits = nn.functional.linear(states, weight, bias).float()
+    return logits if temperature == 1.0 else logits.div_(temperature)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left @ right to a float32 total of products in any precision."""
+    if left.dtype == torch.float32:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
