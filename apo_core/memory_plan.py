@@ -46,6 +46,7 @@ def plan_training(
     offload: str,
     kept_checkpoints: int,
     reference: bool,
+    lora_rank: int | None = None,
 ) -> list[Item]:
     """What one rank holds during stage 2.
 
@@ -61,7 +62,8 @@ def plan_training(
         zero_stage: DeepSpeed's; 1 and 2 keep float32 gradients of the rank's own share.
         offload: what is in the host's memory and not counted: "none", "optimizer" or "all".
         kept_checkpoints: on the disk at once, the one being written included.
-        reference: it is held beside the policy (beta2 above 0).
+        reference: it is held beside the policy (beta2 above 0), unless adapters alone are trained.
+        lora_rank: of the adapters, or None to train all weights.
     """
     parameters = count_parameters(config)
     size, text = _BYTES[dtype], config.get_text_config()
@@ -69,7 +71,9 @@ def plan_training(
     row_tokens = prompt_tokens + new_tokens
     gradients = size if dtype == "float32" or zero_stage else size + 4  # else accumulated in float32 too
     shared = zero_stage >= 1 or dtype != "float32"  # DeepSpeed spreads float32 masters in any case
-    optimizer = 0.0 if offload != "none" else parameters / (ranks if shared else 1)
+    trained = parameters if lora_rank is None else adapter_parameters(config, lora_rank)
+    reference = reference and lora_rank is None
+    optimizer = 0.0 if offload != "none" else trained / (ranks if shared else 1)
     weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
     rows = max(1, micro_batch_tokens // row_tokens)
     chunk = min(CHUNK_TOKENS, rows * new_tokens)
@@ -86,13 +90,13 @@ def plan_training(
         Item("reference", reference * parameters * size / _MIB, "always"),
         Item("master weights", optimizer * masters / _MIB, "always"),
         Item("optimizer", optimizer * _ADAM / _MIB, "always"),
-        Item("gradients", parameters * gradients / (ranks if zero_stage >= 2 else 1) / _MIB, "always"),
+        Item("gradients", trained * gradients / (ranks if zero_stage >= 2 else 1) / _MIB, "always"),
         Item("gathered weights", (parameters * size - weights) / _MIB, "rollout"),
         Item("key-value cache", rollout_rows * row_tokens * cache_bytes(config, dtype) / _MIB, "rollout"),
         Item("logits of a token", rollout_rows * text.vocab_size * (size + 8) / _MIB, "rollout"),
         Item("activations", activations / _MIB, "update"),
         Item("logits of a chunk", chunk * text.vocab_size * 4 * _HEAD_COPIES / _MIB, "update"),
-        Item("checkpoints", kept_checkpoints * parameters * (size + masters + _ADAM) / _MIB, "disk"),
+        Item("checkpoints", kept_checkpoints * trained * (size + masters + _ADAM) / _MIB, "disk"),
     ]
 
 
@@ -108,6 +112,18 @@ def count_parameters(config: PretrainedConfig) -> int:
     """Parameters of the model, tied ones once."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
+
+
+def adapter_parameters(config: PretrainedConfig, rank: int) -> int:
+    """Parameters of adapters beside every linear layer but the output embedding."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    head = model.get_output_embeddings()
+    return sum(
+        rank * (module.in_features + module.out_features)
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    )
 
 
 def cache_bytes(config: PretrainedConfig, dtype: str) -> int:

@@ -37,6 +37,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         zero_stage=train.zero_stage,
         offload=train.offload,
         reference=train.beta2 > 0,
+        lora_rank=train.lora.rank if train.lora else None,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )
 

@@ -9,6 +9,7 @@ import pandas as pd
 from transformers import PreTrainedModel
 
 from apo_core import config
+from apo_core.adapters import AdaptersOff, add_adapters, merged
 from apo_core.files import sha256_of, write_text
 from apo_core.fingerprint import check_fingerprint
 from apo_core.logprobs import ResponseLogProbs
@@ -21,7 +22,7 @@ from apo_core.training.engine import join_ranks, start_engine
 from apo_core.training.gathered import gathered
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import read_metrics
-from apo_core.training.step import Stage2, TrainingSet
+from apo_core.training.step import ReferenceLogProbs, Stage2, TrainingSet
 from apo_core.training.trainer import train as train_policy
 from apo_core.verifiers import Verifier, make_verifier
 from tasks.encoder import encoder_of
@@ -96,8 +97,9 @@ def run(
 
 
 def _save(workspace: Workspace, stage: Stage2, generation: config.Generation, metrics_file: Path) -> None:
+    policy = stage.engine.module.model if stage.adapters is None else merged(stage.adapters)
     save_policy(
-        stage.engine.module.model,
+        policy,
         stage.template.tokenizer,
         workspace.policy,
         max_new_tokens=generation.max_new_tokens,
@@ -126,14 +128,19 @@ def _stage(
     judge: Verifier,
     training_set: TrainingSet,
 ) -> Stage2:
-    policy, *references = (
-        load_policy(workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
-        for _ in range(2 if train.beta2 else 1)
-    )
+    policy = load_policy(workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
+    adapters = None if train.lora is None else add_adapters(policy, **train.lora.model_dump(), seed=seed)
     if train.gradient_checkpointing:
         policy.gradient_checkpointing_enable()
+    log_probs = ResponseLogProbs(policy, temperature=generation.temperature)
+    reference: ReferenceLogProbs | None = None
+    if train.beta2 and adapters is not None:
+        reference = AdaptersOff(log_probs, adapters)
+    elif train.beta2:
+        frozen = load_policy(workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
+        reference = _frozen(frozen, generation.temperature)
     engine = start_engine(
-        ResponseLogProbs(policy, temperature=generation.temperature),
+        log_probs,
         learning_rate=train.learning_rate,
         adam_betas=train.adam_betas,
         weight_decay=train.weight_decay,
@@ -145,7 +152,8 @@ def _stage(
     tokenizer = encoder.tokenizer
     return Stage2(
         engine=engine,
-        reference=_frozen(references[0], generation.temperature) if references else None,
+        reference=reference,
+        adapters=adapters,
         sampler=make_sampler(policy, tokenizer, batch_size=train.rollout_batch_size),
         template=encoder,
         verifier=judge,

@@ -30,6 +30,14 @@ class Guard(Section):
     """Of the mean response length in the first `window` steps."""
 
 
+class Lora(Section):
+    """Train small adapters beside frozen weights; the policy without them is the reference, in one copy."""
+
+    rank: Positive
+    alpha: PositiveFloat
+    """The adapters' weight is alpha / rank."""
+
+
 class Train(Section):
     """Stage 2: least squares, one response a prompt, one optimizer update a batch."""
 
@@ -58,6 +66,8 @@ class Train(Section):
     offload: Literal["none", "optimizer", "all"]
     """What is kept in the host's memory instead of the GPU's; "all" needs zero_stage 3."""
     gradient_checkpointing: bool
+    lora: Lora | None
+    """null trains all weights."""
     checkpoint: Checkpoint
     guard: Guard
 

@@ -52,7 +52,10 @@ class Checkpoints:
         ranks.first_only(lambda: self._require_space(engine.module))
         target = self.directory / f"step-{step:06d}"
         with _replacing_together(target) as temporary:
-            engine.save_checkpoint(str(temporary), tag=_ENGINE, save_latest=False)
+            frozen = _frozen(engine.module)
+            engine.save_checkpoint(
+                str(temporary), tag=_ENGINE, save_latest=False, exclude_frozen_parameters=frozen
+            )
             state = {"step": step, "reward": reward, "ranks": ranks.world_size()}
             ranks.first_only(lambda: write_json(temporary / "state.json", state))
         ranks.first_only(self._prune)
@@ -77,7 +80,9 @@ class Checkpoints:
                 "or the training start anew (apo stage train --force)"
             )
         with _data_only():
-            loaded, _ = engine.load_checkpoint(str(saved[-1].directory), tag=_ENGINE)
+            loaded, _ = engine.load_checkpoint(
+                str(saved[-1].directory), tag=_ENGINE, load_module_strict=not _frozen(engine.module)
+            )
         if loaded is None:
             raise RuntimeError(f"{saved[-1].directory}: DeepSpeed loaded nothing")
         return saved[-1].step
@@ -136,10 +141,15 @@ def _data_only() -> Iterator[None]:
             os.environ[name] = before
 
 
+def _frozen(module: Any) -> bool:
+    """Whether some weights are not trained: they are the reference's, and in no checkpoint."""
+    return not all(parameter.requires_grad for parameter in module.parameters())
+
+
 def _size_mib(module: Any) -> float:
-    """Weights in their own precision, and float32 masters with two Adam moments."""
+    """Trained weights in their own precision, and float32 masters with two Adam moments."""
     total = 0.0
     for parameter in module.parameters():
         count = getattr(parameter, "ds_numel", parameter.numel())  # ZeRO-3 holds a share and knows the whole
-        total += count * (parameter.element_size() + 12)
+        total += parameter.requires_grad * count * (parameter.element_size() + 12)
     return total / 2**20

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from apo_core.errors import PolicyCollapse
-from apo_core.logprobs import ResponseLogProbs, pad_rollouts
+from apo_core.logprobs import pad_rollouts
 from apo_core.loss import apo_loss, unregularised_loss
 from apo_core.sampling import Response, Sampler
 from apo_core.tokenization import Template
@@ -21,6 +22,13 @@ from apo_core.training.metrics import StepMetrics
 from apo_core.training.micro_batches import micro_batches
 from apo_core.training.ranks import gather, share
 from apo_core.verifiers import Verifier
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+
+# (B, T) token ids, attended and response masks to (B,) float32
+ReferenceLogProbs = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class Stage2:
     """What a step works with; nothing here changes but the engine's weights."""
 
     engine: Any  # deepspeed.DeepSpeedEngine over ResponseLogProbs
-    reference: ResponseLogProbs | None  # None where beta2 is 0: nothing is regularised
+    reference: ReferenceLogProbs | None  # None where beta2 is 0: nothing is regularised
+    adapters: PeftModel | None  # of a policy that trains nothing else
     sampler: Sampler  # of the engine's policy
     template: Template
     verifier: Verifier

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from apo_core.adapters import AdaptersOff, add_adapters
 from apo_core.errors import PolicyCollapse
 from apo_core.logprobs import ResponseLogProbs
 from apo_core.sampling import TransformersSampler
@@ -10,21 +11,25 @@ from apo_core.scratch import tiny_decoder
 from apo_core.tokenization import Template
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
+from apo_core.training.gathered import gathered
 from apo_core.training.step import Stage2, TrainingSet, run_step
 from apo_core.verifiers import make_verifier
 
-MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2)]
+MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2), ("float32", 3)]
 OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0.1, "max_grad_norm": 1e9}
 PROMPTS = ["1+1=", "7+5-3=", "4=", "2+2+2="]
 
 
-def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_tokens=24):
+def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_tokens=24, lora=False):
     dtype, zero_stage = mode
     policy, reference = (
         tiny_decoder(tokenizer, hidden_size=16, layers=2, heads=2, seed=seed).eval() for seed in (0, 1)
     )
+    policy = policy.to(getattr(torch, dtype))
+    adapters = add_adapters(policy, rank=2, alpha=4.0, seed=0) if lora else None
+    log_probs = ResponseLogProbs(policy, temperature=1.0)
     engine = start_engine(
-        ResponseLogProbs(policy, temperature=1.0),
+        log_probs,
         dtype=dtype,
         zero_stage=zero_stage,
         **OPTIMIZER,
@@ -32,7 +37,8 @@ def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_tokens=24
     encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
     return Stage2(
         engine=engine,
-        reference=ResponseLogProbs(reference.to(policy.dtype), temperature=1.0) if beta2 else None,
+        reference=_reference(reference.to(policy.dtype), adapters, log_probs) if beta2 else None,
+        adapters=adapters,
         sampler=TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4),
         template=encoder,
         verifier=make_verifier("numeric"),
@@ -51,8 +57,13 @@ def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_tokens=24
     )
 
 
+def _reference(reference, adapters, log_probs):
+    return AdaptersOff(log_probs, adapters) if adapters else ResponseLogProbs(reference, temperature=1.0)
+
+
 def weights(stage):
-    return [parameter.detach().float().clone() for parameter in stage.engine.module.parameters()]
+    with gathered(stage.engine):
+        return [parameter.detach().float().clone() for parameter in stage.engine.module.parameters()]
 
 
 def unchanged(stage, before):
@@ -116,14 +127,15 @@ def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
+@pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("mode", MODES, ids=str)
-def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, mode):
+def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, mode, lora):
     checkpoints = Checkpoints(tmp_path, keep=1, min_free_mib=0)
-    whole = stage_of(tokenizer, mode)
+    whole = stage_of(tokenizer, mode, lora=lora)
     run_step(whole, 0, [0, 1, 2, 3])
     checkpoints.save(whole.engine, 1, 0.5)
     run_step(whole, 1, [3, 2, 1, 0])
-    resumed = stage_of(tokenizer, mode)
+    resumed = stage_of(tokenizer, mode, lora=lora)
     assert checkpoints.restore_latest(resumed.engine, at_most=2) == 1
     run_step(resumed, 1, [3, 2, 1, 0])
     assert unchanged(resumed, weights(whole))

@@ -1,0 +1,73 @@
+"""Training on two ranks, started by DeepSpeed's launcher as a user's run starts them."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import execute
+from safetensors.torch import load_file
+from test_interruption import kill_when, steps_done
+
+SMALL = "--set train.steps=4 --set train.checkpoint.every=2"
+
+
+def outcome(workspace):
+    """Metrics of every step, and the weights."""
+    rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
+    return rows, load_file(workspace / "data/policy/model.safetensors")
+
+
+def agree(found, wanted):
+    """Everything that was drawn is equal; sums differ by the order of their terms."""
+    for one, other in zip(found[0], wanted[0], strict=True):
+        for name in ("step", "reward", "value", "response_length", "truncated"):
+            assert one[name] == other[name]
+        for name in ("loss", "kl", "advantage"):
+            assert one[name] == pytest.approx(other[name], abs=1e-6)
+    assert found[1].keys() == wanted[1].keys()
+    for name, weight in wanted[1].items():
+        torch.testing.assert_close(found[1][name], weight, atol=1e-6, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def trained(finished, tmp_path_factory):
+    """The workspace after four steps on one rank, and what came of them."""
+    place = tmp_path_factory.mktemp("ranks") / "workspace"
+    ignored = shutil.ignore_patterns(".venv", ".apo", ".git")
+    shutil.copytree(finished, place, symlinks=True, ignore=ignored)
+    execute(f"git init -q && apo stage train {SMALL}", place)
+    return place, outcome(place)
+
+
+def test_two_ranks_train_what_one_does_and_one_goes_on_from_there(trained):
+    place, wanted = trained
+    execute("apo stage train --force --set train.ranks=2", place)
+    agree(outcome(place), wanted)
+    facts = json.loads((place / "reports/stages/train.json").read_text())
+    assert facts["ranks"] == 2
+    output = execute("apo stage train --set train.ranks=1 --set train.steps=5", place).stdout
+    assert "train: resumed at step 4 of 5" in output
+
+
+def test_ranks_that_share_the_weights_train_the_same_and_are_not_joined_by_others(trained):
+    place, wanted = trained
+    shared = "--set train.ranks=2 --set train.steps=4 --set train.zero_stage=3 --set train.offload=all"
+    execute(f"apo stage train --force {shared}", place)
+    agree(outcome(place), wanted)
+    output = execute("apo stage train --set train.steps=5", place).stdout
+    assert "train: resumed at step 4 of 5" in output
+    done = execute("apo stage train --set train.ranks=1 --set train.steps=6", place, check=False)
+    assert done.returncode == 2
+    assert "is in parts of 2 ranks; train.ranks must be that" in done.stdout.splitlines()[-1]
+
+
+def test_killed_ranks_leave_nothing_behind_and_go_on(trained):
+    place, _ = trained
+    execute("apo stage prepare --set train.ranks=2 --set train.zero_stage=0 --set train.offload=none", place)
+    execute("apo stage prepare --set train.steps=12", place)
+    shutil.rmtree(place / "data/unfinished/train")
+    kill_when(place, ["apo", "stage", "train"], lambda: steps_done(place) >= 3)
+    output = execute("apo stage train", place).stdout
+    assert "train: resumed at step " in output
+    assert [row["step"] for row in outcome(place)[0]] == list(range(1, 13))
