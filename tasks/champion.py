@@ -23,6 +23,7 @@ from tasks.inputs import order_of, questions_of, read_split
 from tasks.registry import Registered, download_artifact, download_model
 from tasks.resume import open_work, run_shards
 from tasks.samplers import engine_of, open_sampler
+from tasks.workers import in_turn
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _ask(
         return run_shards(
             work,
             questions_of(prompts),
-            shard,
+            in_turn(shard),
             shard_size=max(1, rules.batch_size // rules.samples),
             schema=EVALUATIONS,
             name=f"champion-{current.version}",

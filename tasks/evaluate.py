@@ -23,6 +23,7 @@ from tasks.inputs import conditions_of_values, order_of, questions_of, read_spli
 from tasks.resume import open_work, run_shards
 from tasks.samplers import engine_of, open_sampler
 from tasks.stage import Facts
+from tasks.workers import in_turn
 from tasks.workspace import Workspace
 
 
@@ -126,7 +127,7 @@ def _evaluate(
         return run_shards(
             work,
             questions,
-            shard,
+            in_turn(shard),
             shard_size=max(1, evaluation.batch_size // evaluation.samples),
             schema=EVALUATIONS,
             name=f"evaluate-{name}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import pyarrow as pa
 from apo_core.files import read_json, remove, write_json
 from apo_core.progress import progress
 from apo_core.tables import read_table, write_table
+from tasks.workers import Run
 
 Item = TypeVar("Item")
 _DECIDING = ("apo-flow", "torch", "transformers")  # packages: another version, other numbers
@@ -41,18 +42,19 @@ def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
 def run_shards(
     directory: Path,
     items: Sequence[Item],
-    make: Callable[[list[Item]], pd.DataFrame],
+    run: Run[Item],
     *,
     shard_size: int,
     schema: pa.Schema,
     name: str,
 ) -> pd.DataFrame:
-    """Apply `make` to slices of `items`, each slice's rows a file that is whole or absent.
+    """Make rows of slices of `items`, each slice's a file that is whole or absent.
 
     Args:
         directory: from `open_work`.
         items: in the order of the result.
-        make: rows of one slice; a function of the slice alone, so that it does not matter which run made it.
+        run: makes the slices that are missing; a slice's rows are a function of it alone, so that it does not
+            matter who made them and when.
         shard_size: items a slice.
         schema: of the rows.
         name: of the work, for files and the progress bar.
@@ -60,15 +62,18 @@ def run_shards(
     Returns:
         All rows in order.
     """
-    starts = range(0, len(items), shard_size)
-    files = [directory / f"{name}-{start:08d}.parquet" for start in starts]
-    finished = sum(file.exists() for file in files)
-    if finished:
-        print(f"{name}: {finished} of {len(files)} shards were finished before", flush=True)
-    with progress(total=len(items), description=name, unit="prompt") as bar:
-        for start, file in zip(starts, files, strict=True):
-            shard = list(items[start : start + shard_size])
-            if not file.exists():
-                write_table(file, make(shard), schema)
-            bar.update(len(shard))
-    return pd.concat([read_table(file, schema) for file in files], ignore_index=True)
+    shards = {
+        directory / f"{name}-{start:08d}.parquet": list(items[start : start + shard_size])
+        for start in range(0, len(items), shard_size)
+    }
+    missing = {file: shard for file, shard in shards.items() if not file.exists()}
+    if len(missing) < len(shards):
+        print(
+            f"{name}: {len(shards) - len(missing)} of {len(shards)} shards were finished before", flush=True
+        )
+    done = len(items) - sum(map(len, missing.values()))
+    with progress(total=len(items), initial=done, description=name, unit="prompt") as bar:
+        for file, rows in run(missing):
+            write_table(file, rows, schema)
+            bar.update(len(missing[file]))
+    return pd.concat([read_table(file, schema) for file in shards], ignore_index=True)

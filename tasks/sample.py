@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
@@ -18,6 +22,7 @@ from tasks.quality import validate
 from tasks.resume import open_work, run_shards
 from tasks.samplers import engine_of, open_sampler
 from tasks.stage import Facts
+from tasks.workers import spread
 from tasks.workspace import Workspace
 
 
@@ -34,7 +39,6 @@ def run(
     """Write `data/samples.parquet`, from shards that survive a kill."""
     judge = make_verifier(verifier.name)
     prompts = read_split(workspace, "train")
-    encoder = encoder_of(workspace.reference, template, trust_remote_code)
     conditions = conditions_of_values(workspace, template, generation, judge, prompts)
     work = open_work(
         workspace.work("sample"),
@@ -42,47 +46,81 @@ def run(
             **conditions,
             "order": order_of(prompts),
             "engine": engine_of(sampler),
-            "sampling": sampling.model_dump(mode="json"),
+            "sampling": sampling.model_dump(mode="json", exclude={"executor", "workers"}),
             "seed": seed,
         },
     )
 
-    def shard(questions: list[Question]) -> pd.DataFrame:
-        scored = sample_and_score(
-            questions,
-            sampling.n,
-            sampler=engine,
-            template=encoder,
-            verifier=judge,
-            max_new_tokens=generation.max_new_tokens,
-            temperature=generation.temperature,
-            key=f"sample/{seed}",
-        )
-        return pd.DataFrame(map(_row, scored))
-
-    with open_sampler(
+    job = SampleJob(
+        workspace.reference.resolve(),
+        seed,
+        trust_remote_code,
+        template,
+        verifier,
+        generation,
         sampler,
-        workspace.reference,
-        partial(load_policy, workspace.reference, dtype=sampling.dtype, trust_remote_code=trust_remote_code),
-        encoder.tokenizer,
-        dtype=sampling.dtype,
-        batch_size=sampling.batch_size,
-        max_length=template.max_prompt_tokens + generation.max_new_tokens,
-        trust_remote_code=trust_remote_code,
-    ) as engine:
-        samples = run_shards(
-            work,
-            questions_of(prompts),
-            shard,
-            shard_size=sampling.shard_prompts,
-            schema=SAMPLES,
-            name="sample",
-        )
+        sampling,
+    )
+    gpus = sampler.vllm.tensor_parallel_size if sampler.engine == "vllm" else 1
+    samples = run_shards(
+        work,
+        questions_of(prompts),
+        spread(job, executor=sampling.executor, workers=sampling.workers, gpus=gpus),
+        shard_size=sampling.shard_prompts,
+        schema=SAMPLES,
+        name="sample",
+    )
     frame, checks = sample_checks(samples, n=sampling.n, prompts=len(prompts))
     report = workspace.validation("samples")
     validate(frame, checks, table=workspace.samples, row="row", report=report)
     write_table(workspace.samples, samples, SAMPLES, {"fingerprint": conditions, "n": sampling.n})
     return {"prompts": len(prompts), "responses": len(samples), "mean_reward": samples["reward"].mean()}
+
+
+@dataclass(frozen=True)
+class SampleJob:
+    """What a worker needs to draw and score responses by itself."""
+
+    reference: Path  # absolute; every machine sees it
+    seed: int
+    trust_remote_code: bool
+    template: config.Template
+    verifier: config.Verifier
+    generation: config.Generation
+    sampler: config.Sampler
+    sampling: config.Sampling
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[list[Question]], pd.DataFrame]]:
+        """See `tasks.workers.Job`."""
+        load = partial(load_policy, dtype=self.sampling.dtype, trust_remote_code=self.trust_remote_code)
+        encoder = encoder_of(self.reference, self.template, self.trust_remote_code)
+        judge = make_verifier(self.verifier.name)
+        with open_sampler(
+            self.sampler,
+            self.reference,
+            partial(load, self.reference),
+            encoder.tokenizer,
+            dtype=self.sampling.dtype,
+            batch_size=self.sampling.batch_size,
+            max_length=self.template.max_prompt_tokens + self.generation.max_new_tokens,
+            trust_remote_code=self.trust_remote_code,
+        ) as engine:
+
+            def shard(questions: list[Question]) -> pd.DataFrame:
+                scored = sample_and_score(
+                    questions,
+                    self.sampling.n,
+                    sampler=engine,
+                    template=encoder,
+                    verifier=judge,
+                    max_new_tokens=self.generation.max_new_tokens,
+                    temperature=self.generation.temperature,
+                    key=f"sample/{self.seed}",
+                )
+                return pd.DataFrame(map(_row, scored))
+
+            yield shard
 
 
 def _row(scored: Scored) -> dict[str, object]:

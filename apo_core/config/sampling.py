@@ -57,6 +57,11 @@ class Sampling(Section):
     batch_size: Positive
     """Responses decoded at once by `sampler.engine: transformers`."""
     shard_prompts: Positive
+    """What a worker does at once, and what a kill may cost."""
+    executor: Literal["local", "ray"]
+    """Where workers run: here, or on the Ray cluster of RAY_ADDRESS, whose machines all see the workspace."""
+    workers: Positive
+    """Each has an engine of its own."""
     dtype: DType
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from tasks.inputs import order_of
 from tasks.resume import open_work, run_shards
+from tasks.workers import in_turn
 
 SCHEMA = pa.schema([("item", pa.int64())])
 
@@ -19,7 +20,7 @@ def shards(directory, items, made, *, die_at=None):
         made.extend(shard)
         return pd.DataFrame({"item": shard})
 
-    frame = run_shards(directory, items, make, shard_size=3, schema=SCHEMA, name="work")
+    frame = run_shards(directory, items, in_turn(make), shard_size=3, schema=SCHEMA, name="work")
     return frame["item"].tolist()
 
 

@@ -1,0 +1,75 @@
+"""What every contestant is given: the same random weights, prompts and lengths. Imports nothing of ours."""
+
+from __future__ import annotations
+
+import json
+import resource
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+PROMPTS, SAMPLES, PROMPT_TOKENS, NEW_TOKENS = 8, 4, 112, 64
+LEARNING_RATE, BETA1, BETA2 = 1e-6, 0.5, 1e-3
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+SHAPES = {
+    "tiny": {
+        "vocab_size": 32,
+        "hidden_size": 96,
+        "intermediate_size": 384,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "tie_word_embeddings": False,
+    },
+    "135m": {
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "tie_word_embeddings": True,
+    },
+}
+
+
+def random_model(shape: str, dtype: str) -> PreTrainedModel:
+    """Seeded random weights, in evaluation mode; nothing ends a response."""
+    torch.manual_seed(0)
+    config = LlamaConfig(**SHAPES[shape], max_position_embeddings=512, bos_token_id=None, eos_token_id=None)
+    place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return LlamaForCausalLM(config).to(place, DTYPES[dtype]).eval()
+
+
+def random_prompts(vocab_size: int) -> list[list[int]]:
+    """Distinct prompts of one length."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(3, vocab_size, (PROMPTS, PROMPT_TOKENS), generator=generator)
+    rows: list[list[int]] = ids.tolist()
+    return rows
+
+
+def number_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
+    """A token is its number, for trainers that ask for text; what ends a sequence is never drawn."""
+    vocabulary = {str(number): number for number in range(vocab_size)} | {"<eos>": vocab_size}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="0", eos_token="<eos>", unk_token="0", padding_side="left"
+    )
+
+
+def reward(completion: str) -> float:
+    """0 or 1, by chance and for ever."""
+    return float(sum(map(ord, completion)) % 2)
+
+
+def print_measurement(stage1_seconds: float | None, step_seconds: list[float], prompts: int) -> None:
+    """The contestant's last line of output, for `compare`."""
+    drawn = PROMPTS * SAMPLES * NEW_TOKENS
+    found = {
+        "stage1_tokens_per_second": drawn / stage1_seconds if stage1_seconds else None,
+        "stage2_seconds_per_prompt": [seconds / prompts for seconds in step_seconds],
+        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    print(json.dumps(found), flush=True)

@@ -1,0 +1,67 @@
+"""Stage `sample` on several workers: the table is one worker's, byte for byte, whatever happens to them."""
+
+import os
+import shutil
+import subprocess
+import time
+
+import psutil
+import pytest
+from conftest import BIN, environment, execute
+
+
+@pytest.fixture
+def unsampled(workspace):
+    """Without shards, and without DVC's cache, which would hand back the finished table."""
+    shutil.rmtree(workspace / "data/unfinished")
+    shutil.rmtree(workspace / ".dvc/cache")
+    return workspace
+
+
+def test_two_processes_make_the_same_table(unsampled):
+    before = (unsampled / "data/samples.parquet").read_bytes()
+    execute("apo stage sample --force --set sampling.workers=2", unsampled)
+    assert (unsampled / "data/samples.parquet").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The address of two Ray nodes on loopback."""
+    pytest.importorskip("ray", reason="Ray is not installed (apo-flow[ray])")
+    settings = environment() | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    start = [str(BIN / "ray"), "start", "--num-cpus=1", "--disable-usage-stats"]
+    head = [*start, "--head", "--node-ip-address=127.0.0.1", "--port=6399", "--include-dashboard=false"]
+    for command in (head, [*start, "--address=127.0.0.1:6399"]):
+        subprocess.run(command, env=settings, check=True, stdout=subprocess.DEVNULL)
+    yield "127.0.0.1:6399"
+    subprocess.run(
+        [str(BIN / "ray"), "stop", "--force"], env=settings, check=False, stdout=subprocess.DEVNULL
+    )
+
+
+def test_a_ray_worker_is_killed_and_the_table_is_complete_and_equal(unsampled, cluster):
+    before = (unsampled / "data/samples.parquet").read_bytes()
+    small = "--set sampling.executor=ray --set sampling.workers=2"
+    stage = subprocess.Popen(
+        ["bash", "-c", f"apo stage sample --force {small}"],
+        cwd=unsampled,
+        env=environment() | {"RAY_ADDRESS": cluster},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    shards = unsampled / "data/unfinished/sample"
+    while not list(shards.glob("sample-*.parquet")):
+        assert stage.poll() is None, stage.communicate()[0]
+        time.sleep(0.01)
+    workers = [one for one in psutil.process_iter(["cmdline"]) if _is_actor(one)]
+    assert len(workers) == 2
+    os.kill(workers[0].pid, 9)
+    output, _ = stage.communicate(timeout=300)
+    assert stage.returncode == 0, output[-4000:]
+    assert (unsampled / "data/samples.parquet").read_bytes() == before
+
+
+def _is_actor(process):
+    title = " ".join(process.info["cmdline"] or [])
+    return title.startswith("ray::") and "_Actor" in title
