@@ -16,7 +16,8 @@ from transformers import (
 
 from apo_core.errors import InputError
 from apo_core.files import replacing
-from apo_core.tokenization import check_model_directory, first_line
+from apo_core.model_directory import check_model_directory
+from apo_core.tokenization import first_line
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": "auto"}
 

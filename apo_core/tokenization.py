@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from apo_core.errors import InputError
+from apo_core.model_directory import check_model_directory
 
 
 class Template:
@@ -51,35 +51,6 @@ def load_template(
     if style == "chat" and not tokenizer.chat_template:
         raise InputError(directory, "the tokenizer has no chat template (template.style: chat)")
     return Template(tokenizer, style=style, text=text, system=system)
-
-
-def check_model_directory(directory: Path) -> None:
-    """Refuse what is not a model directory before an engine trips over it.
-
-    Raises:
-        InputError: a part is missing; names it.
-    """
-    if not directory.is_dir():
-        raise InputError(directory, "is not a model directory: no such directory")
-    if not (directory / "config.json").is_file():
-        raise InputError(directory, "is not a model directory: config.json is missing")
-    if not list(directory.glob("*.safetensors")):
-        raise InputError(directory, "has no *.safetensors weights; other formats are not loaded")
-    if not (directory / "tokenizer_config.json").is_file():
-        raise InputError(directory, "is not a model directory: tokenizer_config.json is missing")
-    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
-        # transformers would pass over a generation_config.json that it cannot read.
-        if (directory / name).is_file():
-            _check_json_object(directory / name)
-
-
-def _check_json_object(file: Path) -> None:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(file, f"malformed JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(file, "must be a JSON object")
 
 
 def load_tokenizer(directory: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:

@@ -70,11 +70,11 @@ def run(
     from tasks.dvc import StageFailed
 
     with prefect_api(place):  # before Prefect is imported: it reads its settings then
-        from flows.logs import quiet_refusals
+        from flows.logs import speak_plainly
         from flows.pipeline import pipeline
         from flows.tables import print_summary
 
-        quiet_refusals()
+        speak_plainly()
         try:
             summary = pipeline(str(workspace.resolve()), tuple(settings or ()), tuple(force or ()))
         except StageFailed as error:

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from apo_core.config import Params
 from apo_core.errors import ApoError
-from apo_core.sampling.vllm_sampler import vllm_version
-from apo_core.tokenization import check_model_directory
+from apo_core.model_directory import check_model_directory
 from tasks.workspace import Workspace
 
 
@@ -55,6 +54,8 @@ def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:
 
 def _sampler(params: Params) -> Iterator[Finding]:
     if params.sampler.engine == "vllm":
+        from apo_core.sampling.vllm_sampler import vllm_version
+
         try:
             yield Finding("sampler", True, vllm_version())
         except ApoError as error:

@@ -7,13 +7,16 @@ import logging
 from apo_core.errors import ApoError
 
 
-def quiet_refusals() -> None:
-    """Let Prefect log what a user can mend as its one line, without a traceback through our code."""
+def speak_plainly() -> None:
+    """Let Prefect log what a user can mend as its one line, and an interrupt as one."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_without_traceback)
+        logging.getLogger(name).addFilter(_plain)
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
+def _plain(record: logging.LogRecord) -> bool:
+    if record.getMessage().startswith("Crash detected!") and "interrupt signal" in record.getMessage():
+        record.msg, record.args = "interrupted", ()
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
     if record.exc_info and isinstance(record.exc_info[1], ApoError):
         record.msg, record.args = str(record.exc_info[1]), ()
         record.exc_info = record.exc_text = None

@@ -55,7 +55,7 @@ def machine_mib() -> float:
 def _model_config(workspace: Workspace, reference: Reference) -> PretrainedConfig:
     from transformers import AutoConfig
 
-    from apo_core.tokenization import check_model_directory
+    from apo_core.model_directory import check_model_directory
 
     if reference.source == "scratch":
         from apo_core.scratch import character_tokenizer, tiny_config

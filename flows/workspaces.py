@@ -12,7 +12,7 @@ from typing import NamedTuple
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import ApoError, InputError
 from apo_core.files import remove, replacing
-from apo_core.tokenization import check_model_directory
+from apo_core.model_directory import check_model_directory
 from tasks.dvc import dvc_command, dvc_environment
 from tasks.workspace import Workspace
 

@@ -17,10 +17,10 @@ import torch
 from pydantic import ValidationError
 
 from apo_core.errors import ApoError
+from apo_core.model_directory import check_model_directory
 from apo_core.processes import set_parent_death_signal
 from apo_core.progress import progress
 from apo_core.sampling.base import Response
-from apo_core.tokenization import check_model_directory
 
 if TYPE_CHECKING:  # importing it takes ten seconds and is left to those who use it
     from vllm import RequestOutput, SamplingParams

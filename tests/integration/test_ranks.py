@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import execute
+from conftest import copy_of, execute
 from safetensors.torch import load_file
 from test_interruption import kill_when, steps_done
 
@@ -33,10 +33,8 @@ def agree(found, wanted):
 @pytest.fixture(scope="module")
 def trained(finished, tmp_path_factory):
     """The workspace after four steps on one rank, and what came of them."""
-    place = tmp_path_factory.mktemp("ranks") / "workspace"
-    ignored = shutil.ignore_patterns(".venv", ".apo", ".git")
-    shutil.copytree(finished, place, symlinks=True, ignore=ignored)
-    execute(f"git init -q && apo stage train {SMALL}", place)
+    place = copy_of(finished, tmp_path_factory.mktemp("ranks") / "workspace")
+    execute(f"apo stage train {SMALL}", place)
     return place, outcome(place)
 
 

@@ -8,8 +8,9 @@ from transformers import PreTrainedTokenizerFast
 
 from apo_core.arithmetic import ALPHABET
 from apo_core.errors import InputError
+from apo_core.model_directory import check_model_directory
 from apo_core.scratch import character_tokenizer
-from apo_core.tokenization import Template, check_model_directory, load_template, load_tokenizer
+from apo_core.tokenization import Template, load_template, load_tokenizer
 
 CHAT = (
     "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }};{% endfor %}"

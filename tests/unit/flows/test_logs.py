@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from apo_core.errors import InputError
-from flows.logs import quiet_refusals
+from flows.logs import speak_plainly
 
 
 @pytest.mark.parametrize("name", ["prefect.flow_runs", "prefect.task_runs"])
@@ -13,12 +13,14 @@ def test_a_refusal_is_one_line_and_a_bug_keeps_its_traceback(name, monkeypatch):
     handler.emit = records.append
     logger = logging.getLogger(name)
     monkeypatch.setattr(logger, "handlers", [handler])
-    quiet_refusals()
+    speak_plainly()
     for error in (InputError("train.jsonl", "is empty", row=3), ZeroDivisionError("bug")):
         try:
             raise error
         except (InputError, ZeroDivisionError):
             logger.exception("Encountered an exception during execution:")
-    refusal, bug = records
+    logger.error("Crash detected! Execution was aborted by an interrupt signal.")
+    refusal, bug, interrupt = records
+    assert (interrupt.getMessage(), interrupt.levelname) == ("interrupted", "WARNING")
     assert (refusal.getMessage(), refusal.exc_info) == ("train.jsonl:3: is empty", None)
     assert bug.exc_info[0] is ZeroDivisionError
