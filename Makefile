@@ -13,7 +13,7 @@ run: install            ## the main job: the pipeline of params.yaml, from data 
 
 test: install vllm      ## every test: unit, real engines, the whole pipeline, the README
 	OMP_NUM_THREADS=1 pytest tests/unit -n 2
-	OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install          ## lint, types and unit tests, within a minute
 	ruff check .

@@ -58,10 +58,12 @@ class AdaptersOff:
 
 
 def merged(adapters: PeftModel) -> PreTrainedModel:
-    """The policy as a plain model with its adapters added to its weights; there are none afterwards.
+    """The policy as a plain float32 model with its adapters added to its weights; there are none afterwards.
+
+    In bfloat16 the sum would lose what is small beside the weights, which is most of what adapters learn.
 
     Raises:
         ValueError: an adapter is not finite.
     """
-    plain: PreTrainedModel = adapters.merge_and_unload(safe_merge=True)
+    plain: PreTrainedModel = adapters.float().merge_and_unload(safe_merge=True)
     return plain

@@ -39,6 +39,7 @@ def plan_training(
     prompt_tokens: int,
     new_tokens: int,
     rollout_rows: int,
+    batch_rows: int,
     micro_batch_tokens: int,
     gradient_checkpointing: bool,
     ranks: int,
@@ -56,10 +57,11 @@ def plan_training(
         prompt_tokens: the longest prompt.
         new_tokens: the longest response.
         rollout_rows: responses decoded at once.
+        batch_rows: responses an update, on one rank.
         micro_batch_tokens: of a forward and backward pass.
         gradient_checkpointing: layers are computed again in the backward pass.
         ranks: that share what `zero_stage` says.
-        zero_stage: DeepSpeed's; 1 and 2 keep float32 gradients of the rank's own share.
+        zero_stage: DeepSpeed's.
         offload: what is in the host's memory and not counted: "none", "optimizer" or "all".
         kept_checkpoints: on the disk at once, the one being written included.
         reference: it is held beside the policy (beta2 above 0), unless adapters alone are trained.
@@ -75,7 +77,8 @@ def plan_training(
     reference = reference and lora_rank is None
     optimizer = 0.0 if offload != "none" else trained / (ranks if shared else 1)
     weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
-    rows = max(1, micro_batch_tokens // row_tokens)
+    rows = max(1, min(micro_batch_tokens // row_tokens, batch_rows))
+    head = text.vocab_size * text.hidden_size * (4 + size) if lora_rank is None else 0  # its gradient, summed
     chunk = min(CHUNK_TOKENS, rows * new_tokens)
     activations = activation_bytes(
         config,
@@ -95,6 +98,7 @@ def plan_training(
         Item("key-value cache", rollout_rows * row_tokens * cache_bytes(config, dtype) / _MIB, "rollout"),
         Item("logits of a token", rollout_rows * text.vocab_size * (size + 8) / _MIB, "rollout"),
         Item("activations", activations / _MIB, "update"),
+        Item("gradient of the head", head / _MIB, "update"),
         Item("logits of a chunk", chunk * text.vocab_size * 4 * _HEAD_COPIES / _MIB, "update"),
         Item("checkpoints", kept_checkpoints * trained * (size + masters + _ADAM) / _MIB, "disk"),
     ]

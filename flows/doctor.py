@@ -43,8 +43,8 @@ def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[It
         items = memory_plan(workspace, params)
     except ApoError as error:
         return Finding("memory plan", False, str(error)), []
-    peak, machine = peak_mib(items), machine_mib()
-    detail = f"training needs about {peak / 1024:.1f} of {machine / 1024:.1f} GiB"
+    peak, machine = peak_mib(items), machine_mib(params.train.ranks)
+    detail = f"training needs about {peak / 1024:.1f} of {machine / 1024:.1f} GiB a rank"
     return Finding("memory plan", peak <= machine, detail), items
 
 

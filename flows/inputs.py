@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from apo_core.config import Params
@@ -53,6 +54,9 @@ def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:
 
 
 def _sampler(params: Params) -> Iterator[Finding]:
+    if params.sampling.executor == "ray":
+        found = find_spec("ray") is not None
+        yield Finding("ray", found, "installed" if found else "is not installed: pip install 'apo-flow[ray]'")
     if params.sampler.engine == "vllm":
         from apo_core.sampling.vllm_sampler import vllm_version
 

@@ -22,6 +22,8 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     Raises:
         ApoError: the model's configuration is not to be had.
     """
+    import torch
+
     from apo_core.memory_plan import plan_training
 
     train, generation = params.train, params.generation
@@ -31,25 +33,26 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         prompt_tokens=params.template.max_prompt_tokens,
         new_tokens=generation.max_new_tokens,
         rollout_rows=min(train.rollout_batch_size, train.batch_size // train.ranks),
+        batch_rows=train.batch_size // train.ranks,
         micro_batch_tokens=train.micro_batch_tokens,
         gradient_checkpointing=train.gradient_checkpointing,
         ranks=train.ranks,
         zero_stage=train.zero_stage,
-        offload=train.offload,
+        offload=train.offload if torch.cuda.is_available() else "none",  # else it is the same memory
         reference=train.beta2 > 0,
         lora_rank=train.lora.rank if train.lora else None,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )
 
 
-def machine_mib() -> float:
-    """Memory of the device that trains: the accelerator's where there is one."""
+def machine_mib(ranks: int) -> float:
+    """Memory that a rank may take: its accelerator's, or its share of the machine's where there is none."""
     import psutil
     import torch
 
     if torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(0).total_memory / 2**20)
-    return float(psutil.virtual_memory().total / 2**20)
+    return float(psutil.virtual_memory().total / 2**20 / ranks)
 
 
 def _model_config(workspace: Workspace, reference: Reference) -> PretrainedConfig:

@@ -80,8 +80,8 @@ def run_stage(
         for line in _lines(process.stdout):
             lines.append(line)
             if not _HINT.match(line):
-                note_progress(Workspace(workspace), line)
                 log(line)
+                note_progress(Workspace(workspace), line)
         status = process.wait()
     finally:
         _end_session(process)

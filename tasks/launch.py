@@ -10,29 +10,30 @@ import sys
 from pathlib import Path
 
 from apo_core import config
+from apo_core.errors import ApoError, InputError
 
-_MODULE = ["--no_local_rank", "--module", "tasks", "train"]
-
-
-def is_rank() -> bool:
-    """Whether this process is one that a launcher has started."""
-    return "RANK" in os.environ
-
-
-def is_first() -> bool:
-    """Whether this process writes for all ranks."""
-    return os.environ.get("RANK", "0") == "0"
+RANK = "rank"  # the stage's argument: schedulers set variables such as RANK for reasons of their own
+_MODULE = ["--no_local_rank", "--module", "tasks", "train", RANK]
 
 
 def become_launcher(train: config.Train) -> None:
-    """Replace this process by the launcher, which starts `python -m tasks train` once a rank."""
+    """Replace this process by the launcher, which starts `python -m tasks train rank` once a rank.
+
+    Raises:
+        ApoError: there are fewer GPUs than ranks, or no such hostfile.
+    """
     # Ranks on one machine share its cores; the launcher leaves this to us.
     local = train.ranks if train.hostfile is None else 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local)))
     import torch
 
-    if not torch.cuda.is_available():
+    gpus = torch.cuda.device_count()
+    if not gpus:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # alone the launcher guesses and warns
+    elif train.hostfile is None and gpus < train.ranks:
+        raise ApoError(f"train.ranks is {train.ranks}, there are {gpus} GPUs")
+    if train.hostfile is not None and not Path(train.hostfile).is_file():  # DeepSpeed would go on without it
+        raise InputError(train.hostfile, "no such file", field="train.hostfile")
     command = launch_command(train.ranks, train.hostfile)
     os.execv(command[0], command)
 
@@ -41,14 +42,21 @@ def launch_command(ranks: int, hostfile: str | None) -> list[str]:
     """The launcher for ranks on this machine or, through ssh, on those of a hostfile.
 
     On one machine the part that starts the ranks is called itself: the one around it would leave them running
-    when it is killed.
+    when it is killed. On several the ranks elsewhere notice when the first one's connection is gone.
     """
     python = [sys.executable, "-m"]
     if hostfile is not None:
         return [*python, "deepspeed.launcher.runner", "--hostfile", str(Path(hostfile).resolve()), *_MODULE]
-    world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(ranks))}).encode()).decode()
+    world = base64.urlsafe_b64encode(json.dumps({"localhost": _devices(ranks)}).encode()).decode()
     place = [f"--world_info={world}", "--master_addr=127.0.0.1", f"--master_port={_free_port()}"]
     return [*python, "deepspeed.launcher.launch", "--quiet", *place, *_MODULE]
+
+
+def _devices(ranks: int) -> list[int]:
+    """One a rank, of those that this run may use: the launcher takes the numbers as they are."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    numbers = [int(name) for name in seen.split(",") if name.strip().isdigit()]
+    return numbers[:ranks] if len(numbers) >= ranks else list(range(ranks))
 
 
 def _free_port() -> int:

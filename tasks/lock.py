@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from apo_core.errors import ApoError
-from apo_core.files import write_text
 from tasks.workspace import Workspace
+
+_PATIENCE = 60.0  # seconds
 
 
 @contextmanager
@@ -46,9 +48,35 @@ def refuse_second_run(workspace: Workspace) -> None:
         pass
 
 
+@contextmanager
+def only_process(workspace: Workspace, stage: str) -> Iterator[None]:
+    """Hold a stage's unfinished work for the length of the block; one that is being killed is waited for.
+
+    Ranks on other machines may outlive the run that started them.
+
+    Raises:
+        ApoError: another process keeps it.
+    """
+    file = workspace.work(stage).with_suffix(".lock")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as held:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ApoError(f"{stage}: another process is still at work on it") from None
+                time.sleep(0.2)
+        yield
+
+
 def note_progress(workspace: Workspace, line: str) -> None:
-    """Let whoever looks at a run know what it last said."""
-    write_text(_progress_file(workspace), line)
+    """Let whoever looks at a run know what it last said; a disk that is full is no reason to end the run."""
+    with suppress(OSError):
+        workspace.state.mkdir(parents=True, exist_ok=True)
+        _progress_file(workspace).write_text(line, encoding="utf-8")
 
 
 def _progress(workspace: Workspace) -> str:

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.files import remove, write_json, write_text
 from apo_core.processes import set_parent_death_signal
-from tasks.launch import become_launcher, is_first, is_rank
+from tasks.launch import RANK, become_launcher
+from tasks.lock import only_process
 from tasks.workspace import STAGES, Workspace
 
 Facts = dict[str, Any]
@@ -26,36 +28,37 @@ INPUT_ERROR = 2  # exit status: running the same again cannot help
 
 def main() -> None:
     """Run the stage named on the command line, in the current directory."""
-    name = sys.argv[1] if len(sys.argv) == 2 else ""
-    if name not in STAGES:
+    name, *rest = sys.argv[1:] or [""]
+    if name not in STAGES or rest not in ([], [RANK]):
         raise SystemExit(f"usage: python -m tasks {{{'|'.join(STAGES)}}}")
     _die_with_parent()
     _settle_libraries()
-    if not is_rank():
+    if not rest:
         _start_fresh(Workspace(Path()), name)
         if name == "train":
             _launch_ranks(Workspace(Path()))
     module = import_module(f"tasks.{name}")  # only now: engines read their settings when they are imported
     _settle_accelerator()
-    run_stage_here(name, module.run)
+    run_stage_here(name, module.run, first=not rest or os.environ["RANK"] == "0")
 
 
-def run_stage_here(name: str, run: Callable[..., Facts]) -> None:
+def run_stage_here(name: str, run: Callable[..., Facts], *, first: bool) -> None:
     """Run a stage in this process and directory; what a user can mend is one line and exit status 2.
 
     `run` gets the workspace and exactly those sections of `params.yaml` that it names as arguments; a test
-    holds `dvc.yaml` to the same names.
+    holds `dvc.yaml` to the same names. Of many ranks the first one writes the facts.
     """
     workspace = Workspace(Path())
     started = time.perf_counter()
     try:
         params = load_params(workspace.params)
         sections = {section: getattr(params, section) for section in sections_of(run)}
-        facts = run(workspace, **sections)
+        with only_process(workspace, name) if first else nullcontext():
+            facts = run(workspace, **sections)
     except ApoError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(INPUT_ERROR) from None
-    if not is_first():
+    if not first:
         return
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
     measured = {"seconds": round(time.perf_counter() - started, 3), "peak_rss_mib": round(peak, 1)}
@@ -63,13 +66,14 @@ def run_stage_here(name: str, run: Callable[..., Facts]) -> None:
 
 
 def _launch_ranks(workspace: Workspace) -> None:
-    """Go on as many ranks, if the configuration asks for more than one and can be read."""
+    """Go on as many ranks, if the configuration asks for more than one."""
     try:
         train = load_params(workspace.params).train
-    except ApoError:
-        return  # the stage itself says so
-    if train.ranks > 1:
-        become_launcher(train)
+        if train.ranks > 1:
+            become_launcher(train)
+    except ApoError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(INPUT_ERROR) from None
 
 
 def request_fresh(workspace: Workspace, stage: str) -> None:

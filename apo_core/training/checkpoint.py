@@ -70,7 +70,7 @@ class Checkpoints:
             ApoError: it is in parts, for another number of ranks.
         """
         ranks.first_only(lambda: self._drop_longer(at_most))
-        saved = self.all()
+        saved = ranks.first_only(self.all)  # as one of them sees it: others may see a shared disk later
         if not saved:
             return 0
         whole = engine.zero_optimization_stage() == 0 and not engine.bfloat16_enabled()
@@ -147,9 +147,10 @@ def _frozen(module: Any) -> bool:
 
 
 def _size_mib(module: Any) -> float:
-    """Trained weights in their own precision, and float32 masters with two Adam moments."""
+    """Trained weights in their own precision, float32 masters where that is another, and two Adam moments."""
     total = 0.0
     for parameter in module.parameters():
         count = getattr(parameter, "ds_numel", parameter.numel())  # ZeRO-3 holds a share and knows the whole
-        total += parameter.requires_grad * count * (parameter.element_size() + 12)
+        masters = 0 if parameter.element_size() == 4 else 4
+        total += parameter.requires_grad * count * (parameter.element_size() + masters + 8)
     return total / 2**20

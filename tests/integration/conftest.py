@@ -43,6 +43,16 @@ def execute(command: str, cwd: Path, *, check: bool = True) -> subprocess.Comple
     return done
 
 
+# They need no pipeline run: one of two processes is at them while the other makes it.
+_WITHOUT_RUN = ("test_vllm.py", "test_vllm_stages.py", "test_step.py", "test_checkpoint.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First one file that needs the run, then those that do not, then the others."""
+    order = ("test_bad_input.py", *_WITHOUT_RUN)
+    items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else len(order))
+
+
 @contextmanager
 def alone(place: Path) -> Iterator[None]:
     """What several test processes share is in one's hands for the length of the block."""

@@ -53,8 +53,6 @@ def test_ranks_that_share_the_weights_train_the_same_and_are_not_joined_by_other
     shared = "--set train.ranks=2 --set train.steps=4 --set train.zero_stage=3 --set train.offload=all"
     execute(f"apo stage train --force {shared}", place)
     agree(outcome(place), wanted)
-    output = execute("apo stage train --set train.steps=5", place).stdout
-    assert "train: resumed at step 4 of 5" in output
     done = execute("apo stage train --set train.ranks=1 --set train.steps=6", place, check=False)
     assert done.returncode == 2
     assert "is in parts of 2 ranks; train.ranks must be that" in done.stdout.splitlines()[-1]
@@ -69,3 +67,28 @@ def test_killed_ranks_leave_nothing_behind_and_go_on(trained):
     output = execute("apo stage train", place).stdout
     assert "train: resumed at step " in output
     assert [row["step"] for row in outcome(place)[0]] == list(range(1, 13))
+
+
+def test_adapters_train_on_ranks_that_share_the_weights(trained):
+    place, _ = trained
+    adapters = "--set 'train.lora={rank: 4, alpha: 8.0}' --set train.learning_rate=0.001"
+    shared = "--set train.ranks=2 --set train.zero_stage=3 --set train.steps=2"
+    execute(f"apo stage train --force {adapters} {shared}", place)
+    rows, weights = outcome(place)
+    reference = load_file(place / "data/reference/model.safetensors")
+    assert abs(rows[0]["kl"]) < 1e-6  # the policy without its adapters is the reference
+    assert weights.keys() == reference.keys()
+    changed = {name for name in weights if not torch.equal(weights[name], reference[name])}
+    assert changed == {name for name in weights if "_proj" in name}
+
+
+def test_a_hostfile_says_where_the_ranks_are(trained):
+    place, wanted = trained
+    (place / "hosts").write_text("localhost slots=2\n")
+    whole = "--set train.lora=null --set train.learning_rate=0.00015 --set train.zero_stage=0"
+    execute(f"apo stage train --force {whole} --set train.steps=4 --set train.hostfile=hosts", place)
+    agree(outcome(place), wanted)
+    (place / "hosts").unlink()
+    done = execute("apo stage train --force", place, check=False)
+    assert done.returncode == 2
+    assert "hosts: train.hostfile: no such file" in done.stdout.splitlines()[-1]

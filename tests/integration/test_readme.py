@@ -57,7 +57,8 @@ def _ran(output):
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM has no build for this machine (make vllm)")
 def test_the_pipeline_samples_with_vllm(workspace):
-    output = execute("apo run --set sampler.engine=vllm", workspace).stdout
+    small = " --set train.steps=2 --set evaluation.samples=2"
+    output = execute("apo run --set sampler.engine=vllm" + small, workspace).stdout
     for stage in ("sample", "evaluate"):
         assert f"{stage}: ran" in output
     for stage in ("reference", "prepare", "validate"):

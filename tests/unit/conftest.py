@@ -9,7 +9,7 @@ from hypothesis import settings
 # torch and transformers are imported where they are used: the process that hands out tests needs neither.
 
 # The same examples in every run: a red test must mean a change, not luck.
-settings.register_profile("unit", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("unit", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("unit")
 
 

@@ -74,3 +74,17 @@ def test_the_merged_policy_answers_as_the_adapted_one(decoder, policy, adapters)
     plain = merged(adapters)
     assert greedy(plain) == expected
     assert {name for name, _ in plain.named_parameters()} == {name for name, _ in decoder.named_parameters()}
+
+
+def test_what_is_small_beside_the_weights_survives_the_merge(decoder):
+    policy = copy.deepcopy(decoder).bfloat16()
+    adapters = add_adapters(policy, rank=4, alpha=8.0, seed=0)
+    before = policy.model.layers[0].mlp.up_proj.base_layer.weight.detach().float().clone()
+    layer = policy.model.layers[0].mlp.up_proj
+    with torch.no_grad():
+        layer.lora_B["default"].weight.fill_(1e-5)
+    expected = layer.get_delta_weight("default").float()
+    plain = merged(adapters)
+    torch.testing.assert_close(
+        plain.model.layers[0].mlp.up_proj.weight - before, expected, atol=1e-7, rtol=1e-2
+    )

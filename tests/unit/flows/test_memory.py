@@ -15,7 +15,7 @@ BILLIONS = {"1.5b": 1.543714304, "3b": 3.085938688, "7b": 7.615616512}  # as pub
 def test_gpus_of_80_gb_hold_what_the_readme_says(root, tmp_path, size, ranks):
     params = load_params(root / f"presets/qwen2.5-{size}-gsm8k.yaml")
     assert params.train.ranks == ranks
-    assert peak_mib(memory_plan(Workspace(tmp_path), params)) < 80e9 / 2**20
+    assert 15e9 / 2**20 < peak_mib(memory_plan(Workspace(tmp_path), params)) < 80e9 / 2**20
 
 
 @pytest.mark.parametrize("size", BILLIONS)

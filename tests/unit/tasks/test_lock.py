@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from apo_core.errors import ApoError
-from tasks.lock import note_progress, only_run, refuse_second_run
+from tasks import lock
+from tasks.lock import note_progress, only_process, only_run, refuse_second_run
 from tasks.workspace import Workspace
 
 
@@ -29,6 +30,21 @@ def test_a_second_run_learns_how_far_the_first_is(tmp_path):
             note_progress(Workspace(tmp_path), line)
             with pytest.raises(ApoError, match=rf"process {os.getpid()}{shown}\)"):
                 refuse_second_run(Workspace(tmp_path))
+
+
+def test_a_stage_has_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_PATIENCE", 0.3)
+    place = Workspace(tmp_path)
+    with only_process(place, "train"):
+        with only_process(place, "sample"):
+            pass
+        with (
+            pytest.raises(ApoError, match="train: another process is still at work"),
+            only_process(place, "train"),
+        ):
+            pass
+    with only_process(place, "train"):
+        pass
 
 
 def test_a_killed_run_holds_nothing(tmp_path):

@@ -1,70 +1,28 @@
-"""Shards by several processes, one of which is killed."""
+"""How workers share a Ray cluster; they are at work in tests/integration."""
 
-import os
-import signal
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-
-import pandas as pd
-import pyarrow as pa
 import pytest
 
 from apo_core.errors import ApoError
-from tasks.resume import run_shards
-from tasks.workers import spread
-
-SCHEMA = pa.schema([("item", pa.int64()), ("worker", pa.int64())])
+from tasks.workers import _share
 
 
-@dataclass(frozen=True)
-class Work:
-    """Says who made what; a worker that is given `deadly` is killed, once or always."""
-
-    marks: Path
-    deadly: int | None = None
-    always: bool = False
-
-    @contextmanager
-    def open(self):
-        (self.marks / f"opened-{os.getpid()}").touch()
-        yield self.make
-
-    def make(self, items):
-        mark = self.marks / "killed"
-        if self.deadly in items and (self.always or not mark.exists()):
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return pd.DataFrame({"item": items, "worker": os.getpid()})
+@pytest.mark.parametrize(
+    ("nodes", "workers", "gpus", "share"),
+    [
+        ([{"CPU": 8}, {"CPU": 8}, {"CPU": 8}], 4, 1, {"num_cpus": 4}),
+        ([{"CPU": 8}, {"CPU": 8}, {"CPU": 8}], 3, 1, {"num_cpus": 8}),
+        ([{"CPU": 1}, {"CPU": 1}], 2, 1, {"num_cpus": 1}),
+        ([{"CPU": 16, "GPU": 4}, {"CPU": 64}], 2, 2, {"num_cpus": 8, "num_gpus": 2}),
+    ],
+)
+def test_all_workers_fit_on_the_cluster(nodes, workers, gpus, share):
+    assert _share(nodes, workers, gpus) == share
 
 
-def table(directory, work, workers=2):
-    run = spread(work, executor="local", workers=workers, gpus=1)
-    return run_shards(directory, range(20), run, shard_size=4, schema=SCHEMA, name="work")
-
-
-def test_workers_make_what_one_makes(tmp_path):
-    alone, together = table(tmp_path / "one", Work(tmp_path), 1), table(tmp_path / "two", Work(tmp_path))
-    assert together["item"].tolist() == alone["item"].tolist() == list(range(20))
-    assert set(alone["worker"]) == {os.getpid()}
-    assert os.getpid() not in set(together["worker"])
-
-
-def test_a_killed_worker_is_replaced_and_its_shard_made_again(tmp_path, capsys):
-    found = table(tmp_path / "table", Work(tmp_path, deadly=9))
-    assert found["item"].tolist() == list(range(20))
-    assert "a sampling worker died" in capsys.readouterr().out
-
-
-def test_workers_that_keep_dying_end_the_stage_and_keep_what_is_done(tmp_path):
-    with pytest.raises(ApoError, match="3 sampling workers died without finishing a shard"):
-        table(tmp_path / "table", Work(tmp_path, deadly=19, always=True))
-    assert len(list((tmp_path / "table").glob("*.parquet"))) == 4
-
-
-def test_where_everything_is_made_nothing_is_opened(tmp_path):
-    table(tmp_path / "table", Work(tmp_path), 1)
-    opened = tmp_path / f"opened-{os.getpid()}"
-    opened.unlink()
-    table(tmp_path / "table", Work(tmp_path), 1)
-    assert not opened.exists()
+@pytest.mark.parametrize(
+    ("nodes", "workers", "gpus"),
+    [([{"CPU": 1}, {"CPU": 1}], 3, 1), ([{"CPU": 16, "GPU": 4}, {"CPU": 64}], 3, 2)],
+)
+def test_workers_that_do_not_fit_are_refused(nodes, workers, gpus):
+    with pytest.raises(ApoError, match=f"{workers} with a core.* each do not fit"):
+        _share(nodes, workers, gpus)

@@ -8,9 +8,14 @@ import torch
 
 from apo_core.errors import DiskFull
 from apo_core.logprobs import ResponseLogProbs, pad_rollouts
-from apo_core.scratch import tiny_decoder
+from apo_core.scratch import character_tokenizer, tiny_decoder
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return character_tokenizer()
 
 
 @pytest.fixture

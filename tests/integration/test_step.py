@@ -7,7 +7,7 @@ from apo_core.adapters import AdaptersOff, add_adapters
 from apo_core.errors import PolicyCollapse
 from apo_core.logprobs import ResponseLogProbs
 from apo_core.sampling import TransformersSampler
-from apo_core.scratch import tiny_decoder
+from apo_core.scratch import character_tokenizer, tiny_decoder
 from apo_core.tokenization import Template
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
@@ -18,6 +18,11 @@ from apo_core.verifiers import make_verifier
 MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2), ("float32", 3)]
 OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0.1, "max_grad_norm": 1e9}
 PROMPTS = ["1+1=", "7+5-3=", "4=", "2+2+2="]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return character_tokenizer()
 
 
 def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_tokens=24, lora=False):
@@ -111,6 +116,15 @@ def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, mode):
     with pytest.raises(PolicyCollapse, match="step 1: the loss is not finite; the update was not applied"):
         run_step(stage, 0, [0, 1, 2, 3])
     assert unchanged(stage, before)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_micro_batches_add_up_to_the_batch(tokenizer, mode):
+    apart, whole = (stage_of(tokenizer, mode, micro_batch_tokens=tokens) for tokens in (1, 999))
+    found, wanted = (run_step(one, 0, [0, 1, 2, 3]) for one in (apart, whole))
+    loose = 3e-2 if mode[0] == "bfloat16" else 1e-4
+    for name in ("loss", "kl", "gradient_norm"):
+        assert found[name] == pytest.approx(wanted[name], rel=loose, abs=1e-6), name
 
 
 def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):

@@ -7,7 +7,7 @@ import time
 
 import psutil
 import pytest
-from conftest import BIN, environment, execute
+from conftest import BIN, environment
 
 
 @pytest.fixture
@@ -16,12 +16,6 @@ def unsampled(workspace):
     shutil.rmtree(workspace / "data/unfinished")
     shutil.rmtree(workspace / ".dvc/cache")
     return workspace
-
-
-def test_two_processes_make_the_same_table(unsampled):
-    before = (unsampled / "data/samples.parquet").read_bytes()
-    execute("apo stage sample --force --set sampling.workers=2", unsampled)
-    assert (unsampled / "data/samples.parquet").read_bytes() == before
 
 
 @pytest.fixture(scope="module")
