@@ -5,20 +5,27 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test check bench ui vllm clean clean-all install lock
+.PHONY: run test check lint types unit bench ui vllm clean clean-all install lock
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
 	apo run
 
 test: install vllm      ## every test: unit, real engines, the whole pipeline, the README
-	OMP_NUM_THREADS=1 pytest tests/unit -n 2
+	$(MAKE) --no-print-directory unit
 	OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install          ## lint, types and unit tests, within a minute
+	$(MAKE) --no-print-directory --output-sync --jobs 3 lint types unit
+
+lint:
 	ruff check .
 	ruff format --check .
+
+types:
 	mypy
+
+unit:
 	OMP_NUM_THREADS=1 pytest tests/unit -q -n 2
 
 ui: install             ## the Prefect and MLflow pages on loopback
