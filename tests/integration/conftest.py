@@ -48,8 +48,8 @@ _WITHOUT_RUN = ("test_vllm.py", "test_vllm_stages.py", "test_step.py", "test_che
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First one file that needs the run, then those that do not, then the others."""
-    order = ("test_bad_input.py", *_WITHOUT_RUN)
+    """First one file that needs the run, then those that do not, then the longest, then the others."""
+    order = ("test_bad_input.py", *_WITHOUT_RUN, "test_readme.py", "test_ranks.py")
     items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else len(order))
 
 

@@ -80,15 +80,3 @@ def test_adapters_train_on_ranks_that_share_the_weights(trained):
     assert weights.keys() == reference.keys()
     changed = {name for name in weights if not torch.equal(weights[name], reference[name])}
     assert changed == {name for name in weights if "_proj" in name}
-
-
-def test_a_hostfile_says_where_the_ranks_are(trained):
-    place, wanted = trained
-    (place / "hosts").write_text("localhost slots=2\n")
-    whole = "--set train.lora=null --set train.learning_rate=0.00015 --set train.zero_stage=0"
-    execute(f"apo stage train --force {whole} --set train.steps=4 --set train.hostfile=hosts", place)
-    agree(outcome(place), wanted)
-    (place / "hosts").unlink()
-    done = execute("apo stage train --force", place, check=False)
-    assert done.returncode == 2
-    assert "hosts: train.hostfile: no such file" in done.stdout.splitlines()[-1]
