@@ -16,7 +16,7 @@ test: install vllm      ## every test: unit, real engines, the whole pipeline, t
 	OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install          ## lint, types and unit tests, within a minute
-	$(MAKE) --no-print-directory --output-sync --jobs 3 lint types unit
+	$(MAKE) --no-print-directory --jobs 3 lint types unit
 
 lint:
 	ruff check .
