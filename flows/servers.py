@@ -17,6 +17,7 @@ from pathlib import Path
 
 from apo_core.errors import ApoError
 from apo_core.files import write_text
+from apo_core.ports import free_port
 from apo_core.processes import set_parent_death_signal
 from tasks.workspace import Workspace
 
@@ -119,13 +120,6 @@ def listening(port: int) -> bool:
     """Whether something accepts connections on a loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
 from apo_core import config
 from apo_core.errors import ApoError, InputError
+from apo_core.ports import free_port
 
 RANK = "rank"  # the stage's argument: schedulers set variables such as RANK for reasons of their own
 _MODULE = ["--no_local_rank", "--module", "tasks", "train", RANK]
@@ -48,7 +48,7 @@ def launch_command(ranks: int, hostfile: str | None) -> list[str]:
     if hostfile is not None:
         return [*python, "deepspeed.launcher.runner", "--hostfile", str(Path(hostfile).resolve()), *_MODULE]
     world = base64.urlsafe_b64encode(json.dumps({"localhost": _devices(ranks)}).encode()).decode()
-    place = [f"--world_info={world}", "--master_addr=127.0.0.1", f"--master_port={_free_port()}"]
+    place = [f"--world_info={world}", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
     return [*python, "deepspeed.launcher.launch", "--quiet", *place, *_MODULE]
 
 
@@ -57,9 +57,3 @@ def _devices(ranks: int) -> list[int]:
     seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     numbers = [int(name) for name in seen.split(",") if name.strip().isdigit()]
     return numbers[:ranks] if len(numbers) >= ranks else list(range(ranks))
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

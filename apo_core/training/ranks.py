@@ -6,7 +6,7 @@ Without a process group there is one rank, and everything here is plain.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import distributed
 
@@ -47,7 +47,7 @@ def first_only(action: Callable[[], T]) -> T:
     """
     if world_size() == 1:
         return action()
-    outcome: list[T | ApoError | None] = [None]
+    outcome: list[Any] = [None]
     if rank() == 0:
         try:
             outcome = [action()]
@@ -58,7 +58,8 @@ def first_only(action: Callable[[], T]) -> T:
     distributed.broadcast_object_list(outcome)
     if isinstance(outcome[0], ApoError):
         raise outcome[0]
-    return outcome[0]  # type: ignore[return-value]  # the action's, from rank 0
+    found: T = outcome[0]
+    return found
 
 
 def barrier() -> None:
