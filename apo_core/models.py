@@ -16,6 +16,7 @@ from transformers import (
 
 from apo_core.errors import InputError
 from apo_core.files import replacing
+from apo_core.imports import quick_imports
 from apo_core.model_directory import check_model_directory
 from apo_core.tokenization import first_line
 
@@ -35,14 +36,15 @@ def load_policy(directory: Path, *, dtype: str, trust_remote_code: bool = False)
     """
     check_model_directory(directory)
     try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=DTYPES[dtype],
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-        )
+        with quick_imports():  # of the architecture's module
+            model, loaded = AutoModelForCausalLM.from_pretrained(
+                directory,
+                dtype=DTYPES[dtype],
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise InputError(directory, f"is not a model directory: {first_line(error)}") from error
     if loaded["missing_keys"]:  # transformers would make them up

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from apo_core.errors import ApoError
+from apo_core.imports import quick_imports
 from flows import environment
 from tasks.workspace import STAGES, Workspace
 
@@ -69,12 +70,14 @@ def run(
     from flows.servers import prefect_api
     from tasks.dvc import StageFailed
 
-    with prefect_api(place):  # before Prefect is imported: it reads its settings then
-        from flows.logs import speak_plainly
-        from flows.pipeline import pipeline
-        from flows.tables import print_summary
+    with prefect_api(place) as wait_until_ready:  # before Prefect is imported: it reads its settings then
+        with quick_imports():
+            from flows.logs import speak_plainly
+            from flows.pipeline import pipeline
+            from flows.tables import print_summary
 
         speak_plainly()
+        wait_until_ready()
         try:
             summary = pipeline(str(workspace.resolve()), tuple(settings or ()), tuple(force or ()))
         except StageFailed as error:

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,27 +26,29 @@ _STARTUP_SECONDS = 120
 
 
 @contextmanager
-def prefect_api(workspace: Workspace) -> Iterator[None]:
+def prefect_api(workspace: Workspace) -> Iterator[Callable[[], None]]:
     """Point Prefect at an API for the length of the block.
 
     The user's own (`PREFECT_API_URL`), else that of a running `apo ui`, else a temporary one. Prefect's own
     temporary server is not used because it lives on when its run is killed.
+
+    Yields:
+        What waits for the server: importing Prefect takes as long as starting it, and both go on at once.
     """
     if "PREFECT_API_URL" in os.environ:
-        yield
+        yield lambda: None
         return
     shown = _shown_by_ui(workspace)
     if shown is not None:
         os.environ["PREFECT_API_URL"] = shown
-        yield
+        yield lambda: None
         return
     port = free_port()
     log = workspace.state / "logs/prefect.log"
     process = start(prefect_command(port), log)  # with its services: one of them records task runs
     try:
-        wait_until_listening("Prefect", port, process, log)
         os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
-        yield
+        yield lambda: wait_until_listening("Prefect", port, process, log)
     finally:
         # What the run logged last is still on its way to the server.
         for handler in logging.getLogger("prefect.flow_runs").handlers:

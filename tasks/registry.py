@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from apo_core.errors import ApoError
+from apo_core.imports import quick_imports
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def register(
 ) -> Registered:
     """Log the policy to its run as a transformers model and make it a version of the registered model."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    import mlflow
-    import mlflow.transformers
+    with quick_imports():
+        import mlflow
+        import mlflow.transformers
 
     # It looks for a card and a licence on the hub, and warns that a directory has neither.
     logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)

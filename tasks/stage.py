@@ -17,6 +17,7 @@ from typing import Any
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.files import remove, write_json, write_text
+from apo_core.imports import quick_imports
 from apo_core.processes import set_parent_death_signal
 from tasks.launch import RANK, become_launcher
 from tasks.lock import only_process
@@ -37,7 +38,10 @@ def main() -> None:
         _start_fresh(Workspace(Path()), name)
         if name == "train":
             _launch_ranks(Workspace(Path()))
-    module = import_module(f"tasks.{name}")  # only now: engines read their settings when they are imported
+    with quick_imports():
+        module = import_module(
+            f"tasks.{name}"
+        )  # only now: engines read their settings when they are imported
     _settle_accelerator()
     run_stage_here(name, module.run, first=not rest or os.environ["RANK"] == "0")
 

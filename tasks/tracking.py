@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from apo_core.config import Params
 from apo_core.errors import ApoError
 from apo_core.files import replacing
+from apo_core.imports import quick_imports
 from apo_core.training.metrics import StepMetrics, read_metrics
 from tasks.workspace import Workspace
 
@@ -30,7 +31,8 @@ _WORKSPACE_TAG = "workspace"
 def connect(workspace: Workspace) -> MlflowClient:
     """A client of the tracking server in `MLFLOW_TRACKING_URI`, else of the workspace's own sqlite store."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import mlflow
+    with quick_imports():
+        import mlflow
 
     uri = tracking_uri(workspace)
     if uri == _embedded_uri(workspace) and not _embedded_store(workspace).exists():

@@ -17,6 +17,7 @@ import torch
 from pydantic import ValidationError
 
 from apo_core.errors import ApoError
+from apo_core.imports import quick_imports
 from apo_core.model_directory import check_model_directory
 from apo_core.processes import set_parent_death_signal
 from apo_core.progress import progress
@@ -191,9 +192,10 @@ def _start(directory: Path, arguments: dict[str, Any]) -> LLMEngine:
     """Start an engine, its libraries' warnings left out; what a user can mend becomes one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        from vllm import EngineArgs
-        from vllm.usage.usage_lib import UsageContext
-        from vllm.v1.engine.llm_engine import LLMEngine
+        with quick_imports():
+            from vllm import EngineArgs
+            from vllm.usage.usage_lib import UsageContext
+            from vllm.v1.engine.llm_engine import LLMEngine
 
         # This is how vLLM is told to size its batches for throughput, not for a server's latency.
         context = UsageContext.LLM_CLASS

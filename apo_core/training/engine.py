@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from apo_core.errors import ApoError
+from apo_core.imports import quick_imports
 from apo_core.ports import free_port
 
 
@@ -74,7 +75,8 @@ def start_engine(
 def _import_deepspeed() -> Any:
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    import deepspeed
+    with quick_imports():
+        import deepspeed
 
     # Ranks on one processor would exchange through an op compiled with g++; gloo needs no compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False

@@ -1,0 +1,12 @@
+"""What all tests share."""
+
+import pytest
+
+from apo_core.imports import quick_imports
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Test modules import every library there is."""
+    with quick_imports():
+        return (yield)
