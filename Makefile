@@ -26,7 +26,7 @@ types:
 	mypy
 
 unit:
-	OMP_NUM_THREADS=1 pytest tests/unit -q -n 2
+	OMP_NUM_THREADS=1 pytest tests/unit -q -n 2 --dist worksteal
 
 ui: install             ## the Prefect and MLflow pages on loopback
 	apo ui
