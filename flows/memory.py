@@ -27,12 +27,13 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     from apo_core.memory_plan import plan_training
 
     train, generation = params.train, params.generation
+    engine = train.sampler.engine == "vllm"
     return plan_training(
         _model_config(workspace, params.reference),
         dtype=train.dtype,
         prompt_tokens=params.template.max_prompt_tokens,
         new_tokens=generation.max_new_tokens,
-        rollout_rows=min(train.rollout_batch_size, train.batch_size // train.ranks),
+        rollout_rows=0 if engine else min(train.rollout_batch_size, train.batch_size // train.ranks),
         batch_rows=train.batch_size // train.ranks,
         micro_batch_tokens=train.micro_batch_tokens,
         gradient_checkpointing=train.gradient_checkpointing,
@@ -41,6 +42,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         offload=train.offload if torch.cuda.is_available() else "none",  # else it is the same memory
         reference=train.beta2 > 0,
         lora_rank=train.lora.rank if train.lora else None,
+        engine_mib=train.sampler.vllm.gpu_memory_utilization * machine_mib(train.ranks) if engine else 0.0,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 from transformers import PreTrainedModel
@@ -13,7 +16,9 @@ from apo_core.adapters import AdaptersOff, add_adapters, merged
 from apo_core.files import sha256_of, write_text
 from apo_core.fingerprint import check_fingerprint
 from apo_core.logprobs import ResponseLogProbs
-from apo_core.models import load_policy, save_policy
+from apo_core.models import load_policy, save_policy, saved_end_ids
+from apo_core.sampling import Sampler
+from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.tokenization import Template
 from apo_core.training import ranks
@@ -22,15 +27,19 @@ from apo_core.training.engine import join_ranks, start_engine
 from apo_core.training.gathered import gathered
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import read_metrics
+from apo_core.training.rollouts import CANARY_TOKENS, InPlace, Synchronised
 from apo_core.training.step import ReferenceLogProbs, Stage2, TrainingSet
 from apo_core.training.trainer import train as train_policy
-from apo_core.verifiers import Verifier, make_verifier
+from apo_core.verifiers import make_verifier
 from tasks.encoder import encoder_of
 from tasks.git import commit_of
 from tasks.inputs import conditions_of_values, make_sampler, order_of, read_split
 from tasks.resume import open_work
 from tasks.stage import Facts
 from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 # More steps, or a stricter guard, may go on from the checkpoints that are there; other ranks too, or they are
 # refused.
@@ -64,24 +73,43 @@ def run(
         "train": train.model_dump(mode="json", exclude=_MAY_CHANGE),
     }
     work = ranks.first_only(lambda: open_work(workspace.work("train"), all_conditions))
-    stage = _stage(workspace, seed, trust_remote_code, generation, train, encoder, judge, training_set)
+    model = _model(workspace, trust_remote_code, generation, train, seed)
     metrics_file = work / "metrics.jsonl"
-    resumed = train_policy(
-        stage,
-        steps=steps,
-        batch_size=train.batch_size,
-        checkpoint_every=train.checkpoint.every,
-        checkpoints=Checkpoints(
-            work / "checkpoints", keep=train.checkpoint.keep, min_free_mib=train.checkpoint.min_free_mib
-        ),
-        guard=Guard(
-            window=train.guard.window,
-            max_kl=train.guard.max_kl,
-            min_reward=train.guard.min_reward_share * values.loc[values["kept"], "mean_reward"].mean(),
-            min_length_share=train.guard.min_length_share,
-        ),
-        metrics_file=metrics_file,
-    )
+    with _open_sampler(
+        workspace,
+        train,
+        model,
+        encoder,
+        training_set,
+        max_length=template.max_prompt_tokens + generation.max_new_tokens,
+        trust_remote_code=trust_remote_code,
+    ) as sampler:
+        stage = Stage2(
+            engine=model.engine,
+            reference=model.reference,
+            adapters=model.adapters,
+            sampler=sampler,
+            template=encoder,
+            verifier=judge,
+            prompts=training_set,
+            beta2=train.beta2,
+            max_new_tokens=generation.max_new_tokens,
+            temperature=generation.temperature,
+            micro_batch_tokens=train.micro_batch_tokens,
+            pad_id=encoder.tokenizer.pad_token_id,
+            seed=seed,
+        )
+        resumed = train_policy(
+            stage,
+            steps=steps,
+            batch_size=train.batch_size,
+            checkpoint_every=train.checkpoint.every,
+            checkpoints=Checkpoints(
+                work / "checkpoints", keep=train.checkpoint.keep, min_free_mib=train.checkpoint.min_free_mib
+            ),
+            guard=_guard(train.guard, values),
+            metrics_file=metrics_file,
+        )
     with gathered(stage.engine):
         ranks.first_only(lambda: _save(workspace, stage, generation, metrics_file))
     return {
@@ -118,16 +146,31 @@ def _training_set(prompts: pd.DataFrame, values: pd.DataFrame, encoder: Template
     )
 
 
-def _stage(
+def _guard(guard: config.Guard, values: pd.DataFrame) -> Guard:
+    return Guard(
+        window=guard.window,
+        max_kl=guard.max_kl,
+        min_reward=guard.min_reward_share * values.loc[values["kept"], "mean_reward"].mean(),
+        min_length_share=guard.min_length_share,
+    )
+
+
+class _Model(NamedTuple):
+    """What learns, and what it is held against."""
+
+    policy: PreTrainedModel
+    engine: Any  # DeepSpeed's, over the policy's log-probs
+    adapters: PeftModel | None
+    reference: ReferenceLogProbs | None
+
+
+def _model(
     workspace: Workspace,
-    seed: int,
     trust_remote_code: bool,
     generation: config.Generation,
     train: config.Train,
-    encoder: Template,
-    judge: Verifier,
-    training_set: TrainingSet,
-) -> Stage2:
+    seed: int,
+) -> _Model:
     policy = load_policy(workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
     adapters = None if train.lora is None else add_adapters(policy, **train.lora.model_dump(), seed=seed)
     if train.gradient_checkpointing:
@@ -149,22 +192,37 @@ def _stage(
         zero_stage=train.zero_stage,
         offload=train.offload,
     )
-    tokenizer = encoder.tokenizer
-    return Stage2(
-        engine=engine,
-        reference=reference,
-        adapters=adapters,
-        sampler=make_sampler(policy, tokenizer, batch_size=train.rollout_batch_size),
-        template=encoder,
-        verifier=judge,
-        prompts=training_set,
-        beta2=train.beta2,
-        max_new_tokens=generation.max_new_tokens,
-        temperature=generation.temperature,
-        micro_batch_tokens=train.micro_batch_tokens,
-        pad_id=tokenizer.pad_token_id,
-        seed=seed,
-    )
+    return _Model(policy, engine, adapters, reference)
+
+
+@contextmanager
+def _open_sampler(
+    workspace: Workspace,
+    train: config.Train,
+    model: _Model,
+    encoder: Template,
+    training_set: TrainingSet,
+    *,
+    max_length: int,
+    trust_remote_code: bool,
+) -> Iterator[Sampler]:
+    """Of the policy as it is at each call."""
+    if train.sampler.engine == "transformers":
+        in_place = make_sampler(model.policy, encoder.tokenizer, batch_size=train.rollout_batch_size)
+        yield InPlace(model.engine, in_place)
+        return
+    with VllmProcess(
+        workspace.reference,
+        gpu=model.engine.device.index,
+        eos_ids=saved_end_ids(workspace.reference, encoder.tokenizer),
+        dtype=train.dtype,
+        max_length=max_length,
+        trust_remote_code=trust_remote_code,
+        with_weights=False,  # whatever it answers, it has from the policy
+        **train.sampler.vllm.model_dump(),
+    ) as vllm:
+        canary = [token for prompt in training_set.token_ids[:CANARY_TOKENS] for token in prompt]
+        yield Synchronised(model.engine, vllm, canary)
 
 
 def _frozen(model: PreTrainedModel, temperature: float) -> ResponseLogProbs:

@@ -44,7 +44,7 @@ class Vllm(Section):
 
 
 class Sampler(Section):
-    """What draws the responses of `sample` and `evaluate`; training samples its own policy in place."""
+    """What draws responses."""
 
     engine: Literal["transformers", "vllm"]
     vllm: Vllm

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from apo_core.config.sampling import Sampler
 from apo_core.config.section import Decay, DType, NonNegative, Positive, PositiveFloat, Section, Share
 
 
@@ -48,7 +49,7 @@ class Train(Section):
     micro_batch_tokens: Positive
     """Tokens of a forward and backward pass on one rank, padding included."""
     rollout_batch_size: Positive
-    """Responses decoded at once on one rank."""
+    """Responses decoded at once on one rank by `sampler.engine: transformers`."""
     beta2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """0 regularises by V* alone: no reference is held in memory, and no KL is known during training."""
     learning_rate: PositiveFloat
@@ -68,6 +69,8 @@ class Train(Section):
     gradient_checkpointing: bool
     lora: Lora | None
     """null trains all weights."""
+    sampler: Sampler
+    """Draws the responses that are trained on; vLLM gets the weights before every step."""
     checkpoint: Checkpoint
     guard: Guard
 
@@ -77,6 +80,8 @@ class Train(Section):
             raise ValueError("exactly one of steps and epochs is needed")
         if self.batch_size % self.ranks:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of ranks {self.ranks}")
+        if self.sampler.engine == "vllm" and self.sampler.vllm.tensor_parallel_size > 1:
+            raise ValueError("sampler.vllm.tensor_parallel_size: only 1, every rank has an engine")
         if self.hostfile is not None and self.ranks == 1:
             raise ValueError("hostfile is for more than one of ranks")
         if self.offload != "none" and self.zero_stage < (3 if self.offload == "all" else 1):

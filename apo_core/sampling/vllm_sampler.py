@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from apo_core.errors import ApoError
 from apo_core.imports import quick_imports
@@ -67,6 +68,7 @@ class VllmSampler:
         tensor_parallel_size: int,
         enforce_eager: bool,
         trust_remote_code: bool = False,
+        with_weights: bool = True,
         description: str | None = None,
     ) -> None:
         """Start the engine. One lives in a process at a time: `close` it, or use it in `with`.
@@ -82,6 +84,7 @@ class VllmSampler:
             tensor_parallel_size: GPUs a copy of the model is spread over.
             enforce_eager: neither compile the model nor capture CUDA graphs: starts sooner, decodes slower.
             trust_remote_code: let the directory's own Python run.
+            with_weights: begin with the directory's; else with noise, until `load_weights` brings others.
             description: of the progress bar.
 
         Raises:
@@ -97,7 +100,7 @@ class VllmSampler:
             {
                 "skip_tokenizer_init": True,  # token ids go in and come out
                 "trust_remote_code": trust_remote_code,
-                "load_format": "safetensors",
+                "load_format": "safetensors" if with_weights else "dummy",
                 "use_tqdm_on_load": False,
                 "dtype": dtype,
                 "max_model_len": max_length,
@@ -148,6 +151,33 @@ class VllmSampler:
                     responses[int(output.request_id)] = _response(output)
                     bar.update()
         return [responses[row] for row in range(len(prompts))]
+
+    def load_weights(self, file: Path) -> None:
+        """Go on with other weights, from a safetensors file that names them as the model's directory does.
+
+        Only for an engine on one GPU. vLLM does not look whether it then answers as it should: compare
+        `log_probs` with what they ought to be.
+        """
+        weights = iter(load_file(file).items())
+        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        self.engine.collective_rpc(_pack_tied_heads)
+        self.engine.reset_prefix_cache()  # keys and values of the weights before
+
+    def log_probs(self, token_ids: list[int]) -> list[float]:
+        """Ln pi of each of T tokens but the first, given those before it, at temperature 1."""
+        from vllm import SamplingParams
+
+        params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        self.engine.add_request("log-probs", {"type": "token", "prompt_token_ids": token_ids}, params)
+        outputs: list[RequestOutput] = []
+        while self.engine.has_unfinished_requests():
+            outputs += self.engine.step()
+        found = outputs[-1].prompt_logprobs or []
+        return [
+            float(candidates[token].logprob)
+            for token, candidates in zip(token_ids[1:], found[1:], strict=True)
+            if candidates is not None
+        ]
 
 
 def seed_of(key: str) -> int:
@@ -211,6 +241,18 @@ def _start(directory: Path, arguments: dict[str, Any]) -> LLMEngine:
 def _die_with_parent(worker: WorkerBase) -> None:
     """Runs in each of the engine's processes."""
     set_parent_death_signal()
+
+
+def _pack_tied_heads(worker: WorkerBase) -> None:
+    """On CPU an output embedding computes with a packed copy of its weights.
+
+    vLLM makes it anew as it loads the weights; a head that is tied to the input embedding has none to load.
+    """
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for module in worker.get_model().modules():
+        if isinstance(module, ParallelLMHead) and hasattr(module, "cpu_linear"):
+            module.quant_method.process_weights_after_loading(module)
 
 
 def _check_head_size(model: ModelConfig) -> None:

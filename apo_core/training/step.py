@@ -17,7 +17,6 @@ from apo_core.logprobs import pad_rollouts
 from apo_core.loss import apo_loss, unregularised_loss
 from apo_core.sampling import Response, Sampler
 from apo_core.tokenization import Template
-from apo_core.training.gathered import gathered
 from apo_core.training.metrics import StepMetrics
 from apo_core.training.micro_batches import micro_batches
 from apo_core.training.ranks import gather, share
@@ -48,7 +47,7 @@ class Stage2:
     engine: Any  # deepspeed.DeepSpeedEngine over ResponseLogProbs
     reference: ReferenceLogProbs | None  # None where beta2 is 0: nothing is regularised
     adapters: PeftModel | None  # of a policy that trains nothing else
-    sampler: Sampler  # of the engine's policy
+    sampler: Sampler  # of the engine's policy as it is at each call (rollouts.py)
     template: Template
     verifier: Verifier
     prompts: TrainingSet
@@ -117,13 +116,12 @@ def _sample(stage: Stage2, step: int, own: list[tuple[int, int]]) -> list[Respon
     keys = [
         f"train/{stage.seed}/{step}/{position}/{stage.prompts.prompt_ids[index]}" for position, index in own
     ]
-    with gathered(stage.engine):
-        return stage.sampler.generate(
-            [stage.prompts.token_ids[index] for _, index in own],
-            keys,
-            max_new_tokens=stage.max_new_tokens,
-            temperature=stage.temperature,
-        )
+    return stage.sampler.generate(
+        [stage.prompts.token_ids[index] for _, index in own],
+        keys,
+        max_new_tokens=stage.max_new_tokens,
+        temperature=stage.temperature,
+    )
 
 
 def _scored(stage: Stage2, index: int, response: Response) -> Row:

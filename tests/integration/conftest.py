@@ -44,12 +44,13 @@ def execute(command: str, cwd: Path, *, check: bool = True) -> subprocess.Comple
 
 
 # They need no pipeline run: one of two processes is at them while the other makes it.
-_WITHOUT_RUN = ("test_vllm.py", "test_vllm_stages.py", "test_step.py", "test_checkpoint.py")
+_WITHOUT_RUN = ("vllm", "vllm_stages", "vllm_training", "step", "checkpoint")
+_LONGEST_FIRST = ("readme", "ranks", "real_model", "interruption", "pipeline", "ray")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """First one file that needs the run, then those that do not, then the longest, then the others."""
-    order = ("test_bad_input.py", *_WITHOUT_RUN, "test_readme.py", "test_ranks.py")
+    order = [f"test_{name}.py" for name in ("bad_input", *_WITHOUT_RUN, *_LONGEST_FIRST)]
     items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else len(order))
 
 
@@ -123,9 +124,13 @@ def workspace(finished, tmp_path) -> Path:
 
 
 def copy_of(finished: Path, copy: Path) -> Path:
-    """The workspace without its registry, its server's state and its git history."""
+    """The workspace without its registry and its git history.
+
+    With the Prefect server's database, which takes ten seconds to make and is none of the tests' subjects.
+    """
     with alone(finished):
         ignored = shutil.ignore_patterns(".venv", ".apo", ".git")
         shutil.copytree(finished, copy, symlinks=True, ignore=ignored)
+        shutil.copytree(finished / ".apo/prefect", copy / ".apo/prefect")
     execute("git init -q", copy)
     return copy

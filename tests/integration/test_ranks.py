@@ -9,6 +9,8 @@ from conftest import copy_of, execute
 from safetensors.torch import load_file
 from test_interruption import kill_when, steps_done
 
+from apo_core.config.file import set_params
+
 SMALL = "--set train.steps=4 --set train.checkpoint.every=2"
 
 
@@ -60,8 +62,8 @@ def test_ranks_that_share_the_weights_train_the_same_and_are_not_joined_by_other
 
 def test_killed_ranks_leave_nothing_behind_and_go_on(trained):
     place, _ = trained
-    execute("apo stage prepare --set train.ranks=2 --set train.zero_stage=0 --set train.offload=none", place)
-    execute("apo stage prepare --set train.steps=12", place)
+    settings = ["train.ranks=2", "train.zero_stage=0", "train.offload=none", "train.steps=12"]
+    set_params(place / "params.yaml", settings)
     shutil.rmtree(place / "data/unfinished/train")
     kill_when(place, ["apo", "stage", "train"], lambda: steps_done(place) >= 3)
     output = execute("apo stage train", place).stdout

@@ -12,6 +12,7 @@ from apo_core.tokenization import Template
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
 from apo_core.training.gathered import gathered
+from apo_core.training.rollouts import InPlace
 from apo_core.training.step import Stage2, TrainingSet, run_step
 from apo_core.verifiers import make_verifier
 
@@ -44,7 +45,7 @@ def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_tokens=24
         engine=engine,
         reference=_reference(reference.to(policy.dtype), adapters, log_probs) if beta2 else None,
         adapters=adapters,
-        sampler=TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4),
+        sampler=InPlace(engine, TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4)),
         template=encoder,
         verifier=make_verifier("numeric"),
         prompts=TrainingSet(

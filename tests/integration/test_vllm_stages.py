@@ -3,18 +3,21 @@
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import LlamaForCausalLM, PreTrainedModel
 
 from apo_core.config.file import load_params, set_params
+from apo_core.errors import ApoError
 from apo_core.fingerprint import check_fingerprint
 from apo_core.models import save_policy
-from apo_core.sampling import TransformersSampler
-from apo_core.scratch import character_tokenizer, tiny_decoder
+from apo_core.sampling import TransformersSampler, VllmSampler, vllm_sampler
+from apo_core.scratch import character_tokenizer, tiny_config, tiny_decoder
 from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_metadata, read_table
 from apo_core.tokenization import load_tokenizer
+from apo_core.training.rollouts import Synchronised
 from apo_core.verifiers import make_verifier
 from tasks import evaluate, prepare, reference, sample, validate, values
 from tasks.inputs import conditions_of_values, read_split
@@ -134,3 +137,38 @@ def test_each_policy_is_evaluated_with_its_own_weights(place, capsys):
     assert (greedy[0]["text"] == greedy[1]["text"]).all()
     answers = greedy[0].groupby("policy")["text"].agg(list)
     assert answers["policy"] != answers["reference"]
+
+
+def tied_decoder(seed):
+    tokenizer = character_tokenizer()
+    shape = tiny_config(tokenizer, hidden_size=64, layers=2, heads=2)
+    shape.tie_word_embeddings = True
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(shape).eval(), tokenizer
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_tied_head_that_is_left_as_it_was_is_found_out(tmp_path, monkeypatch, packed):
+    """What vLLM's own reload does on CPU, and says nothing."""
+    if not packed:
+        monkeypatch.setattr(vllm_sampler, "_pack_tied_heads", _no_op)
+    (shape, tokenizer), (policy, _) = tied_decoder(0), tied_decoder(1)
+    save_policy(shape, tokenizer, tmp_path / "model")
+    settings = load_params(ROOT / "presets/ci.yaml").train.sampler.vllm.model_dump()
+    with VllmSampler(
+        tmp_path / "model", eos_ids={1}, dtype="float32", max_length=64, with_weights=False, **settings
+    ) as vllm:
+        # Stands for DeepSpeed's: a process group of its own would be in the way of vLLM's in this process.
+        engine = SimpleNamespace(
+            module=SimpleNamespace(model=policy), zero_optimization_stage=lambda: 0, device=policy.device
+        )
+        rollouts = Synchronised(engine, vllm, tokenizer.encode("12+34-5=7#"))
+        if packed:
+            rollouts.synchronise()
+        else:
+            with pytest.raises(ApoError, match="has not taken the weights over"):
+                rollouts.synchronise()
+
+
+def _no_op(worker):
+    pass

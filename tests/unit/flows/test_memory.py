@@ -5,7 +5,7 @@ import pytest
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.memory_plan import peak_mib
-from flows.memory import memory_plan
+from flows.memory import machine_mib, memory_plan
 from tasks.workspace import Workspace
 
 BILLIONS = {"1.5b": 1.543714304, "3b": 3.085938688, "7b": 7.615616512}  # as published, embeddings included
@@ -43,6 +43,22 @@ def test_ranks_share_what_the_stage_says(root, tmp_path, zero_stage, shared):
     smaller = {name for name in one if four[name] == pytest.approx(one[name] / 4) and one[name]}
     assert smaller - {"key-value cache", "logits of a token"} == shared | {"master weights", "optimizer"}
     assert four["gathered weights"] == pytest.approx(one["policy"] * (0.75 if zero_stage == 3 else 0))
+
+
+def test_an_engine_beside_the_policy_decodes_in_its_place(root, tmp_path):
+    params = load_params(root / "presets/qwen2.5-1.5b-gsm8k.yaml")
+
+    def plan(engine):
+        sampler = params.train.sampler.model_copy(update={"engine": engine})
+        train = params.train.model_copy(update={"sampler": sampler})
+        items = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
+        return {item.name: item.mib for item in items}
+
+    own, beside = plan("transformers"), plan("vllm")
+    assert own["rollout engine"] == 0
+    assert own["key-value cache"] > 0
+    assert beside["rollout engine"] == pytest.approx(0.3 * machine_mib(1))
+    assert beside["key-value cache"] == beside["logits of a token"] == 0
 
 
 def test_a_workspaces_own_model_is_read(root, tmp_path, model_directory):

@@ -1,0 +1,110 @@
+"""A vLLM engine in a process of its own: a training has process groups that it must not join."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+from apo_core.errors import ApoError
+from apo_core.processes import set_parent_death_signal
+from apo_core.sampling.base import Response
+
+# What a launcher has told this process about itself; the engine is no rank of the training.
+_OF_A_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+class VllmProcess:
+    """`VllmSampler`'s methods, carried out by another process that ends with this one."""
+
+    def __init__(self, directory: Path, *, gpu: int | None, **settings: Any) -> None:
+        """Start the process and its engine.
+
+        Args:
+            directory: of the model, see `VllmSampler`.
+            gpu: that the engine may use, as this process numbers them; None where there is none.
+            settings: see `VllmSampler`.
+
+        Raises:
+            ApoError: the engine does not start.
+        """
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, gpu, directory, settings), name="vllm", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._answer()
+
+    def generate(
+        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
+    ) -> list[Response]:
+        """See `Sampler`."""
+        responses: list[Response] = self._ask(
+            "generate", prompts, keys, max_new_tokens=max_new_tokens, temperature=temperature
+        )
+        return responses
+
+    def load_weights(self, file: Path) -> None:
+        """See `VllmSampler`."""
+        self._ask("load_weights", file)
+
+    def log_probs(self, token_ids: list[int]) -> list[float]:
+        """See `VllmSampler`."""
+        found: list[float] = self._ask("log_probs", token_ids)
+        return found
+
+    def close(self) -> None:
+        """End the process and give back what it held."""
+        self._connection.close()  # which ends it
+        self._process.join(timeout=30)
+        self._process.kill()
+        self._process.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
+        self._connection.send((method, arguments, named))
+        return self._answer()
+
+    def _answer(self) -> Any:
+        try:
+            refused, answer = self._connection.recv()
+        except EOFError:
+            self._process.join()
+            raise RuntimeError(f"the vLLM process has ended, status {self._process.exitcode}") from None
+        if refused:
+            raise ApoError(answer)
+        return answer
+
+
+def _serve(connection: Connection, gpu: int | None, directory: Path, settings: dict[str, Any]) -> None:
+    """Open an engine, then do what is asked until nobody can ask any more."""
+    set_parent_death_signal()
+    for name in _OF_A_RANK:
+        os.environ.pop(name, None)
+    if gpu is not None:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu) if seen is None else seen.split(",")[gpu]
+    from apo_core.sampling.vllm_sampler import VllmSampler
+
+    try:
+        sampler = VllmSampler(directory, **settings)
+    except ApoError as error:
+        connection.send((True, str(error)))
+        return
+    with sampler:
+        connection.send((False, None))
+        while True:
+            try:
+                method, arguments, named = connection.recv()
+            except EOFError:
+                return
+            connection.send((False, getattr(sampler, method)(*arguments, **named)))
