@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from apo_core.linear import large_product
+
 CHUNK_TOKENS = 256  # whose logits exist at once
 
 
@@ -98,7 +100,7 @@ def _chunks(count: int, size: int) -> list[slice]:
 
 def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
     """(m, V) in float32, free to be changed in place."""
-    logits = nn.functional.linear(states, weight, bias).float()
+    logits = large_product(states, weight, bias).float()
     return logits if temperature == 1.0 else logits.div_(temperature)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from typing import Any
@@ -12,21 +11,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.experimental.a2po import A2POConfig, A2POTrainer
 
-from benchmarks.workload import (
-    BETA1,
-    BETA2,
-    LEARNING_RATE,
-    NEW_TOKENS,
-    PROMPT_TOKENS,
-    PROMPTS,
-    SAMPLES,
-    SHAPES,
-    number_tokenizer,
-    print_measurement,
-    random_model,
-    random_prompts,
-    reward,
-)
+from benchmarks import workload
 
 GROUP = 8  # GRPO's generations a prompt
 
@@ -53,18 +38,17 @@ class Watch(TrainerCallback):
 
 def main() -> None:
     """Measure one of the trainers."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = workload.contestant(__doc__)
     parser.add_argument("trainer", choices=["a2po", "grpo"])
-    parser.add_argument("--shape", choices=list(SHAPES), required=True)
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--steps", type=int, required=True)
     arguments = parser.parse_args()
     watch = Watch()
     trainer = make_trainer(arguments.trainer, arguments.shape, arguments.dtype, arguments.steps, watch)
     watch.started = time.perf_counter()
     trainer.train()
     a2po = arguments.trainer == "a2po"
-    print_measurement(watch.begun - watch.started if a2po else None, watch.steps, PROMPTS if a2po else 1)
+    workload.print_measurement(
+        watch.begun - watch.started if a2po else None, watch.steps, workload.PROMPTS if a2po else 1
+    )
 
 
 def make_trainer(name: str, shape: str, dtype: str, steps: int, watch: Watch) -> Any:
@@ -72,21 +56,23 @@ def make_trainer(name: str, shape: str, dtype: str, steps: int, watch: Watch) ->
     common = {
         "output_dir": tempfile.mkdtemp(),
         "max_steps": steps,
-        "learning_rate": LEARNING_RATE,
+        "learning_rate": workload.LEARNING_RATE,
         "lr_scheduler_type": "constant",
-        "max_completion_length": NEW_TOKENS,
+        "max_completion_length": workload.NEW_TOKENS,
         "bf16": dtype == "bfloat16",
         "gradient_checkpointing": False,
-        "per_device_train_batch_size": PROMPTS,
+        "per_device_train_batch_size": workload.PROMPTS,
         "use_cpu": True,
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
         "logging_steps": 10**6,
     }
-    model = random_model(shape, "float32")  # bfloat16 is autocast over float32 weights
-    tokenizer = number_tokenizer(SHAPES[shape]["vocab_size"])
-    prompts = [" ".join(map(str, row)) for row in random_prompts(SHAPES[shape]["vocab_size"])]
+    model = workload.random_model(shape, "float32")  # bfloat16 is autocast over float32 weights
+    tokenizer = workload.number_tokenizer(workload.SHAPES[shape]["vocab_size"])
+    prompts = [
+        " ".join(map(str, row)) for row in workload.random_prompts(workload.SHAPES[shape]["vocab_size"])
+    ]
     parts = {
         "model": model,
         "reward_funcs": rewards,
@@ -97,13 +83,20 @@ def make_trainer(name: str, shape: str, dtype: str, steps: int, watch: Watch) ->
     if name == "grpo":
         settings = {"num_generations": GROUP, "steps_per_generation": 1, "beta": 0.0}
         return GRPOTrainer(args=GRPOConfig(**common, **settings), **parts)
-    settings = {"num_value_samples": SAMPLES, "beta1": BETA1, "beta2": BETA2, "filter_all_incorrect": False}
-    return A2POTrainer(args=A2POConfig(**common, **settings, max_prompt_length=PROMPT_TOKENS), **parts)
+    settings = {
+        "num_value_samples": workload.SAMPLES,
+        "beta1": workload.BETA1,
+        "beta2": workload.BETA2,
+        "filter_all_incorrect": False,
+    }
+    return A2POTrainer(
+        args=A2POConfig(**common, **settings, max_prompt_length=workload.PROMPT_TOKENS), **parts
+    )
 
 
 def rewards(completions: list[str], **_: Any) -> list[float]:
     """What TRL asks for."""
-    return [reward(completion) for completion in completions]
+    return [workload.reward(completion) for completion in completions]
 
 
 if __name__ == "__main__":

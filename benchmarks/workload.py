@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 
@@ -62,6 +63,15 @@ def number_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
 def reward(completion: str) -> float:
     """0 or 1, by chance and for ever."""
     return float(sum(map(ord, completion)) % 2)
+
+
+def contestant(description: str | None) -> argparse.ArgumentParser:
+    """The arguments that `compare` gives to every contestant."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--shape", choices=list(SHAPES), required=True)
+    parser.add_argument("--dtype", choices=list(DTYPES), default="float32")
+    parser.add_argument("--steps", type=int, required=True)
+    return parser
 
 
 def print_measurement(stage1_seconds: float | None, step_seconds: list[float], prompts: int) -> None:

@@ -69,6 +69,8 @@ def start_engine(
             "steps_per_print": 10**9,
         },
     )
+    if zero_stage == 0 and torch.distributed.get_world_size() == 1:
+        engine.enable_backward_allreduce = False  # it would copy all gradients to add them up over one rank
     return engine
 
 

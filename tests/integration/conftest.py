@@ -43,7 +43,7 @@ def execute(command: str, cwd: Path, *, check: bool = True) -> subprocess.Comple
     return done
 
 
-# They need no pipeline run: one of two processes is at them while the other makes it.
+# They need no pipeline run: the other processes are at them while one makes it.
 _WITHOUT_RUN = ("vllm", "vllm_stages", "vllm_training", "step", "checkpoint")
 _LONGEST_FIRST = ("readme", "ranks", "real_model", "interruption", "pipeline", "ray")
 

@@ -59,7 +59,7 @@ def _ran(output):
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM has no build for this machine (make vllm)")
 def test_the_pipeline_samples_with_vllm(workspace):
-    small = " --set train.sampler.engine=vllm --set train.steps=2 --set evaluation.samples=2"
+    small = " --set train.sampler.engine=vllm --set train.steps=2 --set evaluation.samples=1"
     output = execute("apo run --set sampler.engine=vllm" + small, workspace).stdout
     for stage in ("sample", "train", "evaluate"):
         assert f"{stage}: ran" in output

@@ -9,7 +9,7 @@ from test_readme import REAL_MODEL
 GSM8K = ROOT.parent / "shared/data/gsm8k"
 # Nothing is learnt from so little; that it learns is shown elsewhere.
 SMALL = {"train_prompts=32": "train_prompts=4", "eval_prompts=32": "eval_prompts=2", "steps=3": "steps=1"}
-SMALLER = ("generation.max_new_tokens=16", "sampling.n=2", "train.batch_size=2", "evaluation.samples=1")
+SMALLER = ("generation.max_new_tokens=8", "sampling.n=2", "train.batch_size=2", "evaluation.samples=1")
 
 
 @pytest.mark.skipif(not GSM8K.is_dir(), reason=f"GSM8K's own files are not at {GSM8K}")

@@ -24,7 +24,7 @@ from tasks.workspace import Workspace
 def place(finished, workspace) -> Workspace:
     """A finished workspace with a copy of its registry."""
     state = workspace / ".apo"
-    state.mkdir()
+    state.mkdir(exist_ok=True)
     shutil.copyfile(finished / ".apo/mlflow.db", state / "mlflow.db")
     return Workspace(workspace)
 
