@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 # Smaller ones are in the processor's cache, where nothing is gained.
-_LARGE = 2**17  # weights
+_LARGE = 2**16  # weights
 
 
 @contextmanager

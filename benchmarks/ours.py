@@ -16,7 +16,7 @@ from apo_core.values import optimal_value
 from apo_core.verifiers import Verdict
 from benchmarks import workload
 
-MICRO_BATCH = 2  # rows
+MICRO_BATCH = 1  # rows
 
 
 class Chance:

@@ -6,7 +6,7 @@ from torch import nn
 
 from apo_core.linear import large_product, packed_linears
 
-SIZE = 400  # squared, it is large
+SIZE = 300  # squared, it is large
 
 
 def model():
