@@ -13,7 +13,7 @@ run: install            ## the main job: the pipeline of params.yaml, from data 
 
 test: install vllm      ## every test: unit, real engines, the whole pipeline, the README
 	$(MAKE) --no-print-directory unit
-	OMP_NUM_THREADS=1 pytest tests/integration -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install          ## lint, types and unit tests, within a minute
 	$(MAKE) --no-print-directory --jobs 3 lint types unit
@@ -34,7 +34,7 @@ ui: install             ## the Prefect and MLflow pages on loopback
 vllm: .venv/installed-vllm ## the CPU build of vLLM, for its tests and for sampler.engine: vllm without a GPU
 
 # The peers live in an environment of their own: TRL asks for other versions than ours.
-bench: install          ## speed and memory beside TRL, about a quarter of an hour; results in benchmarks/results
+bench: install          ## speed and memory beside TRL, about half an hour; results in benchmarks/results
 	$(PYTHON) -m venv --clear .venv/peers
 	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/peers/bin/python $(FIND_LINKS) -r requirements/bench.txt
 	python -m benchmarks.compare --peer-python .venv/peers/bin/python

@@ -25,15 +25,15 @@ def packed_linears(model: nn.Module, rows: int) -> Iterator[None]:
         model: its weights must not change inside the block.
         rows: that will be multiplied at once, most of the time.
     """
-    packed = [module for module in model.modules() if type(module) is nn.Linear and _gains(module.weight)]
-    for module in packed:
-        weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), rows)
-        module.forward = partial(_product, weight=weight, bias=module.bias)
+    layers = [module for module in model.modules() if type(module) is nn.Linear and _gains(module.weight)]
     try:
+        for layer in layers:
+            weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), rows)
+            layer.forward = partial(_product, weight=weight, bias=layer.bias)
         yield
     finally:
-        for module in packed:
-            del module.forward
+        for layer in layers:
+            vars(layer).pop("forward", None)
 
 
 def large_product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

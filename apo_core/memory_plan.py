@@ -20,7 +20,7 @@ Phase = Literal["always", "rollout", "update", "disk"]
 _MIB = 2**20
 _BYTES = {"float32": 4, "bfloat16": 2}
 _ADAM = 8  # two float32 moments a parameter
-_PROCESS_MIB = 600.0  # Python with torch, transformers and DeepSpeed loaded, before any weight
+_PROCESS_MIB = 700.0  # Python with torch, transformers and DeepSpeed loaded, before any weight
 _HEAD_COPIES = 3  # float32 logits of a chunk, scaled, and their gradient
 
 
@@ -48,6 +48,7 @@ def plan_training(
     kept_checkpoints: int,
     reference: bool,
     lora_rank: int | None = None,
+    packed: bool = False,
     engine_mib: float = 0.0,
 ) -> list[Item]:
     """What one rank holds during stage 2.
@@ -67,6 +68,7 @@ def plan_training(
         kept_checkpoints: on the disk at once, the one being written included.
         reference: it is held beside the policy (beta2 above 0), unless adapters alone are trained.
         lora_rank: of the adapters, or None to train all weights.
+        packed: the policy decodes with packed copies of its weights (`apo_core.linear`).
         engine_mib: of an engine beside the policy that draws its responses.
     """
     parameters = count_parameters(config)
@@ -80,7 +82,9 @@ def plan_training(
     optimizer = 0.0 if offload != "none" else trained / (ranks if shared else 1)
     weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
     rows = max(1, min(micro_batch_tokens // row_tokens, batch_rows))
-    head = text.vocab_size * text.hidden_size * (4 + size) if lora_rank is None else 0  # its gradient, summed
+    # Its gradient in float32, then as the weights are; if tied also the input embedding's, and their sum.
+    head_copies = 4 + size + (2 * size if config.tie_word_embeddings else 0)
+    head = text.vocab_size * text.hidden_size * head_copies if lora_rank is None else 0
     chunk = min(CHUNK_TOKENS, rows * new_tokens)
     activations = activation_bytes(
         config,
@@ -98,6 +102,7 @@ def plan_training(
         Item("gradients", trained * gradients / (ranks if zero_stage >= 2 else 1) / _MIB, "always"),
         Item("rollout engine", engine_mib, "always"),
         Item("gathered weights", (parameters * size - weights) / _MIB, "rollout"),
+        Item("packed weights", packed * parameters * size / _MIB, "rollout"),
         Item("key-value cache", rollout_rows * row_tokens * cache_bytes(config, dtype) / _MIB, "rollout"),
         Item("logits of a token", rollout_rows * text.vocab_size * (size + 8) / _MIB, "rollout"),
         Item("activations", activations / _MIB, "update"),
@@ -119,6 +124,11 @@ def count_parameters(config: PretrainedConfig) -> int:
     """Parameters of the model, tied ones once."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
+
+
+def weights_mib(config: PretrainedConfig, dtype: str) -> float:
+    """One copy of the model's weights."""
+    return count_parameters(config) * _BYTES[dtype] / _MIB
 
 
 def adapter_parameters(config: PretrainedConfig, rank: int) -> int:

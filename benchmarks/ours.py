@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 import torch
+from transformers import PretrainedConfig
 
 from apo_core.logprobs import ResponseLogProbs
+from apo_core.memory_plan import peak_mib, plan_training
 from apo_core.sampling import TransformersSampler
 from apo_core.tokenization import Template
 from apo_core.training.engine import start_engine
@@ -15,8 +17,6 @@ from apo_core.training.step import Stage2, TrainingSet, run_step
 from apo_core.values import optimal_value
 from apo_core.verifiers import Verdict
 from benchmarks import workload
-
-MICRO_BATCH = 1  # rows
 
 
 class Chance:
@@ -43,7 +43,28 @@ def main() -> None:
         started = time.perf_counter()
         run_step(stage, step, list(range(workload.PROMPTS)))
         seconds.append(time.perf_counter() - started)
-    workload.print_measurement(stage1_seconds, seconds, workload.PROMPTS)
+    planned = planned_mib(stage.engine.module.model.config, arguments.dtype)
+    workload.print_measurement(stage1_seconds, seconds, workload.PROMPTS, planned)
+
+
+def planned_mib(config: PretrainedConfig, dtype: str) -> float:
+    """What `apo doctor` would say."""
+    items = plan_training(
+        config,
+        dtype=dtype,
+        prompt_tokens=workload.PROMPT_TOKENS,
+        new_tokens=workload.NEW_TOKENS,
+        rollout_rows=workload.PROMPTS * workload.SAMPLES,  # of stage 1, in the same process
+        batch_rows=workload.PROMPTS,
+        micro_batch_tokens=workload.MICRO_BATCH * (workload.PROMPT_TOKENS + workload.NEW_TOKENS),
+        gradient_checkpointing=False,
+        ranks=1,
+        zero_stage=0,
+        offload="none",
+        kept_checkpoints=0,
+        reference=True,
+    )
+    return peak_mib(items)
 
 
 def prepare(shape: str, dtype: str) -> tuple[Stage2, float]:
@@ -87,7 +108,7 @@ def prepare(shape: str, dtype: str) -> tuple[Stage2, float]:
         max_new_tokens=workload.NEW_TOKENS,
         temperature=1.0,
         # One update a batch, as the peers', from parts that are added up: that is how ours saves memory.
-        micro_batch_tokens=MICRO_BATCH * (workload.PROMPT_TOKENS + workload.NEW_TOKENS),
+        micro_batch_tokens=workload.MICRO_BATCH * (workload.PROMPT_TOKENS + workload.NEW_TOKENS),
         pad_id=0,
         seed=0,
     )

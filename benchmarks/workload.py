@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 PROMPTS, SAMPLES, PROMPT_TOKENS, NEW_TOKENS = 8, 4, 112, 64
 LEARNING_RATE, BETA1, BETA2 = 1e-6, 0.5, 1e-3
+MICRO_BATCH = 1  # rows of ours
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SHAPES = {
     "tiny": {
@@ -74,12 +75,15 @@ def contestant(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def print_measurement(stage1_seconds: float | None, step_seconds: list[float], prompts: int) -> None:
+def print_measurement(
+    stage1_seconds: float | None, step_seconds: list[float], prompts: int, planned_mib: float | None = None
+) -> None:
     """The contestant's last line of output, for `compare`."""
     drawn = PROMPTS * SAMPLES * NEW_TOKENS
     found = {
         "stage1_tokens_per_second": drawn / stage1_seconds if stage1_seconds else None,
         "stage2_seconds_per_prompt": [seconds / prompts for seconds in step_seconds],
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "planned_mib": planned_mib,
     }
     print(json.dumps(found), flush=True)

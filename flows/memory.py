@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_core.config import Params, Reference
+from apo_core.config.sampling import Vllm
 from apo_core.errors import ApoError
 from flows.workspaces import shipped
 from tasks.workspace import Workspace
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from apo_core.memory_plan import Item
+
+_VLLM_MIB = 1500.0  # vLLM in a process of its own, before any weight
 
 
 def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
@@ -28,8 +31,9 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
 
     train, generation = params.train, params.generation
     engine = train.sampler.engine == "vllm"
+    model = _model_config(workspace, params.reference)
     return plan_training(
-        _model_config(workspace, params.reference),
+        model,
         dtype=train.dtype,
         prompt_tokens=params.template.max_prompt_tokens,
         new_tokens=generation.max_new_tokens,
@@ -42,7 +46,8 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         offload=train.offload if torch.cuda.is_available() else "none",  # else it is the same memory
         reference=train.beta2 > 0,
         lora_rank=train.lora.rank if train.lora else None,
-        engine_mib=train.sampler.vllm.gpu_memory_utilization * machine_mib(train.ranks) if engine else 0.0,
+        packed=not engine and train.dtype == "float32" and not torch.cuda.is_available(),
+        engine_mib=_engine_mib(train.sampler.vllm, model, train.dtype) if engine else 0.0,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )
 
@@ -55,6 +60,15 @@ def machine_mib(ranks: int) -> float:
     if torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(0).total_memory / 2**20)
     return float(psutil.virtual_memory().total / 2**20 / ranks)
+
+
+def _engine_mib(settings: Vllm, model: PretrainedConfig, dtype: str) -> float:
+    """What vLLM takes: its share of the GPU, or of the whole machine on CPU, unless its cache is given."""
+    from apo_core.memory_plan import weights_mib
+
+    if settings.kv_cache_gib is not None:
+        return settings.kv_cache_gib * 1024 + weights_mib(model, dtype) + _VLLM_MIB
+    return settings.gpu_memory_utilization * machine_mib(ranks=1)
 
 
 def _model_config(workspace: Workspace, reference: Reference) -> PretrainedConfig:

@@ -21,7 +21,7 @@ def engine_of(sampler: config.Sampler) -> dict[str, Any]:
     """What of the engine decides which responses a seed gives: shards of two engines are never mixed.
 
     The value table's fingerprint leaves the engine out: V* is an estimate for a distribution, every engine
-    draws from the same one, and training samples with transformers whatever drew stage 1.
+    draws from the same one, and training may draw with another one than stage 1.
 
     Raises:
         ApoError: the engine is not installed.

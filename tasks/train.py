@@ -27,7 +27,7 @@ from apo_core.training.engine import join_ranks, start_engine
 from apo_core.training.gathered import gathered
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import read_metrics
-from apo_core.training.rollouts import CANARY_TOKENS, InPlace, Synchronised
+from apo_core.training.rollouts import InPlace, Synchronised
 from apo_core.training.step import ReferenceLogProbs, Stage2, TrainingSet
 from apo_core.training.trainer import train as train_policy
 from apo_core.verifiers import make_verifier
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # More steps, or a stricter guard, may go on from the checkpoints that are there; other ranks too, or they are
 # refused.
-_MAY_CHANGE = {"steps", "epochs", "checkpoint", "guard", "ranks", "hostfile"}
+_MAY_CHANGE = {"steps", "epochs", "checkpoint", "guard", "ranks", "hostfile", "sampler"}
 
 
 def run(
@@ -71,6 +71,7 @@ def run(
         "values": sha256_of(workspace.values),
         "seed": seed,
         "train": train.model_dump(mode="json", exclude=_MAY_CHANGE),
+        "engine": train.sampler.engine,
     }
     work = ranks.first_only(lambda: open_work(workspace.work("train"), all_conditions))
     model = _model(workspace, trust_remote_code, generation, train, seed)
@@ -221,8 +222,9 @@ def _open_sampler(
         with_weights=False,  # whatever it answers, it has from the policy
         **train.sampler.vllm.model_dump(),
     ) as vllm:
-        canary = [token for prompt in training_set.token_ids[:CANARY_TOKENS] for token in prompt]
-        yield Synchronised(model.engine, vllm, canary)
+        # Ends of prompts: chats begin alike, with what every policy is certain of.
+        canary = [token for prompt in training_set.token_ids[:8] for token in prompt[-8:]]
+        yield Synchronised(model.engine, vllm, canary[:max_length])
 
 
 def _frozen(model: PreTrainedModel, temperature: float) -> ResponseLogProbs:

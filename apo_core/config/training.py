@@ -82,6 +82,9 @@ class Train(Section):
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of ranks {self.ranks}")
         if self.sampler.engine == "vllm" and self.sampler.vllm.tensor_parallel_size > 1:
             raise ValueError("sampler.vllm.tensor_parallel_size: only 1, every rank has an engine")
+        if self.sampler.engine == "vllm" and self.lora is not None and self.dtype == "bfloat16":
+            # vLLM is given plain weights, and bfloat16 cannot tell them from those without adapters.
+            raise ValueError("lora: with sampler.engine vllm only in dtype float32")
         if self.hostfile is not None and self.ranks == 1:
             raise ValueError("hostfile is for more than one of ranks")
         if self.offload != "none" and self.zero_stage < (3 if self.offload == "all" else 1):

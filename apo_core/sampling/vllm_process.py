@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
+from torch import Tensor, multiprocessing  # torch's sends tensors through shared memory
+
 from apo_core.errors import ApoError
 from apo_core.processes import set_parent_death_signal
 from apo_core.sampling.base import Response
+from apo_core.sampling.vllm_sampler import VllmSampler
 
 # What a launcher has told this process about itself; the engine is no rank of the training.
 _OF_A_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -32,10 +36,9 @@ class VllmProcess:
         """
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, gpu, directory, settings), name="vllm", daemon=True
-        )
-        self._process.start()
+        self._process = context.Process(target=_serve, args=(theirs, directory, settings), daemon=True)
+        with _environment_of(gpu):  # before it imports anything: a look at the GPUs settles which are seen
+            self._process.start()
         theirs.close()
         self._answer()
 
@@ -48,9 +51,9 @@ class VllmProcess:
         )
         return responses
 
-    def load_weights(self, file: Path) -> None:
-        """See `VllmSampler`."""
-        self._ask("load_weights", file)
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """See `VllmSampler`. They are moved to shared memory: copies, on the CPU."""
+        self._ask("load_weights", weights)
 
     def log_probs(self, token_ids: list[int]) -> list[float]:
         """See `VllmSampler`."""
@@ -71,13 +74,14 @@ class VllmProcess:
         self.close()
 
     def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
-        self._connection.send((method, arguments, named))
+        with suppress(OSError):  # it has ended; that there is no answer says so
+            self._connection.send((method, arguments, named))
         return self._answer()
 
     def _answer(self) -> Any:
         try:
             refused, answer = self._connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self._process.join()
             raise RuntimeError(f"the vLLM process has ended, status {self._process.exitcode}") from None
         if refused:
@@ -85,16 +89,25 @@ class VllmProcess:
         return answer
 
 
-def _serve(connection: Connection, gpu: int | None, directory: Path, settings: dict[str, Any]) -> None:
-    """Open an engine, then do what is asked until nobody can ask any more."""
-    set_parent_death_signal()
+@contextmanager
+def _environment_of(gpu: int | None) -> Iterator[None]:
+    """This process's environment as the engine's process is to get it."""
+    before = dict(os.environ)
     for name in _OF_A_RANK:
         os.environ.pop(name, None)
     if gpu is not None:
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        seen = before.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu) if seen is None else seen.split(",")[gpu]
-    from apo_core.sampling.vllm_sampler import VllmSampler
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
+
+def _serve(connection: Connection, directory: Path, settings: dict[str, Any]) -> None:
+    """Open an engine, then do what is asked until nobody can ask any more."""
+    set_parent_death_signal()
     try:
         sampler = VllmSampler(directory, **settings)
     except ApoError as error:
@@ -107,4 +120,6 @@ def _serve(connection: Connection, gpu: int | None, directory: Path, settings: d
                 method, arguments, named = connection.recv()
             except EOFError:
                 return
-            connection.send((False, getattr(sampler, method)(*arguments, **named)))
+            answer = getattr(sampler, method)(*arguments, **named)
+            del arguments, named  # weights, perhaps
+            connection.send((False, answer))

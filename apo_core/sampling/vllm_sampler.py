@@ -6,6 +6,7 @@ import gc
 import hashlib
 import os
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
+from torch import Tensor
 
 from apo_core.errors import ApoError
 from apo_core.imports import quick_imports
@@ -152,16 +153,16 @@ class VllmSampler:
                     bar.update()
         return [responses[row] for row in range(len(prompts))]
 
-    def load_weights(self, file: Path) -> None:
-        """Go on with other weights, from a safetensors file that names them as the model's directory does.
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Go on with other weights, by the names they have in the model's directory.
 
         Only for an engine on one GPU. vLLM does not look whether it then answers as it should: compare
         `log_probs` with what they ought to be.
         """
-        weights = iter(load_file(file).items())
-        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
         self.engine.collective_rpc(_pack_tied_heads)
-        self.engine.reset_prefix_cache()  # keys and values of the weights before
+        if not self.engine.reset_prefix_cache():  # keys and values of the weights before
+            raise RuntimeError("vLLM keeps keys and values of the weights before")
 
     def log_probs(self, token_ids: list[int]) -> list[float]:
         """Ln pi of each of T tokens but the first, given those before it, at temperature 1."""
@@ -234,7 +235,7 @@ def _start(directory: Path, arguments: dict[str, Any]) -> LLMEngine:
             _check_head_size(settings.model_config)
             return LLMEngine.from_vllm_config(settings, context, disable_log_stats=True)
         except (ValueError, NotImplementedError, torch.OutOfMemoryError) as error:
-            problem = f"{directory}: vLLM does not start (section sampler): {_reason(error)}"
+            problem = f"{directory}: vLLM does not start (see its settings, sampler.vllm): {_reason(error)}"
             raise ApoError(problem) from error
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+import math
+from statistics import fmean
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, distributed
+from torch import Tensor
 
 from apo_core.errors import ApoError
 from apo_core.sampling import Response, Sampler
@@ -20,9 +15,8 @@ from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.training import ranks
 from apo_core.training.gathered import gathered
 
-CANARY_TOKENS = 32
-# Nats a token that two engines may round a log-prob apart.
-_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+# Nats a token that two engines may round log-probs apart, on average. They round bfloat16 logits, too.
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 
 
 class InPlace:
@@ -46,9 +40,10 @@ class InPlace:
 class Synchronised:
     """Draws with vLLM, which gets the policy's weights before every batch, and is then put to the test.
 
-    Weights go through shared memory, once a machine. A canary follows them: the log-probs that policy and
-    vLLM give to the same few tokens. An engine that has not taken the weights over (some do not, and say
-    nothing) would train on another policy's responses.
+    Weights go through shared memory, from every rank to the engine beside it. A canary follows them: the
+    log-probs that policy and vLLM give to the same few tokens. An engine that has not taken the weights over
+    (some do not, and say nothing) would train on another policy's responses. An engine that begins with
+    noise is proven by the first exchange; later ones differ by an update, which may be less than rounding.
     """
 
     def __init__(self, engine: Any, vllm: VllmProcess, canary: list[int]) -> None:
@@ -61,7 +56,7 @@ class Synchronised:
         """
         self.engine = engine
         self.vllm = vllm
-        self.canary = canary[:CANARY_TOKENS]
+        self.canary = canary
 
     def generate(
         self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
@@ -79,19 +74,20 @@ class Synchronised:
         with gathered(self.engine):
             policy = self.engine.module.model
             expected = log_probs(policy, self.canary)
-            with _handed_over(policy) as file:
-                self.vllm.load_weights(file)
-        difference = max(
-            abs(mine - theirs)
-            for mine, theirs in zip(expected, self.vllm.log_probs(self.canary), strict=True)
-        )
-        # All ranks stop, or none.
-        worst = max(ranks.gather([difference if difference == difference else float("inf")]))
+            self.vllm.load_weights(whole_weights(policy))
+        difference = _difference(expected, self.vllm.log_probs(self.canary))
+        worst = max(ranks.gather([difference]))  # all ranks stop, or none
         if worst > _TOLERANCE[policy.dtype]:
             raise ApoError(
-                f"train.vllm: the engine's log-probs are {worst:.2g} nats a token from the policy's: it has "
-                "not taken the weights over; train without it (train.vllm=null)"
+                f"train.sampler: vLLM's log-probs are {worst:.2g} nats a token from the policy's: it has not "
+                "taken the weights over; train with train.sampler.engine=transformers"
             )
+
+
+def _difference(expected: list[float], found: list[float]) -> float:
+    """The mean distance, infinite where a number is none."""
+    mean = fmean(abs(one - other) for one, other in zip(expected, found, strict=True))
+    return mean if math.isfinite(mean) else math.inf
 
 
 def log_probs(policy: Any, token_ids: list[int]) -> list[float]:
@@ -104,33 +100,9 @@ def log_probs(policy: Any, token_ids: list[int]) -> list[float]:
     return found
 
 
-@contextmanager
-def _handed_over(policy: Any) -> Iterator[Path]:
-    """A file of the policy's weights for the length of the block, written once on every machine."""
-    weights = whole_weights(policy) if os.environ.get("LOCAL_RANK", "0") == "0" else None
-    with ExitStack() as stack:
-        file = None
-        if weights is not None:
-            place = _place_for(sum(weight.nbytes for weight in weights.values()))
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="apo-weights-", dir=place))
-            file = f"{directory}/weights.safetensors"
-            save_file(weights, file)
-            del weights
-        # Ranks of one machine follow each other, the one that wrote first.
-        written = ranks.gather([file])[: ranks.rank() + 1]
-        yield Path(next(name for name in reversed(written) if name is not None))
-        if ranks.world_size() > 1:
-            distributed.barrier()  # the others have read it
-
-
-def _place_for(size: int) -> Path | None:
-    """Shared memory where so many bytes fit (containers often have little), else where temporary files go."""
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() and shutil.disk_usage(memory).free > 1.1 * size else None
-
-
+@torch.no_grad()
 def whole_weights(policy: Any) -> dict[str, Tensor]:
-    """Every weight by its name in a plain model, adapters added to those they lie beside, tied ones once."""
+    """Copies of all weights by their names in a plain model, adapters added to theirs, tied ones once."""
     adapted = {name: module for name, module in policy.named_modules() if hasattr(module, "get_delta_weight")}
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -142,5 +114,5 @@ def whole_weights(policy: Any) -> dict[str, Tensor]:
         if module is not None:
             (adapter,) = module.active_adapters
             tensor = (tensor.float() + module.get_delta_weight(adapter).float()).to(tensor.dtype)
-        found[name.replace(".base_layer.", ".")] = tensor.contiguous()
+        found[name.replace(".base_layer.", ".")] = tensor.to("cpu", copy=True)
     return found

@@ -23,8 +23,9 @@ def test_a_real_model_runs_on_real_text(finished, tmp_path):
             command = command.replace(large, small)
         if command.startswith("apo run"):
             command += "".join(f" --set {setting}" for setting in SMALLER)
-            place = tmp_path / "gsm8k/.apo/prefect"
-            shutil.copytree(finished / ".apo/prefect", place, dirs_exist_ok=True)
+            with alone(finished):
+                place = tmp_path / "gsm8k/.apo/prefect"
+                shutil.copytree(finished / ".apo/prefect", place, dirs_exist_ok=True)
         output = execute(command, tmp_path).stdout
     assert "4 of 4 prompts kept, N = 2" in output
     assert "1 steps of 2 prompts" in output

@@ -118,7 +118,7 @@ def test_an_engine_that_keeps_its_old_weights_is_found_out(tokenizer, vllm, monk
     policy = decoder(tokenizer, seed=3)
     sampler = synchronised(tokenizer, vllm, policy)
     sampler.synchronise()
-    monkeypatch.setattr(vllm, "load_weights", lambda directory: None)
+    monkeypatch.setattr(vllm, "load_weights", lambda weights: None)
     sampler.synchronise()  # nothing has changed
     with torch.no_grad():
         policy.model.layers[1].mlp.down_proj.weight.mul_(1.5)

@@ -1,6 +1,7 @@
 """Which model a configuration trains, found without a hub."""
 
 import pytest
+import torch
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
@@ -59,6 +60,23 @@ def test_an_engine_beside_the_policy_decodes_in_its_place(root, tmp_path):
     assert own["key-value cache"] > 0
     assert beside["rollout engine"] == pytest.approx(0.3 * machine_mib(1))
     assert beside["key-value cache"] == beside["logits of a token"] == 0
+
+
+def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(root, tmp_path):
+    params = load_params(root / "params.yaml")
+    sampler = params.train.sampler.model_copy(update={"engine": "vllm"})
+    train = params.train.model_copy(update={"sampler": sampler})
+    plan = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
+    found = {item.name: item.mib for item in plan}
+    assert 1024 + 1500 < found["rollout engine"] < 1024 + 1500 + 5  # the model has two megabytes
+    assert found["packed weights"] == 0
+
+
+def test_a_policy_that_decodes_on_a_processor_packs_its_weights(root, tmp_path):
+    found = {
+        item.name: item.mib for item in memory_plan(Workspace(tmp_path), load_params(root / "params.yaml"))
+    }
+    assert found["packed weights"] == (0 if torch.cuda.is_available() else found["policy"])
 
 
 def test_a_workspaces_own_model_is_read(root, tmp_path, model_directory):
