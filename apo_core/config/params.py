@@ -42,7 +42,8 @@ class Params(Section):
             raise ValueError("reference.source: scratch only learns data.source: arithmetic")
         if self.reference.source == "scratch" and self.template.style == "chat":
             raise ValueError("template.style: chat needs a model with a chat template, not scratch")
-        if self.sampler.engine == "vllm" and self.generation.temperature < _VLLM_MIN_TEMPERATURE:
+        engines = (self.sampler.engine, self.train.sampler.engine)
+        if "vllm" in engines and self.generation.temperature < _VLLM_MIN_TEMPERATURE:
             raise ValueError(
                 f"sampler.engine: vllm needs generation.temperature of at least {_VLLM_MIN_TEMPERATURE}"
             )

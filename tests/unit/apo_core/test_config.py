@@ -144,6 +144,10 @@ def test_a_bad_combination_is_named_with_its_section(file, text, old, new, secti
             [("engine: transformers", "engine: vllm"), ("temperature: 1.0", "temperature: 0.009")],
             "sampler.engine: vllm needs generation.temperature of at least 0.01",
         ),
+        (
+            [("    engine: transformers", "    engine: vllm"), ("temperature: 1.0", "temperature: 0.009")],
+            "sampler.engine: vllm needs generation.temperature of at least 0.01",
+        ),
     ],
 )
 def test_sections_that_do_not_fit_together_are_refused(file, text, changes, problem):
@@ -152,6 +156,28 @@ def test_sections_that_do_not_fit_together_are_refused(file, text, changes, prob
     message = refusal(file, text)
     assert message.startswith(f"{file}: ")
     assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            [("      tensor_parallel_size: 1", "      tensor_parallel_size: 2")],
+            "sampler.vllm.tensor_parallel_size: only 1, every rank has an engine",
+        ),
+        (
+            [("lora: null", "lora: {rank: 4, alpha: 8.0}")],
+            "lora: with sampler.engine vllm only in dtype float32",
+        ),
+    ],
+)
+def test_what_vllm_cannot_do_in_training_is_refused(file, text, changes, problem):
+    before, train = text.split("\ntrain:", 1)
+    always = [("engine: transformers", "engine: vllm"), ("dtype: float32", "dtype: bfloat16")]
+    for old, new in [*always, *changes]:
+        assert old in train
+        train = train.replace(old, new, 1)
+    assert problem in refusal(file, f"{before}\ntrain:{train}")
 
 
 def test_a_missing_key_is_named_with_its_sections_line(file, text):
