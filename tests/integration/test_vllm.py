@@ -201,7 +201,7 @@ def test_what_the_engine_cannot_do_is_one_line(vllm, tmp_path, heads, settings, 
     with pytest.raises(ApoError) as refused:
         VllmSampler(save_decoder(tmp_path / "model", heads=heads), **SETTINGS | settings)
     text = str(refused.value)
-    assert text.startswith(f"{tmp_path}/model: vLLM does not start (section sampler): ")
+    assert text.startswith(f"{tmp_path}/model: vLLM does not start (see its settings, sampler.vllm): ")
     assert problem in text
     assert "\n" not in text
 
