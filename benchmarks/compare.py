@@ -48,7 +48,7 @@ def main() -> None:
                 )
         title = f"{shape}-{arguments.dtype}"
         medians = {name: medians_of(found) for name, found in runs.items()}
-        table = table_of(medians, title)
+        table = table_of(medians, title, arguments.repeats)
         print(table)
         results = HERE / "results"
         results.mkdir(exist_ok=True)
@@ -80,15 +80,15 @@ def medians_of(runs: list[dict[str, Any]]) -> dict[str, float | None]:
     return {name: None if runs[0][name] is None else median(run[name] for run in runs) for name in MEASURES}
 
 
-def table_of(medians: Medians, title: str) -> str:
+def table_of(medians: Medians, title: str, repeats: int) -> str:
     """Markdown: medians, and ours in proportion."""
     names = list(medians)
     lines = [
         f"# {title}",
         "",
         f"{PROMPTS} prompts of {PROMPT_TOKENS} tokens, {NEW_TOKENS} new tokens, {SAMPLES} samples a prompt "
-        "in stage 1, 2 threads. Medians of one run, in which the contestants took turns. One update a batch "
-        f"of {PROMPTS}: ours adds up gradients of {MICRO_BATCH} row at a time, TRL takes all rows at once.",
+        f"in stage 1, 2 threads. Medians of one run of {repeats} turns each. One update a batch of {PROMPTS}: "
+        f"ours adds up gradients of {MICRO_BATCH} row at a time, TRL takes all rows at once.",
         "",
         f"| | {' | '.join(names)} | {' | '.join(f'ours / {name}' for name in names[1:])} |",
         f"|---|{'---|' * (2 * len(names) - 1)}",
@@ -120,7 +120,9 @@ def draw(medians: Medians, title: str, file: Path) -> None:
         bars = panel.bar(
             list(shown), list(shown.values()), color=["tab:blue", *["tab:gray"] * (len(shown) - 1)]
         )
-        panel.bar_label(bars, fmt="{:,.3g}")
+        panel.bar_label(
+            bars, labels=[f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in shown.values()]
+        )
         panel.set_title(MEASURES[name])
         panel.margins(y=0.15)
     figure.suptitle(title)
