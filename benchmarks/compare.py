@@ -87,7 +87,7 @@ def table_of(medians: Medians, title: str, repeats: int) -> str:
         f"# {title}",
         "",
         f"{PROMPTS} prompts of {PROMPT_TOKENS} tokens, {NEW_TOKENS} new tokens, {SAMPLES} samples a prompt "
-        f"in stage 1, 2 threads. Medians of one run of {repeats} turns each. One update a batch of {PROMPTS}: "
+        f"in stage 1, 2 threads. Medians of one run, turns each: {repeats}. One update a batch: "
         f"ours adds up gradients of {MICRO_BATCH} row at a time, TRL takes all rows at once.",
         "",
         f"| | {' | '.join(names)} | {' | '.join(f'ours / {name}' for name in names[1:])} |",
@@ -106,6 +106,10 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.4g}"
 
 
+def _label(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def draw(medians: Medians, title: str, file: Path) -> None:
     """One panel a measure."""
     import matplotlib
@@ -116,13 +120,10 @@ def draw(medians: Medians, title: str, file: Path) -> None:
     compared = [name for name in MEASURES if sum(found[name] is not None for found in medians.values()) > 1]
     figure, panels = pyplot.subplots(1, len(compared), figsize=(11, 3.2), layout="constrained")
     for panel, name in zip(panels, compared, strict=True):
-        shown = {who: found[name] for who, found in medians.items() if found[name] is not None}
-        bars = panel.bar(
-            list(shown), list(shown.values()), color=["tab:blue", *["tab:gray"] * (len(shown) - 1)]
-        )
-        panel.bar_label(
-            bars, labels=[f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in shown.values()]
-        )
+        shown = {who: value for who, found in medians.items() if (value := found[name]) is not None}
+        colours = ["tab:blue", *["tab:gray"] * (len(shown) - 1)]
+        bars = panel.bar(list(shown), list(shown.values()), color=colours)
+        panel.bar_label(bars, labels=[_label(value) for value in shown.values()])
         panel.set_title(MEASURES[name])
         panel.margins(y=0.15)
     figure.suptitle(title)
