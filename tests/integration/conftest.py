@@ -9,8 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from apo_core.config.file import load_params
+from tasks.stage import Facts, sections_of
+from tasks.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -41,6 +46,12 @@ def execute(command: str, cwd: Path, *, check: bool = True) -> subprocess.Comple
     if check:
         assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}"
     return done
+
+
+def run(stage: ModuleType, place: Workspace) -> Facts:
+    """What a stage process does, in this process: importing the engines again costs ten seconds a time."""
+    params = load_params(place.params)
+    return stage.run(place, **{name: getattr(params, name) for name in sections_of(stage.run)})
 
 
 # They need no pipeline run: the other processes are at them while one makes it.

@@ -5,22 +5,15 @@ import shutil
 
 import pandas as pd
 import pytest
-from conftest import execute
+from conftest import execute, run
 
-from apo_core.config.file import load_params, set_params
+from apo_core.config.file import set_params
 from apo_core.errors import ApoError
 from apo_core.tables import PROMPTS, VALUES, read_metadata, read_table, write_table
 from tasks import prepare, reference, train, validate
-from tasks.stage import sections_of
 from tasks.workspace import Workspace
 
 GOOD = [{"prompt": f"1+{n}=", "answer": 1 + n} for n in range(1, 6)]
-
-
-def run(stage, workspace):
-    """What a stage process does, in this process: importing the engines again costs ten seconds a time."""
-    params = load_params(workspace.params)
-    return stage.run(workspace, **{name: getattr(params, name) for name in sections_of(stage.run)})
 
 
 def refused(stage, workspace):

@@ -6,14 +6,13 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from conftest import copy_of, execute
+from conftest import copy_of, execute, run
 from safetensors.torch import load_file
 from test_interruption import kill_when, steps_done
 
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError
 from tasks import train
-from tasks.stage import sections_of
 from tasks.workspace import Workspace
 
 SMALL = "--set train.steps=4 --set train.checkpoint.every=2"
@@ -60,10 +59,9 @@ def test_ranks_that_share_the_weights_train_the_same_and_are_not_joined_by_other
     shared = "--set train.ranks=2 --set train.steps=4 --set train.zero_stage=3 --set train.offload=all"
     execute(f"apo stage train --force {shared}", place)
     agree(outcome(place), wanted)
-    params = set_params(place / "params.yaml", ["train.ranks=1", "train.steps=6"])
-    # In this process: importing the engines again costs ten seconds.
+    set_params(place / "params.yaml", ["train.ranks=1", "train.steps=6"])
     with pytest.raises(ApoError, match="is in parts of 2 ranks"):
-        train.run(Workspace(place), **{name: getattr(params, name) for name in sections_of(train.run)})
+        run(train, Workspace(place))
 
 
 def test_killed_ranks_leave_nothing_behind_and_go_on(trained):

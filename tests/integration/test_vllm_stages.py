@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import run
 from transformers import LlamaForCausalLM, PreTrainedModel
 
 from apo_core.config.file import load_params, set_params
@@ -21,7 +22,6 @@ from apo_core.training.rollouts import Synchronised
 from apo_core.verifiers import make_verifier
 from tasks import evaluate, prepare, reference, sample, validate, values
 from tasks.inputs import conditions_of_values, read_split
-from tasks.stage import sections_of
 from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(
@@ -39,11 +39,6 @@ SMALL = [
     "sampler.engine=vllm",
     "sampler.vllm.kv_cache_gib=0.25",
 ]
-
-
-def run(stage, place):
-    params = load_params(place.params)
-    return stage.run(place, **{name: getattr(params, name) for name in sections_of(stage.run)})
 
 
 def save_decoder(directory, *, seed):
