@@ -55,8 +55,8 @@ def run(stage: ModuleType, place: Workspace) -> Facts:
 
 
 # They need no pipeline run: the other processes are at them while one makes it.
-_WITHOUT_RUN = ("vllm", "vllm_stages", "vllm_training", "step", "checkpoint")
-_LONGEST_FIRST = ("readme", "ranks", "real_model", "interruption", "pipeline", "ray")
+_WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "checkpoint")
+_LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,9 +1,7 @@
 """The README's commands for a real model on real text, on a slice that takes minutes."""
 
-import shutil
-
 import pytest
-from conftest import ROOT, alone, execute
+from conftest import ROOT, execute
 from test_readme import REAL_MODEL
 
 GSM8K = ROOT.parent / "shared/data/gsm8k"
@@ -13,9 +11,8 @@ SMALLER = ("generation.max_new_tokens=8", "sampling.n=2", "train.batch_size=2", 
 
 
 @pytest.mark.skipif(not GSM8K.is_dir(), reason=f"GSM8K's own files are not at {GSM8K}")
-def test_a_real_model_runs_on_real_text(finished, tmp_path):
-    with alone(finished):
-        before = execute("git status --porcelain && dvc status", finished).stdout
+def test_a_real_model_runs_on_real_text(tmp_path):
+    before = execute("git status --porcelain", ROOT).stdout
     for name in ("train.jsonl", "test.jsonl"):
         (tmp_path / name).symlink_to(GSM8K / name)
     for command in REAL_MODEL:
@@ -23,11 +20,7 @@ def test_a_real_model_runs_on_real_text(finished, tmp_path):
             command = command.replace(large, small)
         if command.startswith("apo run"):
             command += "".join(f" --set {setting}" for setting in SMALLER)
-            with alone(finished):
-                place = tmp_path / "gsm8k/.apo/prefect"
-                shutil.copytree(finished / ".apo/prefect", place, dirs_exist_ok=True)
         output = execute(command, tmp_path).stdout
     assert "4 of 4 prompts kept, N = 2" in output
     assert "1 steps of 2 prompts" in output
-    with alone(finished):
-        assert execute("git status --porcelain && dvc status", finished).stdout == before
+    assert execute("git status --porcelain", ROOT).stdout == before
