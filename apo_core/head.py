@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from apo_core.linear import large_product
+from apo_core.linear import Product, product_for
 
 CHUNK_TOKENS = 256  # whose logits exist at once
 
@@ -53,8 +53,9 @@ class _ChunkedLogProbs(torch.autograd.Function):
     ) -> Tensor:
         log_probs = states.new_empty(len(states), dtype=torch.float32)  # (M,)
         normalisers = torch.empty_like(log_probs)  # (M,)
+        multiply = product_for(weight)
         for rows in _chunks(len(states), chunk_tokens):
-            logits = _logits(states[rows], weight, bias, temperature)  # (m, V)
+            logits = _logits(multiply, states[rows], weight, bias, temperature)  # (m, V)
             normalisers[rows] = logits.logsumexp(dim=-1)
             log_probs[rows] = logits.gather(-1, targets[rows, None])[:, 0] - normalisers[rows]
         ctx.save_for_backward(states, targets, normalisers)
@@ -66,24 +67,27 @@ class _ChunkedLogProbs(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         states, targets, normalisers = ctx.saved_tensors
         weight, bias = ctx.weight, ctx.bias
-        learns = weight.requires_grad
+        learns, multiply = weight.requires_grad, product_for(weight)
         for_states = torch.empty_like(states)  # (M, H)
-        # Summed over chunks in float32, whatever the weights are in.
-        for_weight = torch.zeros_like(weight, dtype=torch.float32) if learns else None  # (V, H)
+        for_weight: Tensor | None = None  # (V, H)
         for_bias = (
             torch.zeros_like(bias, dtype=torch.float32) if learns and bias is not None else None
         )  # (V,)
         for rows in _chunks(len(states), ctx.chunk_tokens):
-            logits = _logits(states[rows], weight, bias, ctx.temperature)  # (m, V)
+            logits = _logits(multiply, states[rows], weight, bias, ctx.temperature)  # (m, V)
             scale = gradient[rows, None] / ctx.temperature  # (m, 1)
             for_logits = logits.sub_(normalisers[rows, None]).exp_().mul_(-scale)  # (m, V)
             for_logits.scatter_add_(-1, targets[rows, None], scale)
             if for_bias is not None:
                 for_bias += for_logits.sum(dim=0)
             for_logits = for_logits.to(states.dtype)
-            torch.mm(for_logits, weight, out=for_states[rows])
-            if for_weight is not None:
-                _add_product(for_weight, for_logits.t(), states[rows])
+            for_states[rows] = multiply(for_logits, weight.t(), None)
+            if learns:
+                product = multiply(for_logits.t(), states[rows].t(), None)
+                # Summed over chunks in float32, whatever the weights are in.
+                for_weight = product if for_weight is None else for_weight.float().add_(product)
+        if learns and for_weight is None:  # no tokens; ranks that share weights wait for a gradient
+            for_weight = torch.zeros_like(weight)
         return (
             for_states,
             None if for_weight is None else for_weight.to(weight.dtype),
@@ -98,15 +102,9 @@ def _chunks(count: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
-def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
+def _logits(
+    multiply: Product, states: Tensor, weight: Tensor, bias: Tensor | None, temperature: float
+) -> Tensor:
     """(m, V) in float32, free to be changed in place."""
-    logits = large_product(states, weight, bias).float()
+    logits = multiply(states, weight, bias).float()
     return logits if temperature == 1.0 else logits.div_(temperature)
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left @ right to a float32 total of products in any precision."""
-    if left.dtype == torch.float32:
-        total.addmm_(left, right)
-    else:
-        total += left @ right

@@ -1,53 +1,124 @@
-"""Linear layers by the product that is fastest for their shapes: on CPU, few rows times large matrices."""
+"""Linear layers by the library that is fastest for them: on CPU, large float32 products by oneDNN.
+
+torch gives them to a BLAS that has narrower instructions for some processors (it is half as fast there) and
+that packs the weights anew for every small product.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 # Smaller ones are in the processor's cache, where nothing is gained.
 _LARGE = 2**16  # weights
+
+# (..., K) states, (N, K) weight and (N,) bias or None to (..., N)
+Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def quick_linears(model: nn.Module) -> None:
+    """Let a model's linear layers multiply by `product_for` their weights, forward and backward, from now on.
+
+    What that is, is looked at in every call: an engine may change their precision, or take their weights
+    away between calls.
+    """
+    for layer in _linears(model):
+        layer.forward = partial(_forward, layer)
 
 
 @contextmanager
 def packed_linears(model: nn.Module, rows: int) -> Iterator[None]:
     """Let a model's large linear layers multiply by packed copies of their weights inside the block.
 
-    torch gives small products to a library that packs the weights anew each time; for a decoding batch of 8
-    to 32 rows that takes longer than the product itself. Without gradients, and in float32 on CPU only;
-    whatever else it finds it leaves alone. The copies take the memory of the weights again.
+    For a decoding batch of 8 to 32 rows packing anew takes longer than the product itself. Without gradients,
+    and on CPU only, in bfloat16 where the processor computes with it; whatever else it finds it leaves alone.
+    The copies take the memory of the weights again.
 
     Args:
         model: its weights must not change inside the block.
         rows: that will be multiplied at once, most of the time.
     """
-    layers = [module for module in model.modules() if type(module) is nn.Linear and _gains(module.weight)]
+    large = [layer for layer in _linears(model) if layer.weight.numel() >= _LARGE]
+    before = {
+        layer: vars(layer).get("forward")
+        for layer in large
+        if packs(layer.weight.dtype, layer.weight.device.type)
+    }
     try:
-        for layer in layers:
+        for layer in before:
             weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), rows)
             layer.forward = partial(_product, weight=weight, bias=layer.bias)
         yield
     finally:
-        for layer in layers:
+        for layer, forward in before.items():
             vars(layer).pop("forward", None)
+            if forward is not None:
+                layer.forward = forward
 
 
-def large_product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`nn.functional.linear` without a gradient: (M, K), (N, K) and (N,) to (M, N)."""
-    product: Callable[..., Tensor] = _product if _gains(weight) else nn.functional.linear
-    return product(states, weight=weight, bias=bias)
+def product_for(weight: Tensor) -> Product:
+    """The fastest `nn.functional.linear` without a gradient for products with this weight, or for its own."""
+    return _product if _gains(weight) else nn.functional.linear
+
+
+def packs(dtype: torch.dtype, device: str) -> bool:
+    """Whether `packed_linears` packs weights of this precision on a device of this type."""
+    if device != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    return dtype == torch.float32 or (
+        dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
+
+
+def _linears(model: nn.Module) -> list[nn.Linear]:
+    return [module for module in model.modules() if type(module) is nn.Linear]
 
 
 def _gains(weight: Tensor) -> bool:
-    supported = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return supported and weight.numel() >= _LARGE and bool(torch.backends.mkldnn.is_available())
+    return (
+        weight.dtype == torch.float32
+        and weight.numel() >= _LARGE
+        and weight.device.type == "cpu"
+        and bool(torch.backends.mkldnn.is_available())
+    )
 
 
-def _product(states: Tensor, *, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     # What torch's own compiler calls.
     found: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
     return found
+
+
+def _forward(layer: nn.Linear, states: Tensor) -> Tensor:
+    if not _gains(layer.weight):
+        return nn.functional.linear(states, layer.weight, layer.bias)
+    found: Tensor = _Linear.apply(states, layer.weight, layer.bias)
+    return found
+
+
+class _Linear(torch.autograd.Function):
+    """`nn.functional.linear`: (..., K), (N, K) and (N,) to (..., N)."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(states if weight.requires_grad else None)
+        ctx.weight = weight  # not saved: ZeRO-3 takes its data away and brings it back
+        return _product(states, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        weight, (states,) = ctx.weight, ctx.saved_tensors
+        for_states, for_weight, for_bias = ctx.needs_input_grad
+        rows = gradient.reshape(-1, gradient.shape[-1])  # (M, N)
+        return (
+            _product(gradient, weight.t(), None) if for_states else None,
+            _product(rows.t(), states.reshape(-1, states.shape[-1]).t(), None) if for_weight else None,
+            rows.sum(dim=0) if for_bias else None,
+        )

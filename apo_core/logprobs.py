@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from apo_core.head import CHUNK_TOKENS, HeadLogProbs
+from apo_core.linear import quick_linears
 
 
 class Rollouts(NamedTuple):
@@ -54,6 +55,7 @@ class ResponseLogProbs(nn.Module):
         self, model: PreTrainedModel, *, temperature: float, chunk_tokens: int = CHUNK_TOKENS
     ) -> None:
         super().__init__()
+        quick_linears(model)
         self.model = model
         self.head = HeadLogProbs(
             model.get_output_embeddings(), temperature=temperature, chunk_tokens=chunk_tokens

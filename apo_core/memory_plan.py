@@ -46,7 +46,7 @@ def plan_training(
     zero_stage: int,
     offload: str,
     kept_checkpoints: int,
-    reference: bool,
+    reference_dtype: str | None,
     lora_rank: int | None = None,
     packed: bool = False,
     engine_mib: float = 0.0,
@@ -66,7 +66,7 @@ def plan_training(
         zero_stage: DeepSpeed's.
         offload: what is in the host's memory and not counted: "none", "optimizer" or "all".
         kept_checkpoints: on the disk at once, the one being written included.
-        reference: it is held beside the policy (beta2 above 0), unless adapters alone are trained.
+        reference_dtype: of the reference beside the policy; None where there is none (beta2 is 0).
         lora_rank: of the adapters, or None to train all weights.
         packed: the policy decodes with packed copies of its weights (`apo_core.linear`).
         engine_mib: of an engine beside the policy that draws its responses.
@@ -78,7 +78,8 @@ def plan_training(
     gradients = size if dtype == "float32" or zero_stage else size + 4  # else accumulated in float32 too
     shared = zero_stage >= 1 or dtype != "float32"  # DeepSpeed spreads float32 masters in any case
     trained = parameters if lora_rank is None else adapter_parameters(config, lora_rank)
-    reference = reference and lora_rank is None
+    # Of a policy that trains adapters alone, the reference is what they are beside.
+    held = _BYTES[reference_dtype] if reference_dtype is not None and lora_rank is None else 0
     optimizer = 0.0 if offload != "none" else trained / (ranks if shared else 1)
     weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
     rows = max(1, min(micro_batch_tokens // row_tokens, batch_rows))
@@ -96,7 +97,7 @@ def plan_training(
     return [
         Item("process", _PROCESS_MIB, "always"),
         Item("policy", weights / _MIB, "always"),
-        Item("reference", reference * parameters * size / _MIB, "always"),
+        Item("reference", held * parameters / _MIB, "always"),
         Item("master weights", optimizer * masters / _MIB, "always"),
         Item("optimizer", optimizer * _ADAM / _MIB, "always"),
         Item("gradients", trained * gradients / (ranks if zero_stage >= 2 else 1) / _MIB, "always"),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from statistics import median
+from typing import NamedTuple
 
 import torch
 from transformers import PretrainedConfig
 
+from apo_core.linear import packs
 from apo_core.logprobs import ResponseLogProbs
 from apo_core.memory_plan import peak_mib, plan_training
 from apo_core.sampling import TransformersSampler
@@ -36,43 +39,69 @@ class Chance:
 
 def main() -> None:
     """Measure stage 1 once and some steps of stage 2."""
-    arguments = workload.contestant(__doc__).parse_args()
-    stage, stage1_seconds = prepare(arguments.shape, arguments.dtype)
+    parser = workload.contestant(__doc__)
+    parser.add_argument("--rows", type=int, required=True, help="of a micro-batch")
+    parser.add_argument("--checkpointing", action="store_true", help="of activations")
+    parser.add_argument("--reference-dtype", choices=list(workload.DTYPES), help="other than --dtype")
+    setting = Setting(**vars(parser.parse_args()))
+    stage, stage1_seconds = prepare(setting)
     seconds = []
-    for step in range(arguments.steps):
+    for step in range(workload.STEPS):
         started = time.perf_counter()
         run_step(stage, step, list(range(workload.PROMPTS)))
         seconds.append(time.perf_counter() - started)
-    planned = planned_mib(stage.engine.module.model.config, arguments.dtype)
-    workload.print_measurement(stage1_seconds, seconds, workload.PROMPTS, planned)
+    workload.print_measurement(
+        stage1_seconds,
+        median(seconds[1:]) / workload.PROMPTS,
+        workload.peak_rss_mib(),
+        planned_mib(stage.engine.module.model.config, setting),
+    )
 
 
-def planned_mib(config: PretrainedConfig, dtype: str) -> float:
+class Setting(NamedTuple):
+    """How ours is configured."""
+
+    shape: str
+    dtype: str
+    rows: int  # of a micro-batch
+    checkpointing: bool  # layers are computed again in the backward pass
+    reference_dtype: str | None
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """As `train.micro_batch_tokens`."""
+        return self.rows * (workload.PROMPT_TOKENS + workload.NEW_TOKENS)
+
+
+def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
     """What `apo doctor` would say."""
     items = plan_training(
         config,
-        dtype=dtype,
+        dtype=setting.dtype,
         prompt_tokens=workload.PROMPT_TOKENS,
         new_tokens=workload.NEW_TOKENS,
         rollout_rows=workload.PROMPTS * workload.SAMPLES,  # of stage 1, in the same process
         batch_rows=workload.PROMPTS,
-        micro_batch_tokens=workload.MICRO_BATCH * (workload.PROMPT_TOKENS + workload.NEW_TOKENS),
-        gradient_checkpointing=False,
+        micro_batch_tokens=setting.micro_batch_tokens,
+        gradient_checkpointing=setting.checkpointing,
         ranks=1,
         zero_stage=0,
         offload="none",
         kept_checkpoints=0,
-        reference=True,
+        reference_dtype=setting.reference_dtype or setting.dtype,
+        packed=packs(workload.DTYPES[setting.dtype], "cpu"),
     )
     return peak_mib(items)
 
 
-def prepare(shape: str, dtype: str) -> tuple[Stage2, float]:
+def prepare(setting: Setting) -> tuple[Stage2, float]:
     """Stage 1, and the parts of stage 2."""
-    policy, reference = workload.random_model(shape, dtype), workload.random_model(shape, dtype)
-    tokenizer = workload.number_tokenizer(workload.SHAPES[shape]["vocab_size"])
+    policy = workload.random_model(setting.shape, setting.dtype)
+    reference = workload.random_model(setting.shape, setting.reference_dtype or setting.dtype)
+    vocabulary = workload.SHAPES[setting.shape]["vocab_size"]
+    tokenizer = workload.number_tokenizer(vocabulary)
     encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
-    prompts = workload.random_prompts(workload.SHAPES[shape]["vocab_size"])
+    prompts = workload.random_prompts(vocabulary)
     rows = [prompt for prompt in prompts for _ in range(workload.SAMPLES)]
     sampler = TransformersSampler(policy, eos_ids={-1}, pad_id=0, batch_size=len(rows))
     started = time.perf_counter()
@@ -82,13 +111,15 @@ def prepare(shape: str, dtype: str) -> tuple[Stage2, float]:
     seconds = time.perf_counter() - started
     rewards = [workload.reward(encoder.decode(response.token_ids)) for response in responses]
     groups = [rewards[start : start + workload.SAMPLES] for start in range(0, len(rows), workload.SAMPLES)]
+    if setting.checkpointing:
+        policy.gradient_checkpointing_enable()
     engine = start_engine(
         ResponseLogProbs(policy, temperature=1.0),
         learning_rate=workload.LEARNING_RATE,
         adam_betas=(0.9, 0.999),
         weight_decay=0.01,
         max_grad_norm=1.0,
-        dtype=dtype,
+        dtype=setting.dtype,
         zero_stage=0,
     )
     stage = Stage2(
@@ -108,7 +139,7 @@ def prepare(shape: str, dtype: str) -> tuple[Stage2, float]:
         max_new_tokens=workload.NEW_TOKENS,
         temperature=1.0,
         # One update a batch, as the peers', from parts that are added up: that is how ours saves memory.
-        micro_batch_tokens=workload.MICRO_BATCH * (workload.PROMPT_TOKENS + workload.NEW_TOKENS),
+        micro_batch_tokens=setting.micro_batch_tokens,
         pad_id=0,
         seed=0,
     )

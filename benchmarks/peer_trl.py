@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from statistics import median
 from typing import Any
 
 from datasets import Dataset
@@ -42,20 +43,23 @@ def main() -> None:
     parser.add_argument("trainer", choices=["a2po", "grpo"])
     arguments = parser.parse_args()
     watch = Watch()
-    trainer = make_trainer(arguments.trainer, arguments.shape, arguments.dtype, arguments.steps, watch)
-    watch.started = time.perf_counter()
-    trainer.train()
+    with tempfile.TemporaryDirectory() as directory:
+        trainer = make_trainer(arguments.trainer, arguments.shape, arguments.dtype, directory, watch)
+        watch.started = time.perf_counter()
+        trainer.train()
     a2po = arguments.trainer == "a2po"
     workload.print_measurement(
-        watch.begun - watch.started if a2po else None, watch.steps, workload.PROMPTS if a2po else 1
+        watch.begun - watch.started if a2po else None,
+        median(watch.steps[1:]) / (workload.PROMPTS if a2po else 1),
+        workload.peak_rss_mib(),
     )
 
 
-def make_trainer(name: str, shape: str, dtype: str, steps: int, watch: Watch) -> Any:
+def make_trainer(name: str, shape: str, dtype: str, directory: str, watch: Watch) -> Any:
     """The settings of ours: one batch an update, no checkpointing of activations, constant learning rate."""
     common = {
-        "output_dir": tempfile.mkdtemp(),
-        "max_steps": steps,
+        "output_dir": directory,
+        "max_steps": workload.STEPS,
         "learning_rate": workload.LEARNING_RATE,
         "lr_scheduler_type": "constant",
         "max_completion_length": workload.NEW_TOKENS,

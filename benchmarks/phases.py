@@ -10,7 +10,6 @@ have done in its time. The optimizer has hardly any. On a shared machine compare
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -31,6 +30,7 @@ from benchmarks.workload import (
     PROMPTS,
     SAMPLES,
     SHAPES,
+    peak_rss_mib,
     random_model,
     random_prompts,
 )
@@ -70,7 +70,7 @@ def main() -> None:
                     f"{phase.name:32}{phase.seconds:9.3f}{phase.tokens / phase.seconds:10.0f}{share:9.0%}",
                     flush=True,
                 )
-            print(f"peak memory so far: {peak_mib():.0f} MiB")
+            print(f"peak memory so far: {peak_rss_mib():.0f} MiB")
 
 
 def phases(shape: str, dtype: str) -> list[Phase]:
@@ -166,11 +166,6 @@ def timed(work: Callable[[], object]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - started
-
-
-def peak_mib() -> float:
-    """The process's largest resident memory."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

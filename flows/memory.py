@@ -27,7 +27,9 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     """
     import torch
 
+    from apo_core.linear import packs
     from apo_core.memory_plan import plan_training
+    from apo_core.models import device
 
     train, generation = params.train, params.generation
     engine = train.sampler.engine == "vllm"
@@ -44,9 +46,9 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         ranks=train.ranks,
         zero_stage=train.zero_stage,
         offload=train.offload if torch.cuda.is_available() else "none",  # else it is the same memory
-        reference=train.beta2 > 0,
+        reference_dtype=(train.reference_dtype or train.dtype) if train.beta2 else None,
         lora_rank=train.lora.rank if train.lora else None,
-        packed=not engine and train.dtype == "float32" and not torch.cuda.is_available(),
+        packed=not engine and packs(getattr(torch, train.dtype), device().type),
         engine_mib=_engine_mib(train.sampler.vllm, model, train.dtype) if engine else 0.0,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )

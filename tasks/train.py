@@ -181,7 +181,8 @@ def _model(
     if train.beta2 and adapters is not None:
         reference = AdaptersOff(log_probs, adapters)
     elif train.beta2:
-        frozen = load_policy(workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
+        dtype = train.reference_dtype or train.dtype
+        frozen = load_policy(workspace.reference, dtype=dtype, trust_remote_code=trust_remote_code)
         reference = _frozen(frozen, generation.temperature)
     engine = start_engine(
         log_probs,

@@ -58,6 +58,8 @@ class Train(Section):
     max_grad_norm: PositiveFloat
     dtype: DType
     """bfloat16 computes over float32 master weights."""
+    reference_dtype: DType | None
+    """Of the frozen reference; null is `dtype`. bfloat16 beside float32 rounds the KL, not what is drawn."""
     ranks: Positive
     """Processes that train together, one a GPU; 1 starts none."""
     hostfile: str | None
@@ -85,6 +87,8 @@ class Train(Section):
         if self.sampler.engine == "vllm" and self.lora is not None and self.dtype == "bfloat16":
             # vLLM is given plain weights, and bfloat16 cannot tell them from those without adapters.
             raise ValueError("lora: with sampler.engine vllm only in dtype float32")
+        if self.lora is not None and self.reference_dtype is not None:
+            raise ValueError("reference_dtype: with lora the reference is the policy without its adapters")
         if self.hostfile is not None and self.ranks == 1:
             raise ValueError("hostfile is for more than one of ranks")
         if self.offload != "none" and self.zero_stage < (3 if self.offload == "all" else 1):

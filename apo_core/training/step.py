@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from apo_core.errors import PolicyCollapse
+from apo_core.heap import trim_heap
 from apo_core.logprobs import pad_rollouts
 from apo_core.loss import apo_loss, unregularised_loss
 from apo_core.sampling import Response, Sampler
@@ -79,6 +80,7 @@ def run_step(stage: Stage2, step: int, indices: list[int]) -> StepMetrics:
     started = time.perf_counter()
     own = share(list(enumerate(indices)))
     responses = _sample(stage, step, own)
+    trim_heap()
     rows = [_scored(stage, index, response) for (_, index), response in zip(own, responses, strict=True)]
     sampled = time.perf_counter()
     norm = _update(stage, step, rows)
@@ -145,6 +147,8 @@ def _update(stage: Stage2, step: int, rows: list[Row]) -> float:
             loss = _micro_batch(stage, chosen) * (len(chosen) / len(rows))
             finite = finite and bool(torch.isfinite(loss))
             stage.engine.backward(loss)
+            if stage.engine.module.model.is_gradient_checkpointing:  # memory matters more than time
+                trim_heap()
         # All ranks stop, or none: one that went on alone would wait for the others for ever.
         if not all(gather([finite])):
             raise PolicyCollapse(f"step {step + 1}: the loss is not finite; the update was not applied")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from apo_core import linear
 from apo_core.adapters import AdaptersOff, add_adapters
 from apo_core.errors import PolicyCollapse
 from apo_core.logprobs import ResponseLogProbs
@@ -126,6 +127,25 @@ def test_micro_batches_add_up_to_the_batch(tokenizer, mode):
     loose = 3e-2 if mode[0] == "bfloat16" else 1e-4
     for name in ("loss", "kl", "gradient_norm"):
         assert found[name] == pytest.approx(wanted[name], rel=loose, abs=1e-6), name
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_quick_products_make_the_step_of_plain_ones(tokenizer, monkeypatch, mode, lora):
+    found = []
+    for large in (1, 2**62):  # every layer is large, or none
+        monkeypatch.setattr(linear, "_LARGE", large)
+        stage = stage_of(tokenizer, mode, lora=lora)
+        if large == 1:
+            stage.engine.module.model.gradient_checkpointing_enable()
+        found.append((run_step(stage, 0, [0, 1, 2, 3]), weights(stage)))
+    (metrics, moved), (wanted, there) = found
+    bfloat16 = mode[0] == "bfloat16"
+    for name in ("loss", "kl", "gradient_norm", "response_length"):
+        assert metrics[name] == pytest.approx(wanted[name], rel=3e-2 if bfloat16 else 1e-4, abs=1e-6), name
+    # Adam's first step is in the direction of the gradient's sign, which rounding may turn in bfloat16.
+    apart = [(one - other).abs().mean() for one, other in zip(moved, there, strict=True)]
+    assert max(apart) < OPTIMIZER["learning_rate"] * (0.1 if bfloat16 else 1e-2)
 
 
 def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):

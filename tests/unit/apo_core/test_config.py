@@ -180,6 +180,14 @@ def test_what_vllm_cannot_do_in_training_is_refused(file, text, changes, problem
     assert problem in refusal(file, f"{before}\ntrain:{train}")
 
 
+def test_a_precision_of_a_reference_that_adapters_do_without_is_refused(file, text):
+    given = text.replace("reference_dtype: null", "reference_dtype: bfloat16")
+    file.write_text(given)
+    assert load_params(file).train.reference_dtype == "bfloat16"
+    problem = refusal(file, given.replace("lora: null", "lora: {rank: 4, alpha: 8.0}"))
+    assert "reference_dtype: with lora the reference is the policy without its adapters" in problem
+
+
 def test_a_missing_key_is_named_with_its_sections_line(file, text):
     changed = text.replace("  beta1: 0.5\n", "")
     row = line_of(changed, "values:")

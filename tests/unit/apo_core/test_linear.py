@@ -1,10 +1,10 @@
-"""Packed linear layers: the same numbers, on the weights as they are now, and nothing left behind."""
+"""Quick and packed linear layers: the numbers of plain ones, and nothing left behind."""
 
 import pytest
 import torch
 from torch import nn
 
-from apo_core.linear import large_product, packed_linears
+from apo_core.linear import packed_linears, packs, product_for, quick_linears
 
 SIZE = 300  # squared, it is large
 
@@ -46,17 +46,68 @@ def test_layers_are_as_they_were_after_an_error():
     assert layers[0].weight.grad is not None
 
 
-def test_other_precisions_are_left_alone():
-    layers = model().bfloat16()
-    with packed_linears(layers, rows=3):
-        assert not any("forward" in vars(layer) for layer in layers)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_what_is_packed_in_other_precisions_gives_the_same(dtype):
+    layers, states = model().to(dtype), torch.randn(5, SIZE, dtype=dtype)
+    with torch.no_grad():
+        plain = layers(states)
+        with packed_linears(layers, rows=5):
+            assert ("forward" in vars(layers[0])) == packs(dtype, "cpu")
+            torch.testing.assert_close(layers(states), plain)
+
+
+def test_only_a_processor_packs_and_only_what_it_multiplies_with():
+    assert packs(torch.float32, "cpu")
+    assert not packs(torch.float64, "cpu")
+    assert not packs(torch.float32, "cuda")
+    assert not packs(torch.bfloat16, "cuda")
+
+
+@pytest.mark.parametrize("shape", [(5, SIZE), (2, 3, SIZE), (SIZE,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_quick_layers_have_the_values_and_gradients_of_plain_ones(shape, dtype):
+    plain, quick = model().to(dtype), model().to(dtype)
+    quick_linears(quick)
+    torch.manual_seed(1)
+    states = torch.randn(shape, dtype=dtype)
+    found = []
+    for layers in (plain, quick):
+        given = states.clone().requires_grad_()
+        output = layers(given)
+        output.sin().sum().backward()
+        found.append([output, given.grad, *(parameter.grad for parameter in layers.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_quick_layers_that_are_frozen_keep_no_states():
+    layers = model().requires_grad_(False)
+    quick_linears(layers)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda t: t):
+        layers(torch.randn(3, SIZE, requires_grad=True)).sum().backward()
+    # torch's own layer, the small one, keeps its weight; the large ones keep nothing.
+    assert [tensor.shape for tensor in kept] == [(SIZE, 4)]
+
+
+def test_packed_layers_are_quick_ones_again_afterwards():
+    layers, states = model(), torch.randn(3, SIZE)
+    quick_linears(layers)
+    before = [vars(layer)["forward"] for layer in layers]
+    with torch.no_grad(), packed_linears(layers, rows=3):
+        assert vars(layers[0])["forward"] is not before[0]
+    assert [vars(layer)["forward"] for layer in layers] == before
+    layers(states).sum().backward()
+    assert layers[0].weight.grad is not None
 
 
 @pytest.mark.parametrize("columns", [4, SIZE])
 @pytest.mark.parametrize("biased", [True, False])
-def test_a_large_product_is_the_plain_one(columns, biased):
+def test_the_product_for_a_weight_is_the_plain_one(columns, biased):
     states, weight = torch.randn(5, SIZE), torch.randn(columns, SIZE)
     bias = torch.randn(columns) if biased else None
+    multiply = product_for(weight)
+    assert (multiply is nn.functional.linear) == (columns == 4)
     torch.testing.assert_close(
-        large_product(states, weight, bias), nn.functional.linear(states, weight, bias), atol=1e-4, rtol=1e-4
+        multiply(states, weight, bias), nn.functional.linear(states, weight, bias), atol=1e-4, rtol=1e-4
     )

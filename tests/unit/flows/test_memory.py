@@ -72,6 +72,16 @@ def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(root, tmp_pat
     assert found["packed weights"] == 0
 
 
+def test_a_reference_in_half_the_precision_takes_half(root, tmp_path):
+    params = load_params(root / "params.yaml")
+    train = params.train.model_copy(update={"reference_dtype": "bfloat16"})
+    one, other = (
+        {item.name: item.mib for item in memory_plan(Workspace(tmp_path), given)}
+        for given in (params, params.model_copy(update={"train": train}))
+    )
+    assert other["reference"] == one["reference"] / 2 == one["policy"] / 2
+
+
 def test_a_policy_that_decodes_on_a_processor_packs_its_weights(root, tmp_path):
     found = {
         item.name: item.mib for item in memory_plan(Workspace(tmp_path), load_params(root / "params.yaml"))

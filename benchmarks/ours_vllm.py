@@ -1,0 +1,45 @@
+"""Stage 1 as this project runs it with vLLM, on the workload of `workload.py`."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from apo_core.sampling.vllm_sampler import VllmSampler
+from benchmarks import workload
+
+
+def main() -> None:
+    """Measure stage 1, without the engine's start."""
+    arguments = workload.contestant(__doc__).parse_args()
+    vocabulary = workload.SHAPES[arguments.shape]["vocab_size"]
+    rows = [prompt for prompt in workload.random_prompts(vocabulary) for _ in range(workload.SAMPLES)]
+    with tempfile.TemporaryDirectory() as directory:
+        workload.random_model(arguments.shape, arguments.dtype).save_pretrained(directory)
+        sampler = VllmSampler(
+            Path(directory),
+            eos_ids=set(),
+            dtype=arguments.dtype,
+            max_length=workload.PROMPT_TOKENS + workload.NEW_TOKENS,
+            max_num_seqs=len(rows),
+            gpu_memory_utilization=0.6,
+            kv_cache_gib=1.0,
+            tensor_parallel_size=1,
+            enforce_eager=True,
+        )
+    with sampler:
+        seconds = [stage1(sampler, rows, turn) for turn in range(2)]
+    workload.print_measurement(seconds[-1], None, None)  # the first warms up
+
+
+def stage1(sampler: VllmSampler, rows: list[list[int]], turn: int) -> float:
+    """Seconds to draw every sample."""
+    keys = [f"{turn}/{row}" for row in range(len(rows))]
+    started = time.perf_counter()
+    sampler.generate(rows, keys, max_new_tokens=workload.NEW_TOKENS, temperature=1.0)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
