@@ -17,6 +17,7 @@ def main() -> None:
     rows = [prompt for prompt in workload.random_prompts(vocabulary) for _ in range(workload.SAMPLES)]
     with tempfile.TemporaryDirectory() as directory:
         workload.random_model(arguments.shape, arguments.dtype).save_pretrained(directory)
+        workload.number_tokenizer(vocabulary).save_pretrained(directory)
         sampler = VllmSampler(
             Path(directory),
             eos_ids=set(),
