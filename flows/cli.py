@@ -38,12 +38,18 @@ def init(
     model: Annotated[Path | None, typer.Option(help="Hugging Face directory, to be copied.")] = None,
 ) -> None:
     """Make a workspace."""
+    from apo_core.config.file import load_params
+    from flows.inputs import examine_inputs
     from flows.workspaces import make_workspace
 
     workspace = make_workspace(
         directory, preset, train_prompts=train_prompts, eval_prompts=eval_prompts, model=model
     )
-    print(f"{workspace.root} is ready; its configuration is {workspace.params}. Next: apo run -w {directory}")
+    print(f"{workspace.root} is made; its configuration is {workspace.params}")
+    missing = [found for found in examine_inputs(workspace, load_params(workspace.params)) if not found.good]
+    for found in missing:
+        print(f"still needed: {found.subject}: {found.detail}")
+    print(f"{'Then' if missing else 'Next'}: apo run -w {directory}")
 
 
 @app.command()
@@ -83,6 +89,7 @@ def run(
         except StageFailed as error:
             raise ApoError(str(error).splitlines()[0].rstrip(":")) from None
     print_summary(summary)
+    print(f"Pages of the run and of the model: apo ui{'' if workspace == Path() else f' -w {workspace}'}")
 
 
 @app.command()

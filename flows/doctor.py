@@ -36,16 +36,21 @@ def examine_workspace(workspace: Workspace, params: Params) -> list[Finding]:
 
 
 def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[Item]]:
-    """Hold the configuration's memory plan against the machine; the plan is empty where there is no model."""
+    """Hold what training takes against the machine; the plan is empty where there is no model."""
     from apo_core.memory_plan import peak_mib
 
     try:
         items = memory_plan(workspace, params)
     except ApoError as error:
-        return Finding("memory plan", False, str(error)), []
+        return Finding("plan", False, str(error)), []
     peak, machine = peak_mib(items), machine_mib(params.train.ranks)
-    detail = f"training needs about {peak / 1024:.1f} of {machine / 1024:.1f} GiB a rank"
-    return Finding("memory plan", peak <= machine, detail), items
+    disk = sum(item.mib for item in items if item.phase == "disk")
+    free = shutil.disk_usage(workspace.root).free / 2**20
+    detail = (
+        f"training takes about {peak / 1024:.1f} GiB a rank of {machine / 1024:.1f} there are, "
+        f"its checkpoints {disk / 1024:.1f} GiB of {free / 1024:.1f} free"
+    )
+    return Finding("plan", peak <= machine and disk <= free, detail), items
 
 
 def _python() -> Finding:

@@ -56,7 +56,7 @@ def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:
 def _sampler(params: Params) -> Iterator[Finding]:
     if params.sampling.executor == "ray":
         found = find_spec("ray") is not None
-        yield Finding("ray", found, "installed" if found else "is not installed: pip install 'apo-flow[ray]'")
+        yield Finding("ray", found, "installed" if found else "is not installed: pip install -e '.[ray]'")
     if "vllm" in (params.sampler.engine, params.train.sampler.engine):
         from apo_core.sampling.vllm_sampler import vllm_version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
 
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-@flow(name="pipeline", flow_run_name="{workspace}", validate_parameters=False)
+def _run_name() -> str:
+    """The workspace's directory and the time: a page of runs tells them apart."""
+    workspace = Path(flow_run.parameters["workspace"]).resolve()
+    return f"{workspace.name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+
+
+@flow(name="pipeline", flow_run_name=_run_name, validate_parameters=False)
 def pipeline(
     workspace: str = ".", settings: tuple[str, ...] = (), force: tuple[str, ...] = ()
 ) -> dict[str, Any]:

@@ -31,6 +31,8 @@ def print_summary(summary: dict[str, Any]) -> None:
         table.add_row(f"{name} pass@1", f"{one['pass@1']:.3f}  (95% {_interval(one['ci95'])})")
     gain = f"{evaluation['gain']:+.3f}  (95% {_interval(evaluation['gain_ci95'])}, paired)"
     table.add_row("gain", f"{gain} on {evaluation['prompts']} held-out prompts")
+    cut = ", ".join(f"{name} {evaluation[name]['truncated']:.1%}" for name in ("reference", "policy"))
+    table.add_row("truncated", f"{cut} of the responses")
     table.add_row("KL to the reference", f"{evaluation['kl']:.2f} nats a response")
     table.add_row(
         "values",
@@ -66,6 +68,8 @@ def print_status(workspace: Workspace) -> None:
     summary = finished_summary(workspace)
     if summary is not None:
         print_summary(summary)
+    else:
+        Console().print("There is no outcome of what is here now; `apo run` decides and registers.")
 
 
 def _interval(ends: list[float]) -> str:

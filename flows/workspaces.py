@@ -28,9 +28,8 @@ def shipped(name: str) -> Path:
 
 
 def presets() -> dict[str, Path]:
-    """The configurations that `apo init --preset` takes, by name; `embedded` is the checkout's own."""
-    files = {file.stem: file for file in sorted(shipped("presets").glob("*.yaml"))}
-    return {"embedded": shipped("params.yaml"), **files}
+    """The configurations that `apo init --preset` takes, by name."""
+    return {file.stem: file for file in sorted(shipped("presets").glob("*.yaml"))}
 
 
 def make_workspace(

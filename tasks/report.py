@@ -30,9 +30,10 @@ def run(workspace: Workspace, promotion: config.Promotion, tracking: config.Trac
     report = _report(workspace, evaluation, values, facts, promotion, tracking)
     report["seconds"]["report"] = round(time.perf_counter() - started, 3)
     write_json(workspace.report, report)
-    # The summary is no DVC output: the flow adds the registry's fields and the hash of `dvc.lock`, which
-    # cannot be inside what it hashes.
-    write_json(workspace.summary, report)
+    # The summary is no DVC output: the flow decides, and adds the registry's fields and the hash of
+    # `dvc.lock`, which cannot be inside what it hashes.
+    reason = f"`apo run` decides and registers; so far: {report['decision']['reason']}"
+    write_json(workspace.summary, report | {"decision": {"outcome": "open", "reason": reason}})
     return {"outcome": report["decision"]["outcome"]}
 
 

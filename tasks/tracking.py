@@ -74,7 +74,8 @@ def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: 
     for running in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         if running.data.tags.get(_WORKSPACE_TAG) == own[_WORKSPACE_TAG]:
             client.set_terminated(running.info.run_id, "KILLED")
-    run = client.create_run(experiment, tags=tags | own)
+    name = f"{params.tracking.model} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    run = client.create_run(experiment, tags=tags | own, run_name=name)
     flat = flatten(params.model_dump(mode="json"))
     client.log_batch(run.info.run_id, params=[Param(key, text) for key, text in flat.items()])
     return str(run.info.run_id)

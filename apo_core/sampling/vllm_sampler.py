@@ -43,7 +43,7 @@ def vllm_version() -> str:
             return f"{name}=={version(name)}"
     raise ApoError(
         "sampler.engine: vllm is not installed: `make vllm` installs its CPU build beside this checkout, "
-        "`pip install 'apo-flow[gpu]'` the one for GPUs"
+        "`pip install -e '.[gpu]'` there the one for GPUs"
     )
 
 

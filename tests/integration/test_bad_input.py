@@ -1,6 +1,7 @@
 """Bad input ends in one clear line, an exit status that is not 0, and nothing half-written."""
 
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -184,7 +185,7 @@ def test_a_full_disk_stops_before_the_checkpoint(workspace):
         ("apo stage nonsense", "unknown stage 'nonsense'; there are reference, prepare"),
         ("apo run -w nowhere", "nowhere/params.yaml: no such file"),
         ("apo init . --preset ci", "is there already and not empty"),
-        ("apo init new --preset nonsense", "unknown preset 'nonsense'; there are embedded, ci"),
+        ("apo init new --preset nonsense", "unknown preset 'nonsense'; there are ci, embedded"),
         (
             "apo init new --preset ci --train-prompts nowhere.jsonl --eval-prompts params.yaml",
             "nowhere.jsonl: no such file",
@@ -201,3 +202,11 @@ def test_a_bad_command_is_one_line(workspace, command, expected):
     assert done.returncode == 2
     assert expected in done.stdout.strip().splitlines()[-1]
     assert not (workspace / "new").exists()
+
+
+def test_a_new_workspace_says_what_it_still_needs(tmp_path):
+    output = execute("apo init new --preset gsm8k-smollm2", tmp_path).stdout
+    assert re.search(r"still needed: prompts: missing in .*: train.jsonl, test.jsonl", output)
+    assert "still needed: model: " in output
+    assert "Then: apo run -w new" in output
+    assert "Next: apo run -w other" in execute("apo init other --preset ci", tmp_path).stdout

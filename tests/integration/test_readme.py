@@ -1,5 +1,6 @@
 """Every command in the README is run: in a clone, at the size of preset `ci`."""
 
+import json
 import re
 import subprocess
 import time
@@ -50,6 +51,9 @@ def test_the_commands_for_changing_things_work(workspace):
     assert _ran(evaluation) == ["evaluate"]
     assert _ran(repro) == ["report"]
     assert "up to date" in status
+    # What was evaluated anew has not been compared with the champion, nor registered.
+    assert json.loads((workspace / "reports/summary.json").read_text())["decision"]["outcome"] == "open"
+    assert "There is no outcome of what is here now" in execute("apo status", workspace).stdout
 
 
 def _ran(output):

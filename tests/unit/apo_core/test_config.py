@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ PAPER = sorted((ROOT / "presets").glob("qwen*.yaml"))
 
 @pytest.fixture
 def text():
-    return (ROOT / "params.yaml").read_text(encoding="utf-8")
+    return (ROOT / "presets/embedded.yaml").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -37,6 +38,16 @@ def refusal(file, text):
 @pytest.mark.parametrize("file", [ROOT / "params.yaml", *PRESETS], ids=lambda file: file.name)
 def test_every_configuration_in_the_repository_is_valid(file):
     load_params(file)
+
+
+def test_the_checkout_has_the_keys_and_comments_of_its_preset():
+    """Its values are the user's: `--set` writes there."""
+    lines = (
+        [re.sub(r":.*?(#|$)", r": \1", line) for line in file.read_text(encoding="utf-8").splitlines()]
+        for file in (ROOT / "params.yaml", ROOT / "presets/embedded.yaml")
+    )
+    for one, other in zip(*lines, strict=True):
+        assert one == other
 
 
 def test_there_are_presets():

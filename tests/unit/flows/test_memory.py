@@ -1,11 +1,14 @@
 """Which model a configuration trains, found without a hub."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.memory_plan import peak_mib
+from flows.doctor import examine_plan
 from flows.memory import machine_mib, memory_plan
 from tasks.workspace import Workspace
 
@@ -63,7 +66,7 @@ def test_an_engine_beside_the_policy_decodes_in_its_place(root, tmp_path):
 
 
 def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(root, tmp_path):
-    params = load_params(root / "params.yaml")
+    params = load_params(root / "presets/embedded.yaml")
     sampler = params.train.sampler.model_copy(update={"engine": "vllm"})
     train = params.train.model_copy(update={"sampler": sampler})
     plan = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
@@ -72,8 +75,16 @@ def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(root, tmp_pat
     assert found["packed weights"] == 0
 
 
+@pytest.mark.parametrize(("free", "good"), [(10 * 2**30, True), (2**20, False)])
+def test_checkpoints_that_the_disk_does_not_hold_are_a_problem(root, tmp_path, monkeypatch, free, good):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    finding, _ = examine_plan(Workspace(tmp_path), load_params(root / "presets/embedded.yaml"))
+    assert finding.good == good
+    assert f"of {free / 2**30:.1f} free" in finding.detail
+
+
 def test_a_reference_in_half_the_precision_takes_half(root, tmp_path):
-    params = load_params(root / "params.yaml")
+    params = load_params(root / "presets/embedded.yaml")
     train = params.train.model_copy(update={"reference_dtype": "bfloat16"})
     one, other = (
         {item.name: item.mib for item in memory_plan(Workspace(tmp_path), given)}
@@ -84,7 +95,8 @@ def test_a_reference_in_half_the_precision_takes_half(root, tmp_path):
 
 def test_a_policy_that_decodes_on_a_processor_packs_its_weights(root, tmp_path):
     found = {
-        item.name: item.mib for item in memory_plan(Workspace(tmp_path), load_params(root / "params.yaml"))
+        item.name: item.mib
+        for item in memory_plan(Workspace(tmp_path), load_params(root / "presets/embedded.yaml"))
     }
     assert found["packed weights"] == (0 if torch.cuda.is_available() else found["policy"])
 

@@ -38,6 +38,8 @@ def test_a_hostfile_that_is_not_there_is_refused(root, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
-    train = load_params(root / "params.yaml").train.model_copy(update={"ranks": 2, "hostfile": "hosts"})
+    train = load_params(root / "presets/embedded.yaml").train.model_copy(
+        update={"ranks": 2, "hostfile": "hosts"}
+    )
     with pytest.raises(InputError, match=r"^hosts: train\.hostfile: no such file$"):
         become_launcher(train)

@@ -10,7 +10,7 @@ from tasks.samplers import engine_of
 @pytest.fixture
 def chosen(root, monkeypatch):
     monkeypatch.setattr(samplers, "vllm_version", lambda: "vllm==1.2")
-    options = load_params(root / "params.yaml").sampler.vllm
+    options = load_params(root / "presets/embedded.yaml").sampler.vllm
     return lambda engine, **changes: config.Sampler(engine=engine, vllm=options.model_copy(update=changes))
 
 
