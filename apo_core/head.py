@@ -73,7 +73,8 @@ class _ChunkedLogProbs(torch.autograd.Function):
         for_bias = (
             torch.zeros_like(bias, dtype=torch.float32) if learns and bias is not None else None
         )  # (V,)
-        for rows in _chunks(len(states), ctx.chunk_tokens):
+        chunks = _chunks(len(states), ctx.chunk_tokens)
+        for rows in chunks:
             logits = _logits(multiply, states[rows], weight, bias, ctx.temperature)  # (m, V)
             scale = gradient[rows, None] / ctx.temperature  # (m, 1)
             for_logits = logits.sub_(normalisers[rows, None]).exp_().mul_(-scale)  # (m, V)
@@ -83,9 +84,11 @@ class _ChunkedLogProbs(torch.autograd.Function):
             for_logits = for_logits.to(states.dtype)
             for_states[rows] = multiply(for_logits, weight.t(), None)
             if learns:
-                product = multiply(for_logits.t(), states[rows].t(), None)
-                # Summed over chunks in float32, whatever the weights are in.
-                for_weight = product if for_weight is None else for_weight.float().add_(product)
+                product = multiply(for_logits.t(), states[rows].t(), None)  # (V, H)
+                if for_weight is not None:
+                    for_weight += product
+                else:  # summed over chunks in float32, whatever the weights are in
+                    for_weight = product.float() if len(chunks) > 1 else product
         if learns and for_weight is None:  # no tokens; ranks that share weights wait for a gradient
             for_weight = torch.zeros_like(weight)
         return (

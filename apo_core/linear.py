@@ -29,7 +29,7 @@ def quick_linears(model: nn.Module) -> None:
     away between calls.
     """
     for layer in _linears(model):
-        layer.forward = partial(_forward, layer)
+        layer.__class__ = _QuickLinear
 
 
 @contextmanager
@@ -44,22 +44,19 @@ def packed_linears(model: nn.Module, rows: int) -> Iterator[None]:
         model: its weights must not change inside the block.
         rows: that will be multiplied at once, most of the time.
     """
-    large = [layer for layer in _linears(model) if layer.weight.numel() >= _LARGE]
-    before = {
-        layer: vars(layer).get("forward")
-        for layer in large
-        if packs(layer.weight.dtype, layer.weight.device.type)
-    }
+    layers = [
+        layer
+        for layer in _linears(model)
+        if layer.weight.numel() >= _LARGE and packs(layer.weight.dtype, layer.weight.device.type)
+    ]
     try:
-        for layer in before:
+        for layer in layers:
             weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), rows)
             layer.forward = partial(_product, weight=weight, bias=layer.bias)
         yield
     finally:
-        for layer, forward in before.items():
+        for layer in layers:
             vars(layer).pop("forward", None)
-            if forward is not None:
-                layer.forward = forward
 
 
 def product_for(weight: Tensor) -> Product:
@@ -77,7 +74,7 @@ def packs(dtype: torch.dtype, device: str) -> bool:
 
 
 def _linears(model: nn.Module) -> list[nn.Linear]:
-    return [module for module in model.modules() if type(module) is nn.Linear]
+    return [module for module in model.modules() if type(module) in (nn.Linear, _QuickLinear)]
 
 
 def _gains(weight: Tensor) -> bool:
@@ -95,14 +92,17 @@ def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return found
 
 
-def _forward(layer: nn.Linear, states: Tensor) -> Tensor:
-    if not _gains(layer.weight):
-        return nn.functional.linear(states, layer.weight, layer.bias)
-    found: Tensor = _Linear.apply(states, layer.weight, layer.bias)
-    return found
+class _QuickLinear(nn.Linear):
+    """What a layer becomes: its weights, its name and its hooks stay as they are."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (_gains(self.weight) and input.numel()):
+            return nn.functional.linear(input, self.weight, self.bias)
+        found: Tensor = _Product.apply(input, self.weight, self.bias)
+        return found
 
 
-class _Linear(torch.autograd.Function):
+class _Product(torch.autograd.Function):
     """`nn.functional.linear`: (..., K), (N, K) and (N,) to (..., N)."""
 
     @staticmethod

@@ -19,10 +19,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
+
 from benchmarks.contestants import A2PO, CONTESTANTS, GRPO, Contestant
 from benchmarks.phases import gemm_rate
 from benchmarks.report import draw, table_of
-from benchmarks.workload import SHAPES
+from benchmarks.workload import SHAPES, THREADS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=list(SHAPES), action="append")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
+    torch.set_num_threads(THREADS)
     rates = {dtype: gemm_rate(dtype) for dtype in ("float32", "bfloat16")}
     contestants = present(rates)
     for shape in arguments.shape or SHAPES:
@@ -64,7 +67,11 @@ def measure(contestant: Contestant, peer_python: Path, shape: str) -> dict[str, 
     """One turn."""
     python = str(peer_python) if contestant.peer else sys.executable
     command = [python, "-m", contestant.module, *contestant.arguments, "--shape", shape]
-    environment = dict(os.environ) | {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu"}
+    environment = dict(os.environ) | {
+        "OMP_NUM_THREADS": str(THREADS),
+        "HF_HUB_OFFLINE": "1",
+        "DS_ACCELERATOR": "cpu",
+    }
     done = subprocess.run(
         command, cwd=HERE.parent, env=environment, capture_output=True, text=True, check=False
     )

@@ -29,6 +29,12 @@ A2PO, GRPO = "TRL A2PO, float32", "TRL GRPO, float32"  # what ours is compared w
 # Ours adds up an update's gradient from parts of as many bytes: two rows in bfloat16, one in float32.
 CONTESTANTS = (
     Contestant(A2PO, "benchmarks.peer_trl", ("a2po", "--dtype", "float32"), True),
+    Contestant(
+        "TRL A2PO, float32, light",
+        "benchmarks.peer_trl",
+        ("a2po", "--dtype", "float32", "--checkpointing"),
+        True,
+    ),
     Contestant("TRL A2PO, bfloat16", "benchmarks.peer_trl", ("a2po", "--dtype", "bfloat16"), True),
     Contestant(GRPO, "benchmarks.peer_trl", ("grpo", "--dtype", "float32"), True),
     Contestant("ours, float32", "benchmarks.ours", ("--dtype", "float32", "--rows", "1"), False),

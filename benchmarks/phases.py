@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from apo_core.linear import product_for
 from apo_core.logprobs import ResponseLogProbs, pad_rollouts
 from apo_core.loss import apo_loss
 from apo_core.models import device
@@ -156,7 +157,8 @@ def work_of(model: PreTrainedModel) -> Work:
 def gemm_rate(dtype: str, size: int = 1024) -> float:
     """Floating point operations a second of a square matrix product."""
     matrix = torch.randn(size, size, device=device(), dtype=DTYPES[dtype])
-    return 2 * size**3 / min(timed(lambda: matrix @ matrix) for _ in range(3))
+    multiply = product_for(matrix)
+    return 2 * size**3 / min(timed(lambda: multiply(matrix, matrix, None)) for _ in range(5))
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.workload import NEW_TOKENS, PROMPT_TOKENS, PROMPTS, SAMPLES
+from benchmarks.workload import NEW_TOKENS, PROMPT_TOKENS, PROMPTS, SAMPLES, THREADS
 
 MEASURES = {
     "stage1_tokens_per_second": "stage 1, tokens/s",
@@ -33,14 +33,17 @@ def table_of(
         f"# {shape}",
         "",
         f"{PROMPTS} prompts of {PROMPT_TOKENS} tokens, {NEW_TOKENS} new tokens, {SAMPLES} samples a prompt "
-        f"in stage 1, 2 threads; torch multiplies large matrices at {gemm}. Medians of {turns} turns in one "
-        f"run; in brackets the ratio to {first}.",
+        f"in stage 1, {THREADS} threads; the processor multiplies large matrices at {gemm}. "
+        f"Medians of {turns} turns in one run; in brackets the ratio to {first}.",
         "",
-        "Every update is of the same batch. TRL takes all its rows at once; ours adds up gradients of one "
-        'row at a time in float32 and of two in bfloat16. "Light" computes activations again in the '
-        "backward pass and holds the reference in bfloat16. vLLM's start is not counted.",
+        "Every update of A2PO and ours is of the same batch of one response a prompt. TRL takes all rows at "
+        "once; ours adds up gradients of one row at a time in float32 and of two in bfloat16. GRPO's is of "
+        "one prompt with 8 responses and, as TRL's default, without a reference. TRL's bfloat16 is autocast "
+        "over float32 weights; ours are bfloat16 weights with float32 masters in the optimizer. "
+        '"Light" computes activations again in the backward pass; ours then holds the reference in bfloat16. '
+        "vLLM's start is not counted. Memory is planned with stage 1's rows, which are in the same process.",
         "",
-        f"| | {' | '.join(MEASURES.values())} | planned by `apo doctor`, MiB | stage 2, of {second} |",
+        f"| | {' | '.join(MEASURES.values())} | planned, MiB | stage 2, of {second} |",
         "|---|---|---|---|---|---|",
     ]
     for name, found in medians.items():

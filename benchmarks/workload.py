@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 PROMPTS, SAMPLES, PROMPT_TOKENS, NEW_TOKENS = 8, 4, 112, 64
+THREADS = 2
 STEPS = 3  # of stage 2; the first warms up
 LEARNING_RATE, BETA1, BETA2 = 1e-6, 0.5, 1e-3
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -44,8 +44,10 @@ def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[It
     except ApoError as error:
         return Finding("plan", False, str(error)), []
     peak, machine = peak_mib(items), machine_mib(params.train.ranks)
-    disk = sum(item.mib for item in items if item.phase == "disk")
-    free = shutil.disk_usage(workspace.root).free / 2**20
+    disk = sum(item.mib for item in items if item.phase == "disk") + params.train.checkpoint.min_free_mib
+    there = workspace.work("train") / "checkpoints"
+    taken = sum(file.stat().st_size for file in there.rglob("*") if file.is_file())  # they are replaced
+    free = (shutil.disk_usage(workspace.root).free + taken) / 2**20
     detail = (
         f"training takes about {peak / 1024:.1f} GiB a rank of {machine / 1024:.1f} there are, "
         f"its checkpoints {disk / 1024:.1f} GiB of {free / 1024:.1f} free"

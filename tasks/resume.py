@@ -33,7 +33,9 @@ def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
         if found == conditions:
             return directory
         differing = sorted(key for key in {*found, *conditions} if found.get(key) != conditions.get(key))
-        print(f"{directory}: begins anew, these have changed since: {', '.join(differing)}", flush=True)
+        print(
+            f"{directory}: what is there is dropped, these have changed: {', '.join(differing)}", flush=True
+        )
     remove(directory)
     write_json(record, conditions)
     return directory

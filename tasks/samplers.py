@@ -58,12 +58,32 @@ def open_sampler(
     if sampler.engine == "transformers":
         yield make_sampler(load(), tokenizer, batch_size=batch_size)
         return
-    with VllmSampler(
+    given = vllm_arguments(
+        sampler.vllm,
         directory,
-        eos_ids=saved_end_ids(directory, tokenizer),
+        tokenizer,
         dtype=dtype,
         max_length=max_length,
         trust_remote_code=trust_remote_code,
-        **sampler.vllm.model_dump(),
-    ) as engine:
+    )
+    with VllmSampler(directory, **given) as engine:
         yield engine
+
+
+def vllm_arguments(
+    settings: config.Vllm,
+    directory: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    dtype: str,
+    max_length: int,
+    trust_remote_code: bool,
+) -> dict[str, Any]:
+    """What `VllmSampler` is started with, beside the directory: see there."""
+    return {
+        "eos_ids": saved_end_ids(directory, tokenizer),
+        "dtype": dtype,
+        "max_length": max_length,
+        "trust_remote_code": trust_remote_code,
+        **settings.model_dump(),
+    }

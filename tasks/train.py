@@ -16,7 +16,7 @@ from apo_core.adapters import AdaptersOff, add_adapters, merged
 from apo_core.files import sha256_of, write_text
 from apo_core.fingerprint import check_fingerprint
 from apo_core.logprobs import ResponseLogProbs
-from apo_core.models import load_policy, save_policy, saved_end_ids
+from apo_core.models import load_policy, save_policy
 from apo_core.sampling import Sampler
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.tables import VALUES, read_metadata, read_table
@@ -35,6 +35,7 @@ from tasks.encoder import encoder_of
 from tasks.git import commit_of
 from tasks.inputs import conditions_of_values, make_sampler, order_of, read_split
 from tasks.resume import open_work
+from tasks.samplers import vllm_arguments
 from tasks.stage import Facts
 from tasks.workspace import Workspace
 
@@ -213,16 +214,17 @@ def _open_sampler(
         in_place = make_sampler(model.policy, encoder.tokenizer, batch_size=train.rollout_batch_size)
         yield InPlace(model.engine, in_place)
         return
-    with VllmProcess(
+    given = vllm_arguments(
+        train.sampler.vllm,
         workspace.reference,
-        gpu=model.engine.device.index,
-        eos_ids=saved_end_ids(workspace.reference, encoder.tokenizer),
+        encoder.tokenizer,
         dtype=train.dtype,
         max_length=max_length,
         trust_remote_code=trust_remote_code,
-        with_weights=False,  # whatever it answers, it has from the policy
-        **train.sampler.vllm.model_dump(),
-    ) as vllm:
+    )
+    # Without weights: whatever it answers, it has from the policy.
+    gpu = model.engine.device.index
+    with VllmProcess(workspace.reference, gpu=gpu, with_weights=False, **given) as vllm:
         # Ends of prompts: chats begin alike, with what every policy is certain of.
         canary = [token for prompt in training_set.token_ids[:8] for token in prompt[-8:]]
         yield Synchronised(model.engine, vllm, canary[:max_length])

@@ -59,7 +59,8 @@ class Train(Section):
     dtype: DType
     """bfloat16 computes over float32 master weights."""
     reference_dtype: DType | None
-    """Of the frozen reference; null is `dtype`. bfloat16 beside float32 rounds the KL, not what is drawn."""
+    """Of the frozen reference; null is `dtype`. bfloat16 beside float32 halves its memory and rounds
+    ln pi_ref by tenths of a nat a response, which reach the KL as they are and the loss times `beta2`."""
     ranks: Positive
     """Processes that train together, one a GPU; 1 starts none."""
     hostfile: str | None

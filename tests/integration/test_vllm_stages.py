@@ -126,7 +126,7 @@ def test_each_policy_is_evaluated_with_its_own_weights(place, capsys):
     # Greedy responses do not depend on the engine, so transformers tells whose weights answered.
     set_params(place.params, ["sampler.engine=transformers"])
     run(evaluate, place)
-    assert "evaluate: begins anew, these have changed since: engine\n" in capsys.readouterr().out
+    assert "evaluate: what is there is dropped, these have changed: engine\n" in capsys.readouterr().out
     again = read_table(place.evaluations, EVALUATIONS)
     greedy = [table[table["sample_index"] < 0].reset_index(drop=True) for table in (found, again)]
     assert (greedy[0]["text"] == greedy[1]["text"]).all()

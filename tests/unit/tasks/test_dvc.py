@@ -60,7 +60,8 @@ def test_the_lock_of_a_process_that_is_gone_is_dropped(workspace):
         os.utime(file, (time.time() - 3600,) * 2)
         assert pending(workspace) == list(STAGES)
         holder.kill()
-        rwlock(workspace, holder.pid)  # killed and not reaped yet
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # it is dead and not reaped yet
+        rwlock(workspace, holder.pid)
         assert pending(workspace) == list(STAGES)
     finally:
         holder.kill()

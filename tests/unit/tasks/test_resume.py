@@ -41,7 +41,7 @@ def test_work_under_other_conditions_is_dropped_by_name(tmp_path, capsys):
     shards(open_work(tmp_path / "work", {"seed": 0, "n": 4}), range(3), made)
     shards(open_work(tmp_path / "work", {"seed": 1, "n": 4}), range(3), made)
     assert made == [0, 1, 2, 0, 1, 2]
-    assert "begins anew, these have changed since: seed" in capsys.readouterr().out
+    assert "what is there is dropped, these have changed: seed" in capsys.readouterr().out
 
 
 def test_the_order_of_prompts_is_a_condition():

@@ -33,7 +33,7 @@ def test_shards_of_one_engine_are_never_finished_by_another(chosen, tmp_path, mo
     assert left(chosen("transformers")) == []
     assert left(chosen("transformers")) == ["0.parquet"]
     assert left(chosen("vllm")) == []
-    assert "these changed: engine" in capsys.readouterr().out
+    assert "these have changed: engine" in capsys.readouterr().out
     assert left(chosen("vllm")) == ["0.parquet"]
     monkeypatch.setattr(samplers, "vllm_version", lambda: "vllm==1.3")
     assert left(chosen("vllm")) == []
