@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from apo_core.embedding import HeadGradient
 from apo_core.linear import Product, product_for
 
 CHUNK_TOKENS = 256  # whose logits exist at once
@@ -19,17 +20,28 @@ class HeadLogProbs(nn.Module):
     with unequal numbers of tokens take part in equally many exchanges.
     """
 
-    def __init__(self, head: nn.Linear, *, temperature: float, chunk_tokens: int = CHUNK_TOKENS) -> None:
+    def __init__(
+        self,
+        head: nn.Linear,
+        *,
+        temperature: float,
+        chunk_tokens: int = CHUNK_TOKENS,
+        shared: HeadGradient | None = None,
+    ) -> None:
+        """Take over a model's output embedding; `shared` is from `share_gradient` of the same model."""
         super().__init__()
         self.weight = head.weight
         self.bias = head.bias
         self.temperature = temperature
         self.chunk_tokens = chunk_tokens
+        self.shared = shared
 
     def forward(self, states: Tensor, targets: Tensor) -> Tensor:
         """(M, H) states and (M,) targets to (M,) float32 log-probabilities at the temperature."""
+        if self.shared is not None:
+            self.shared.take()  # of a backward pass that did not come to its end
         log_probs: Tensor = _ChunkedLogProbs.apply(
-            states, self.weight, self.bias, targets, self.temperature, self.chunk_tokens
+            states, self.weight, self.bias, targets, self.temperature, self.chunk_tokens, self.shared
         )
         return log_probs
 
@@ -50,6 +62,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
         targets: Tensor,
         temperature: float,
         chunk_tokens: int,
+        shared: HeadGradient | None,
     ) -> Tensor:
         log_probs = states.new_empty(len(states), dtype=torch.float32)  # (M,)
         normalisers = torch.empty_like(log_probs)  # (M,)
@@ -60,7 +73,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
             log_probs[rows] = logits.gather(-1, targets[rows, None])[:, 0] - normalisers[rows]
         ctx.save_for_backward(states, targets, normalisers)
         ctx.weight, ctx.bias = weight, bias  # not saved: ZeRO-3 takes their data away and brings it back
-        ctx.temperature, ctx.chunk_tokens = temperature, chunk_tokens
+        ctx.temperature, ctx.chunk_tokens, ctx.shared = temperature, chunk_tokens, shared
         return log_probs
 
     @staticmethod
@@ -91,10 +104,13 @@ class _ChunkedLogProbs(torch.autograd.Function):
                     for_weight = product.float() if len(chunks) > 1 else product
         if learns and for_weight is None:  # no tokens; ranks that share weights wait for a gradient
             for_weight = torch.zeros_like(weight)
+        if ctx.shared is not None:
+            ctx.shared.left, for_weight = for_weight, None
         return (
             for_states,
             None if for_weight is None else for_weight.to(weight.dtype),
             None if for_bias is None else for_bias.to(bias.dtype),
+            None,
             None,
             None,
             None,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from apo_core.embedding import share_gradient
 from apo_core.head import CHUNK_TOKENS, HeadLogProbs
 from apo_core.linear import quick_linears
 
@@ -58,7 +59,10 @@ class ResponseLogProbs(nn.Module):
         quick_linears(model)
         self.model = model
         self.head = HeadLogProbs(
-            model.get_output_embeddings(), temperature=temperature, chunk_tokens=chunk_tokens
+            model.get_output_embeddings(),
+            temperature=temperature,
+            chunk_tokens=chunk_tokens,
+            shared=share_gradient(model),
         )
 
     def forward(self, token_ids: Tensor, attended: Tensor, response: Tensor) -> Tensor:

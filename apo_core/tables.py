@@ -39,7 +39,7 @@ VALUES = pa.schema(
         ("mean_reward", pa.float64()),
         ("n", pa.int32()),
         ("max_reward", pa.float64()),
-        ("kept", pa.bool_()),
+        ("dropped", pa.string()),
     ]
 )
 EVALUATIONS = pa.schema(

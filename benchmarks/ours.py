@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from statistics import median
 from typing import NamedTuple
 
@@ -44,7 +46,10 @@ def main() -> None:
     parser.add_argument("--checkpointing", action="store_true", help="of activations")
     parser.add_argument("--reference-dtype", choices=list(workload.DTYPES), help="other than --dtype")
     setting = Setting(**vars(parser.parse_args()))
-    stage, stage1_seconds = prepare(setting)
+    # Stages are processes of their own, as the pipeline's.
+    with ProcessPoolExecutor(1, get_context("spawn")) as other:
+        rewards, stage1_seconds = other.submit(run_stage1, setting).result()
+    stage = prepare_stage2(setting, rewards)
     seconds = []
     for step in range(workload.STEPS):
         started = time.perf_counter()
@@ -80,7 +85,7 @@ def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
         dtype=setting.dtype,
         prompt_tokens=workload.PROMPT_TOKENS,
         new_tokens=workload.NEW_TOKENS,
-        rollout_rows=workload.PROMPTS * workload.SAMPLES,  # of stage 1, in the same process
+        rollout_rows=workload.PROMPTS,
         batch_rows=workload.PROMPTS,
         micro_batch_tokens=setting.micro_batch_tokens,
         gradient_checkpointing=setting.checkpointing,
@@ -94,23 +99,27 @@ def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
     return peak_mib(items)
 
 
-def prepare(setting: Setting) -> tuple[Stage2, float]:
-    """Stage 1, and the parts of stage 2."""
+def run_stage1(setting: Setting) -> tuple[list[list[float]], float]:
+    """Rewards of every prompt's samples, and the seconds that drawing them took."""
     policy = workload.random_model(setting.shape, setting.dtype)
-    reference = workload.random_model(setting.shape, setting.reference_dtype or setting.dtype)
     vocabulary = workload.SHAPES[setting.shape]["vocab_size"]
     tokenizer = workload.number_tokenizer(vocabulary)
-    encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
-    prompts = workload.random_prompts(vocabulary)
-    rows = [prompt for prompt in prompts for _ in range(workload.SAMPLES)]
+    rows = [prompt for prompt in workload.random_prompts(vocabulary) for _ in range(workload.SAMPLES)]
     sampler = TransformersSampler(policy, eos_ids={-1}, pad_id=0, batch_size=len(rows))
     started = time.perf_counter()
     responses = sampler.generate(
         rows, [str(row) for row in range(len(rows))], max_new_tokens=workload.NEW_TOKENS, temperature=1.0
     )
     seconds = time.perf_counter() - started
-    rewards = [workload.reward(encoder.decode(response.token_ids)) for response in responses]
-    groups = [rewards[start : start + workload.SAMPLES] for start in range(0, len(rows), workload.SAMPLES)]
+    rewards = [workload.reward(tokenizer.decode(response.token_ids)) for response in responses]
+    return [rewards[at : at + workload.SAMPLES] for at in range(0, len(rows), workload.SAMPLES)], seconds
+
+
+def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
+    """The parts of stage 2."""
+    policy = workload.random_model(setting.shape, setting.dtype)
+    reference = workload.random_model(setting.shape, setting.reference_dtype or setting.dtype)
+    vocabulary = workload.SHAPES[setting.shape]["vocab_size"]
     if setting.checkpointing:
         policy.gradient_checkpointing_enable()
     engine = start_engine(
@@ -122,18 +131,19 @@ def prepare(setting: Setting) -> tuple[Stage2, float]:
         dtype=setting.dtype,
         zero_stage=0,
     )
-    stage = Stage2(
+    sampler = TransformersSampler(policy, eos_ids={-1}, pad_id=0, batch_size=workload.PROMPTS)
+    return Stage2(
         engine=engine,
         reference=ResponseLogProbs(reference.requires_grad_(False), temperature=1.0),
         adapters=None,
         sampler=InPlace(engine, sampler),
-        template=encoder,
+        template=Template(workload.number_tokenizer(vocabulary), style="raw", text="{prompt}", system=None),
         verifier=Chance(),
         prompts=TrainingSet(
             prompt_ids=[str(index) for index in range(workload.PROMPTS)],
-            token_ids=prompts,
-            answers=["" for _ in prompts],
-            values=optimal_value(torch.tensor(groups), workload.BETA1).tolist(),
+            token_ids=workload.random_prompts(vocabulary),
+            answers=[""] * workload.PROMPTS,
+            values=optimal_value(torch.tensor(rewards), workload.BETA1).tolist(),
         ),
         beta2=workload.BETA2,
         max_new_tokens=workload.NEW_TOKENS,
@@ -143,7 +153,6 @@ def prepare(setting: Setting) -> tuple[Stage2, float]:
         pad_id=0,
         seed=0,
     )
-    return stage, seconds
 
 
 if __name__ == "__main__":

@@ -36,12 +36,13 @@ def table_of(
         f"in stage 1, {THREADS} threads; the processor multiplies large matrices at {gemm}. "
         f"Medians of {turns} turns in one run; in brackets the ratio to {first}.",
         "",
-        "Every update of A2PO and ours is of the same batch of one response a prompt. TRL takes all rows at "
-        "once; ours adds up gradients of one row at a time in float32 and of two in bfloat16. GRPO's is of "
+        "Every update of A2PO and ours is of the same batch of one response a prompt. All rows are taken at "
+        "once, but by ours in float32, which adds up gradients of one row at a time. GRPO's update is of "
         "one prompt with 8 responses and, as TRL's default, without a reference. TRL's bfloat16 is autocast "
         "over float32 weights; ours are bfloat16 weights with float32 masters in the optimizer. "
         '"Light" computes activations again in the backward pass; ours then holds the reference in bfloat16. '
-        "vLLM's start is not counted. Memory is planned with stage 1's rows, which are in the same process.",
+        "vLLM's start is not counted. TRL runs both stages in one process, ours each in its own; memory is "
+        "the larger of the two, and planned as `apo doctor` plans it.",
         "",
         f"| | {' | '.join(MEASURES.values())} | planned, MiB | stage 2, of {second} |",
         "|---|---|---|---|---|---|",

@@ -177,11 +177,12 @@ def ui(
     """Serve the Prefect and MLflow pages on loopback until interrupted."""
     from apo_core.config.file import load_params
 
-    load_params(Workspace(workspace).params)
-    environment.apply(Workspace(workspace))
+    place = Workspace(workspace)
+    experiment = load_params(place.params).tracking.experiment
+    environment.apply(place)
     from flows.ui import serve
 
-    serve(Workspace(workspace), prefect_port=prefect_port, mlflow_port=mlflow_port)
+    serve(place, experiment=experiment, prefect_port=prefect_port, mlflow_port=mlflow_port)
 
 
 def _check_stages(names: list[str]) -> None:

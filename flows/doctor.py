@@ -50,7 +50,7 @@ def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[It
     free = (shutil.disk_usage(workspace.root).free + taken) / 2**20
     detail = (
         f"training takes about {peak / 1024:.1f} GiB a rank of {machine / 1024:.1f} there are, "
-        f"its checkpoints {disk / 1024:.1f} GiB of {free / 1024:.1f} free"
+        f"checkpoints, with what is to stay free, {disk / 1024:.1f} GiB of {free / 1024:.1f} free"
     )
     return Finding("plan", peak <= machine and disk <= free, detail), items
 

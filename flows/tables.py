@@ -34,9 +34,10 @@ def print_summary(summary: dict[str, Any]) -> None:
     cut = ", ".join(f"{name} {evaluation[name]['truncated']:.1%}" for name in ("reference", "policy"))
     table.add_row("truncated", f"{cut} of the responses")
     table.add_row("KL to the reference", f"{evaluation['kl']:.2f} nats a response")
+    dropped = "".join(f", {count} {reason}" for reason, count in values["dropped"].items())
     table.add_row(
         "values",
-        f"{values['kept']} of {values['prompts']} prompts kept, "
+        f"{values['kept']} of {values['prompts']} prompts kept{dropped}, "
         f"N = {values['n']}, beta1 = {values['beta1']:g}",
     )
     table.add_row(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from contextlib import ExitStack
 
 from apo_core.errors import ApoError
@@ -14,8 +18,10 @@ from tasks.tracking import is_remote, tracking_uri
 from tasks.workspace import Workspace
 
 
-def serve(workspace: Workspace, *, prefect_port: int, mlflow_port: int) -> None:
+def serve(workspace: Workspace, *, experiment: str, prefect_port: int, mlflow_port: int) -> None:
     """Print where the pages are; those that no server of the user's own has are served until interrupted.
+
+    MLflow's address is that of the experiment's runs: its front page is about agents.
 
     Raises:
         ApoError: a port is taken, or a server ended by itself.
@@ -37,10 +43,10 @@ def serve(workspace: Workspace, *, prefect_port: int, mlflow_port: int) -> None:
         if address is not None:
             print(f"{name}: {address} (yours)", flush=True)
     if wanted:
-        _serve(workspace, wanted)
+        _serve(workspace, wanted, experiment)
 
 
-def _serve(workspace: Workspace, wanted: dict[str, tuple[int, list[str]]]) -> None:
+def _serve(workspace: Workspace, wanted: dict[str, tuple[int, list[str]]], experiment: str) -> None:
     logs = workspace.state / "logs"
     with ExitStack() as stack:
         processes = []
@@ -53,7 +59,8 @@ def _serve(workspace: Workspace, wanted: dict[str, tuple[int, list[str]]]) -> No
                 processes.append(process)
             for (name, (port, _)), process in zip(wanted.items(), processes, strict=True):
                 wait_until_listening(name, port, process, logs)
-                print(f"{name}: http://{HOST}:{port}", flush=True)
+                page = f"http://{HOST}:{port}"
+                print(f"{name}: {_runs_page(page, experiment) if name == 'MLflow' else page}", flush=True)
             if "Prefect" in wanted:
                 stack.enter_context(announced(workspace, wanted["Prefect"][0]))
             print(f"Logs are in {logs}. Ctrl-C stops what was started.", flush=True)
@@ -62,6 +69,17 @@ def _serve(workspace: Workspace, wanted: dict[str, tuple[int, list[str]]]) -> No
             raise ApoError(f"a server ended by itself; see {logs}")
         except KeyboardInterrupt:
             print("stopped", flush=True)
+
+
+def _runs_page(server: str, experiment: str) -> str:
+    """The page of an experiment's runs, or the server's own where nothing has run yet."""
+    query = urllib.parse.urlencode({"experiment_name": experiment})
+    try:
+        with urllib.request.urlopen(f"{server}/api/2.0/mlflow/experiments/get-by-name?{query}") as answer:
+            number = json.load(answer)["experiment"]["experiment_id"]
+    except urllib.error.HTTPError:  # there is none of this name
+        return server
+    return f"{server}/#/experiments/{number}?workflowType=machine_learning"
 
 
 def _remote_tracking(workspace: Workspace) -> str | None:

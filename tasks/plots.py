@@ -12,14 +12,18 @@ from matplotlib.figure import Figure
 from apo_core.files import replacing
 
 _REFERENCE, _POLICY = "#8a8f98", "#1f6feb"
+_GRAYS = ("#8a8f98", "#b3b8bf", "#5c616a", "#d5d8dc")  # of as many reasons to drop a prompt
 
 
 def plot_values(values: pd.DataFrame, file: Path) -> None:
-    """Histogram of V*(x), kept and dropped prompts apart."""
+    """Histogram of V*(x), kept prompts and those dropped for each reason apart."""
     figure, axes = _figure(1)
-    groups = [values.loc[values["kept"], "v_star"], values.loc[~values["kept"], "v_star"]]
-    labels = [f"trained on ({len(groups[0])})", f"dropped, never solved ({len(groups[1])})"]
-    axes[0].hist(groups, bins=20, range=(0, 1), stacked=True, color=[_POLICY, _REFERENCE], label=labels)
+    kept = values["dropped"].isna()
+    groups = {f"trained on ({kept.sum()})": values.loc[kept, "v_star"]}
+    for reason, rows in values[~kept].groupby("dropped"):
+        groups[f"dropped, {reason} ({len(rows)})"] = rows["v_star"]
+    colours = [_POLICY, *_GRAYS][: len(groups)]
+    axes[0].hist([*groups.values()], bins=20, range=(0, 1), stacked=True, color=colours, label=[*groups])
     axes[0].set(xlabel="V*(x)", ylabel="prompts", title="Optimal value of the training prompts")
     axes[0].legend(frameon=False)
     _save(figure, file)

@@ -60,7 +60,8 @@ def _report(
         "eval": evaluation,
         "values": {
             "prompts": len(values),
-            "kept": int(values["kept"].sum()),
+            "kept": int(values["dropped"].isna().sum()),
+            "dropped": values["dropped"].value_counts().to_dict(),
             "n": metadata["n"],
             "beta1": metadata["beta1"],
         },

@@ -139,7 +139,7 @@ def _save(workspace: Workspace, stage: Stage2, generation: config.Generation, me
 
 
 def _training_set(prompts: pd.DataFrame, values: pd.DataFrame, encoder: Template) -> TrainingSet:
-    kept = prompts.merge(values[values["kept"]], on="prompt_id", how="inner", validate="one_to_one")
+    kept = prompts.merge(values[values["dropped"].isna()], on="prompt_id", how="inner", validate="one_to_one")
     return TrainingSet(
         prompt_ids=kept["prompt_id"].tolist(),
         token_ids=[encoder.encode(prompt) for prompt in kept["prompt"]],
@@ -152,7 +152,7 @@ def _guard(guard: config.Guard, values: pd.DataFrame) -> Guard:
     return Guard(
         window=guard.window,
         max_kl=guard.max_kl,
-        min_reward=guard.min_reward_share * values.loc[values["kept"], "mean_reward"].mean(),
+        min_reward=guard.min_reward_share * values.loc[values["dropped"].isna(), "mean_reward"].mean(),
         min_length_share=guard.min_length_share,
     )
 

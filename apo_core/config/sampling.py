@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from apo_core.config.section import DType, Positive, PositiveFloat, Section
+from apo_core.config.section import DType, Positive, PositiveFloat, Section, Share
 
 
 class Generation(Section):
@@ -71,3 +71,14 @@ class Values(Section):
     beta1: PositiveFloat
     drop_unsolved: bool
     """Leave prompts that no reference sample solves out of stage 2."""
+    drop_solved: bool
+    """Leave prompts out that every reference sample solves: nothing is left to gain on them."""
+    keep_mean_reward: tuple[Share, Share]
+    """Leave prompts out whose mean reward, the pass rate where rewards are 0 or 1, is not between these."""
+
+    @model_validator(mode="after")
+    def _is_a_band(self) -> Self:
+        low, high = self.keep_mean_reward
+        if low > high:
+            raise ValueError(f"keep_mean_reward: {low} is above {high}")
+        return self

@@ -11,7 +11,7 @@ from conftest import execute, run
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError
 from apo_core.tables import PROMPTS, VALUES, read_metadata, read_table, write_table
-from tasks import prepare, reference, train, validate
+from tasks import prepare, reference, train, validate, values
 from tasks.workspace import Workspace
 
 GOOD = [{"prompt": f"1+{n}=", "answer": 1 + n} for n in range(1, 6)]
@@ -202,6 +202,15 @@ def test_a_bad_command_is_one_line(workspace, command, expected):
     assert done.returncode == 2
     assert expected in done.stdout.strip().splitlines()[-1]
     assert not (workspace / "new").exists()
+
+
+def test_a_band_that_no_prompt_is_in_leaves_the_table_as_it_was(workspace):
+    place = Workspace(workspace)
+    before = place.values.read_bytes()
+    set_params(place.params, ["values.keep_mean_reward=[0.3, 0.4]"])  # N is 4
+    with pytest.raises(ApoError, match=r"none of 128 prompts is left to train on: \d+ \w+.*keep_mean_reward"):
+        run(values, place)
+    assert place.values.read_bytes() == before
 
 
 def test_a_new_workspace_says_what_it_still_needs(tmp_path):

@@ -7,8 +7,9 @@ import shutil
 import pytest
 from conftest import alone, execute, run
 
-from apo_core.config.file import set_params
-from tasks import train
+from apo_core.config.file import load_params, set_params
+from apo_core.tables import VALUES, read_table
+from tasks import report, train, values
 from tasks.workspace import Workspace
 
 STAGES = ["reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report"]
@@ -35,9 +36,10 @@ def test_the_summary_keeps_its_contract(summary):
     )
     assert 0 < evaluation["gain_ci95"][0] < evaluation["gain"] < evaluation["gain_ci95"][1]
     assert evaluation["kl"] > 0
-    values = summary["values"]
-    assert (values["prompts"], values["n"], values["beta1"]) == (128, 4, 0.5)
-    assert 0 < values["kept"] < 128
+    found = summary["values"]
+    assert (found["prompts"], found["n"], found["beta1"]) == (128, 4, 0.5)
+    assert 0 < found["kept"] < 128
+    assert found["dropped"] == {"unsolved": 128 - found["kept"]}
     assert (summary["train"]["steps"], summary["train"]["prompts_per_step"]) == (32, 128)
     assert summary["train"]["peak_rss_mib"] > 100
     assert sorted(summary["seconds"]) == sorted(STAGES)
@@ -106,6 +108,26 @@ def test_dvc_alone_makes_the_same_tables_from_the_reference_on(workspace):
     shutil.rmtree(workspace / ".dvc/cache/runs")  # it would hand back the finished results
     execute("dvc repro --force --downstream prepare", workspace)
     assert {name: sha256(workspace / name) for name in SAME} == before
+
+
+def test_only_prompts_within_the_band_are_trained_on(workspace):
+    place = Workspace(workspace)
+    before = read_table(place.values, VALUES)
+    band = ["values.drop_solved=true", "values.keep_mean_reward=[0.4, 0.8]"]
+    set_params(place.params, band)
+    facts = run(values, place)
+    table = read_table(place.values, VALUES)
+    assert table.drop(columns="dropped").equals(before.drop(columns="dropped"))
+    kept = table[table["dropped"].isna()]
+    assert set(kept["mean_reward"]) == {0.5, 0.75}  # N is 4
+    assert facts["kept"] == len(kept) > 0
+    assert set(table["dropped"].dropna()) == {"unsolved", "solved", "too hard"}
+    for reason, count in table["dropped"].value_counts().items():
+        assert facts[f"dropped_{reason}"] == count
+    set_params(place.params, ["train.steps=1", "train.batch_size=4"])
+    run(train, place)
+    report.run(place, load_params(place.params).promotion, load_params(place.params).tracking)
+    assert json.loads(place.report.read_text())["values"]["dropped"] == dict(table["dropped"].value_counts())
 
 
 def test_a_reference_in_bfloat16_rounds_the_kl(workspace):

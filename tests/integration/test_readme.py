@@ -89,13 +89,15 @@ def test_the_pages_are_served_until_interrupted(finished):
         start_new_session=True,
     )
     assert process.stdout is not None
-    addresses = {}
+    addresses, shown = {}, ""
     for line in process.stdout:
+        shown += line
         if "Ctrl-C" in line:
             break
         if found := re.match(r"(Prefect|MLflow): (http://127\.0\.0\.1:\d+)", line):
             addresses[found[1]] = found[2]
     assert set(addresses) == {"Prefect", "MLflow"}
+    assert f"MLflow: {addresses['MLflow']}/#/experiments/1?workflowType=machine_learning\n" in shown
     assert urllib.request.urlopen(f"{addresses['Prefect']}/api/health").read() == b"true"
     assert b"MLflow" in urllib.request.urlopen(addresses["MLflow"]).read()
     subprocess.run(["pkill", "-INT", "-g", str(process.pid)], check=True)

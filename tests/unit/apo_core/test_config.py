@@ -121,6 +121,7 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
         ("epochs: null", "epochs: 1.0", "train", "exactly one of steps and epochs"),
         ("steps: 64", "steps: null", "train", "exactly one of steps and epochs"),
         ("  ranks: 1", "  ranks: 3", "train", "256 is not a multiple of ranks 3"),
+        ("[0.0, 1.0]", "[0.8, 0.2]", "values", "keep_mean_reward: 0.8 is above 0.2"),
         ("hostfile: null", "hostfile: hosts", "train", "hostfile is for more than one of ranks"),
         ("offload: none", "offload: optimizer", "train", "needs a higher zero_stage than 0"),
         ("offload: none", "offload: all", "train", "needs a higher zero_stage than 0"),

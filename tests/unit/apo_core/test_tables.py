@@ -30,7 +30,7 @@ ROWS = {
             "mean_reward": [0.5],
             "n": [2],
             "max_reward": [1.0],
-            "kept": [True],
+            "dropped": ["unsolved"],
         },
     ),
     "evaluations": (

@@ -1,0 +1,70 @@
+"""A tied embedding's gradient in one tensor: the head's, to which the input embedding adds its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers import PreTrainedModel
+
+
+class HeadGradient:
+    """Where the head leaves its (V, H) gradient in a backward pass, for the embedding, which comes last."""
+
+    def __init__(self) -> None:
+        self.left: Tensor | None = None
+
+    def take(self) -> Tensor | None:
+        """What the head has left, once."""
+        left, self.left = self.left, None
+        return left
+
+
+def share_gradient(model: PreTrainedModel) -> HeadGradient | None:
+    """Let a model's input embedding take the gradient of its head, if they are tied; None if it cannot.
+
+    Autograd would make a second (V, H) tensor, mostly zeros, and add the two: of a small model with a large
+    vocabulary a good part of what an update takes. In float32 on CPU only: on a GPU the rows would be added
+    in another order every time, and bfloat16 would round every sum.
+    """
+    embedding, weight = model.get_input_embeddings(), model.get_output_embeddings().weight
+    exact = weight.device.type == "cpu" and weight.dtype == torch.float32
+    plain = type(embedding) is nn.Embedding and embedding.padding_idx is None and embedding.max_norm is None
+    if not (exact and plain and embedding.weight is weight):
+        return None
+    shared = HeadGradient()
+    embedding.__class__ = _TiedEmbedding
+    embedding.of_head = shared
+    return shared
+
+
+class _TiedEmbedding(nn.Embedding):
+    of_head: HeadGradient
+
+    def forward(self, input: Tensor) -> Tensor:
+        found: Tensor = _Rows.apply(input, self.weight, self.of_head)
+        return found
+
+
+class _Rows(torch.autograd.Function):
+    """`nn.functional.embedding`: (...) token ids and (V, H) weights to (..., H)."""
+
+    @staticmethod
+    def forward(ctx: Any, token_ids: Tensor, weight: Tensor, of_head: HeadGradient) -> Tensor:
+        ctx.save_for_backward(token_ids)
+        ctx.shape, ctx.of_head = weight.shape, of_head
+        return nn.functional.embedding(token_ids, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (token_ids,) = ctx.saved_tensors
+        if not ctx.needs_input_grad[1]:
+            return None, None, None
+        total = ctx.of_head.take()  # (V, H)
+        if total is None:  # nothing of the head's was asked for
+            total = gradient.new_zeros(ctx.shape)
+        total.index_add_(0, token_ids.flatten(), gradient.flatten(0, -2))
+        return None, total, None

@@ -1,0 +1,77 @@
+"""The gradient of weights that input and output share, in one tensor."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from apo_core.embedding import share_gradient
+from apo_core.logprobs import ResponseLogProbs, pad_rollouts
+
+BATCH = pad_rollouts([[1, 2, 3, 2], [4]], [[5, 2], [6, 6, 1]], pad_id=0)
+
+
+def model(*, tied=True, **changes):
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=11, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        tie_word_embeddings=tied, pad_token_id=None, **changes,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def gradients(log_probs, times=1):
+    for _ in range(times):
+        log_probs(*BATCH).sin().sum().backward()
+    return [parameter.grad for parameter in log_probs.parameters()]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_it_is_that_of_autograd(times, checkpointing):
+    ours, plain = ResponseLogProbs(model(), temperature=0.7), ResponseLogProbs(model(), temperature=0.7)
+    assert ours.head.shared is not None
+    plain.head.shared = None
+    plain.model.get_input_embeddings().__class__ = nn.Embedding
+    if checkpointing:
+        ours.train().model.gradient_checkpointing_enable()
+    for one, other in zip(gradients(ours, times), gradients(plain, times), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_what_a_broken_backward_pass_has_left_is_not_added():
+    log_probs = ResponseLogProbs(model(), temperature=1.0)
+    wanted = [gradient.clone() for gradient in gradients(log_probs)]
+    log_probs.zero_grad()
+    log_probs.head.shared.left = torch.ones(11, 16)
+    for one, other in zip(gradients(log_probs), wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_model_by_itself_and_a_copy_learn_as_ever():
+    shared, plain = model(), model()
+    share_gradient(shared)
+    for one in (shared, copy.deepcopy(shared), plain):
+        one.zero_grad()
+        one(input_ids=BATCH.token_ids, labels=BATCH.token_ids).loss.backward()
+        found = one.get_input_embeddings().weight.grad
+        if one is not plain:
+            wanted = found.clone()
+    torch.testing.assert_close(found, wanted)
+
+
+def test_frozen_weights_get_none():
+    log_probs = ResponseLogProbs(model(), temperature=1.0)
+    embedding = log_probs.model.get_input_embeddings()
+    embedding.weight.requires_grad_(False)
+    gradients(log_probs)
+    assert embedding.weight.grad is None
+    assert log_probs.head.shared.left is None
+
+
+def test_it_is_left_to_autograd_where_the_sum_would_differ():
+    assert share_gradient(model()) is not None
+    assert share_gradient(model(tied=False)) is None
+    assert share_gradient(model().bfloat16()) is None
