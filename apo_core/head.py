@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from apo_core.embedding import HeadGradient
+from apo_core.embedding import HeadGradient, exact
 from apo_core.linear import Product, product_for
 
 CHUNK_TOKENS = 256  # whose logits exist at once
@@ -38,10 +38,9 @@ class HeadLogProbs(nn.Module):
 
     def forward(self, states: Tensor, targets: Tensor) -> Tensor:
         """(M, H) states and (M,) targets to (M,) float32 log-probabilities at the temperature."""
-        if self.shared is not None:
-            self.shared.take()  # of a backward pass that did not come to its end
+        shared = self.shared if exact(self.weight) else None
         log_probs: Tensor = _ChunkedLogProbs.apply(
-            states, self.weight, self.bias, targets, self.temperature, self.chunk_tokens, self.shared
+            states, self.weight, self.bias, targets, self.temperature, self.chunk_tokens, shared
         )
         return log_probs
 

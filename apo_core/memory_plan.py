@@ -83,8 +83,10 @@ def plan_training(
     optimizer = 0.0 if offload != "none" else trained / (ranks if shared else 1)
     weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
     rows = max(1, min(micro_batch_tokens // row_tokens, batch_rows))
-    # Its gradient in float32, then as the weights are; if tied also the input embedding's, and their sum.
-    head_copies = 4 + size + (2 * size if config.tie_word_embeddings else 0)
+    # Its gradient in float32, then as the weights are; if tied also the input embedding's, and their sum,
+    # unless they are one (`apo_core.embedding`).
+    one = packed and dtype == "float32"
+    head_copies = 4 + size + (2 * size if config.tie_word_embeddings and not one else 0)
     head = text.vocab_size * text.hidden_size * head_copies if lora_rank is None else 0
     chunk = min(CHUNK_TOKENS, rows * new_tokens)
     activations = activation_bytes(

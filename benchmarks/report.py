@@ -42,7 +42,7 @@ def table_of(
         "over float32 weights; ours are bfloat16 weights with float32 masters in the optimizer. "
         '"Light" computes activations again in the backward pass; ours then holds the reference in bfloat16. '
         "vLLM's start is not counted. TRL runs both stages in one process, ours each in its own; memory is "
-        "the larger of the two, and planned as `apo doctor` plans it.",
+        "the larger of the two, and planned for stage 2 as `apo doctor` plans it.",
         "",
         f"| | {' | '.join(MEASURES.values())} | planned, MiB | stage 2, of {second} |",
         "|---|---|---|---|---|---|",

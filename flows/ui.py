@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import ExitStack
@@ -21,7 +20,8 @@ from tasks.workspace import Workspace
 def serve(workspace: Workspace, *, experiment: str, prefect_port: int, mlflow_port: int) -> None:
     """Print where the pages are; those that no server of the user's own has are served until interrupted.
 
-    MLflow's address is that of the experiment's runs: its front page is about agents.
+    The address of an MLflow server started here is that of the experiment's runs: its front page is about
+    agents.
 
     Raises:
         ApoError: a port is taken, or a server ended by itself.
@@ -74,10 +74,12 @@ def _serve(workspace: Workspace, wanted: dict[str, tuple[int, list[str]]], exper
 def _runs_page(server: str, experiment: str) -> str:
     """The page of an experiment's runs, or the server's own where nothing has run yet."""
     query = urllib.parse.urlencode({"experiment_name": experiment})
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is on this machine
     try:
-        with urllib.request.urlopen(f"{server}/api/2.0/mlflow/experiments/get-by-name?{query}") as answer:
+        url = f"{server}/api/2.0/mlflow/experiments/get-by-name?{query}"
+        with direct.open(url, timeout=10) as answer:
             number = json.load(answer)["experiment"]["experiment_id"]
-    except urllib.error.HTTPError:  # there is none of this name
+    except (OSError, ValueError, KeyError):  # a link is no reason to stop
         return server
     return f"{server}/#/experiments/{number}?workflowType=machine_learning"
 

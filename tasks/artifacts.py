@@ -100,7 +100,8 @@ def _report(workspace: Workspace) -> str:
     report = read_json(workspace.report)
     decision = report["decision"]
     pictures = [_picture(workspace.plots / f"{name}.png") for name in ("evaluation", "training", "values")]
-    return "\n\n".join([f"**{decision['outcome']}**: {decision['reason']}", *pictures])
+    against = f"Against the reference alone: **{decision['outcome']}**: {decision['reason']}"
+    return "\n\n".join([against, *pictures])
 
 
 def _drawn(plot: Callable[[Path], None]) -> str:

@@ -34,7 +34,7 @@ def run(workspace: Workspace, promotion: config.Promotion, tracking: config.Trac
     # `dvc.lock`, which cannot be inside what it hashes.
     reason = f"`apo run` decides and registers; so far: {report['decision']['reason']}"
     write_json(workspace.summary, report | {"decision": {"outcome": "open", "reason": reason}})
-    return {"outcome": report["decision"]["outcome"]}
+    return {"against_reference": report["decision"]["outcome"]}
 
 
 def _report(

@@ -72,7 +72,7 @@ class Values(Section):
     drop_unsolved: bool
     """Leave prompts that no reference sample solves out of stage 2."""
     drop_solved: bool
-    """Leave prompts out that every reference sample solves: nothing is left to gain on them."""
+    """Leave prompts out that every reference sample solves: V* is 1, no response has an advantage above 0."""
     keep_mean_reward: tuple[Share, Share]
     """Leave prompts out whose mean reward, the pass rate where rewards are 0 or 1, is not between these."""
 

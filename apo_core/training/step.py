@@ -137,7 +137,6 @@ def _update(stage: Stage2, step: int, rows: list[Row]) -> float:
     lengths = [len(row.prompt) + len(row.response.token_ids) for row in rows]
     count = max(gather([len(micro_batches(lengths, max_tokens=stage.micro_batch_tokens))]))
     batches = micro_batches(lengths, max_tokens=stage.micro_batch_tokens, at_least=count)
-    sparing = stage.engine.module.model.is_gradient_checkpointing  # memory matters more than time
     stage.engine.train()  # gradient checkpointing works in this mode only; there is no dropout to switch on
     with FiniteGradients(stage.engine.module) as gradients:
         finite = True
@@ -147,11 +146,9 @@ def _update(stage: Stage2, step: int, rows: list[Row]) -> float:
             # DeepSpeed takes the mean over ranks; each has as many rows.
             loss = _micro_batch(stage, chosen) * (len(chosen) / len(rows))
             finite = finite and bool(torch.isfinite(loss))
-            if sparing:
-                trim_heap()
+            _spare(stage)
             stage.engine.backward(loss)
-            if sparing:
-                trim_heap()
+            _spare(stage)
         # All ranks stop, or none: one that went on alone would wait for the others for ever.
         if not all(gather([finite])):
             raise PolicyCollapse(f"step {step + 1}: the loss is not finite; the update was not applied")
@@ -159,11 +156,16 @@ def _update(stage: Stage2, step: int, rows: list[Row]) -> float:
             raise PolicyCollapse(f"step {step + 1}: a gradient is not finite; it was not applied")
     norm = _whole_norm(stage.engine.module)
     stage.engine.step()
-    if sparing:
-        trim_heap()
+    _spare(stage)
     stage.engine.eval()
     reported = stage.engine.get_global_grad_norm()  # None without ZeRO in float32
     return float(norm if reported is None else reported)
+
+
+def _spare(stage: Stage2) -> None:
+    """Where memory matters more than time, give back what was freed since the last time."""
+    if stage.engine.module.model.is_gradient_checkpointing:
+        trim_heap()
 
 
 def _micro_batch(stage: Stage2, rows: list[Row]) -> Tensor:

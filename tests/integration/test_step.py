@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from apo_core import linear
+from apo_core import linear, logprobs
 from apo_core.adapters import AdaptersOff, add_adapters
+from apo_core.embedding import share_gradient
 from apo_core.errors import PolicyCollapse
 from apo_core.logprobs import ResponseLogProbs
 from apo_core.sampling import TransformersSampler
@@ -27,13 +28,24 @@ def tokenizer():
     return character_tokenizer()
 
 
-def stage_of(tokenizer, mode=("float32", 0), *, beta2=0.1, micro_batch_tokens=24, lora=False, hidden_size=16):
+def stage_of(
+    tokenizer,
+    mode=("float32", 0),
+    *,
+    beta2=0.1,
+    micro_batch_tokens=24,
+    lora=False,
+    hidden_size=16,
+    tied=False,
+):
     dtype, zero_stage = mode
     policy, reference = (
         tiny_decoder(tokenizer, hidden_size=hidden_size, layers=2, heads=2, seed=seed).eval()
         for seed in (0, 1)
     )
     policy = policy.to(getattr(torch, dtype))
+    if tied:
+        policy.lm_head.weight = policy.model.embed_tokens.weight
     adapters = add_adapters(policy, rank=2, alpha=4.0, seed=0) if lora else None
     log_probs = ResponseLogProbs(policy, temperature=1.0)
     engine = start_engine(
@@ -148,6 +160,23 @@ def test_quick_products_make_the_step_of_plain_ones(tokenizer, monkeypatch, mode
     # Adam's first step is in the direction of the gradient's sign, which rounding may turn in bfloat16.
     apart = [(one - other).abs().mean() for one, other in zip(moved, there, strict=True)]
     assert max(apart) < OPTIMIZER["learning_rate"] * (0.1 if bfloat16 else 1e-2)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode[0] == "float32"], ids=str)
+def test_tied_embeddings_learn_what_autograd_would_teach_them(tokenizer, monkeypatch, mode):
+    found = []
+    for share in (share_gradient, lambda _: None):
+        monkeypatch.setattr(logprobs, "share_gradient", share)
+        stage = stage_of(tokenizer, mode, tied=True, hidden_size=256 if mode[1] == 3 else 16)
+        metrics = [run_step(stage, step, [0, 1, 2, 3]) for step in range(2)]
+        found.append((metrics, weights(stage)))
+    assert stage.engine.module.head.shared is None
+    (metrics, moved), (wanted, there) = found
+    for one, other in zip(metrics, wanted, strict=True):
+        for name in ("loss", "kl", "gradient_norm"):
+            assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
+    apart = [(one - other).abs().mean() for one, other in zip(moved, there, strict=True)]
+    assert max(apart) < OPTIMIZER["learning_rate"] * 1e-2
 
 
 def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):
