@@ -79,10 +79,7 @@ def _linears(model: nn.Module) -> list[nn.Linear]:
 
 def _gains(weight: Tensor) -> bool:
     return (
-        weight.dtype == torch.float32
-        and weight.numel() >= _LARGE
-        and weight.device.type == "cpu"
-        and bool(torch.backends.mkldnn.is_available())
+        weight.dtype == torch.float32 and weight.numel() >= _LARGE and packs(weight.dtype, weight.device.type)
     )
 
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from conftest import alone, execute, run
 
-from apo_core.config.file import load_params, set_params
+from apo_core.config.file import set_params
 from apo_core.tables import VALUES, read_table
 from tasks import report, train, values
 from tasks.workspace import Workspace
@@ -126,7 +126,7 @@ def test_only_prompts_within_the_band_are_trained_on(workspace):
         assert facts[f"dropped_{reason}"] == count
     set_params(place.params, ["train.steps=1", "train.batch_size=4"])
     run(train, place)
-    report.run(place, load_params(place.params).promotion, load_params(place.params).tracking)
+    run(report, place)
     assert json.loads(place.report.read_text())["values"]["dropped"] == dict(table["dropped"].value_counts())
 
 

@@ -47,7 +47,9 @@ def test_either_distribution_is_found(monkeypatch, installed, expected):
 
 def test_without_vllm_one_line_says_how_to_install_it(monkeypatch, saved_decoder):
     versions(monkeypatch)
-    with pytest.raises(ApoError, match=r"^sampler\.engine: vllm is not installed: in.*gpu"):
+    with pytest.raises(
+        ApoError, match=r"^sampler\.engine: vllm is not installed: in apo-flow's checkout `make vllm`.*gpu"
+    ):
         VllmSampler(
             saved_decoder,
             eos_ids={1},
