@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from apo_core.attention import quick_attention
 from apo_core.embedding import share_gradient
 from apo_core.head import CHUNK_TOKENS, HeadLogProbs
 from apo_core.linear import quick_linears
@@ -56,6 +57,7 @@ class ResponseLogProbs(nn.Module):
         self, model: PreTrainedModel, *, temperature: float, chunk_tokens: int = CHUNK_TOKENS
     ) -> None:
         super().__init__()
+        quick_attention(model)
         quick_linears(model)
         self.model = model
         self.head = HeadLogProbs(

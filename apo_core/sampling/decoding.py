@@ -7,7 +7,6 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
 from apo_core.linear import packed_linears
-from apo_core.sampling.attention import grouped_attention
 from apo_core.sampling.cache import growing_cache
 from apo_core.sampling.drawing import draw, likeliest
 
@@ -45,7 +44,7 @@ def decode(
     ends = torch.tensor(sorted(eos_ids), device=device)
     rows = torch.arange(len(prompts), device=device)  # (b,) which prompt each live row belongs to
     outputs: list[list[int]] = [[] for _ in prompts]
-    with grouped_attention(model), packed_linears(model, rows=len(prompts)):
+    with packed_linears(model, rows=len(prompts)):
         cache = growing_cache(model.config)
         logits, attended = _read(model, prompts, cache, pad_id)  # (b, V), (b, P)
         positions = attended.sum(-1, keepdim=True)  # (b, 1) of the next token

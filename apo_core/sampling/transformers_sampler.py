@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
+from apo_core.attention import quick_attention
 from apo_core.progress import progress
 from apo_core.sampling.base import Response, uniforms
 from apo_core.sampling.decoding import decode
@@ -22,6 +23,7 @@ class TransformersSampler:
         batch_size: int,
         description: str | None = None,
     ) -> None:
+        quick_attention(model)
         self.model = model
         self.eos_ids = eos_ids
         self.pad_id = pad_id

@@ -146,12 +146,6 @@ def test_responses_longer_than_the_caches_room_are_right(grouped):
     ]
 
 
-def test_decoding_leaves_the_models_attention_as_it_was(model):
-    before = model.config._attn_implementation
-    draw(model)
-    assert model.config._attn_implementation == before == "sdpa"
-
-
 def test_another_key_draws_other_tokens(decoder):
     drawn = draw(decoder, [PROMPTS[0]] * 20, [f"other/{row}" for row in range(20)])
     assert len({tuple(row.token_ids) for row in drawn}) > 15
