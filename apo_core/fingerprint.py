@@ -21,7 +21,7 @@ def fingerprint(
     generation: dict[str, Any],
     verifier: str,
     verifier_version: str,
-    prompts: list[tuple[str, str]],
+    prompts: list[tuple[str, str, str]],
 ) -> Fingerprint:
     """Hash the conditions under which responses are drawn and scored.
 
@@ -31,7 +31,7 @@ def fingerprint(
         generation: settings of the sampling distribution.
         verifier: name.
         verifier_version: changes whenever a score may.
-        prompts: (prompt_id, answer) of the training prompts; the id is a hash of the prompt.
+        prompts: (prompt_id, answer, row) of the training prompts; the id is a hash of the prompt.
     """
     files = [file for file in sorted(reference.iterdir()) if file.is_file()]
     weights = [file for file in files if file.match(_WEIGHTS) or file.name == "config.json"]

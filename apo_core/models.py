@@ -60,6 +60,7 @@ def save_policy(
     *,
     max_new_tokens: int | None = None,
     temperature: float = 1.0,
+    stop: set[int] | None = None,
 ) -> None:
     """Write a plain Hugging Face directory, whole or not at all.
 
@@ -69,10 +70,11 @@ def save_policy(
         directory: replaced if it is there.
         max_new_tokens: what the policy was trained to answer within; its default when it generates.
         temperature: what it was trained and evaluated at; its default when it generates.
+        stop: tokens that end its responses beside those that did before.
     """
     # What the reference's authors set for chatting (top_p, repetition penalty) is not this policy's sampler.
     model.generation_config = GenerationConfig(
-        eos_token_id=sorted(end_ids(model, tokenizer)),
+        eos_token_id=sorted(end_ids(model, tokenizer) | (stop or set())),
         pad_token_id=tokenizer.pad_token_id,
         do_sample=True,
         max_new_tokens=max_new_tokens,

@@ -21,8 +21,11 @@ class Prompt(NamedTuple):
     prompt_id: str
     prompt: str
     answer: str
+    row: str  # JSON: all fields of the row it comes from, for verifiers that need more than the answer
     source: str  # file:line, or the generator
     split: Split
+    set: str  # the name of the file or generator
+    group: str | None = None  # what results are broken down by
 
 
 def prompt_id(prompt: str) -> str:
@@ -48,7 +51,8 @@ def _rows(file: Path, split: Split, prompt_field: str, answer_field: str) -> Ite
         answer = _text(file, line, row, answer_field, numbers=True)
         if not prompt.strip():
             raise InputError(file, "is empty", row=line, field=prompt_field)
-        yield Prompt(prompt_id(prompt), prompt, answer, f"{file.name}:{line}", split)
+        text = json.dumps(row, sort_keys=True)
+        yield Prompt(prompt_id(prompt), prompt, answer, text, f"{file.name}:{line}", split, file.stem)
 
 
 def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -18,8 +18,11 @@ PROMPTS = pa.schema(
         ("prompt_id", pa.string()),
         ("prompt", pa.string()),
         ("answer", pa.string()),
-        ("source", pa.string()),
-        ("split", pa.string()),
+        ("row", pa.string()),  # JSON: all fields of the row that the prompt comes from
+        ("source", pa.string()),  # file:line, or the generator
+        ("split", pa.string()),  # train or eval
+        ("set", pa.string()),  # the name of the file or generator
+        ("group", pa.string()),  # what results are broken down by, or null
     ]
 )
 SAMPLES = pa.schema(

@@ -73,6 +73,14 @@ def load_tokenizer(directory: Path, *, trust_remote_code: bool) -> PreTrainedTok
     return tokenizer
 
 
+def stop_ids(tokenizer: PreTrainedTokenizerBase, character: str | None) -> set[int]:
+    """Every token whose text contains the character; none where it is None."""
+    if character is None:
+        return set()
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    return {token for token, text in enumerate(texts) if character in text}
+
+
 def first_line(error: BaseException) -> str:
     """The part of a library's error that fits into one line."""
     return str(error).strip().split("\n", 1)[0]

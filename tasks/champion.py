@@ -16,6 +16,7 @@ from apo_core.evaluation import per_prompt
 from apo_core.models import load_policy
 from apo_core.sampling.scored import Question, sample_and_score
 from apo_core.tables import EVALUATIONS, read_metadata, read_table
+from apo_core.tokenization import stop_ids
 from apo_core.verifiers import make_verifier
 from tasks.encoder import encoder_of
 from tasks.evaluate import evaluation_row
@@ -104,6 +105,7 @@ def _ask(
         encoder.tokenizer,
         dtype=rules.dtype,
         batch_size=rules.batch_size,
+        stop=stop_ids(encoder.tokenizer, generation.stop_character),
         max_length=longest + generation.max_new_tokens,
         trust_remote_code=trusted,
     ) as engine:

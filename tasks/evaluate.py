@@ -16,7 +16,7 @@ from apo_core.logprobs import ResponseLogProbs, pad_rollouts
 from apo_core.models import load_policy
 from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import EVALUATIONS, write_table
-from apo_core.tokenization import Template
+from apo_core.tokenization import Template, stop_ids
 from apo_core.verifiers import Verifier, make_verifier
 from tasks.encoder import encoder_of
 from tasks.inputs import conditions_of_values, order_of, questions_of, read_split
@@ -118,6 +118,7 @@ def _evaluate(
         encoder.tokenizer,
         dtype=evaluation.dtype,
         batch_size=evaluation.batch_size,
+        stop=stop_ids(encoder.tokenizer, generation.stop_character),
         max_length=template.max_prompt_tokens + generation.max_new_tokens,
         trust_remote_code=trust_remote_code,
     ) as engine:

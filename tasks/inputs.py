@@ -26,15 +26,14 @@ def make_sampler(
     tokenizer: PreTrainedTokenizerBase,
     *,
     batch_size: int,
-    description: str | None = None,
+    stop: set[int],
 ) -> TransformersSampler:
-    """A sampler of a loaded model."""
+    """A sampler of a loaded model; tokens in `stop` end its responses too."""
     return TransformersSampler(
         model,
-        eos_ids=end_ids(model, tokenizer),
+        eos_ids=end_ids(model, tokenizer) | stop,
         pad_id=tokenizer.pad_token_id,
         batch_size=batch_size,
-        description=description,
     )
 
 
@@ -52,7 +51,7 @@ def conditions_of_values(
         generation=generation.model_dump(mode="json"),
         verifier=verifier.name,
         verifier_version=verifier.version,
-        prompts=list(zip(prompts["prompt_id"], prompts["answer"], strict=True)),
+        prompts=list(zip(prompts["prompt_id"], prompts["answer"], prompts["row"], strict=True)),
     )
 
 
@@ -63,6 +62,4 @@ def order_of(prompts: pd.DataFrame) -> str:
 
 def questions_of(prompts: pd.DataFrame) -> list[Question]:
     """The rows of a prompts table as questions."""
-    return [
-        Question(*row) for row in zip(prompts["prompt_id"], prompts["prompt"], prompts["answer"], strict=True)
-    ]
+    return [Question(*row) for row in prompts[list(Question._fields)].itertuples(index=False, name=None)]

@@ -67,7 +67,9 @@ def _generated(
 
 
 def _prompt(chain: Chain, split: Split) -> Prompt:
-    return Prompt(prompt_id(chain.prompt), chain.prompt, str(chain.answer), "arithmetic", split)
+    return Prompt(
+        prompt_id(chain.prompt), chain.prompt, str(chain.answer), "{}", "arithmetic", split, "arithmetic"
+    )
 
 
 def _read(workspace: Workspace, split: Split, files: tuple[str, ...], data: Data) -> list[Prompt]:

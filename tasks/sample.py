@@ -14,6 +14,7 @@ from apo_core import config
 from apo_core.models import load_policy
 from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import SAMPLES, write_table
+from apo_core.tokenization import stop_ids
 from apo_core.verifiers import make_verifier
 from tasks.checks import sample_checks
 from tasks.encoder import encoder_of
@@ -103,6 +104,7 @@ class SampleJob:
             encoder.tokenizer,
             dtype=self.sampling.dtype,
             batch_size=self.sampling.batch_size,
+            stop=stop_ids(encoder.tokenizer, self.generation.stop_character),
             max_length=self.template.max_prompt_tokens + self.generation.max_new_tokens,
             trust_remote_code=self.trust_remote_code,
         ) as engine:

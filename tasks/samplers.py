@@ -40,6 +40,7 @@ def open_sampler(
     *,
     dtype: str,
     batch_size: int,
+    stop: set[int],
     max_length: int,
     trust_remote_code: bool,
 ) -> Iterator[Sampler]:
@@ -52,17 +53,19 @@ def open_sampler(
         tokenizer: of the policy.
         dtype: to compute in.
         batch_size: responses decoded at once by transformers.
+        stop: tokens that end a response beside the policy's own.
         max_length: tokens of the longest prompt and its response together.
         trust_remote_code: let the directory's own Python run.
     """
     if sampler.engine == "transformers":
-        yield make_sampler(load(), tokenizer, batch_size=batch_size)
+        yield make_sampler(load(), tokenizer, batch_size=batch_size, stop=stop)
         return
     given = vllm_arguments(
         sampler.vllm,
         directory,
         tokenizer,
         dtype=dtype,
+        stop=stop,
         max_length=max_length,
         trust_remote_code=trust_remote_code,
     )
@@ -76,12 +79,13 @@ def vllm_arguments(
     tokenizer: PreTrainedTokenizerBase,
     *,
     dtype: str,
+    stop: set[int],
     max_length: int,
     trust_remote_code: bool,
 ) -> dict[str, Any]:
     """What `VllmSampler` is started with, beside the directory: see there."""
     return {
-        "eos_ids": saved_end_ids(directory, tokenizer),
+        "eos_ids": saved_end_ids(directory, tokenizer) | stop,
         "dtype": dtype,
         "max_length": max_length,
         "trust_remote_code": trust_remote_code,

@@ -20,7 +20,7 @@ from apo_core.models import load_policy, save_policy
 from apo_core.sampling import Sampler
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.tables import VALUES, read_metadata, read_table
-from apo_core.tokenization import Template
+from apo_core.tokenization import Template, stop_ids
 from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import join_ranks, start_engine
@@ -77,12 +77,14 @@ def run(
     work = ranks.first_only(lambda: open_work(workspace.work("train"), all_conditions))
     model = _model(workspace, trust_remote_code, generation, train, seed)
     metrics_file = work / "metrics.jsonl"
+    stop = stop_ids(encoder.tokenizer, generation.stop_character)
     with _open_sampler(
         workspace,
         train,
         model,
         encoder,
         training_set,
+        stop=stop,
         max_length=template.max_prompt_tokens + generation.max_new_tokens,
         trust_remote_code=trust_remote_code,
     ) as sampler:
@@ -113,7 +115,7 @@ def run(
             metrics_file=metrics_file,
         )
     with gathered(stage.engine):
-        ranks.first_only(lambda: _save(workspace, stage, generation, metrics_file))
+        ranks.first_only(lambda: _save(workspace, stage, generation, stop, metrics_file))
     return {
         "ranks": train.ranks,
         "steps": steps,
@@ -126,7 +128,9 @@ def run(
     }
 
 
-def _save(workspace: Workspace, stage: Stage2, generation: config.Generation, metrics_file: Path) -> None:
+def _save(
+    workspace: Workspace, stage: Stage2, generation: config.Generation, stop: set[int], metrics_file: Path
+) -> None:
     policy = stage.engine.module.model if stage.adapters is None else merged(stage.adapters)
     save_policy(
         policy,
@@ -134,6 +138,7 @@ def _save(workspace: Workspace, stage: Stage2, generation: config.Generation, me
         workspace.policy,
         max_new_tokens=generation.max_new_tokens,
         temperature=generation.temperature,
+        stop=stop,
     )
     write_text(workspace.metrics, metrics_file.read_text(encoding="utf-8"))
 
@@ -206,12 +211,15 @@ def _open_sampler(
     encoder: Template,
     training_set: TrainingSet,
     *,
+    stop: set[int],
     max_length: int,
     trust_remote_code: bool,
 ) -> Iterator[Sampler]:
     """Of the policy as it is at each call."""
     if train.sampler.engine == "transformers":
-        in_place = make_sampler(model.policy, encoder.tokenizer, batch_size=train.rollout_batch_size)
+        in_place = make_sampler(
+            model.policy, encoder.tokenizer, batch_size=train.rollout_batch_size, stop=stop
+        )
         yield InPlace(model.engine, in_place)
         return
     given = vllm_arguments(
@@ -219,6 +227,7 @@ def _open_sampler(
         workspace.reference,
         encoder.tokenizer,
         dtype=train.dtype,
+        stop=stop,
         max_length=max_length,
         trust_remote_code=trust_remote_code,
     )

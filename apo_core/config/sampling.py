@@ -13,6 +13,8 @@ class Generation(Section):
     """The distribution responses are drawn from: part of the value table's fingerprint."""
 
     max_new_tokens: Positive
+    stop_character: Annotated[str, Field(min_length=1, max_length=1)] | None
+    """Every token that contains it ends a response, as the end-of-sequence token does; null for none."""
     temperature: PositiveFloat
     top_p: float
     top_k: int

@@ -15,6 +15,7 @@ class Question(NamedTuple):
     prompt_id: str
     prompt: str
     answer: str
+    row: str  # JSON: see `tables.PROMPTS`
 
 
 class Scored(NamedTuple):

@@ -16,7 +16,7 @@ def conditions(model_directory):
         "generation": {"max_new_tokens": 8, "temperature": 1.0, "top_p": 1.0, "top_k": 0},
         "verifier": "numeric",
         "verifier_version": "1",
-        "prompts": [("a", "1"), ("b", "2")],
+        "prompts": [("a", "1", "{}"), ("b", "2", "{}")],
     }
 
 
@@ -32,9 +32,10 @@ def differing(one, other):
         ({"generation": {"max_new_tokens": 8, "temperature": 0.7, "top_p": 1.0, "top_k": 0}}, "sampler"),
         ({"verifier": "gsm8k"}, "verifier"),
         ({"verifier_version": "2"}, "verifier"),
-        ({"prompts": [("a", "1")]}, "prompts"),
-        ({"prompts": [("a", "1"), ("b", "3")]}, "prompts"),
-        ({"prompts": [("a", "1"), ("c", "2")]}, "prompts"),
+        ({"prompts": [("a", "1", "{}")]}, "prompts"),
+        ({"prompts": [("a", "1", "{}"), ("b", "3", "{}")]}, "prompts"),
+        ({"prompts": [("a", "1", "{}"), ("c", "2", "{}")]}, "prompts"),
+        ({"prompts": [("a", "1", "{}"), ("b", "2", '{"level": 1}')]}, "prompts"),
     ],
 )
 def test_a_changed_setting_changes_its_own_field_only(conditions, change, field):

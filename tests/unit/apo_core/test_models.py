@@ -109,6 +109,11 @@ def test_every_end_of_tokenizer_and_model_ends_a_response(loaded, tokenizer, ext
     assert end_ids(loaded, tokenizer) == expected
 
 
+def test_what_stopped_responses_in_training_stops_those_of_the_saved_policy(loaded, tokenizer, tmp_path):
+    save_policy(loaded, tokenizer, tmp_path / "saved", stop={5, 9})
+    assert end_ids(load_policy(tmp_path / "saved", dtype="float32"), tokenizer) == {1, 5, 9}
+
+
 def test_a_model_without_generation_settings_ends_with_the_tokenizers_token(loaded, tokenizer):
     loaded.generation_config = None
     assert end_ids(loaded, tokenizer) == {1}

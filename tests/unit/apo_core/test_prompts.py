@@ -23,14 +23,23 @@ def refusal(file):
     return str(refused.value)
 
 
+GOOD_ROW = '{"answer": "2", "question": "1+1?"}'
 GOOD = '{"question": "1+1?", "answer": "2"}'
 
 
 def test_rows_become_prompts_that_know_their_line(tmp_path):
     file = write(tmp_path, GOOD, "", "  ", '{"answer": "4", "question": "2+2?", "more": [1]}')
     assert read(file) == [
-        Prompt(prompt_id("1+1?"), "1+1?", "2", "train.jsonl:1", "train"),
-        Prompt(prompt_id("2+2?"), "2+2?", "4", "train.jsonl:4", "train"),
+        Prompt(prompt_id("1+1?"), "1+1?", "2", GOOD_ROW, "train.jsonl:1", "train", "train"),
+        Prompt(
+            prompt_id("2+2?"),
+            "2+2?",
+            "4",
+            '{"answer": "4", "more": [1], "question": "2+2?"}',
+            "train.jsonl:4",
+            "train",
+            "train",
+        ),
     ]
 
 
@@ -124,7 +133,7 @@ def test_the_id_is_a_hash_of_the_text():
 
 
 def prompts(count):
-    return [Prompt(str(index), "p", "a", "s", "train") for index in range(count)]
+    return [Prompt(str(index), "p", "a", "{}", "s", "train", "s") for index in range(count)]
 
 
 def test_a_choice_is_seeded_and_keeps_the_order():

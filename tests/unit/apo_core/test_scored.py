@@ -5,7 +5,11 @@ from apo_core.sampling.scored import Question, sample_and_score
 from apo_core.tokenization import Template
 from apo_core.verifiers import make_verifier
 
-QUESTIONS = [Question("a", "1+1=", "2"), Question("b", "7+5-3=", "9"), Question("c", "4=", "4")]
+QUESTIONS = [
+    Question("a", "1+1=", "2", "{}"),
+    Question("b", "7+5-3=", "9", "{}"),
+    Question("c", "4=", "4", "{}"),
+]
 
 
 @pytest.fixture
@@ -40,7 +44,9 @@ def test_rows_are_in_order_and_scored_on_their_own_text(ask, tokenizer):
 
 def test_a_right_answer_is_rewarded(ask):
     text = ask(QUESTIONS[:1], 1, "stage/0", "exact")[0].text
-    rows = ask([Question("a", "1+1=", text), Question("a", "1+1=", text + "0")], 1, "stage/0", "exact")
+    rows = ask(
+        [Question("a", "1+1=", text, "{}"), Question("a", "1+1=", text + "0", "{}")], 1, "stage/0", "exact"
+    )
     assert [row.reward for row in rows] == [1.0, 0.0]
 
 

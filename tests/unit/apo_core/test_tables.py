@@ -9,7 +9,16 @@ from apo_core.tables import EVALUATIONS, PROMPTS, SAMPLES, VALUES, read_metadata
 ROWS = {
     "prompts": (
         PROMPTS,
-        {"prompt_id": ["a"], "prompt": ["π?"], "answer": ["3"], "source": ["f:1"], "split": ["train"]},
+        {
+            "prompt_id": ["a"],
+            "prompt": ["π?"],
+            "answer": ["3"],
+            "row": ["{}"],
+            "source": ["f:1"],
+            "split": ["train"],
+            "set": ["f"],
+            "group": ["easy"],
+        },
     ),
     "samples": (
         SAMPLES,

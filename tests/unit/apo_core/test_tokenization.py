@@ -10,7 +10,7 @@ from apo_core.arithmetic import ALPHABET
 from apo_core.errors import InputError
 from apo_core.model_directory import check_model_directory
 from apo_core.scratch import character_tokenizer
-from apo_core.tokenization import Template, load_template, load_tokenizer
+from apo_core.tokenization import Template, load_template, load_tokenizer, stop_ids
 
 CHAT = (
     "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }};{% endfor %}"
@@ -159,3 +159,12 @@ def test_a_tokenizer_that_cannot_end_a_sequence_is_refused(model_directory):
 def test_a_tokenizer_without_padding_pads_with_its_end(model_directory):
     without(model_directory, "pad_token")
     assert load_tokenizer(model_directory, trust_remote_code=False).pad_token_id == 1
+
+
+def test_every_token_with_the_stop_character_stops(bytewise):
+    words = {"<unk>": 0, "a": 1, "\n": 2, ".\n": 3, "\n\n": 4, "n": 5}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(words, "<unk>")))
+    assert stop_ids(tokenizer, "\n") == {2, 3, 4}
+    assert stop_ids(tokenizer, None) == set()
+    [newline] = stop_ids(bytewise, "\n")  # as it is read, not as the vocabulary writes it
+    assert bytewise.decode([newline]) == "\n"
