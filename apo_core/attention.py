@@ -51,7 +51,7 @@ def _attend(
     """
     special = options.get("dropout") or options.get("position_bias") is not None
     if not special and query.shape[2] == 1 and query.shape[1] > key.shape[1]:
-        return _of_one_query(query, key, value, attention_mask, scaling), None
+        return attend_one_query(query, key, value, attention_mask, scaling), None
     if not special and _suits_products(module, query, key, value, attention_mask):
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         return attention_by_products(query, key, value, attention_mask, scaling).transpose(1, 2), None
@@ -59,10 +59,23 @@ def _attend(
     return output, None
 
 
-def _of_one_query(
+def attend_one_query(
     query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float | None
 ) -> Tensor:
-    """Heads that share keys are given as so many queries at one position: no copies of keys and values."""
+    """Attention of one new token a row, without copies of the keys and values that query heads share.
+
+    Those heads are given as so many queries at one position.
+
+    Args:
+        query: (b, heads, 1, d)
+        key: (b, key heads, t, d)
+        value: (b, key heads, t, d)
+        attention_mask: (b, 1, 1, t), True or 0 where a token is attended; None attends to all.
+        scaling: of the scores; None is 1 / sqrt(d).
+
+    Returns:
+        (b, 1, heads, d)
+    """
     rows, heads, _, size = query.shape
     grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], size)
     attended = scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)

@@ -6,10 +6,10 @@ that packs the weights anew for every small product.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -28,35 +28,56 @@ def quick_linears(model: nn.Module) -> None:
     What that is, is looked at in every call: an engine may change their precision, or take their weights
     away between calls.
     """
-    for layer in _linears(model):
-        layer.__class__ = _QuickLinear
+    for module in model.modules():
+        if is_linear(module):
+            module.__class__ = _QuickLinear
 
 
 @contextmanager
 def packed_linears(model: nn.Module, rows: int) -> Iterator[None]:
     """Let a model's large linear layers multiply by packed copies of their weights inside the block.
 
-    For a decoding batch of 8 to 32 rows packing anew takes longer than the product itself. Without gradients,
-    and on CPU only, in bfloat16 where the processor computes with it; whatever else it finds it leaves alone.
-    The copies take the memory of the weights again.
+    Without gradients, and on CPU only, in bfloat16 where the processor computes with it; whatever else it
+    finds it leaves alone. The copies take the memory of the weights again.
 
     Args:
         model: its weights must not change inside the block.
         rows: that will be multiplied at once, most of the time.
     """
-    layers = [
-        layer
-        for layer in _linears(model)
-        if layer.weight.numel() >= _LARGE and packs(layer.weight.dtype, layer.weight.device.type)
-    ]
+    layers = [module for module in model.modules() if is_linear(module) and _is_packed(module.weight)]
     try:
         for layer in layers:
-            weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), rows)
-            layer.forward = partial(_product, weight=weight, bias=layer.bias)
+            layer.forward = merged_product([layer], rows)
         yield
     finally:
         for layer in layers:
             vars(layer).pop("forward", None)
+
+
+def merged_product(layers: Sequence[nn.Linear], rows: int) -> Callable[[Tensor], Tensor]:
+    """The outputs of linear layers side by side, by one product with copies of their weights.
+
+    For a decoding batch of 8 to 32 rows packing anew takes longer than the product itself.
+
+    Args:
+        layers: with equal inputs; all have a bias, or none has.
+        rows: that will be multiplied at once, most of the time.
+
+    Returns:
+        (..., K) to (..., N), without a gradient.
+    """
+    weight, bias = layers[0].weight.detach(), layers[0].bias
+    if len(layers) > 1:
+        weight = torch.cat([layer.weight.detach() for layer in layers])
+        bias = None if bias is None else torch.cat([layer.bias.detach() for layer in layers])
+    if not _is_packed(weight):
+        return partial(nn.functional.linear, weight=weight, bias=bias)
+    return partial(_product, weight=torch.ops.mkldnn._reorder_linear_weight(weight, rows), bias=bias)
+
+
+def is_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether it is a plain linear layer, `quick_linears` or not, and nothing that was made of one."""
+    return type(module) in (nn.Linear, _QuickLinear)
 
 
 def product_for(weight: Tensor) -> Product:
@@ -73,14 +94,12 @@ def packs(dtype: torch.dtype, device: str) -> bool:
     )
 
 
-def _linears(model: nn.Module) -> list[nn.Linear]:
-    return [module for module in model.modules() if type(module) in (nn.Linear, _QuickLinear)]
+def _is_packed(weight: Tensor) -> bool:
+    return weight.numel() >= _LARGE and packs(weight.dtype, weight.device.type)
 
 
 def _gains(weight: Tensor) -> bool:
-    return (
-        weight.dtype == torch.float32 and weight.numel() >= _LARGE and packs(weight.dtype, weight.device.type)
-    )
+    return weight.dtype == torch.float32 and _is_packed(weight)
 
 
 def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
 import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
@@ -9,6 +13,7 @@ from transformers import Cache, PreTrainedModel
 from apo_core.linear import packed_linears
 from apo_core.sampling.cache import growing_cache
 from apo_core.sampling.drawing import draw, likeliest
+from apo_core.sampling.llama_step import LlamaStep, suits
 
 
 @torch.no_grad()
@@ -44,9 +49,9 @@ def decode(
     ends = torch.tensor(sorted(eos_ids), device=device)
     rows = torch.arange(len(prompts), device=device)  # (b,) which prompt each live row belongs to
     outputs: list[list[int]] = [[] for _ in prompts]
-    with packed_linears(model, rows=len(prompts)):
-        cache = growing_cache(model.config)
-        logits, attended = _read(model, prompts, cache, pad_id)  # (b, V), (b, P)
+    cache = growing_cache(model.config)
+    logits, attended = _read(model, prompts, cache, pad_id)  # (b, V), (b, P)
+    with _step_of(model, cache, rows=len(prompts)) as next_logits:
         positions = attended.sum(-1, keepdim=True)  # (b, 1) of the next token
         for step in range(max_new_tokens):
             drawn = (  # (b,)
@@ -62,9 +67,22 @@ def decode(
                 rows, drawn, attended, positions = rows[kept], drawn[kept], attended[kept], positions[kept]
                 cache.batch_select_indices(kept)
             attended = torch.cat([attended, torch.ones_like(positions)], dim=-1)
-            logits = _last_logits(model, drawn[:, None], attended, positions, cache)
+            logits = next_logits(drawn[:, None], attended, positions, cache)
             positions = positions + 1
     return outputs
+
+
+# (b, 1) new tokens, (b, t) mask of old and new, (b, 1) positions, and what the cache keeps, to (b, V)
+_NextLogits = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
+
+
+@contextmanager
+def _step_of(model: PreTrainedModel, cache: Cache, rows: int) -> Iterator[_NextLogits]:
+    if suits(model, cache):
+        yield LlamaStep(model, rows)
+        return
+    with packed_linears(model, rows):
+        yield partial(_last_logits, model)
 
 
 def _read(

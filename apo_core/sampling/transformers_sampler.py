@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from apo_core.attention import quick_attention
+from apo_core.linear import quick_linears
 from apo_core.progress import progress
 from apo_core.sampling.base import Response, uniforms
 from apo_core.sampling.decoding import decode
@@ -24,6 +25,7 @@ class TransformersSampler:
         description: str | None = None,
     ) -> None:
         quick_attention(model)
+        quick_linears(model)
         self.model = model
         self.eos_ids = eos_ids
         self.pad_id = pad_id

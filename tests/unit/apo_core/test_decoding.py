@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare, kstest
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from apo_core.sampling import Response, TransformersSampler
 from apo_core.sampling.base import uniforms
@@ -28,11 +35,10 @@ def absolute():
     return model
 
 
-@pytest.fixture(scope="module")
-def grouped():
+def of_family(config_class, model_class, **options):
     """Six query heads over two heads of keys and values: most models share them so."""
     torch.manual_seed(0)
-    config = LlamaConfig(
+    config = config_class(
         vocab_size=17,
         hidden_size=24,
         intermediate_size=32,
@@ -41,18 +47,42 @@ def grouped():
         num_key_value_heads=2,
         bos_token_id=None,
         eos_token_id=1,
+        **options,
     )
-    model = LlamaForCausalLM(config).eval()
+    model = model_class(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:
                 parameter.mul_(15)
+            else:  # biases are 0 and norms 1 as initialised
+                parameter.uniform_(0.5, 1.5)
     return model
 
 
-@pytest.fixture(params=["llama", "gpt2", "grouped"])
-def model(request, decoder, absolute, grouped):
-    return {"llama": decoder, "gpt2": absolute, "grouped": grouped}[request.param]
+@pytest.fixture(scope="module")
+def grouped():
+    return of_family(LlamaConfig, LlamaForCausalLM)
+
+
+@pytest.fixture(scope="module")
+def biased():
+    """Its queries, keys and values have biases."""
+    return of_family(Qwen2Config, Qwen2ForCausalLM)
+
+
+@pytest.fixture(scope="module")
+def windowed():
+    """Keeps the keys and values of three tokens."""
+    layers = ["full_attention", "sliding_attention"]
+    return of_family(
+        Qwen2Config, Qwen2ForCausalLM, use_sliding_window=True, sliding_window=3, layer_types=layers
+    )
+
+
+@pytest.fixture(params=["llama", "gpt2", "grouped", "biased", "windowed"])
+def model(request, decoder, absolute, grouped, biased, windowed):
+    kinds = {"llama": decoder, "gpt2": absolute, "grouped": grouped, "biased": biased, "windowed": windowed}
+    return kinds[request.param]
 
 
 def sampler(model, *, eos_ids=frozenset({1}), batch_size=4):
