@@ -1,0 +1,42 @@
+"""Rewards of the embedded default's reference, by the stages' own code in a directory of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from apo_core.config import Params
+from apo_core.models import load_policy
+from apo_core.sampling.scored import sample_and_score
+from apo_core.verifiers import make_verifier
+from tasks import prepare, reference
+from tasks.encoder import encoder_of
+from tasks.inputs import make_sampler, questions_of, read_split
+from tasks.workspace import Workspace
+
+
+def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
+    """(P, N) rewards of the first training prompts, float64."""
+    with tempfile.TemporaryDirectory() as directory:
+        workspace = Workspace(Path(directory))
+        seed, trust = params.seed, params.trust_remote_code
+        reference.run(workspace, seed, params.arithmetic, params.reference, trust)
+        prepare.run(workspace, seed, trust, params.arithmetic, params.data, params.template)
+        questions = questions_of(read_split(workspace, "train"))[:prompts]
+        encoder = encoder_of(workspace.reference, params.template, trust)
+        model = load_policy(workspace.reference, dtype=params.sampling.dtype)
+        scored = sample_and_score(
+            questions,
+            samples,
+            sampler=make_sampler(model, encoder.tokenizer, batch_size=512, stop=set()),
+            template=encoder,
+            verifier=make_verifier(params.verifier.name),
+            max_new_tokens=params.generation.max_new_tokens,
+            temperature=params.generation.temperature,
+            key="benchmark",
+        )
+    rewards = torch.tensor([one.reward for one in scored], dtype=torch.float64)
+    return rewards.view(len(questions), samples)
