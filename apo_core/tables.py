@@ -52,7 +52,8 @@ EVALUATIONS = pa.schema(
         ("sample_index", pa.int32()),
         ("text", pa.string()),
         ("finish_reason", pa.string()),
-        ("reward", pa.float64()),
+        ("extracted", pa.string()),  # what the verifier read as the answer, or null
+        ("reward", pa.float64()),  # null where the verifier failed
         ("log_ratio", pa.float64()),
     ]
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from apo_core.errors import ApoError
@@ -31,8 +32,15 @@ def print_summary(summary: dict[str, Any]) -> None:
         table.add_row(f"{name} pass@1", f"{one['pass@1']:.3f}  (95% {_interval(one['ci95'])})")
     gain = f"{evaluation['gain']:+.3f}  (95% {_interval(evaluation['gain_ci95'])}, paired)"
     table.add_row("gain", f"{gain} on {evaluation['prompts']} held-out prompts")
-    cut = ", ".join(f"{name} {evaluation[name]['truncated']:.1%}" for name in ("reference", "policy"))
-    table.add_row("truncated", f"{cut} of the responses")
+    for name, block in evaluation["sets"].items():
+        gain = f"{block['gain']:+.3f}  (95% {_interval(block['gain_ci95'])}, paired)"
+        table.add_row(f"  {escape(name)}", f"{gain} on {block['prompts']}")
+    if evaluation["samples"] > 1:
+        for name in (f"pass@{evaluation['samples']}", f"maj@{evaluation['samples']}"):
+            table.add_row(name, _both(evaluation, name, ".3f"))
+    for name in ("truncated", "unparsed", "errors"):
+        if name == "truncated" or any(evaluation[model][name] for model in ("reference", "policy")):
+            table.add_row(name, f"{_both(evaluation, name, '.1%')} of the responses")
     table.add_row("KL to the reference", f"{evaluation['kl']:.2f} nats a response")
     dropped = "".join(f", {count} {reason}" for reason, count in values["dropped"].items())
     table.add_row(
@@ -47,11 +55,18 @@ def print_summary(summary: dict[str, Any]) -> None:
     )
     seconds = summary["seconds"]
     table.add_row("seconds", ", ".join(f"{stage} {seconds[stage]:.0f}" for stage in STAGES))
-    table.add_row("decision", f"{summary['decision']['outcome']}: {summary['decision']['reason']}")
+    table.add_row("decision", escape(f"{summary['decision']['outcome']}: {summary['decision']['reason']}"))
     table.add_row("model", _model(summary["model"]))
     lineage = ", ".join(f"{name} {str(value)[:12]}" for name, value in summary["lineage"].items())
     table.add_row("lineage", lineage)
     Console().print(table)
+
+
+def _both(evaluation: dict[str, Any], name: str, form: str) -> str:
+    found = {model: evaluation[model][name] for model in ("reference", "policy")}
+    return ", ".join(
+        f"{model} {'-' if value is None else format(value, form)}" for model, value in found.items()
+    )
 
 
 def print_status(workspace: Workspace) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from apo_core.files import read_json
-from apo_core.tables import EVALUATIONS, PROMPTS, SAMPLES, VALUES, read_table
+from apo_core.tables import PROMPTS, SAMPLES, VALUES, read_table
 from apo_core.training.metrics import read_metrics
+from tasks.markdown import frame_table, table
 from tasks.plots import plot_training, plot_values
 from tasks.workspace import Workspace
 
@@ -33,7 +34,10 @@ def stage_artifact(workspace: Workspace, stage: str) -> str:
         metrics = pd.DataFrame(read_metrics(workspace.metrics))
         parts.append(_drawn(lambda file: plot_training(metrics, file)))
     elif stage == "evaluate":
-        parts += [_evaluation(read_json(workspace.evaluation)), _responses(workspace)]
+        parts += [
+            _evaluation(read_json(workspace.evaluation)),
+            workspace.examples.read_text(encoding="utf-8"),
+        ]
     elif stage == "report":
         parts.append(_report(workspace))
     return "\n\n".join(parts)
@@ -43,7 +47,7 @@ def _facts(workspace: Workspace, stage: str) -> str:
     facts = read_json(workspace.facts(stage))
     rows = [{"": name.replace("_", " "), "value": f"{value:,.6g}" if isinstance(value, float) else value}
             for name, value in facts.items()]  # fmt: skip
-    return _table(rows)
+    return table(rows)
 
 
 def _checks(file: Path) -> str:
@@ -52,48 +56,68 @@ def _checks(file: Path) -> str:
             "a row is refused whose": f"{check['field']} {check['must_not']}",
             "expectation": check["expectation"],
             "failed rows": check["failed_rows"],
-            "": "passed" if check["passed"] else "**failed**",
+            "": "passed" if check["passed"] else "FAILED",
         }
         for check in read_json(file)["checks"]
     ]
-    return f"## Checks of `{file.stem}`\n\n{_table(rows)}"
+    return f"## Checks of `{file.stem}`\n\n{table(rows)}"
 
 
 def _prompts(workspace: Workspace) -> str:
-    return "## Prompts\n\n" + _frame(read_table(workspace.prompts, PROMPTS).groupby("split").head(3))
+    return "## Prompts\n\n" + frame_table(read_table(workspace.prompts, PROMPTS).groupby("split").head(3))
 
 
 def _samples(workspace: Workspace) -> str:
     prompts = read_table(workspace.prompts, PROMPTS).set_index("prompt_id")
     samples = read_table(workspace.samples, SAMPLES).head(8)
     samples = samples.join(prompts[["prompt", "answer"]], on="prompt_id")
-    return "## Samples\n\n" + _frame(samples[["prompt", "answer", "text", "reward", "finish_reason"]])
-
-
-def _responses(workspace: Workspace) -> str:
-    rows = read_table(workspace.evaluations, EVALUATIONS)
-    greedy = rows[rows["sample_index"] < 0]
-    greedy = greedy.assign(text=greedy["text"] + greedy["reward"].map(" ({:g})".format))
-    prompts = read_table(workspace.prompts, PROMPTS).set_index("prompt_id")
-    pairs = greedy.pivot_table(
-        index="prompt_id", columns="policy", values="text", aggfunc="first", sort=False
-    )
-    shown = pairs.head(8).join(prompts[["prompt", "answer"]])
-    return "## Greedy responses (rewards)\n\n" + _frame(shown[["prompt", "answer", "reference", "policy"]])
+    return "## Samples\n\n" + frame_table(samples[["prompt", "answer", "text", "reward", "finish_reason"]])
 
 
 def _evaluation(evaluation: dict[str, Any]) -> str:
-    rows = [
-        {"": name, "pass@1": f"{one['pass@1']:.3f}", "95% interval": _interval(one["ci95"]),
-         "greedy": f"{one['greedy']:.3f}", "truncated": f"{one['truncated']:.1%}"}
-        for name, one in ((name, evaluation[name]) for name in ("reference", "policy"))
-    ]  # fmt: skip
-    low, high = evaluation["gain_ci95"]
-    gain = f"Gain **{evaluation['gain']:+.3f}** ({low:+.3f} to {high:+.3f}, paired)"
-    return (
-        f"{gain} on {evaluation['prompts']} held-out prompts, {evaluation['samples']} samples each; "
-        f"KL {evaluation['kl']:.2f} nats.\n\n{_table(rows)}"
-    )
+    parts = [
+        f"{evaluation['prompts']} held-out prompts, {evaluation['samples']} samples each; "
+        f"KL {evaluation['kl']:.2f} nats a response.",
+        table({"": name, **_figures(evaluation[name])} for name in ("reference", "policy")),
+        "## Gain, paired",
+        table(_gain(name, block) for name, block in [("all prompts", evaluation), *_blocks(evaluation)]),
+    ]
+    return "\n\n".join(parts)
+
+
+def _figures(one: dict[str, Any]) -> dict[str, str]:
+    """A model's figures under their names, intervals beside what they are of."""
+    low, high = one["ci95"]
+    shown = {"pass@1": f"{one['pass@1']:.3f} ({low:.3f} to {high:.3f})"}
+    at_k = sorted((name for name in one if "@" in name and name != "pass@1"), key=_by_k)
+    shown |= {name: "" if one[name] is None else f"{one[name]:.3f}" for name in [*at_k, "greedy"]}
+    return shown | {name: f"{one[name]:.1%}" for name in ("truncated", "unparsed", "errors")}
+
+
+def _by_k(name: str) -> tuple[str, int]:
+    kind, k = name.split("@")
+    return kind, int(k)
+
+
+def _blocks(evaluation: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every part of the evaluation, named by what it is a part of."""
+    return [
+        (f"{label} {name}", block)
+        for label, key in (("set", "sets"), ("group", "groups"), ("reference:", "difficulty"))
+        for name, block in evaluation[key].items()
+    ]
+
+
+def _gain(name: str, block: dict[str, Any]) -> dict[str, Any]:
+    low, high = block["gain_ci95"]
+    return {
+        "": name,
+        "prompts": block["prompts"],
+        "reference pass@1": f"{block['reference']['pass@1']:.3f}",
+        "policy pass@1": f"{block['policy']['pass@1']:.3f}",
+        "gain": f"{block['gain']:+.3f}",
+        "95% interval": f"{low:+.3f} to {high:+.3f}",
+    }
 
 
 def _report(workspace: Workspace) -> str:
@@ -115,25 +139,3 @@ def _picture(file: Path) -> str:
     """An image inside the markdown: the page must show it without reaching this machine's files."""
     data = base64.b64encode(file.read_bytes()).decode()
     return f"![{file.stem}](data:image/png;base64,{data})"
-
-
-def _interval(ends: list[float]) -> str:
-    return f"{ends[0]:.3f} to {ends[1]:.3f}"
-
-
-def _frame(frame: pd.DataFrame) -> str:
-    return _table(frame.to_dict(orient="records"))
-
-
-def _table(rows: list[dict[Any, Any]]) -> str:
-    """A markdown table; cells are cut and escaped."""
-    if not rows:
-        return "(none)"
-    header = [str(name) for name in rows[0]]
-    lines = [header, ["---"] * len(header), *([_cell(value) for value in row.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text[:120].replace("|", "\\|").replace("\n", " ⏎ ").replace("<", "&lt;")

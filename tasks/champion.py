@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +12,12 @@ from apo_core.config import Params
 from apo_core.config.file import load_template_section
 from apo_core.errors import ApoError
 from apo_core.evaluation import per_prompt
-from apo_core.models import load_policy
-from apo_core.sampling.scored import Question, sample_and_score
 from apo_core.tables import EVALUATIONS, read_metadata, read_table
-from apo_core.tokenization import stop_ids
-from apo_core.verifiers import make_verifier
+from tasks.asking import Asking
 from tasks.encoder import encoder_of
-from tasks.evaluate import evaluation_row
 from tasks.inputs import order_of, questions_of, read_split
 from tasks.registry import Registered, download_artifact, download_model
-from tasks.resume import open_work, run_shards
-from tasks.samplers import engine_of, open_sampler
-from tasks.workers import in_turn
+from tasks.resume import open_work
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -66,54 +59,31 @@ def _ask(
     own = download_artifact(client, current.run_id, "lineage/params.yaml", scratch)
     if own is None:
         raise ApoError(f"its MLflow run {current.run_id} has no lineage/params.yaml")
-    encoder = encoder_of(directory, load_template_section(own), params.trust_remote_code)
-    rules, generation = params.evaluation, params.generation
-    trusted = params.trust_remote_code
-    judge = make_verifier(params.verifier.name)
     prompts = read_split(workspace, "eval")
-    longest = max(len(encoder.encode(prompt)) for prompt in prompts["prompt"])
-
-    def shard(asked: list[Question]) -> pd.DataFrame:
-        scored = sample_and_score(
-            asked,
-            rules.samples,
-            sampler=engine,
-            template=encoder,
-            verifier=judge,
-            max_new_tokens=generation.max_new_tokens,
-            temperature=generation.temperature,
-            key=f"evaluate/{params.seed}",
-        )
-        rows = [evaluation_row("policy", one, None, greedy=False) for one in scored]
-        return pd.DataFrame(rows).astype({"log_ratio": "float64"})
-
+    asking = Asking(
+        params.seed,
+        params.trust_remote_code,
+        params.verifier,
+        params.generation,
+        params.sampler,
+        params.evaluation,
+    )
     work = open_work(
         workspace.work("champion"),
         {
-            "champion": f"{current.name}/{current.version}/{current.run_id}",
             **_conditions(workspace.evaluations),
+            **asking.conditions(),
+            "champion": f"{current.name}/{current.version}/{current.run_id}",
             "order": order_of(prompts),
-            "engine": engine_of(params.sampler),
-            "evaluation": rules.model_dump(mode="json"),
-            "seed": params.seed,
         },
     )
-    with open_sampler(
-        params.sampler,
-        directory,
-        partial(load_policy, directory, dtype=rules.dtype, trust_remote_code=trusted),
-        encoder.tokenizer,
-        dtype=rules.dtype,
-        batch_size=rules.batch_size,
-        stop=stop_ids(encoder.tokenizer, generation.stop_character),
-        max_length=longest + generation.max_new_tokens,
-        trust_remote_code=trusted,
-    ) as engine:
-        return run_shards(
-            work,
-            questions_of(prompts),
-            in_turn(shard),
-            shard_size=max(1, rules.batch_size // rules.samples),
-            schema=EVALUATIONS,
-            name=f"champion-{current.version}",
-        )
+    return asking.ask(
+        questions_of(prompts),
+        work,
+        name=f"champion-{current.version}",
+        policy="policy",
+        directory=directory,
+        encoder=encoder_of(directory, load_template_section(own), params.trust_remote_code),
+        greedy=False,
+        reference=None,
+    )

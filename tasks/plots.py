@@ -49,26 +49,76 @@ def plot_training(metrics: pd.DataFrame, file: Path) -> None:
 
 
 def plot_evaluation(evaluation: dict[str, Any], file: Path) -> None:
-    """Accuracy of reference and policy with their intervals."""
-    figure, axes = _figure(1)
-    names, colors = ("reference", "policy"), (_REFERENCE, _POLICY)
-    heights = [evaluation[name]["pass@1"] for name in names]
-    low_high = [evaluation[name]["ci95"] for name in names]
-    errors = [
-        [max(0.0, height - low) for height, (low, _) in zip(heights, low_high, strict=True)],
-        [max(0.0, high - height) for height, (_, high) in zip(heights, low_high, strict=True)],
-    ]
-    axes[0].bar(names, heights, yerr=errors, color=colors, width=0.5, capsize=6)
-    for index, height in enumerate(heights):
-        axes[0].text(index + 0.03, height + 0.01, f"{height:.3f}")
+    """Accuracy of reference and policy with their intervals, on each set too, and what more samples bring."""
+    blocks = {"all prompts": evaluation, **evaluation["sets"]}
+    several = evaluation["samples"] > 1
+    size = (10 if several else 6.5, max(3.8, 2.4 + 0.55 * len(blocks)))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, 2 if several else 1, squeeze=False)[0]
+    _draw_accuracies(axes[0], blocks)
+    if several:
+        _draw_at_k(axes[1], evaluation)
     low, high = evaluation["gain_ci95"]
-    axes[0].set(
-        ylim=(0, 1),
-        ylabel="pass@1",
-        title=f"{evaluation['prompts']} held-out prompts: "
-        f"{evaluation['gain']:+.3f} ({low:+.3f} to {high:+.3f})",
+    figure.suptitle(
+        f"gain {evaluation['gain']:+.3f} (95% {low:+.3f} to {high:+.3f}, paired) on "
+        f"{evaluation['prompts']} held-out prompts"
     )
+    figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
     _save(figure, file)
+
+
+def _draw_accuracies(axis: Axes, blocks: dict[str, dict[str, Any]]) -> None:
+    """A line a set, from top to bottom, the two models beside each other on it."""
+    for name, colour, shift in (("reference", _REFERENCE, -0.14), ("policy", _POLICY, 0.14)):
+        found = [block[name] for block in blocks.values()]
+        heights = [row + shift for row in range(len(found))]
+        means = [one["pass@1"] for one in found]
+        below = [max(0.0, one["pass@1"] - one["ci95"][0]) for one in found]
+        above = [max(0.0, one["ci95"][1] - one["pass@1"]) for one in found]
+        axis.errorbar(
+            means, heights, xerr=[below, above], fmt="o", color=colour, capsize=4, label=name, markersize=6
+        )
+        for mean, height, one in zip(means, heights, found, strict=True):
+            right = one["ci95"][1] < 0.85  # else there is no room on that side
+            place = one["ci95"][1] + 0.02 if right else one["ci95"][0] - 0.02
+            axis.text(place, height, f"{mean:.3f}", va="center", ha="left" if right else "right", fontsize=9)
+    labels = [f"{_short(name)} ({block['prompts']})" for name, block in blocks.items()]
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set(xlim=(0, 1), xlabel="pass@1, with 95% interval")
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def _short(name: str) -> str:
+    """A set's name as a label: not too long, and no formula."""
+    return (name if len(name) <= 24 else f"{name[:22]}...").replace("$", r"\$")
+
+
+def _draw_at_k(axis: Axes, evaluation: dict[str, Any]) -> None:
+    """pass@k over k, and maj@k where all samples vote."""
+    samples = evaluation["samples"]
+    for name, colour in (("reference", _REFERENCE), ("policy", _POLICY)):
+        one = evaluation[name]
+        curve = sorted(
+            (int(key[5:]), value)
+            for key, value in one.items()
+            if key.startswith("pass@") and value is not None
+        )
+        axis.plot(*zip(*curve, strict=True), "o-", color=colour, label=f"{name} pass@k")
+        axis.plot(
+            [samples],
+            [one[f"maj@{samples}"]],
+            "*",
+            color=colour,
+            markersize=13,
+            label=f"{name} maj@{samples}",
+        )
+    ticks = [k for k, _ in curve]
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ticks, [str(k) for k in ticks])
+    axis.set(ylim=(0, 1.02), xlabel="k, samples a prompt", ylabel="share of prompts solved")
+    axis.grid(axis="y", alpha=0.3)
 
 
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from apo_core.config import Params
 from apo_core.errors import ApoError
-from apo_core.evaluation import paired_bootstrap, per_prompt
+from apo_core.evaluation import per_prompt
 from apo_core.files import read_json, sha256_of
-from apo_core.promotion import Comparison, Decision, decide
-from apo_core.tables import EVALUATIONS, read_table
+from apo_core.promotion import Comparison, Decision, compare_by_set, decide, with_reference
+from apo_core.tables import EVALUATIONS, PROMPTS, read_table
 from tasks.registry import (
     CANDIDATE,
     CHAMPION,
@@ -61,11 +61,11 @@ def _decide(
     registered: Registered | None,
 ) -> Decision:
     evaluation = report["eval"]
-    comparisons = [Comparison("reference", evaluation["gain"], *evaluation["gain_ci95"])]
+    comparisons = with_reference(evaluation)
     current = champion(client, params.tracking.model)
     if current is not None and current != registered:
         try:
-            comparisons.append(_against_champion(client, workspace, params, current))
+            comparisons += _against_champion(client, workspace, params, current)
         except ApoError as error:
             return Decision("hold", f"the champion (version {current.version}) cannot be asked: {error}")
     rule = params.promotion
@@ -81,11 +81,13 @@ def _decide(
 
 def _against_champion(
     client: MlflowClient, workspace: Workspace, params: Params, current: Registered
-) -> Comparison:
-    """The candidate's gain over the champion on the same prompts."""
+) -> list[Comparison]:
+    """The candidate's gain over the champion on the same prompts, all of them and those of every set."""
     from tasks.champion import champion_accuracy  # seconds that only a champion's challenger pays
 
     theirs = champion_accuracy(client, workspace, params, current)
     ours = per_prompt(read_table(workspace.evaluations, EVALUATIONS), "policy")
-    low, high = paired_bootstrap(theirs, ours, seed=params.seed)
-    return Comparison(f"champion (version {current.version})", float((ours - theirs).mean()), low, high)
+    prompts = read_table(workspace.prompts, PROMPTS)
+    sets = prompts[prompts["split"] == "eval"].set_index("prompt_id")["set"]
+    name = f"champion (version {current.version})"
+    return compare_by_set(name, theirs, ours, sets, seed=params.seed)

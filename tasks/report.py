@@ -10,7 +10,7 @@ import pandas as pd
 from apo_core import config
 from apo_core.files import read_json, write_json
 from apo_core.fingerprint import digest
-from apo_core.promotion import Comparison, decide
+from apo_core.promotion import decide, with_reference
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training.metrics import read_metrics
 from tasks.plots import plot_evaluation, plot_training, plot_values
@@ -46,7 +46,7 @@ def _report(
     tracking: config.Tracking,
 ) -> dict[str, Any]:
     decision = decide(
-        [Comparison("reference", evaluation["gain"], *evaluation["gain_ci95"])],
+        with_reference(evaluation),
         prompts=evaluation["prompts"],
         kl=evaluation["kl"],
         min_prompts=promotion.min_prompts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _BATCH = 1000  # MLflow's limit of metrics a request
 _NOT_METRICS = ("step", "time")
+_NOT_IN_NAMES = r"[^\w. -]"  # what MLflow refuses in a metric's name
 _WORKSPACE_TAG = "workspace"
 
 
@@ -186,3 +188,5 @@ def log_summary(client: MlflowClient, run_id: str, summary: dict[str, Any]) -> N
         "seconds": sum(summary["seconds"].values()),
     }.items():
         client.log_metric(run_id, name, value)
+    for name, block in evaluation["sets"].items():
+        client.log_metric(run_id, f"eval/gain/{re.sub(_NOT_IN_NAMES, '_', name)}", block["gain"])

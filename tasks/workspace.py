@@ -75,6 +75,11 @@ class Workspace:
         return self.root / "reports/eval.json"
 
     @property
+    def examples(self) -> Path:
+        """Responses of reference and policy for people to read."""
+        return self.root / "reports/samples.md"
+
+    @property
     def report(self) -> Path:
         """What the report stage concluded, before the registry has its say."""
         return self.root / "reports/report.json"

@@ -26,6 +26,7 @@ class Scored(NamedTuple):
     response: Response
     text: str
     reward: float
+    extracted: str | None  # what the verifier read as the answer
 
 
 def sample_and_score(
@@ -66,6 +67,6 @@ def sample_and_score(
     scored = []
     for (question, index), response in zip(rows, responses, strict=True):
         text = template.decode(response.token_ids)
-        reward = verifier.score(text, question.answer).reward
-        scored.append(Scored(question, index, response, text, reward))
+        verdict = verifier.score(text, question.answer)
+        scored.append(Scored(question, index, response, text, verdict.reward, verdict.extracted))
     return scored

@@ -1,8 +1,9 @@
 import math
 
+import pandas as pd
 import pytest
 
-from apo_core.promotion import Comparison, decide
+from apo_core.promotion import Comparison, compare_by_set, decide, with_reference
 
 BETTER = Comparison("reference", 0.2, 0.1, 0.3)
 UNCLEAR = Comparison("reference", 0.1, -0.1, 0.3)
@@ -102,3 +103,76 @@ def test_the_reason_says_what_was_found(found, reason):
 
 def test_a_candidate_that_was_compared_with_nothing_is_not_promoted():
     assert decision().outcome != "promote"
+
+
+def on(name, comparison):
+    return comparison._replace(on=name)
+
+
+@pytest.mark.parametrize(
+    ("overall", "first", "second", "outcome"),
+    [
+        (BETTER, BETTER, BETTER, "promote"),
+        (BETTER, BETTER, UNCLEAR, "promote"),  # a set need not show a gain of its own
+        (BETTER, UNCLEAR, UNCLEAR, "promote"),
+        (BETTER, BETTER, WORSE, "reject"),
+        (BETTER, WORSE, BETTER, "reject"),
+        (UNCLEAR, BETTER, BETTER, "hold"),  # gains on sets do not make one on all prompts
+        (UNCLEAR, BETTER, WORSE, "reject"),
+        (WORSE, BETTER, BETTER, "reject"),
+    ],
+)
+@pytest.mark.parametrize("against_too", [False, True])
+def test_a_loss_on_one_set_rejects(overall, first, second, outcome, against_too):
+    comparisons = [overall, on("one", first), on("two", second)]
+    if against_too:  # the same of the champion, the reference being beaten everywhere
+        champion = [against("champion", comparison) for comparison in comparisons]
+        comparisons = [BETTER, on("one", BETTER), on("two", BETTER), *champion]
+    assert decision(*comparisons).outcome == outcome
+
+
+@pytest.mark.parametrize(("high", "outcome"), [(-0.001, "reject"), (0.0, "promote")])
+def test_only_a_clear_loss_on_a_set_is_rejected(high, outcome):
+    assert decision(BETTER, Comparison("reference", -0.2, -0.4, high, "one")).outcome == outcome
+
+
+def test_the_set_that_is_worse_is_named():
+    found = decision(BETTER, against("champion", BETTER), on("aime24", against("champion", WORSE)))
+    assert found.reason == ("worse than the champion on aime24: pass@1 -0.200, 95% interval -0.300 to -0.100")
+
+
+def test_a_promotion_is_reasoned_by_all_prompts():
+    assert decision(BETTER, on("one", UNCLEAR)).reason == (
+        "better than the reference: pass@1 +0.200, 95% interval +0.100 to +0.300"
+    )
+
+
+def test_sets_alone_are_no_evidence():
+    assert decision(on("one", BETTER)).outcome == "hold"
+
+
+def test_an_evaluation_gives_a_comparison_for_all_prompts_and_each_set():
+    block = {"gain": 0.2, "gain_ci95": [0.1, 0.3]}
+    other = {"gain": -0.2, "gain_ci95": [-0.3, -0.1]}
+    assert with_reference({**block, "sets": {}}) == [BETTER]
+    assert with_reference({**block, "sets": {"one": block, "two": other}}) == [
+        BETTER,
+        on("one", BETTER),
+        on("two", WORSE),
+    ]
+
+
+def test_two_policies_are_compared_on_all_prompts_and_on_each_set():
+    names = [f"p{index}" for index in range(40)]
+    sets = pd.Series(["one"] * 20 + ["two"] * 20 + ["other"], index=[*names, "left"])
+    theirs = pd.Series([0.5] * 40 + [0.0], index=[*names, "left"])  # ours has no reward on the last
+    ours = pd.Series([1.0] * 20 + [0.25] * 20, index=names)
+    whole, first, second = compare_by_set("champion", theirs, ours, sets, seed=0)
+    assert (first, second) == (
+        Comparison("champion", 0.5, 0.5, 0.5, "one"),
+        Comparison("champion", -0.25, -0.25, -0.25, "two"),
+    )
+    assert (whole.on, whole.gain) == (None, 0.125)
+    assert whole.low < 0.125 < whole.high
+    (alone,) = compare_by_set("champion", theirs[:20], ours[:20], sets, seed=0)
+    assert alone == first._replace(on=None)

@@ -38,7 +38,8 @@ def test_rows_are_in_order_and_scored_on_their_own_text(ask, tokenizer):
     ]
     for row in rows:
         assert row.text == tokenizer.decode(row.response.token_ids, skip_special_tokens=True)
-        assert row.reward == make_verifier("numeric").score(row.text, row.question.answer).reward
+        verdict = make_verifier("numeric").score(row.text, row.question.answer)
+        assert (row.reward, row.extracted) == (verdict.reward, verdict.extracted)
     assert len({row.text for row in rows}) > 3
 
 

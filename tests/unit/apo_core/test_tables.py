@@ -50,6 +50,7 @@ ROWS = {
             "sample_index": [-1, 0],
             "text": ["5", "6"],
             "finish_reason": ["stop", "stop"],
+            "extracted": ["5", "6"],
             "reward": [1.0, 0.0],
             "log_ratio": [0.5, float("nan")],
         },
