@@ -39,9 +39,10 @@ def paired_bootstrap(
     Raises:
         ValueError: the prompts differ, or there are none.
     """
-    if not first.index.equals(second.index) or first.empty:
+    # On a prompt of which one has only samples that the verifier failed on, the two cannot be compared.
+    gains = (second - first).dropna().to_numpy(dtype=np.float64)
+    if not first.index.equals(second.index) or not gains.size:
         raise ValueError("the two were not evaluated on the same prompts")
-    gains = (second - first).to_numpy(dtype=np.float64)
     rng = np.random.default_rng(seed)
     # Chunks keep memory flat: 100 x 1M prompts would be 800 MB at once.
     means = np.concatenate(
@@ -55,7 +56,10 @@ def paired_bootstrap(
 
 
 def per_prompt(rows: pd.DataFrame, policy: str) -> pd.Series[float]:
-    """Mean reward of a policy's samples on each prompt, by prompt_id, greedy rows left out."""
+    """Mean reward of a policy's samples on each prompt, by prompt_id, greedy rows left out.
+
+    NaN where the verifier failed on all of them.
+    """
     chosen = rows[(rows["policy"] == policy) & (rows["sample_index"] >= 0)]
     return chosen.groupby("prompt_id")["reward"].mean().sort_index()
 
@@ -73,11 +77,11 @@ def summarise(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
     reference, policy = per_prompt(rows, "reference"), per_prompt(rows, "policy")
     ratios = rows.loc[(rows["policy"] == "policy") & (rows["sample_index"] >= 0), "log_ratio"]
     return {
-        "prompts": len(policy),
+        "prompts": int((policy - reference).count()),
         "samples": int(rows["sample_index"].max()) + 1,
         "reference": _of_one(rows, "reference", reference),
         "policy": _of_one(rows, "policy", policy),
-        "gain": float(policy.mean() - reference.mean()),
+        "gain": float((policy - reference).mean()),
         "gain_ci95": list(paired_bootstrap(reference, policy, seed=seed)),
         "kl": float(ratios.mean()),
     }
@@ -88,7 +92,8 @@ def _of_one(rows: pd.DataFrame, policy: str, accuracy: pd.Series[float]) -> dict
     greedy, sampled = own[own["sample_index"] < 0], own[own["sample_index"] >= 0]
     return {
         "pass@1": float(accuracy.mean()),
-        "ci95": list(wilson_interval(float(accuracy.mean()), len(accuracy))),
+        "ci95": list(wilson_interval(float(accuracy.mean()), int(accuracy.count()))),
         "greedy": float(greedy["reward"].mean()),
         "truncated": float((sampled["finish_reason"] == "length").mean()),
+        "verifier_errors": int(own["reward"].isna().sum()),
     }

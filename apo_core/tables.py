@@ -32,7 +32,8 @@ SAMPLES = pa.schema(
         ("token_ids", pa.list_(pa.int32())),
         ("text", pa.string()),
         ("finish_reason", pa.string()),
-        ("reward", pa.float64()),
+        ("reward", pa.float64()),  # null where the verifier failed
+        ("reason", pa.string()),  # of the reward, or what it failed of
     ]
 )
 VALUES = pa.schema(
@@ -52,7 +53,8 @@ EVALUATIONS = pa.schema(
         ("sample_index", pa.int32()),
         ("text", pa.string()),
         ("finish_reason", pa.string()),
-        ("reward", pa.float64()),
+        ("reward", pa.float64()),  # null where the verifier failed
+        ("reason", pa.string()),
         ("log_ratio", pa.float64()),
     ]
 )

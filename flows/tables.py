@@ -33,6 +33,9 @@ def print_summary(summary: dict[str, Any]) -> None:
     table.add_row("gain", f"{gain} on {evaluation['prompts']} held-out prompts")
     cut = ", ".join(f"{name} {evaluation[name]['truncated']:.1%}" for name in ("reference", "policy"))
     table.add_row("truncated", f"{cut} of the responses")
+    failed = sum(evaluation[name]["verifier_errors"] for name in ("reference", "policy"))
+    if failed:
+        table.add_row("verifier errors", f"{failed} responses have no reward")
     table.add_row("KL to the reference", f"{evaluation['kl']:.2f} nats a response")
     dropped = "".join(f", {count} {reason}" for reason, count in values["dropped"].items())
     table.add_row(

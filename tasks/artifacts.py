@@ -67,19 +67,23 @@ def _samples(workspace: Workspace) -> str:
     prompts = read_table(workspace.prompts, PROMPTS).set_index("prompt_id")
     samples = read_table(workspace.samples, SAMPLES).head(8)
     samples = samples.join(prompts[["prompt", "answer"]], on="prompt_id")
-    return "## Samples\n\n" + _frame(samples[["prompt", "answer", "text", "reward", "finish_reason"]])
+    return "## Samples\n\n" + _frame(
+        samples[["prompt", "answer", "text", "reward", "reason", "finish_reason"]]
+    )
 
 
 def _responses(workspace: Workspace) -> str:
     rows = read_table(workspace.evaluations, EVALUATIONS)
     greedy = rows[rows["sample_index"] < 0]
-    greedy = greedy.assign(text=greedy["text"] + greedy["reward"].map(" ({:g})".format))
+    greedy = greedy.assign(text=greedy["text"] + " (" + greedy["reason"] + ")")
     prompts = read_table(workspace.prompts, PROMPTS).set_index("prompt_id")
     pairs = greedy.pivot_table(
         index="prompt_id", columns="policy", values="text", aggfunc="first", sort=False
     )
     shown = pairs.head(8).join(prompts[["prompt", "answer"]])
-    return "## Greedy responses (rewards)\n\n" + _frame(shown[["prompt", "answer", "reference", "policy"]])
+    return "## Greedy responses (how each was scored)\n\n" + _frame(
+        shown[["prompt", "answer", "reference", "policy"]]
+    )
 
 
 def _evaluation(evaluation: dict[str, Any]) -> str:

@@ -17,13 +17,13 @@ from apo_core.models import load_policy
 from apo_core.sampling.scored import Question, sample_and_score
 from apo_core.tables import EVALUATIONS, read_metadata, read_table
 from apo_core.tokenization import stop_ids
-from apo_core.verifiers import make_verifier
 from tasks.encoder import encoder_of
 from tasks.evaluate import evaluation_row
 from tasks.inputs import order_of, questions_of, read_split
 from tasks.registry import Registered, download_artifact, download_model
 from tasks.resume import open_work, run_shards
 from tasks.samplers import engine_of, open_sampler
+from tasks.scoring import limits_of, scorer_of, spending
 from tasks.workers import in_turn
 from tasks.workspace import Workspace
 
@@ -69,7 +69,6 @@ def _ask(
     encoder = encoder_of(directory, load_template_section(own), params.trust_remote_code)
     rules, generation = params.evaluation, params.generation
     trusted = params.trust_remote_code
-    judge = make_verifier(params.verifier.name)
     prompts = read_split(workspace, "eval")
     longest = max(len(encoder.encode(prompt)) for prompt in prompts["prompt"])
 
@@ -79,13 +78,13 @@ def _ask(
             rules.samples,
             sampler=engine,
             template=encoder,
-            verifier=judge,
+            scorer=scorer,
             max_new_tokens=generation.max_new_tokens,
             temperature=generation.temperature,
             key=f"evaluate/{params.seed}",
         )
         rows = [evaluation_row("policy", one, None, greedy=False) for one in scored]
-        return pd.DataFrame(rows).astype({"log_ratio": "float64"})
+        return pd.DataFrame(rows).astype({"reward": "float64", "log_ratio": "float64"})
 
     work = open_work(
         workspace.work("champion"),
@@ -94,21 +93,25 @@ def _ask(
             **_conditions(workspace.evaluations),
             "order": order_of(prompts),
             "engine": engine_of(params.sampler),
+            "limits": limits_of(params.verifier),
             "evaluation": rules.model_dump(mode="json"),
             "seed": params.seed,
         },
     )
-    with open_sampler(
-        params.sampler,
-        directory,
-        partial(load_policy, directory, dtype=rules.dtype, trust_remote_code=trusted),
-        encoder.tokenizer,
-        dtype=rules.dtype,
-        batch_size=rules.batch_size,
-        stop=stop_ids(encoder.tokenizer, generation.stop_character),
-        max_length=longest + generation.max_new_tokens,
-        trust_remote_code=trusted,
-    ) as engine:
+    with (
+        scorer_of(params.verifier, workspace.raw_verifiers) as scorer,
+        open_sampler(
+            params.sampler,
+            directory,
+            partial(load_policy, directory, dtype=rules.dtype, trust_remote_code=trusted),
+            encoder.tokenizer,
+            dtype=rules.dtype,
+            batch_size=rules.batch_size,
+            stop=stop_ids(encoder.tokenizer, generation.stop_character),
+            max_length=longest + generation.max_new_tokens,
+            trust_remote_code=trusted,
+        ) as engine,
+    ):
         return run_shards(
             work,
             questions_of(prompts),
@@ -116,4 +119,5 @@ def _ask(
             shard_size=max(1, rules.batch_size // rules.samples),
             schema=EVALUATIONS,
             name=f"champion-{current.version}",
+            inspect=spending(params.verifier, rows=rules.samples * len(prompts)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from apo_core.models import load_policy
 from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import EVALUATIONS, write_table
 from apo_core.tokenization import Template, stop_ids
-from apo_core.verifiers import Verifier, make_verifier
+from apo_core.verifiers import Scorer
 from tasks.encoder import encoder_of
 from tasks.inputs import conditions_of_values, order_of, questions_of, read_split
 from tasks.resume import open_work, run_shards
 from tasks.samplers import engine_of, open_sampler
+from tasks.scoring import limits_of, scorer_of, spending, verifier_of
 from tasks.stage import Facts
 from tasks.workers import in_turn
 from tasks.workspace import Workspace
@@ -38,7 +40,7 @@ def run(
     evaluation: config.Evaluation,
 ) -> Facts:
     """Write `data/evaluations.parquet` and `reports/eval.json`, from shards that survive a kill."""
-    judge = make_verifier(verifier.name)
+    judge = verifier_of(verifier, workspace.raw_verifiers)
     prompts = read_split(workspace, "eval")
     encoder = encoder_of(workspace.reference, template, trust_remote_code)
     conditions = conditions_of_values(workspace, template, generation, judge, prompts)
@@ -49,21 +51,25 @@ def run(
             "order": order_of(prompts),
             "policy": sha256_of(workspace.policy),
             "engine": engine_of(sampler),
+            "limits": limits_of(verifier),
             "evaluation": evaluation.model_dump(mode="json"),
             "seed": seed,
         },
     )
-    tables = [
-        _evaluate(
-            name, workspace, work, questions_of(prompts), seed, trust_remote_code, template, generation,
-            sampler, evaluation, encoder, judge,
-        )
-        for name in ("reference", "policy")
-    ]  # fmt: skip
+    inspect = spending(verifier, rows=2 * (1 + evaluation.samples) * len(prompts))
+    with scorer_of(verifier, workspace.raw_verifiers) as scorer:
+        tables = [
+            _evaluate(
+                name, workspace, work, questions_of(prompts), seed, trust_remote_code, template, generation,
+                sampler, evaluation, encoder, scorer, inspect,
+            )
+            for name in ("reference", "policy")
+        ]  # fmt: skip
     rows = pd.concat(tables, ignore_index=True)
     write_table(workspace.evaluations, rows, EVALUATIONS, {"fingerprint": conditions})
     write_json(workspace.evaluation, summarise(rows, seed=seed))
-    return {"prompts": len(prompts), "responses": len(rows)}
+    errors = int(rows["reward"].isna().sum())
+    return {"prompts": len(prompts), "responses": len(rows), "verifier_errors": errors}
 
 
 def _evaluate(
@@ -78,7 +84,8 @@ def _evaluate(
     sampler: config.Sampler,
     evaluation: config.Evaluation,
     encoder: Template,
-    judge: Verifier,
+    scorer: Scorer,
+    inspect: Callable[[pd.DataFrame], None],
 ) -> pd.DataFrame:
     """Greedy and sampled responses of one of the two policies."""
     directories = {"reference": workspace.reference, "policy": workspace.policy}
@@ -95,7 +102,7 @@ def _evaluate(
                 n,
                 sampler=engine,
                 template=encoder,
-                verifier=judge,
+                scorer=scorer,
                 max_new_tokens=generation.max_new_tokens,
                 temperature=generation.temperature,
                 key=key,
@@ -109,7 +116,7 @@ def _evaluate(
                 evaluation_row(name, one, ratio, greedy=key is None)
                 for one, ratio in zip(scored, ratios, strict=True)
             ]
-        return pd.DataFrame(rows).astype({"log_ratio": "float64"})
+        return pd.DataFrame(rows).astype({"reward": "float64", "log_ratio": "float64"})
 
     with open_sampler(
         sampler,
@@ -132,6 +139,7 @@ def _evaluate(
             shard_size=max(1, evaluation.batch_size // evaluation.samples),
             schema=EVALUATIONS,
             name=f"evaluate-{name}",
+            inspect=inspect,
         )
 
 
@@ -164,5 +172,6 @@ def evaluation_row(
         "text": scored.text,
         "finish_reason": scored.response.finish_reason,
         "reward": scored.reward,
+        "reason": scored.reason,
         "log_ratio": log_ratio,
     }

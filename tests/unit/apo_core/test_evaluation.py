@@ -142,8 +142,15 @@ def test_a_summary_by_hand(rows):
             "ci95": list(wilson_interval(0.25, 2)),
             "greedy": 0.5,
             "truncated": 0.25,
+            "verifier_errors": 0,
         },
-        "policy": {"pass@1": 0.75, "ci95": list(wilson_interval(0.75, 2)), "greedy": 1.0, "truncated": 0.0},
+        "policy": {
+            "pass@1": 0.75,
+            "ci95": list(wilson_interval(0.75, 2)),
+            "greedy": 1.0,
+            "truncated": 0.0,
+            "verifier_errors": 0,
+        },
         "gain": 0.5,
         "gain_ci95": [0.5, 0.5],  # both prompts gain a half
         "kl": 1.0,  # (0.5 + 1.5 - 1 + 3) / 4, greedy rows left out
@@ -157,3 +164,18 @@ def test_the_order_of_the_rows_does_not_matter(rows):
 def test_models_on_different_prompts_are_not_summarised(rows):
     with pytest.raises(ValueError, match="same prompts"):
         summarise(rows[(rows["policy"] == "policy") | (rows["prompt_id"] == "a")], seed=0)
+
+
+def test_responses_without_a_reward_are_no_part_of_a_mean_and_are_counted(rows):
+    failed = (rows["policy"] == "policy") & (rows["prompt_id"] == "b") & (rows["sample_index"] == 1)
+    found = summarise(rows.assign(reward=rows["reward"].mask(failed)), seed=0)
+    assert found["policy"]["pass@1"] == 1.0  # of the one that is left on b, and of both on a
+    assert (found["policy"]["verifier_errors"], found["reference"]["verifier_errors"]) == (1, 0)
+    assert (found["prompts"], found["gain"]) == (2, 0.75)
+
+
+def test_a_prompt_without_any_reward_of_one_policy_is_not_compared(rows):
+    failed = (rows["policy"] == "policy") & (rows["prompt_id"] == "b")
+    found = summarise(rows.assign(reward=rows["reward"].mask(failed)), seed=0)
+    assert found["policy"]["ci95"] == list(wilson_interval(1.0, 1))
+    assert (found["prompts"], found["gain"], found["gain_ci95"]) == (1, 0.5, [0.5, 0.5])  # on a alone

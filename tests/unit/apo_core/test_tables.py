@@ -28,7 +28,8 @@ ROWS = {
             "token_ids": [[5, 1], []],
             "text": ["5", ""],
             "finish_reason": ["stop", "length"],
-            "reward": [1.0, 0.0],
+            "reward": [1.0, float("nan")],
+            "reason": ["5 equals 5", "error: took longer than 5 s"],
         },
     ),
     "values": (
@@ -51,6 +52,7 @@ ROWS = {
             "text": ["5", "6"],
             "finish_reason": ["stop", "stop"],
             "reward": [1.0, 0.0],
+            "reason": ["5 equals 5", "6 is not 5"],
             "log_ratio": [0.5, float("nan")],
         },
     ),
@@ -76,7 +78,7 @@ def test_rows_come_back_as_they_were_written(tmp_path, name):
         written = [list(value) if column == "token_ids" else value for value in found[column]]
         assert (
             written == pytest.approx(values, rel=0, nan_ok=True)
-            if column == "log_ratio"
+            if column in ("log_ratio", "reward")
             else written == values
         )
 
