@@ -29,3 +29,7 @@ class DiskFull(ApoError):
 
 class PolicyCollapse(ApoError):
     """Training was stopped because the policy degenerated; the last good checkpoint is kept."""
+
+
+class VerifierFailed(ApoError):
+    """A verifier failed on more rows than the configuration allows."""

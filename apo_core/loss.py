@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
 def apo_loss(
-    log_probs: Tensor, reference_log_probs: Tensor, rewards: Tensor, values: Tensor, *, beta2: float
+    log_probs: Tensor,
+    reference_log_probs: Tensor,
+    rewards: Tensor,
+    values: Tensor,
+    *,
+    beta2: float,
+    scored: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """mean_x (beta2 (ln pi(y|x) - ln pi_ref(y|x)) - (r(x,y) - V*(x)))^2.
 
@@ -19,6 +26,7 @@ def apo_loss(
         rewards: (B,)
         values: (B,) V* of each prompt.
         beta2: strength of the regularisation, in reward per nat.
+        scored: (B,) bool, True where there is a reward; other responses are of weight 0 in the mean over all.
 
     Returns:
         The scalar loss, and detached per-response tensors (B,): `loss` whose mean it is, `log_ratio`.
@@ -26,12 +34,12 @@ def apo_loss(
     log_ratio = log_probs - reference_log_probs  # (B,)
     advantage = rewards - values  # (B,)
     residual = beta2 * log_ratio - advantage  # (B,)
-    loss = residual.square()  # (B,)
+    loss = _of_scored(residual.square(), scored)  # (B,)
     return loss.mean(), {"loss": loss.detach(), "log_ratio": log_ratio.detach()}
 
 
 def unregularised_loss(
-    log_probs: Tensor, rewards: Tensor, values: Tensor
+    log_probs: Tensor, rewards: Tensor, values: Tensor, *, scored: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """mean_x -(r(x,y) - V*(x)) ln pi(y|x): what `apo_loss` learns from as beta2 goes to 0.
 
@@ -43,10 +51,15 @@ def unregularised_loss(
         log_probs: (B,) of the responses under the policy, summed over their tokens; carries the gradient.
         rewards: (B,)
         values: (B,) V* of each prompt.
+        scored: as in `apo_loss`.
 
     Returns:
         The scalar loss, and the detached per-response `loss` (B,) whose mean it is.
     """
     advantage = rewards - values  # (B,)
-    loss = -advantage * log_probs  # (B,)
+    loss = _of_scored(-advantage * log_probs, scored)  # (B,)
     return loss.mean(), {"loss": loss.detach()}
+
+
+def _of_scored(loss: Tensor, scored: Tensor | None) -> Tensor:
+    return loss if scored is None else torch.where(scored, loss, 0.0)

@@ -32,7 +32,8 @@ SAMPLES = pa.schema(
         ("token_ids", pa.list_(pa.int32())),
         ("text", pa.string()),
         ("finish_reason", pa.string()),
-        ("reward", pa.float64()),
+        ("reward", pa.float64()),  # null where the verifier failed
+        ("reason", pa.string()),  # of the reward, or what it failed of
     ]
 )
 VALUES = pa.schema(
@@ -54,6 +55,7 @@ EVALUATIONS = pa.schema(
         ("finish_reason", pa.string()),
         ("extracted", pa.string()),  # what the verifier read as the answer, or null
         ("reward", pa.float64()),  # null where the verifier failed
+        ("reason", pa.string()),
         ("log_ratio", pa.float64()),
     ]
 )

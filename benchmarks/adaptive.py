@@ -57,9 +57,9 @@ def line(name: str, samples: float, found: float, note: str = "") -> None:
 
 
 def saved(used: float, found: float, fixed: dict[int, float]) -> str:
-    """Beside the smallest fixed N that is as good."""
-    as_good = [n for n, other in fixed.items() if other <= found]
-    return f"{1 - used / min(as_good):.0%} fewer than fixed {min(as_good)}" if as_good else ""
+    """Beside the largest fixed N that is no better."""
+    no_better = [n for n, other in fixed.items() if other >= found]
+    return f"{1 - used / max(no_better):.0%} fewer than fixed {max(no_better)}" if no_better else ""
 
 
 def error(values: Tensor, truth: Tensor) -> float:

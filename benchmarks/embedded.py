@@ -11,10 +11,10 @@ from torch import Tensor
 from apo_core.config import Params
 from apo_core.models import load_policy
 from apo_core.sampling.scored import sample_and_score
-from apo_core.verifiers import make_verifier
 from tasks import prepare, reference
 from tasks.encoder import encoder_of
 from tasks.inputs import make_sampler, questions_of, read_split
+from tasks.scoring import scorer_of
 from tasks.workspace import Workspace
 
 
@@ -28,15 +28,16 @@ def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
         questions = questions_of(read_split(workspace, "train"))[:prompts]
         encoder = encoder_of(workspace.reference, params.template, trust)
         model = load_policy(workspace.reference, dtype=params.sampling.dtype)
-        scored = sample_and_score(
-            questions,
-            samples,
-            sampler=make_sampler(model, encoder.tokenizer, batch_size=512, stop=set()),
-            template=encoder,
-            verifier=make_verifier(params.verifier.name),
-            max_new_tokens=params.generation.max_new_tokens,
-            temperature=params.generation.temperature,
-            key="benchmark",
-        )
+        with scorer_of(params.verifier, workspace.raw_verifiers) as scorer:
+            scored = sample_and_score(
+                questions,
+                samples,
+                sampler=make_sampler(model, encoder.tokenizer, batch_size=512, stop=set()),
+                template=encoder,
+                scorer=scorer,
+                max_new_tokens=params.generation.max_new_tokens,
+                temperature=params.generation.temperature,
+                key="benchmark",
+            )
     rewards = torch.tensor([one.reward for one in scored], dtype=torch.float64)
     return rewards.view(len(questions), samples)

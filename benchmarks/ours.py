@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PretrainedConfig
@@ -20,7 +20,7 @@ from apo_core.training.engine import start_engine
 from apo_core.training.rollouts import InPlace
 from apo_core.training.step import Stage2, TrainingSet, run_step
 from apo_core.values import optimal_value
-from apo_core.verifiers import Verdict
+from apo_core.verifiers import ErrorBudget, InProcess, Verdict
 from benchmarks import workload
 
 
@@ -29,12 +29,17 @@ class Chance:
 
     name = "chance"
     version = "1"
+    bounded = True
+    reads_row = False
 
-    def score(self, completion: str, answer: str) -> Verdict:
+    def load(self) -> None:
+        """There is nothing to load."""
+
+    def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `workload.reward`."""
-        return Verdict(workload.reward(completion), None)
+        return Verdict(workload.reward(completion), None, "by chance")
 
-    def answer_problem(self, answer: str) -> str | None:
+    def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """Every answer will do."""
         return None
 
@@ -138,11 +143,13 @@ def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
         adapters=None,
         sampler=InPlace(engine, sampler),
         template=Template(workload.number_tokenizer(vocabulary), style="raw", text="{prompt}", system=None),
-        verifier=Chance(),
+        scorer=InProcess(Chance()),
+        errors=ErrorBudget(0.0, rows=workload.PROMPTS),
         prompts=TrainingSet(
             prompt_ids=[str(index) for index in range(workload.PROMPTS)],
             token_ids=workload.random_prompts(vocabulary),
             answers=[""] * workload.PROMPTS,
+            rows=["{}"] * workload.PROMPTS,
             values=optimal_value(torch.tensor(rewards), workload.BETA1).tolist(),
         ),
         beta2=workload.BETA2,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from apo_core.config import Params
 from apo_core.errors import ApoError
 from apo_core.model_directory import check_model_directory
+from tasks.scoring import scorer_of
 from tasks.workspace import Workspace
 
 
@@ -22,7 +23,12 @@ class Finding(NamedTuple):
 
 def examine_inputs(workspace: Workspace, params: Params) -> list[Finding]:
     """Look at everything that the first stages will ask for."""
-    return [*_prompts(workspace, params), *_model(workspace, params), *_sampler(params)]
+    return [
+        *_prompts(workspace, params),
+        *_model(workspace, params),
+        *_sampler(params),
+        *_verifier(workspace, params),
+    ]
 
 
 def refuse_missing_inputs(workspace: Workspace, params: Params) -> None:
@@ -68,3 +74,16 @@ def _sampler(params: Params) -> Iterator[Finding]:
             yield Finding("sampler", True, vllm_version())
         except ApoError as error:
             yield Finding("sampler", False, str(error))
+
+
+def _verifier(workspace: Workspace, params: Params) -> Iterator[Finding]:
+    """One that is not of this project is loaded, in a process of its own."""
+    name = params.verifier.name
+    if ":" not in name:
+        return
+    try:
+        with scorer_of(params.verifier, workspace.raw_verifiers) as scorer:
+            scorer.check()
+        yield Finding("verifier", True, name)
+    except ApoError as error:
+        yield Finding("verifier", False, str(error))

@@ -17,7 +17,7 @@ from tasks.dvc import dvc_command, dvc_environment
 from tasks.workspace import Workspace
 
 _GITIGNORE = "/.apo/\n/data/*\n!/data/raw/\n/reports/\n"
-_RAW = ("data/raw/prompts/README.md", "data/raw/model/README.md")
+_RAW = tuple(f"data/raw/{name}/README.md" for name in ("prompts", "model", "verifiers"))
 
 
 def shipped(name: str) -> Path:
@@ -133,4 +133,6 @@ def _init_dvc(directory: Path) -> None:
     remove(settings)
     core = "[core]\n    analytics = false\n    check_update = false\n"
     settings.write_text(core + ("" if inside.returncode == 0 else "    no_scm = true\n"), encoding="utf-8")
+    # Python makes these beside the user's verifiers, which stages depend on.
+    (directory / ".dvcignore").write_text("__pycache__/\n", encoding="utf-8")
     (directory / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")

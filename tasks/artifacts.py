@@ -71,7 +71,8 @@ def _samples(workspace: Workspace) -> str:
     prompts = read_table(workspace.prompts, PROMPTS).set_index("prompt_id")
     samples = read_table(workspace.samples, SAMPLES).head(8)
     samples = samples.join(prompts[["prompt", "answer"]], on="prompt_id")
-    return "## Samples\n\n" + frame_table(samples[["prompt", "answer", "text", "reward", "finish_reason"]])
+    shown = ["prompt", "answer", "text", "reward", "reason", "finish_reason"]
+    return "## Samples\n\n" + frame_table(samples[shown])
 
 
 def _evaluation(evaluation: dict[str, Any]) -> str:

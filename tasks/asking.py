@@ -18,9 +18,10 @@ from apo_core.sampling import Sampler
 from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import EVALUATIONS
 from apo_core.tokenization import Template, stop_ids
-from apo_core.verifiers import make_verifier
+from apo_core.verifiers import Scorer
 from tasks.resume import run_shards
 from tasks.samplers import engine_of, open_sampler
+from tasks.scoring import limits_of
 from tasks.workers import in_turn
 
 Ratios = Callable[[list[Scored]], list[float]]
@@ -41,6 +42,7 @@ class Asking:
         """What decides the responses beside the policy, the prompts and their fingerprint."""
         return {
             "engine": engine_of(self.sampler),
+            "limits": limits_of(self.verifier),
             "evaluation": self.evaluation.model_dump(mode="json"),
             "seed": self.seed,
         }
@@ -54,6 +56,8 @@ class Asking:
         policy: str,
         directory: Path,
         encoder: Template,
+        scorer: Scorer,
+        inspect: Callable[[pd.DataFrame], None],
         greedy: bool,
         reference: Path | None,
     ) -> pd.DataFrame:
@@ -66,6 +70,8 @@ class Asking:
             policy: what the rows call it.
             directory: of the policy.
             encoder: its template.
+            scorer: of the responses.
+            inspect: is shown the rows of every shard, and may refuse them.
             greedy: ask for a greedy response beside the sampled ones.
             reference: directory of the policy to measure the log-ratio to; None measures none.
         """
@@ -93,16 +99,18 @@ class Asking:
             return run_shards(
                 work,
                 questions,
-                in_turn(partial(self._shard, engine, encoder, policy, greedy, ratios)),
+                in_turn(partial(self._shard, engine, encoder, scorer, policy, greedy, ratios)),
                 shard_size=max(1, rules.batch_size // rules.samples),
                 schema=EVALUATIONS,
                 name=name,
+                inspect=inspect,
             )
 
     def _shard(
         self,
         engine: Sampler,
         encoder: Template,
+        scorer: Scorer,
         policy: str,
         greedy: bool,
         ratios: Ratios | None,
@@ -113,7 +121,7 @@ class Asking:
             questions,
             sampler=engine,
             template=encoder,
-            verifier=make_verifier(self.verifier.name),
+            scorer=scorer,
             max_new_tokens=self.generation.max_new_tokens,
             temperature=self.generation.temperature,
         )
@@ -153,5 +161,6 @@ def _row(policy: str, sample_index: int, scored: Scored, log_ratio: float | None
         "finish_reason": scored.response.finish_reason,
         "extracted": scored.extracted,
         "reward": scored.reward,
+        "reason": scored.reason,
         "log_ratio": log_ratio,
     }

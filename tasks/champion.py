@@ -18,6 +18,7 @@ from tasks.encoder import encoder_of
 from tasks.inputs import order_of, questions_of, read_split
 from tasks.registry import Registered, download_artifact, download_model
 from tasks.resume import open_work
+from tasks.scoring import scorer_of, spending
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -77,13 +78,16 @@ def _ask(
             "order": order_of(prompts),
         },
     )
-    return asking.ask(
-        questions_of(prompts),
-        work,
-        name=f"champion-{current.version}",
-        policy="policy",
-        directory=directory,
-        encoder=encoder_of(directory, load_template_section(own), params.trust_remote_code),
-        greedy=False,
-        reference=None,
-    )
+    with scorer_of(params.verifier, workspace.raw_verifiers) as scorer:
+        return asking.ask(
+            questions_of(prompts),
+            work,
+            name=f"champion-{current.version}",
+            policy="policy",
+            directory=directory,
+            encoder=encoder_of(directory, load_template_section(own), params.trust_remote_code),
+            scorer=scorer,
+            inspect=spending(params.verifier, rows=params.evaluation.samples * len(prompts)),
+            greedy=False,
+            reference=None,
+        )

@@ -17,14 +17,14 @@ def prompt_checks(
     prompts: pd.DataFrame,
     *,
     count_tokens: Callable[[str], int],
-    answer_problem: Callable[[str], str | None],
+    answer_problems: list[str | None],
     max_tokens: int,
 ) -> tuple[pd.DataFrame, list[Check]]:
     """The prompts table with derived columns, and its checks."""
     splits = prompts.groupby("prompt_id")["split"]
     frame = prompts.assign(
         tokens=prompts["prompt"].map(count_tokens),
-        answer_problem=prompts["answer"].map(answer_problem),
+        answer_problem=pd.Series(answer_problems, index=prompts.index, dtype=object),
         splits=splits.transform("nunique"),
     )
     missing = [
@@ -62,6 +62,7 @@ def sample_checks(samples: pd.DataFrame, *, n: int, prompts: int) -> tuple[pd.Da
     """The samples table with derived columns, and its checks."""
     frame = samples.assign(
         row=samples["prompt_id"] + "/" + samples["sample_index"].astype(str),
+        unexplained=samples["reward"].isna() & ~samples["reason"].str.startswith("error: "),
         samples=samples.groupby("prompt_id")["sample_index"].transform("nunique"),
         tokens=samples["token_ids"].map(len),
     ).drop(columns="token_ids")
@@ -77,7 +78,11 @@ def sample_checks(samples: pd.DataFrame, *, n: int, prompts: int) -> tuple[pd.Da
             f"does not count {n} samples of the prompt",
             gxe.ExpectColumnValuesToBeInSet(column="samples", value_set=[n]),
         ),
-        Check("reward", "is missing or not a number", gxe.ExpectColumnValuesToNotBeNull(column="reward")),
+        Check(
+            "reward",
+            "is missing or not a number",
+            gxe.ExpectColumnValuesToBeInSet(column="unexplained", value_set=[False]),
+        ),
         Check(
             "reward",
             "is outside [0, 1]",
@@ -96,10 +101,14 @@ def value_checks(
     values: pd.DataFrame, samples: pd.DataFrame, *, beta1: float, seed: int
 ) -> tuple[pd.DataFrame, list[Check]]:
     """The value table with V* computed once more on some of its rows, and its checks."""
-    chosen = values.sample(min(_RECOMPUTED_ROWS, len(values)), random_state=seed)
-    rewards = samples.groupby("prompt_id")["reward"].apply(list)
+    scored = values[values["n"] > 0]
+    chosen = scored.sample(min(_RECOMPUTED_ROWS, len(scored)), random_state=seed)
+    rewards = samples.dropna(subset=["reward"]).groupby("prompt_id")["reward"].apply(list)
     again = chosen["prompt_id"].map(rewards).map(lambda found: _value_again(found, beta1))
-    frame = values.assign(recomputed_error=(again - chosen["v_star"]).abs())  # NaN on the rows not chosen
+    frame = values.assign(
+        recomputed_error=(again - chosen["v_star"]).abs(),  # NaN on the rows not chosen
+        unexplained=values["v_star"].isna() & (values["n"] > 0),
+    )
     return frame, [
         Check("prompt_id", "is a duplicate", gxe.ExpectColumnValuesToBeUnique(column="prompt_id")),
         Check(
@@ -117,7 +126,11 @@ def value_checks(
             "differs from the samples' rewards computed again",
             gxe.ExpectColumnValuesToBeBetween(column="recomputed_error", max_value=1e-9 + beta1 * 1e-15),
         ),
-        Check("v_star", "is missing or not a number", gxe.ExpectColumnValuesToNotBeNull(column="v_star")),
+        Check(
+            "v_star",
+            "is missing or not a number",
+            gxe.ExpectColumnValuesToBeInSet(column="unexplained", value_set=[False]),
+        ),
     ]
 
 

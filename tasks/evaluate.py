@@ -8,12 +8,12 @@ from apo_core import config
 from apo_core.evaluation import summarise
 from apo_core.files import sha256_of, write_json, write_text
 from apo_core.tables import EVALUATIONS, write_table
-from apo_core.verifiers import make_verifier
 from tasks.asking import Asking
 from tasks.encoder import encoder_of
 from tasks.examples import examples_of
 from tasks.inputs import conditions_of_values, order_of, questions_of, read_split
 from tasks.resume import open_work
+from tasks.scoring import scorer_of, spending, verifier_of
 from tasks.stage import Facts
 from tasks.workspace import Workspace
 
@@ -29,9 +29,10 @@ def run(
     evaluation: config.Evaluation,
 ) -> Facts:
     """Write `data/evaluations.parquet`, `reports/eval.json` and `reports/samples.md`."""
+    judge = verifier_of(verifier, workspace.raw_verifiers)
     prompts = read_split(workspace, "eval")
     encoder = encoder_of(workspace.reference, template, trust_remote_code)
-    conditions = conditions_of_values(workspace, template, generation, make_verifier(verifier.name), prompts)
+    conditions = conditions_of_values(workspace, template, generation, judge, prompts)
     asking = Asking(seed, trust_remote_code, verifier, generation, sampler, evaluation)
     work = open_work(
         workspace.work("evaluate"),
@@ -42,24 +43,32 @@ def run(
             "policy": sha256_of(workspace.policy),
         },
     )
-    tables = [
-        asking.ask(
-            questions_of(prompts),
-            work,
-            name=f"evaluate-{policy}",
-            policy=policy,
-            directory=directory,
-            encoder=encoder,
-            greedy=True,
-            reference=measured_to,
-        )
-        for policy, directory, measured_to in (
-            ("reference", workspace.reference, None),
-            ("policy", workspace.policy, workspace.reference),
-        )
-    ]
+    inspect = spending(verifier, rows=2 * (1 + evaluation.samples) * len(prompts))
+    with scorer_of(verifier, workspace.raw_verifiers) as scorer:
+        tables = [
+            asking.ask(
+                questions_of(prompts),
+                work,
+                name=f"evaluate-{policy}",
+                policy=policy,
+                directory=directory,
+                encoder=encoder,
+                scorer=scorer,
+                inspect=inspect,
+                greedy=True,
+                reference=measured_to,
+            )
+            for policy, directory, measured_to in (
+                ("reference", workspace.reference, None),
+                ("policy", workspace.policy, workspace.reference),
+            )
+        ]
     rows = pd.concat(tables, ignore_index=True)
     write_table(workspace.evaluations, rows, EVALUATIONS, {"fingerprint": conditions})
     write_json(workspace.evaluation, summarise(rows, prompts, seed=seed))
     write_text(workspace.examples, examples_of(rows, prompts))
-    return {"prompts": len(prompts), "responses": len(rows)}
+    return {
+        "prompts": len(prompts),
+        "responses": len(rows),
+        "verifier_errors": int(rows["reward"].isna().sum()),
+    }

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from apo_core.files import replacing
 
 _REFERENCE, _POLICY = "#8a8f98", "#1f6feb"
-_GRAYS = ("#8a8f98", "#b3b8bf", "#5c616a", "#d5d8dc")  # of as many reasons to drop a prompt
+_GRAYS = ("#8a8f98", "#b3b8bf", "#5c616a", "#d5d8dc", "#3d4148")  # of as many reasons to drop a prompt
 
 
 def plot_values(values: pd.DataFrame, file: Path) -> None:
@@ -21,7 +21,7 @@ def plot_values(values: pd.DataFrame, file: Path) -> None:
     kept = values["dropped"].isna()
     groups = {f"trained on ({kept.sum()})": values.loc[kept, "v_star"]}
     for reason, rows in values[~kept].groupby("dropped"):
-        groups[f"dropped, {reason} ({len(rows)})"] = rows["v_star"]
+        groups[f"dropped, {reason} ({len(rows)})"] = rows["v_star"].dropna()
     colours = [_POLICY, *_GRAYS][: len(groups)]
     axes[0].hist([*groups.values()], bins=20, range=(0, 1), stacked=True, color=colours, label=[*groups])
     axes[0].set(xlabel="V*(x)", ylabel="prompts", title="Optimal value of the training prompts")

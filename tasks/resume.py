@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +49,7 @@ def run_shards(
     shard_size: int,
     schema: pa.Schema,
     name: str,
+    inspect: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
     """Make rows of slices of `items`, each slice's a file that is whole or absent.
 
@@ -60,6 +61,7 @@ def run_shards(
         shard_size: items a slice.
         schema: of the rows.
         name: of the work, for files and the progress bar.
+        inspect: sees the rows of every slice once, before they are written; what it raises ends the work.
 
     Returns:
         All rows in order.
@@ -73,9 +75,14 @@ def run_shards(
         print(
             f"{name}: {len(shards) - len(missing)} of {len(shards)} shards were finished before", flush=True
         )
+    for file in shards:
+        if inspect is not None and file not in missing:
+            inspect(read_table(file, schema))
     done = len(items) - sum(map(len, missing.values()))
     with progress(total=len(items), initial=done, description=name, unit="prompt") as bar:
         for file, rows in run(missing):
+            if inspect is not None:
+                inspect(rows)
             write_table(file, rows, schema)
             bar.update(len(missing[file]))
     return pd.concat([read_table(file, schema) for file in shards], ignore_index=True)

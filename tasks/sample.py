@@ -15,13 +15,13 @@ from apo_core.models import load_policy
 from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import SAMPLES, write_table
 from apo_core.tokenization import stop_ids
-from apo_core.verifiers import make_verifier
 from tasks.checks import sample_checks
 from tasks.encoder import encoder_of
 from tasks.inputs import conditions_of_values, order_of, questions_of, read_split
 from tasks.quality import validate
 from tasks.resume import open_work, run_shards
 from tasks.samplers import engine_of, open_sampler
+from tasks.scoring import limits_of, scorer_of, spending, verifier_of
 from tasks.stage import Facts
 from tasks.workers import spread
 from tasks.workspace import Workspace
@@ -38,7 +38,7 @@ def run(
     sampling: config.Sampling,
 ) -> Facts:
     """Write `data/samples.parquet`, from shards that survive a kill."""
-    judge = make_verifier(verifier.name)
+    judge = verifier_of(verifier, workspace.raw_verifiers)
     prompts = read_split(workspace, "train")
     conditions = conditions_of_values(workspace, template, generation, judge, prompts)
     work = open_work(
@@ -47,6 +47,7 @@ def run(
             **conditions,
             "order": order_of(prompts),
             "engine": engine_of(sampler),
+            "limits": limits_of(verifier),
             "sampling": sampling.model_dump(mode="json", exclude={"executor", "workers"}),
             "seed": seed,
         },
@@ -54,6 +55,7 @@ def run(
 
     job = SampleJob(
         workspace.reference.resolve(),
+        workspace.raw_verifiers.resolve(),
         seed,
         trust_remote_code,
         template,
@@ -70,12 +72,18 @@ def run(
         shard_size=sampling.shard_prompts,
         schema=SAMPLES,
         name="sample",
+        inspect=spending(verifier, rows=sampling.n * len(prompts)),
     )
     frame, checks = sample_checks(samples, n=sampling.n, prompts=len(prompts))
     report = workspace.validation("samples")
     validate(frame, checks, table=workspace.samples, row="row", report=report)
     write_table(workspace.samples, samples, SAMPLES, {"fingerprint": conditions, "n": sampling.n})
-    return {"prompts": len(prompts), "responses": len(samples), "mean_reward": samples["reward"].mean()}
+    return {
+        "prompts": len(prompts),
+        "responses": len(samples),
+        "mean_reward": samples["reward"].mean(),
+        "verifier_errors": int(samples["reward"].isna().sum()),
+    }
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,7 @@ class SampleJob:
     """What a worker needs to draw and score responses by itself."""
 
     reference: Path  # absolute; every machine sees it
+    verifiers: Path  # likewise
     seed: int
     trust_remote_code: bool
     template: config.Template
@@ -96,18 +105,20 @@ class SampleJob:
         """See `tasks.workers.Job`."""
         load = partial(load_policy, dtype=self.sampling.dtype, trust_remote_code=self.trust_remote_code)
         encoder = encoder_of(self.reference, self.template, self.trust_remote_code)
-        judge = make_verifier(self.verifier.name)
-        with open_sampler(
-            self.sampler,
-            self.reference,
-            partial(load, self.reference),
-            encoder.tokenizer,
-            dtype=self.sampling.dtype,
-            batch_size=self.sampling.batch_size,
-            stop=stop_ids(encoder.tokenizer, self.generation.stop_character),
-            max_length=self.template.max_prompt_tokens + self.generation.max_new_tokens,
-            trust_remote_code=self.trust_remote_code,
-        ) as engine:
+        with (
+            scorer_of(self.verifier, self.verifiers) as scorer,
+            open_sampler(
+                self.sampler,
+                self.reference,
+                partial(load, self.reference),
+                encoder.tokenizer,
+                dtype=self.sampling.dtype,
+                batch_size=self.sampling.batch_size,
+                stop=stop_ids(encoder.tokenizer, self.generation.stop_character),
+                max_length=self.template.max_prompt_tokens + self.generation.max_new_tokens,
+                trust_remote_code=self.trust_remote_code,
+            ) as engine,
+        ):
 
             def shard(questions: list[Question]) -> pd.DataFrame:
                 scored = sample_and_score(
@@ -115,12 +126,12 @@ class SampleJob:
                     self.sampling.n,
                     sampler=engine,
                     template=encoder,
-                    verifier=judge,
+                    scorer=scorer,
                     max_new_tokens=self.generation.max_new_tokens,
                     temperature=self.generation.temperature,
                     key=f"sample/{self.seed}",
                 )
-                return pd.DataFrame(map(_row, scored))
+                return pd.DataFrame(map(_row, scored)).astype({"reward": "float64"})
 
             yield shard
 
@@ -133,4 +144,5 @@ def _row(scored: Scored) -> dict[str, object]:
         "text": scored.text,
         "finish_reason": scored.response.finish_reason,
         "reward": scored.reward,
+        "reason": scored.reason,
     }

@@ -30,12 +30,13 @@ from apo_core.training.metrics import read_metrics
 from apo_core.training.rollouts import InPlace, Synchronised
 from apo_core.training.step import ReferenceLogProbs, Stage2, TrainingSet
 from apo_core.training.trainer import train as train_policy
-from apo_core.verifiers import make_verifier
+from apo_core.verifiers import ErrorBudget
 from tasks.encoder import encoder_of
 from tasks.git import commit_of
 from tasks.inputs import conditions_of_values, make_sampler, order_of, read_split
 from tasks.resume import open_work
 from tasks.samplers import vllm_arguments
+from tasks.scoring import scorer_of, verifier_of
 from tasks.stage import Facts
 from tasks.workspace import Workspace
 
@@ -58,7 +59,7 @@ def run(
 ) -> Facts:
     """Write `data/policy` and `data/metrics.jsonl`, from checkpoints that survive a kill."""
     join_ranks(train.ranks)
-    judge = make_verifier(verifier.name)
+    judge = verifier_of(verifier, workspace.raw_verifiers)
     prompts = read_split(workspace, "train")
     encoder = encoder_of(workspace.reference, template, trust_remote_code)
     values = read_table(workspace.values, VALUES)
@@ -78,23 +79,31 @@ def run(
     model = _model(workspace, trust_remote_code, generation, train, seed)
     metrics_file = work / "metrics.jsonl"
     stop = stop_ids(encoder.tokenizer, generation.stop_character)
-    with _open_sampler(
-        workspace,
-        train,
-        model,
-        encoder,
-        training_set,
-        stop=stop,
-        max_length=template.max_prompt_tokens + generation.max_new_tokens,
-        trust_remote_code=trust_remote_code,
-    ) as sampler:
+    with (
+        scorer_of(verifier, workspace.raw_verifiers) as scorer,
+        _open_sampler(
+            workspace,
+            train,
+            model,
+            encoder,
+            training_set,
+            stop=stop,
+            max_length=template.max_prompt_tokens + generation.max_new_tokens,
+            trust_remote_code=trust_remote_code,
+        ) as sampler,
+    ):
         stage = Stage2(
             engine=model.engine,
             reference=model.reference,
             adapters=model.adapters,
             sampler=sampler,
             template=encoder,
-            verifier=judge,
+            scorer=scorer,
+            errors=ErrorBudget(
+                verifier.max_error_share,
+                rows=train.guard.window * train.batch_size,
+                batches=train.guard.window,
+            ),
             prompts=training_set,
             beta2=train.beta2,
             max_new_tokens=generation.max_new_tokens,
@@ -149,6 +158,7 @@ def _training_set(prompts: pd.DataFrame, values: pd.DataFrame, encoder: Template
         prompt_ids=kept["prompt_id"].tolist(),
         token_ids=[encoder.encode(prompt) for prompt in kept["prompt"]],
         answers=kept["answer"].tolist(),
+        rows=kept["row"].tolist(),
         values=kept["v_star"].tolist(),
     )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from apo_core import config
 from apo_core.tables import PROMPTS, read_table
-from apo_core.verifiers import make_verifier
+from apo_core.verifiers import Attempt
 from tasks.checks import prompt_checks
 from tasks.encoder import encoder_of
 from tasks.quality import validate
+from tasks.scoring import scorer_of
 from tasks.stage import Facts
 from tasks.workspace import Workspace
 
@@ -18,10 +19,15 @@ def run(
     """Check `data/prompts.parquet` and write `reports/validation/prompts.json`."""
     prompts = read_table(workspace.prompts, PROMPTS)
     encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    answers = [
+        Attempt("", answer or "", row) for answer, row in zip(prompts["answer"], prompts["row"], strict=True)
+    ]
+    with scorer_of(verifier, workspace.raw_verifiers) as scorer:
+        problems = scorer.answer_problems(answers)
     frame, checks = prompt_checks(
         prompts,
         count_tokens=lambda prompt: len(encoder.encode(prompt)),
-        answer_problem=make_verifier(verifier.name).answer_problem,
+        answer_problems=problems,
         max_tokens=template.max_prompt_tokens,
     )
     report = workspace.validation("prompts")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import torch
 
@@ -37,16 +39,23 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
 
 
 def value_table(samples: pd.DataFrame, values: config.Values) -> pd.DataFrame:
-    """One row a prompt, in the order of the samples; the columns are `tables.VALUES`."""
+    """One row a prompt, in the order of the samples; the columns are `tables.VALUES`.
+
+    Samples that the verifier failed on are left out, of N too; a prompt that has no other is dropped.
+    """
     rewards = samples.groupby("prompt_id", sort=False)["reward"]
-    table = rewards.agg(mean_reward="mean", n="size", max_reward="max").reset_index()
+    table = rewards.agg(mean_reward="mean", n="count", max_reward="max").reset_index()
     # One prompt at a time: adaptive sampling may give prompts different N.
-    table["v_star"] = [
-        optimal_value(torch.tensor(group.to_numpy()), values.beta1).item() for _, group in rewards
-    ]
+    table["v_star"] = [_value(group.dropna(), values.beta1) for _, group in rewards]
     rules = values.model_dump(include={"drop_unsolved", "drop_solved", "keep_mean_reward"})
     table["dropped"] = [
-        reason_to_drop(mean, largest, **rules)
-        for mean, largest in zip(table["mean_reward"], table["max_reward"], strict=True)
+        reason_to_drop(mean, largest, **rules) if n else "error"
+        for mean, largest, n in zip(table["mean_reward"], table["max_reward"], table["n"], strict=True)
     ]
     return table
+
+
+def _value(rewards: pd.Series[float], beta1: float) -> float:
+    if rewards.empty:
+        return math.nan
+    return float(optimal_value(torch.tensor(rewards.to_numpy()), beta1))

@@ -30,6 +30,11 @@ class Workspace:
         return self.root / "data/raw/prompts"
 
     @property
+    def raw_verifiers(self) -> Path:
+        """The user's own verifiers, Python modules."""
+        return self.root / "data/raw/verifiers"
+
+    @property
     def raw_model(self) -> Path:
         """The user's model directory."""
         return self.root / "data/raw/model"

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from apo_core.config.section import Positive, PositiveFloat, Section, Share
+from apo_core.verifiers.extraction import Rule
+from apo_core.verifiers.names import name_problem, rules_problem
 
 
 class Arithmetic(Section):
@@ -117,4 +119,34 @@ class Template(Section):
 class Verifier(Section):
     """What turns a completion into a reward. One verifier serves sampling, training and evaluation."""
 
-    name: Literal["numeric", "gsm8k", "math", "exact"]
+    name: str
+    """numeric, gsm8k, math, choice, exact, `reasoning_gym:TASK`, or `package.module:function` of the user's
+    own, below `data/raw/verifiers` or installed."""
+    extract: Annotated[tuple[Rule, ...], Field(min_length=1)]
+    """Where in a completion the answer stands: behind the last `####` (hashes), in the last `boxed{}` (boxed)
+    or `<answer></answer>` (tag), the last one anywhere (last), or the text as it is (whole). The first rule
+    decides whose mark is there, so that a single one is strict."""
+    time_limit_seconds: PositiveFloat
+    """For one completion, by verifiers that need processes of their own: math, reasoning_gym, the user's."""
+    memory_limit_mib: Annotated[int, Field(ge=64)]
+    """For one such process."""
+    workers: Positive
+    """Such processes of a stage, or of each of its sampling workers or ranks."""
+    max_error_share: Annotated[float, Field(ge=0, lt=1)]
+    """Of the rows that a stage scores, of the last `train.guard.window` steps in training: it stops when the
+    verifier hangs, crashes or raises on more of them. Such a row has no reward, and takes no part."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        problem = name_problem(name)
+        if problem is not None:
+            raise ValueError(problem)
+        return name
+
+    @model_validator(mode="after")
+    def _rules_fit(self) -> Self:
+        problem = rules_problem(self.name, self.extract)
+        if problem is not None:
+            raise ValueError(f"extract: {problem}")
+        return self

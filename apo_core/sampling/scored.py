@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from apo_core.sampling.base import Response, Sampler
 from apo_core.tokenization import Template
-from apo_core.verifiers import Verifier
+from apo_core.verifiers import Attempt, Scorer
 
 
 class Question(NamedTuple):
@@ -19,14 +19,15 @@ class Question(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """One response to a question, and its reward."""
+    """One response to a question, and its reward; None where the verifier failed."""
 
     question: Question
     sample_index: int
     response: Response
     text: str
-    reward: float
+    reward: float | None
     extracted: str | None  # what the verifier read as the answer
+    reason: str
 
 
 def sample_and_score(
@@ -35,7 +36,7 @@ def sample_and_score(
     *,
     sampler: Sampler,
     template: Template,
-    verifier: Verifier,
+    scorer: Scorer,
     max_new_tokens: int,
     temperature: float,
     key: str | None,
@@ -47,7 +48,7 @@ def sample_and_score(
         n: responses a question.
         sampler: of the policy.
         template: makes token ids of prompts.
-        verifier: scores the text of the response.
+        scorer: of the text of the responses.
         max_new_tokens: cut after so many.
         temperature: of the softmax.
         key: what the randomness is for (stage and seed).
@@ -64,9 +65,14 @@ def sample_and_score(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
     )
-    scored = []
-    for (question, index), response in zip(rows, responses, strict=True):
-        text = template.decode(response.token_ids)
-        verdict = verifier.score(text, question.answer)
-        scored.append(Scored(question, index, response, text, verdict.reward, verdict.extracted))
-    return scored
+    texts = [template.decode(response.token_ids) for response in responses]
+    verdicts = scorer.score(
+        [
+            Attempt(text, question.answer, question.row)
+            for text, (question, _) in zip(texts, rows, strict=True)
+        ]
+    )
+    return [
+        Scored(question, index, response, text, *verdict)
+        for (question, index), response, text, verdict in zip(rows, responses, texts, verdicts, strict=True)
+    ]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
-from apo_core.errors import PolicyCollapse
+from apo_core.errors import PolicyCollapse, VerifierFailed
 from apo_core.heap import trim_heap
 from apo_core.logprobs import pad_rollouts
 from apo_core.loss import apo_loss, unregularised_loss
@@ -21,7 +21,7 @@ from apo_core.tokenization import Template
 from apo_core.training.metrics import StepMetrics
 from apo_core.training.micro_batches import micro_batches
 from apo_core.training.ranks import gather, share
-from apo_core.verifiers import Verifier
+from apo_core.verifiers import Attempt, ErrorBudget, RowError, Scorer
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -38,19 +38,21 @@ class TrainingSet:
     prompt_ids: list[str]
     token_ids: list[list[int]]
     answers: list[str]
+    rows: list[str]  # JSON: see `tables.PROMPTS`
     values: list[float]  # V*(x)
 
 
 @dataclass(frozen=True)
 class Stage2:
-    """What a step works with; nothing here changes but the engine's weights."""
+    """What a step works with; nothing here changes but the engine's weights and the budget of errors."""
 
     engine: Any  # deepspeed.DeepSpeedEngine over ResponseLogProbs
     reference: ReferenceLogProbs | None  # None where beta2 is 0: nothing is regularised
     adapters: PeftModel | None  # of a policy that trains nothing else
     sampler: Sampler  # of the engine's policy as it is at each call (rollouts.py)
     template: Template
-    verifier: Verifier
+    scorer: Scorer
+    errors: ErrorBudget  # of the last steps
     prompts: TrainingSet
     beta2: float
     max_new_tokens: int
@@ -72,27 +74,34 @@ def run_step(stage: Stage2, step: int, indices: list[int]) -> StepMetrics:
 
     Returns:
         The step's metrics over all ranks, `step` counted from 1; without a reference there is no `kl` among
-        them.
+        them, `verifier_errors` only if there are any. Responses that the verifier failed on are no part of
+        the loss, of reward and advantage.
 
     Raises:
+        VerifierFailed: on no matter which ranks, it failed on too many responses.
         PolicyCollapse: the loss or a gradient is not finite on some rank; the update was not applied.
     """
     started = time.perf_counter()
     own = share(list(enumerate(indices)))
     responses = _sample(stage, step, own)
     trim_heap()
-    rows = [_scored(stage, index, response) for (_, index), response in zip(own, responses, strict=True)]
+    rows = _scored(stage, [index for _, index in own], responses)
     sampled = time.perf_counter()
     norm = _update(stage, step, rows)
     ended = time.perf_counter()
     rows = gather([row._replace(prompt=[]) for row in rows])
+    errors = [RowError(f"step {step + 1}, {row.prompt_id}", row.reason) for row in rows if row.reward is None]
+    stage.errors.spend(errors)
+    if len(errors) == len(rows):
+        raise VerifierFailed(f"{errors[0].row} and all others of its step: {errors[0].reason}")
     tokens = sum(len(row.response.token_ids) for row in rows)
     return {
         "step": step + 1,
-        "reward": fmean(row.reward for row in rows),
+        "reward": fmean(row.reward for row in rows if row.reward is not None),
         "value": fmean(row.value for row in rows),
         "loss": fmean(row.parts["loss"] for row in rows),
-        "advantage": fmean(row.reward - row.value for row in rows),
+        "advantage": fmean(row.reward - row.value for row in rows if row.reward is not None),
+        **({"verifier_errors": len(errors)} if errors else {}),
         **({"kl": fmean(row.parts["log_ratio"] for row in rows)} if stage.reference else {}),
         "gradient_norm": norm,
         "response_length": tokens / len(rows),
@@ -106,9 +115,11 @@ def run_step(stage: Stage2, step: int, indices: list[int]) -> StepMetrics:
 class Row(NamedTuple):
     """One response of the batch; `parts` of its loss are known after the update."""
 
+    prompt_id: str
     prompt: list[int]
     response: Response
-    reward: float
+    reward: float | None  # None where the verifier failed
+    reason: str
     value: float
     parts: dict[str, float]
 
@@ -126,10 +137,27 @@ def _sample(stage: Stage2, step: int, own: list[tuple[int, int]]) -> list[Respon
     )
 
 
-def _scored(stage: Stage2, index: int, response: Response) -> Row:
-    text = stage.template.decode(response.token_ids)
-    reward = stage.verifier.score(text, stage.prompts.answers[index]).reward
-    return Row(stage.prompts.token_ids[index], response, reward, stage.prompts.values[index], {})
+def _scored(stage: Stage2, indices: list[int], responses: list[Response]) -> list[Row]:
+    prompts = stage.prompts
+    texts = [stage.template.decode(response.token_ids) for response in responses]
+    verdicts = stage.scorer.score(
+        [
+            Attempt(text, prompts.answers[index], prompts.rows[index])
+            for text, index in zip(texts, indices, strict=True)
+        ]
+    )
+    return [
+        Row(
+            prompts.prompt_ids[index],
+            prompts.token_ids[index],
+            response,
+            verdict.reward,
+            verdict.reason,
+            prompts.values[index],
+            {},
+        )
+        for index, response, verdict in zip(indices, responses, verdicts, strict=True)
+    ]
 
 
 def _update(stage: Stage2, step: int, rows: list[Row]) -> float:
@@ -173,14 +201,20 @@ def _micro_batch(stage: Stage2, rows: list[Row]) -> Tensor:
     device = stage.engine.device
     batch = pad_rollouts([row.prompt for row in rows], [row.response.token_ids for row in rows], stage.pad_id)
     batch = batch.to(device)
-    rewards = torch.tensor([row.reward for row in rows], device=device)  # (b,)
+    # A row without a reward is given one that pulls nowhere, and then no weight.
+    rewards = torch.tensor(
+        [row.value if row.reward is None else row.reward for row in rows], device=device
+    )  # (b,)
     values = torch.tensor([row.value for row in rows], device=device)  # (b,)
+    scored = torch.tensor([row.reward is not None for row in rows], device=device)  # (b,)
     if stage.reference is None:
-        loss, parts = unregularised_loss(stage.engine(*batch), rewards, values)
+        loss, parts = unregularised_loss(stage.engine(*batch), rewards, values, scored=scored)
     else:
         with torch.no_grad():
             reference_log_probs = stage.reference(*batch)
-        loss, parts = apo_loss(stage.engine(*batch), reference_log_probs, rewards, values, beta2=stage.beta2)
+        loss, parts = apo_loss(
+            stage.engine(*batch), reference_log_probs, rewards, values, beta2=stage.beta2, scored=scored
+        )
     for name, numbers in parts.items():
         for row, number in zip(rows, numbers.tolist(), strict=True):
             row.parts[name] = number

@@ -42,12 +42,14 @@ def train(
 
     Raises:
         PolicyCollapse: the guard or a non-finite value stopped the run; names the last good checkpoint.
+        VerifierFailed: the verifier failed on too many responses of the last steps.
         DiskFull: a checkpoint does not fit.
     """
     first = checkpoints.restore_latest(stage.engine, at_most=steps)
     log = ranks.first_only(lambda: truncate_metrics(metrics_file, first))
     for metrics in log:
         guard.observe(metrics)
+        stage.errors.remember(int(metrics.get("verifier_errors", 0)))
     if first and ranks.rank() == 0:
         print(f"train: resumed at step {first} of {steps}", flush=True)
     description = "train" if ranks.rank() == 0 else None

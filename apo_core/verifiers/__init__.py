@@ -1,5 +1,18 @@
 """Verifiers: the one rule that turns a completion into a reward, in every stage."""
 
-from apo_core.verifiers.base import Verdict, Verifier, make_verifier
+from apo_core.verifiers.base import Attempt, Verdict, Verifier
+from apo_core.verifiers.budget import ErrorBudget, RowError
+from apo_core.verifiers.names import make_verifier
+from apo_core.verifiers.scorer import InProcess, Scorer, open_scorer
 
-__all__ = ["Verdict", "Verifier", "make_verifier"]
+__all__ = [
+    "Attempt",
+    "ErrorBudget",
+    "InProcess",
+    "RowError",
+    "Scorer",
+    "Verdict",
+    "Verifier",
+    "make_verifier",
+    "open_scorer",
+]

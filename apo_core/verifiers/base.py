@@ -1,49 +1,71 @@
-"""The interface every verifier keeps, and the choice of one by name."""
+"""The interface every verifier keeps."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+_SHOWN = 60  # characters of a text in a reason
 
 
 class Verdict(NamedTuple):
-    """A reward in [0, 1], and what was read as the answer (None where nothing was)."""
+    """What came of scoring one completion. Without a reward it is an error row, which nobody scored."""
 
-    reward: float
-    extracted: str | None
+    reward: float | None  # in [0, 1]
+    extracted: str | None  # what was read as the answer, where something was
+    reason: str  # for people: "7 is not 8", "no number found", "error: took longer than 5 s"
+
+
+class Attempt(NamedTuple):
+    """What a verifier is shown of one response."""
+
+    completion: str
+    answer: str
+    row: str  # JSON: all fields of the row that the prompt comes from
 
 
 class Verifier(Protocol):
-    """Scores completions against answers. `version` changes whenever a score may: it is fingerprinted."""
+    """Scores completions against answers; it is pickled before it is loaded."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """As in the configuration."""
+        ...
 
-    def answer_problem(self, answer: str) -> str | None:
+    @property
+    def version(self) -> str:
+        """Changes whenever a score may: it is part of the value table's fingerprint."""
+        ...
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the time it takes is linear in the text, so that it needs no process of its own."""
+        ...
+
+    @property
+    def reads_row(self) -> bool:
+        """Whether it wants the source row; others are given an empty one."""
+        ...
+
+    def load(self) -> None:
+        """Import what scoring needs, before the clock of the first completion runs."""
+        ...
+
+    def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """What is wrong with a gold answer, or None where completions can be scored against it."""
         ...
 
-    def score(self, completion: str, answer: str) -> Verdict:
+    def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """Score one completion; `answer` has no `answer_problem`."""
         ...
 
 
-def make_verifier(name: str) -> Verifier:
-    """The verifier of that name.
+def compared(equal: bool, extracted: str, answer: str) -> Verdict:
+    """The verdict on an answer that was read."""
+    relation = "equals" if equal else "is not"
+    return Verdict(float(equal), extracted, f"{shortened(extracted)} {relation} {shortened(answer)}")
 
-    Raises:
-        ValueError: there is none.
-    """
-    # Imported here: math-verify takes a second that the others need not pay.
-    if name in ("numeric", "gsm8k"):
-        from apo_core.verifiers.numeric import NumericVerifier
 
-        return NumericVerifier(name, marker="####" if name == "gsm8k" else None)
-    if name == "exact":
-        from apo_core.verifiers.exact import ExactVerifier
-
-        return ExactVerifier()
-    if name == "math":
-        from apo_core.verifiers.mathematics import MathVerifier
-
-        return MathVerifier()
-    raise ValueError(f"unknown verifier {name!r}")
+def shortened(text: str, limit: int = _SHOWN) -> str:
+    """One line of text that a table can hold, cut where it is long."""
+    line = " ".join(text[: 4 * limit].encode("utf-8", "replace").decode().split())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."

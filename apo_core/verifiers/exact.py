@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from apo_core.verifiers.base import Verdict
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from apo_core.verifiers.base import Verdict, compared
+from apo_core.verifiers.extraction import Rule, extract, nothing, unread
 
 
+@dataclass(frozen=True)
 class ExactVerifier:
     """Right where completion and answer are the same text after folding case and white space."""
 
-    name = "exact"
-    version = "1"
+    rules: tuple[Rule, ...]
+    name: ClassVar[str] = "exact"
+    bounded: ClassVar[bool] = True
+    reads_row: ClassVar[bool] = False
 
-    def answer_problem(self, answer: str) -> str | None:
+    @property
+    def version(self) -> str:
+        """See `Verifier`."""
+        return f"2:{','.join(self.rules)}"
+
+    def load(self) -> None:
+        """See `Verifier`."""
+
+    def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """See `Verifier`."""
         return None if _fold(answer) else "is empty"
 
-    def score(self, completion: str, answer: str) -> Verdict:
+    def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
-        found = _fold(completion)
-        return Verdict(float(found == _fold(answer)), found or None)
+        found = extract(completion, self.rules)
+        if found is None:
+            return nothing(self.rules)
+        if not found.text:
+            return unread(found, "text")
+        return compared(_fold(found.text) == _fold(answer), found.text, answer)
 
 
 def _fold(text: str) -> str:

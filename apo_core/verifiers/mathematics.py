@@ -2,36 +2,102 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
-from math_verify import parse, verify
+from apo_core.verifiers.base import Verdict, compared
+from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 
-from apo_core.verifiers.base import Verdict
+# What models write and math-verify does not read: thin spaces in thousands, upright numbers, the letter of a
+# multiple choice before its value, the full stop of the sentence.
+_TIDY = [
+    (re.compile(r"(?<=\d)(?:\\[,;:! ]|\{,\}|~)(?=\d{3}(?!\d))"), ""),
+    (re.compile(r"\\(?:text|mathrm|mathbf)(?:bf|rm|it)?\{\s*(-?[\d.,]+)\s*\}"), r"\1"),
+    (re.compile(r"^\\(?:text|mathrm|mathbf)(?:bf|rm)?\{\s*\([A-J]\)\s*\}(?:\\[ ,;:]|~|\s)*(?=\S)"), ""),
+    (re.compile(r"\.$"), ""),
+]
 
 
+@dataclass(frozen=True)
 class MathVerifier:
-    r"""Right where math-verify finds the completion's last expression (or `\boxed{}`) equal to the answer."""
+    r"""Right where math-verify finds the completion's expression equal to the answer.
 
-    name = "math"
-    version = f"2+math-verify-{version('math-verify')}"
+    Neither time nor memory of a comparison is bounded (`9^{9^{9^9}}`). math-verify's own time limits are
+    switched off: they make a silent 0 of what took too long.
+    """
 
-    def answer_problem(self, answer: str) -> str | None:
+    rules: tuple[Rule, ...]
+    name: ClassVar[str] = "math"
+    bounded: ClassVar[bool] = False
+    reads_row: ClassVar[bool] = False
+
+    @property
+    def version(self) -> str:
+        """See `Verifier`."""
+        return f"3+math-verify-{version('math-verify')}:{','.join(self.rules)}"
+
+    def load(self) -> None:
+        """See `Verifier`."""
+        logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its limits are off
+        _same("1", Extract("boxed", "2"))
+
+    def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """See `Verifier`."""
         return None if _gold(answer) else "has no expression to compare with"
 
-    def score(self, completion: str, answer: str) -> Verdict:
+    def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
-        # The last box is the answer; math-verify would compare with any of them, in an order of its own.
-        start = max(completion.rfind("\\boxed"), 0)
-        found = parse(completion[start:])
-        if not found:
-            return Verdict(0.0, None)
-        return Verdict(float(verify(_gold(answer), found)), str(found[-1]))
+        found = extract(completion, self.rules)
+        if found is None:
+            return nothing(self.rules)
+        equal = _same(answer, found)
+        if equal is None:
+            return unread(found, "expression")
+        return compared(equal, found.text[-1000:], answer)
 
 
-def _gold(answer: str) -> list[Any]:
-    # A bare answer ("2\sqrt{13}") is LaTeX without its dollars; read as prose it would be its first number.
-    marked = re.search(r"(?<!\\)\$", answer) or "\\boxed" in answer or "\\[" in answer or "\\(" in answer
-    return list(parse(answer if marked else f"${answer}$"))
+def _same(answer: str, found: Extract) -> bool | None:
+    """Whether the two are equal; None where there is nothing to compare."""
+    from math_verify import verify
+
+    gold, read = _gold(answer), _expressions(found)
+    if not read:
+        return None
+    # An expression, if it can be parsed, and the text it was parsed from.
+    if gold[-1] == read[-1]:
+        return True
+    return bool(verify(gold[0], read[0], timeout_seconds=None, raise_on_error=True))
+
+
+def _expressions(found: Extract) -> tuple[Any, ...]:
+    if found.rule == "last":
+        return _parsed(found.text)
+    text = _tidied(found.text)
+    return _parsed(rf"\boxed{{{text}}}" if found.rule == "boxed" else _as_latex(text))
+
+
+@lru_cache(maxsize=256)  # a prompt has many completions
+def _gold(answer: str) -> tuple[Any, ...]:
+    return _parsed(_as_latex(_tidied(answer)))
+
+
+def _as_latex(text: str) -> str:
+    r"""A bare answer ("2\sqrt{13}") is LaTeX without its dollars; as prose it would be its first number."""
+    marked = re.search(r"(?<!\\)\$", text) or "\\boxed" in text or "\\[" in text or "\\(" in text
+    return text if marked else f"${text}$"
+
+
+def _tidied(text: str) -> str:
+    for pattern, replacement in _TIDY:
+        text = pattern.sub(replacement, text.strip())
+    return text
+
+
+def _parsed(text: str) -> tuple[Any, ...]:
+    from math_verify import parse
+
+    return tuple(parse(text, parsing_timeout=None))

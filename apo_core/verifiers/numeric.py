@@ -1,11 +1,14 @@
-"""Numbers: the last one in the text, or the first one behind the last answer marker."""
+"""Numbers: the first one behind `####`, the last one elsewhere."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any, ClassVar
 
-from apo_core.verifiers.base import Verdict
+from apo_core.verifiers.base import Verdict, compared
+from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 
 # A minus right behind a digit or a bracket subtracts; anywhere else it is the number's sign.
 # Commas group by threes, or they separate numbers. An exponent of five digits is no answer to anything.
@@ -15,37 +18,47 @@ _NUMBER = re.compile(
 _MAX_DIGITS = 100
 
 
+@dataclass(frozen=True)
 class NumericVerifier:
-    """Right where the last number equals the answer's, exactly, as decimals.
+    """Right where the number equals the answer's, as decimals; that of `gsm8k` stands behind ####."""
 
-    With a marker (GSM8K's `####`) the answer must carry it; a completion may, and is read behind it then.
-    """
+    name: str
+    rules: tuple[Rule, ...]
+    bounded: ClassVar[bool] = True
+    reads_row: ClassVar[bool] = False
 
-    version = "3"
-
-    def __init__(self, name: str, *, marker: str | None) -> None:
-        self.name = name
-        self.marker = marker
-
-    def answer_problem(self, answer: str) -> str | None:
+    @property
+    def version(self) -> str:
         """See `Verifier`."""
-        if self.marker is not None and self.marker not in answer:
-            return f"has no {self.marker}"
-        if self._read(answer) is None:
-            return "has no number to compare with"
-        return None
+        return f"4:{','.join(self.rules)}"
 
-    def score(self, completion: str, answer: str) -> Verdict:
+    def load(self) -> None:
         """See `Verifier`."""
-        found = self._read(completion)
+
+    def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
+        """See `Verifier`."""
+        if self.name == "gsm8k" and "####" not in answer:
+            return "has no ####"
+        return None if self._gold(answer) is not None else "has no number to compare with"
+
+    def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
+        """See `Verifier`."""
+        found = extract(completion, self.rules)
         if found is None:
-            return Verdict(0.0, None)
-        return Verdict(float(found == self._read(answer)), str(found))
+            return nothing(self.rules)
+        number, gold = _number(found), self._gold(answer)
+        if number is None:
+            return unread(found, "number")
+        return compared(number == gold, str(number), str(gold))
 
-    def _read(self, text: str) -> Decimal | None:
-        marked = self.marker is not None and self.marker in text
-        numbers = _NUMBER.findall(text.rsplit(self.marker or "", 1)[1] if marked else text)
-        if not numbers:
-            return None
-        found = numbers[0] if marked else numbers[-1]
-        return Decimal(found.replace(",", "")) if len(found) <= _MAX_DIGITS else None
+    def _gold(self, answer: str) -> Decimal | None:
+        found = extract(answer, ("hashes",) if self.name == "gsm8k" else ("last",))
+        return _number(found) if found is not None else None
+
+
+def _number(found: Extract) -> Decimal | None:
+    numbers = _NUMBER.findall(found.text)
+    if not numbers:
+        return None
+    text = numbers[0] if found.rule == "hashes" else numbers[-1]
+    return Decimal(text.replace(",", "")) if len(text) <= _MAX_DIGITS else None

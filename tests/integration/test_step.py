@@ -1,5 +1,7 @@
 """One optimizer update over the real engine, in every mode that can be configured."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from apo_core.training.engine import start_engine
 from apo_core.training.gathered import gathered
 from apo_core.training.rollouts import InPlace
 from apo_core.training.step import Stage2, TrainingSet, run_step
-from apo_core.verifiers import make_verifier
+from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
 
 MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2), ("float32", 3)]
 OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0.1, "max_grad_norm": 1e9}
@@ -61,11 +63,13 @@ def stage_of(
         adapters=adapters,
         sampler=InPlace(engine, TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4)),
         template=encoder,
-        verifier=make_verifier("numeric"),
+        scorer=InProcess(make_verifier("numeric", ("last",), Path())),
+        errors=ErrorBudget(0.9, rows=4),
         prompts=TrainingSet(
             prompt_ids=list("abcd"),
             token_ids=[encoder.encode(prompt) for prompt in PROMPTS],
             answers=["2", "9", "4", "6"],
+            rows=["{}"] * 4,
             values=[0.5, 0.2, 0.9, 0.4],
         ),
         beta2=beta2,

@@ -19,9 +19,9 @@ from apo_core.scratch import character_tokenizer, tiny_config, tiny_decoder
 from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_metadata, read_table
 from apo_core.tokenization import load_tokenizer
 from apo_core.training.rollouts import Synchronised
-from apo_core.verifiers import make_verifier
 from tasks import evaluate, prepare, reference, sample, validate, values
 from tasks.inputs import conditions_of_values, read_split
+from tasks.scoring import verifier_of
 from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(
@@ -99,7 +99,7 @@ def test_values_come_from_its_samples(place, no_transformers):
         place,
         params.template,
         params.generation,
-        make_verifier(params.verifier.name),
+        verifier_of(params.verifier, place.raw_verifiers),
         read_split(place, "train"),
     )
     check_fingerprint(place.values, read_metadata(place.values)["fingerprint"], expected)

@@ -103,3 +103,15 @@ def test_its_gradient_is_the_limit_of_the_regularised_one_over_two_beta2(rows):
         torch.testing.assert_close(gradient / (2 * beta2), limit + left)
         distances.append((gradient / (2 * beta2) - limit).abs().max().item())
     assert distances[2] <= 1e-4
+
+
+def test_a_response_without_a_reward_has_no_weight_in_the_mean_over_all():
+    log_probs = doubles(-1.0, -2.0, grad=True)
+    rest = doubles(-2.0, -2.5), doubles(1.0, 9.0), doubles(0.5, 0.25)
+    scored = torch.tensor([True, False])
+    loss, parts = apo_loss(log_probs, *rest, beta2=0.1, scored=scored)
+    assert (loss.item(), parts["loss"].tolist()) == (pytest.approx(0.16 / 2), pytest.approx([0.16, 0.0]))
+    loss.backward()
+    assert log_probs.grad.tolist() == pytest.approx([-0.04, 0.0])
+    plain, _ = unregularised_loss(log_probs, *rest[1:], scored=scored)
+    assert plain.item() == pytest.approx(0.5 / 2)

@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import pytest
 
 from apo_core.sampling import TransformersSampler
 from apo_core.sampling.scored import Question, sample_and_score
 from apo_core.tokenization import Template
-from apo_core.verifiers import make_verifier
+from apo_core.verifiers import InProcess, make_verifier
 
+NUMERIC = make_verifier("numeric", ("last",), Path())
+EXACT = make_verifier("exact", ("whole",), Path())
 QUESTIONS = [
     Question("a", "1+1=", "2", "{}"),
     Question("b", "7+5-3=", "9", "{}"),
@@ -16,13 +20,13 @@ QUESTIONS = [
 def ask(decoder, tokenizer):
     sampler = TransformersSampler(decoder, eos_ids={1}, pad_id=0, batch_size=4)
 
-    def scored(questions, n, key, verifier="numeric"):
+    def scored(questions, n, key, verifier=NUMERIC):
         return sample_and_score(
             questions,
             n,
             sampler=sampler,
             template=Template(tokenizer, style="raw", text="{prompt}", system=None),
-            verifier=make_verifier(verifier),
+            scorer=InProcess(verifier),
             max_new_tokens=10,
             temperature=1.0,
             key=key,
@@ -38,15 +42,15 @@ def test_rows_are_in_order_and_scored_on_their_own_text(ask, tokenizer):
     ]
     for row in rows:
         assert row.text == tokenizer.decode(row.response.token_ids, skip_special_tokens=True)
-        verdict = make_verifier("numeric").score(row.text, row.question.answer)
-        assert (row.reward, row.extracted) == (verdict.reward, verdict.extracted)
+        verdict = NUMERIC.score(row.text, row.question.answer, {})
+        assert (row.reward, row.extracted, row.reason) == verdict
     assert len({row.text for row in rows}) > 3
 
 
 def test_a_right_answer_is_rewarded(ask):
-    text = ask(QUESTIONS[:1], 1, "stage/0", "exact")[0].text
+    text = ask(QUESTIONS[:1], 1, "stage/0", EXACT)[0].text
     rows = ask(
-        [Question("a", "1+1=", text, "{}"), Question("a", "1+1=", text + "0", "{}")], 1, "stage/0", "exact"
+        [Question("a", "1+1=", text, "{}"), Question("a", "1+1=", text + "0", "{}")], 1, "stage/0", EXACT
     )
     assert [row.reward for row in rows] == [1.0, 0.0]
 

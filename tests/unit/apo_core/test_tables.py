@@ -28,7 +28,8 @@ ROWS = {
             "token_ids": [[5, 1], []],
             "text": ["5", ""],
             "finish_reason": ["stop", "length"],
-            "reward": [1.0, 0.0],
+            "reward": [1.0, float("nan")],
+            "reason": ["5 equals 5", "error: took longer than 5 s"],
         },
     ),
     "values": (
@@ -52,6 +53,7 @@ ROWS = {
             "finish_reason": ["stop", "stop"],
             "extracted": ["5", "6"],
             "reward": [1.0, 0.0],
+            "reason": ["5 equals 5", "6 is not 5"],
             "log_ratio": [0.5, float("nan")],
         },
     ),
@@ -77,7 +79,7 @@ def test_rows_come_back_as_they_were_written(tmp_path, name):
         written = [list(value) if column == "token_ids" else value for value in found[column]]
         assert (
             written == pytest.approx(values, rel=0, nan_ok=True)
-            if column == "log_ratio"
+            if column in ("log_ratio", "reward")
             else written == values
         )
 

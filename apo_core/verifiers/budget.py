@@ -1,0 +1,54 @@
+"""How many rows a verifier may fail on before the stage stops."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from apo_core.errors import VerifierFailed
+
+_NAMED = 3
+
+
+class RowError(NamedTuple):
+    """A row that nobody scored."""
+
+    row: str  # prompt_id/sample_index
+    reason: str
+
+
+class ErrorBudget:
+    """Counts error rows, of the whole stage or of its last batches."""
+
+    def __init__(self, max_share: float, *, rows: int, batches: int | None = None) -> None:
+        """Begin with nothing spent.
+
+        Args:
+            max_share: of `rows` that may be errors, `verifier.max_error_share`.
+            rows: that the stage, or so many of its batches, will score.
+            batches: the last ones that count; all of them where None.
+        """
+        self.max_share = max_share
+        self.rows = rows
+        self._recent: deque[tuple[int, list[RowError]]] = deque(maxlen=batches)
+
+    def remember(self, errors: int) -> None:
+        """Take a batch of an earlier process, whose errors are only counted."""
+        self._recent.append((errors, []))
+
+    def spend(self, errors: list[RowError]) -> None:
+        """Take a batch's errors.
+
+        Raises:
+            VerifierFailed: there are too many; names the first rows.
+        """
+        self._recent.append((len(errors), errors[:_NAMED]))
+        count = sum(found for found, _ in self._recent)
+        if count > self.max_share * self.rows:
+            named = [error for _, first in self._recent for error in first][:_NAMED]
+            rows = "; ".join(f"{error.row}: {error.reason.removeprefix('error: ')}" for error in named)
+            more = f" and {count - len(named)} more" if count > len(named) else ""
+            raise VerifierFailed(
+                f"the verifier failed on {count} of {self.rows} rows, more than verifier.max_error_share "
+                f"({self.max_share:g}) allows: {rows}{more}"
+            )

@@ -1,0 +1,60 @@
+"""Multiple choice: a letter from A to J."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from apo_core.verifiers.base import Verdict, compared
+from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
+
+# A capital that stands alone. "A" and "I" before a word in small letters are words themselves, unless they
+# follow "is" or a colon. A small letter counts in brackets.
+_LETTER = re.compile(
+    r"(?<![\w\\'])(?:[B-HJ]|(?:(?<=is )|(?<=: ))[AI]|[AI](?!\s+[a-z]))(?![\w'])|(?<=\()[a-j](?=\))"
+)
+_ALONE = re.compile(r"\W*([A-Ja-j])\W*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ChoiceVerifier:
+    """Right where the last letter that stands alone is the answer's."""
+
+    rules: tuple[Rule, ...]
+    name: ClassVar[str] = "choice"
+    bounded: ClassVar[bool] = True
+    reads_row: ClassVar[bool] = False
+
+    @property
+    def version(self) -> str:
+        """See `Verifier`."""
+        return f"1:{','.join(self.rules)}"
+
+    def load(self) -> None:
+        """See `Verifier`."""
+
+    def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
+        """See `Verifier`."""
+        return None if _gold(answer) else "names no choice from A to J"
+
+    def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
+        """See `Verifier`."""
+        found = extract(completion, self.rules)
+        if found is None:
+            return nothing(self.rules)
+        letter, gold = _letter(found), _gold(answer) or ""
+        return compared(letter == gold, letter, gold) if letter else unread(found, "choice")
+
+
+def _letter(found: Extract) -> str | None:
+    alone = _ALONE.fullmatch(found.text)
+    letters = [alone[1]] if alone else _LETTER.findall(found.text)
+    if not letters:
+        return None
+    return str(letters[0] if found.rule == "hashes" else letters[-1]).upper()
+
+
+def _gold(answer: str) -> str | None:
+    """The answer's first letter: "(B) a text that may hold others"."""
+    return _letter(Extract("hashes", answer.strip()))

@@ -1,0 +1,79 @@
+"""The names that a configuration may give a verifier, and the rules that go with each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from apo_core.verifiers.base import Verifier
+from apo_core.verifiers.extraction import Rule
+
+_GYM = "reasoning_gym:"
+_ANSWERS: tuple[Rule, ...] = ("hashes", "boxed", "tag", "last")  # what is found is a number, a letter ...
+_TEXTS: tuple[Rule, ...] = ("hashes", "boxed", "tag", "whole")
+_RULES = {"numeric": _ANSWERS, "gsm8k": _ANSWERS, "math": _ANSWERS, "choice": _ANSWERS, "exact": _TEXTS}
+_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def name_problem(name: str) -> str | None:
+    """Why no verifier can have that name."""
+    if name in _RULES or _FUNCTION.fullmatch(name):
+        return None
+    return f"must be {', '.join(_RULES)}, reasoning_gym:TASK or package.module:function"
+
+
+def rules_problem(name: str, rules: tuple[Rule, ...]) -> str | None:
+    """Why those extraction rules do not fit together, or not to that verifier."""
+    allowed = _allowed(name)
+    for rule in rules:
+        if rule not in allowed:
+            return f"{rule} is no rule of verifier {name}, which has {', '.join(allowed)}"
+    if len(set(rules)) < len(rules):
+        return "a rule is there twice"
+    for rule in rules[:-1]:
+        if rule in ("last", "whole"):
+            return f"{rule} always finds something, so that no rule after it has a say"
+    return None
+
+
+def make_verifier(name: str, rules: tuple[Rule, ...], directory: Path) -> Verifier:
+    """The verifier of that name.
+
+    Args:
+        name: without a `name_problem`.
+        rules: without a `rules_problem`.
+        directory: where the user's own modules lie, absolute.
+
+    Raises:
+        ApoError: the user's module, or reasoning-gym, is not there.
+    """
+    if name in ("numeric", "gsm8k"):
+        from apo_core.verifiers.numeric import NumericVerifier
+
+        return NumericVerifier(name, rules)
+    if name == "exact":
+        from apo_core.verifiers.exact import ExactVerifier
+
+        return ExactVerifier(rules)
+    if name == "choice":
+        from apo_core.verifiers.choice import ChoiceVerifier
+
+        return ChoiceVerifier(rules)
+    if name == "math":
+        from apo_core.verifiers.mathematics import MathVerifier
+
+        return MathVerifier(rules)
+    if name.startswith(_GYM):
+        from apo_core.verifiers.reasoning_gym import ReasoningGymVerifier
+
+        return ReasoningGymVerifier(name.removeprefix(_GYM), rules)
+    from apo_core.verifiers.user import UserVerifier
+
+    return UserVerifier(name, directory)
+
+
+def _allowed(name: str) -> tuple[Rule, ...]:
+    if name in _RULES:
+        return _RULES[name]
+    # A function of the user's own is shown the completion as it is.
+    return _TEXTS if name.startswith(_GYM) else ("whole",)

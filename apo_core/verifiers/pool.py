@@ -1,0 +1,130 @@
+"""Scoring in processes of its own, each row under a hard limit of time and memory."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from multiprocessing.util import Finalize
+from typing import Any
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from apo_core.errors import ApoError
+from apo_core.verifiers import worker
+from apo_core.verifiers.base import Attempt, Verdict, Verifier
+
+_ROWS = 10_000  # a process scores before another takes its place, so that what leaks cannot add up
+_LOST = 3  # pools in a row that may break without scoring a row
+
+
+class PooledScorer:
+    """Scores each row by itself: a row that hangs or kills its process costs that row and no other.
+
+    pebble gives a row to a process that has loaded the verifier, and counts from when it was taken. The pool
+    starts with the first row and is stopped by `close`, or with the process that it belongs to.
+    """
+
+    def __init__(
+        self, verifier: Verifier, *, workers: int, time_limit_seconds: float, memory_limit_mib: int
+    ) -> None:
+        self.verifier = verifier
+        self.workers = workers
+        self.time_limit = time_limit_seconds
+        self.memory_limit_mib = memory_limit_mib
+        self._pool: ProcessPool | None = None
+        self._stop: Finalize | None = None
+
+    def check(self) -> None:
+        """See `Scorer`."""
+        self._started()
+
+    def score(self, attempts: list[Attempt]) -> list[Verdict]:
+        """See `Scorer`."""
+        found = self._all(worker.score, attempts)
+        return [Verdict(None, None, one) if isinstance(one, str) else one for one in found]
+
+    def answer_problems(self, attempts: list[Attempt]) -> list[str | None]:
+        """See `Scorer`."""
+        return self._all(worker.answer_problem, attempts)
+
+    def close(self) -> None:
+        """Stop the processes."""
+        if self._stop is not None:
+            self._stop()
+        self._pool = self._stop = None
+
+    def _all(self, function: Callable[[Attempt], Any], attempts: list[Attempt]) -> list[Any]:
+        """What the function returns, or why it did not, in order; a broken pool is replaced."""
+        found: list[Any] = []
+        lost = 0
+        while len(found) < len(attempts):
+            before = len(found)
+            try:
+                pool = self._started()
+                futures = [
+                    pool.schedule(function, args=(attempt,), timeout=self.time_limit)
+                    for attempt in attempts[before:]
+                ]
+                for future in futures:
+                    found.append(self._outcome(pool, future))
+            except RuntimeError:  # of which BrokenProcessPool is one: a process died between two rows
+                self.close()
+                lost = 1 if len(found) > before else lost + 1
+                if lost == _LOST:
+                    raise ApoError(f"verifier.name: {self.verifier.name}: its processes keep dying") from None
+        return found
+
+    def _outcome(self, pool: ProcessPool, future: ProcessFuture[Any]) -> Any:
+        # Rows are taken in order: this one is at work, or next when a process is there again.
+        patience = time.monotonic() + 2 * (worker.LOAD_SECONDS + self.time_limit)
+        while not future.done() and not wait([future], timeout=1.0).done:
+            # pebble forgets what it had not handed out when it breaks, and cannot know all that may break it.
+            if not pool.active or time.monotonic() > patience:
+                raise BrokenProcessPool
+        try:
+            return future.result()
+        except TimeoutError:
+            return f"error: took longer than {self.time_limit:g} s"
+        except ProcessExpired as death:
+            return f"error: its process died ({_cause(death.exitcode)})"
+
+    def _started(self) -> ProcessPool:
+        """The pool, whose processes can load the verifier.
+
+        Raises:
+            ApoError: they cannot.
+        """
+        if self._pool is not None:
+            return self._pool
+        pool = ProcessPool(
+            self.workers,
+            max_tasks=_ROWS,
+            initializer=worker.begin,
+            initargs=(self.verifier, self.memory_limit_mib),
+            context=get_context("spawn"),
+        )
+        self._pool = pool
+        # A process of multiprocessing's own ends without `atexit`, and would wait for these for ever.
+        self._stop = Finalize(self, _end, args=(pool,), exitpriority=10)
+        try:
+            problem = self._outcome(pool, pool.schedule(worker.load_problem))
+        except BrokenProcessPool:
+            limit = f"or it took longer than {worker.LOAD_SECONDS} s"
+            problem = f"verifier.name: {self.verifier.name}: its process died while loading it, {limit}"
+        if problem is not None:
+            self.close()
+            raise ApoError(problem)
+        return pool
+
+
+def _end(pool: ProcessPool) -> None:
+    pool.stop()
+    pool.join()
+
+
+def _cause(exitcode: int) -> str:
+    return signal.Signals(-exitcode).name if exitcode < 0 else f"exit status {exitcode}"

@@ -1,0 +1,95 @@
+"""A function of the user's own as a verifier."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Callable
+from importlib.machinery import PathFinder
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from apo_core.errors import ApoError
+from apo_core.files import sha256_of
+from apo_core.verifiers.base import Verdict, shortened
+
+
+class UserVerifier:
+    """`package.module:function`, called as `function(completion, answer, row)`.
+
+    It returns a reward from 0 to 1, a bool, or a reward and a reason. Its module is looked for in the
+    workspace's directory of verifiers, then in the environment. Its version is a hash of its source: of all
+    Python files of that directory where it lies there, else of the module's own file; what a module of the
+    environment imports is not seen.
+    """
+
+    bounded = False
+    reads_row = True
+
+    def __init__(self, name: str, directory: Path) -> None:
+        """Find the source; nothing of it is run.
+
+        Raises:
+            ApoError: there is no such module.
+        """
+        self.name = name
+        self.directory = directory
+        module = name.partition(":")[0]
+        source = _source(module, directory)
+        if source is None:
+            raise ApoError(f"verifier.name: {name}: there is no module {module} in {directory} or installed")
+        self.version = _hash(source, directory)
+        self._function: Callable[..., Any] | None = None
+
+    def load(self) -> None:
+        """See `Verifier`.
+
+        Raises:
+            ApoError: the module has no such function.
+        """
+        sys.dont_write_bytecode = True  # DVC watches the directory
+        sys.path.insert(0, str(self.directory))
+        module, _, function = self.name.partition(":")
+        found = getattr(importlib.import_module(module), function, None)
+        if not callable(found):
+            raise ApoError(f"verifier.name: {self.name}: module {module} has no function {function}")
+        self._function = found
+
+    def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
+        """See `Verifier`; what an answer must be is the function's own affair."""
+        return None
+
+    def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
+        """See `Verifier`."""
+        assert self._function is not None, "load() comes first"
+        found = self._function(completion, answer, row)
+        reward, reason = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+        if not (isinstance(reward, Real) and 0 <= float(reward) <= 1):
+            return Verdict(None, None, f"error: returned {shortened(repr(found))}, no reward from 0 to 1")
+        return Verdict(
+            float(reward), None, f"{self.name}: {float(reward):g}" if reason is None else str(reason)
+        )
+
+
+def _source(module: str, directory: Path) -> Path | None:
+    """The module's file, found without importing the packages that it is in."""
+    importlib.invalidate_caches()
+    places: Any = [str(directory), *sys.path]
+    spec = None
+    for part in module.split("."):
+        spec = PathFinder.find_spec(part, places) if places else None
+        if spec is None:
+            return None
+        places = spec.submodule_search_locations
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def _hash(source: Path, directory: Path) -> str:
+    if not source.is_relative_to(directory):
+        return sha256_of(source)
+    digest = hashlib.sha256()
+    for file in sorted(directory.rglob("*.py")):
+        digest.update(f"{file.relative_to(directory)}\0{sha256_of(file)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,96 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apo_core.verifiers.extraction import Extract, extract
+from apo_core.verifiers.names import name_problem, rules_problem
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "expected"),
+    [
+        ("a #### b", "hashes", "b"),
+        ("#### 1 #### 2 \n 3", "hashes", "2"),
+        ("####\n\n 2 \n 3", "hashes", "2"),
+        ("a ####", "hashes", ""),
+        ("a ### b", "hashes", None),
+        (r"\boxed{a} \boxed{ b }", "boxed", "b"),
+        (r"\boxed {b} c", "boxed", "b"),
+        (r"\boxed{\frac{1}{2}} }", "boxed", r"\frac{1}{2}"),
+        (r"\boxed{\{1, 2\}} x", "boxed", r"\{1, 2\}"),
+        (r"\boxed{\boxed{3}}", "boxed", "3"),
+        (r"\boxed{1} and \boxed{12", "boxed", ""),  # cut off: the rest may have been longer
+        (r"\boxed 5", "boxed", None),
+        ("<answer>a</answer> <answer> b\nc </answer> d", "tag", "b\nc"),
+        ("<answer>a</answer> <answer>b", "tag", ""),
+        ("answer: a", "tag", None),
+        (" a \n", "last", "a"),
+        (" a \n", "whole", "a"),
+    ],
+)
+def test_a_rule_points_to_its_last_mark(text, rule, expected):
+    assert extract(text, (rule,)) == (None if expected is None else Extract(rule, expected))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"#### 1 \boxed{2} 3", Extract("hashes", r"1 \boxed{2} 3")),
+        (r"\boxed{2} 3", Extract("boxed", "2")),
+        (r"\boxed{} 3", Extract("boxed", "")),  # its mark is there: what else there is does not count
+        ("3", Extract("last", "3")),
+    ],
+)
+def test_the_first_rule_whose_mark_is_there_decides(text, expected):
+    assert extract(text, ("hashes", "boxed", "last")) == expected
+
+
+@given(st.text(alphabet="{}\\ab", max_size=20), st.text(max_size=5))
+def test_a_box_holds_what_its_braces_balance(inside, after):
+    depth, escaped = 0, False
+    for character in inside:
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        else:
+            depth += {"{": 1, "}": -1}.get(character, 0)
+            if depth < 0:
+                return
+    if depth or escaped or "boxed" in after:
+        return
+    found = extract(rf"so \boxed{{{inside}}}{after}", ("boxed",))
+    assert found == Extract("boxed", inside.strip())
+
+
+@pytest.mark.parametrize(
+    "name", ["math", "choice", "reasoning_gym:chain_sum", "mine:score", "a.b_c.d1:_f", "straße:zählt"]
+)
+def test_a_name_may_be_a_function(name):
+    assert name_problem(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["alpha", "", "a:", ":b", "a.:b", "a:b.c", "a/b:c", "1a:b", "a:b:c", "a b:c", "math:", "a:b\n"]
+)
+def test_other_names_are_refused_with_those_that_there_are(name):
+    assert name_problem(name) == (
+        "must be numeric, gsm8k, math, choice, exact, reasoning_gym:TASK or package.module:function"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "rules", "problem"),
+    [
+        ("numeric", ("hashes", "boxed", "tag", "last"), None),
+        ("reasoning_gym:chain_sum", ("tag", "whole"), None),
+        ("mine:score", ("whole",), None),
+        ("numeric", ("whole",), "whole is no rule of verifier numeric, which has hashes, boxed, tag, last"),
+        ("exact", ("last",), "last is no rule of verifier exact, which has hashes, boxed, tag, whole"),
+        ("mine:score", ("boxed",), "boxed is no rule of verifier mine:score, which has whole"),
+        ("math", ("last", "boxed"), "last always finds something, so that no rule after it has a say"),
+        ("math", ("boxed", "boxed"), "a rule is there twice"),
+    ],
+)
+def test_rules_fit_the_verifier_and_each_other(name, rules, problem):
+    assert rules_problem(name, rules) == problem

@@ -1,0 +1,249 @@
+import multiprocessing
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from apo_core.errors import ApoError
+from apo_core.verifiers import Attempt, InProcess, Verdict, make_verifier, open_scorer
+
+# What a user might write, well or badly.
+SOURCE = r"""
+import os, signal, sys, threading, time
+from pathlib import Path
+
+class Fragile(Exception):
+    def __init__(self, one, two):
+        self.lock = threading.Lock()  # cannot be pickled, nor made again from its text
+    def __str__(self):
+        raise ValueError
+
+def score(completion, answer, row):
+    if completion == "sleep":
+        time.sleep(1000)
+    if completion == "spin":
+        "a" * 10 ** 9 in "a" * (2 * 10 ** 9) if False else [None for _ in iter(int, 1)]
+    if completion == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(1000)
+    if completion == "raise":
+        raise ValueError("no\nidea")
+    if completion == "fragile":
+        raise Fragile(1, 2)
+    if completion == "exit":
+        sys.exit(3)
+    if completion == "die":
+        os._exit(3)
+    if completion == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if completion == "memory":
+        return len(bytearray(10 ** 10)) / 10 ** 10
+    if completion == "noise":
+        print("error: noise", file=sys.stderr)
+        os.write(1, b"noise" * 100_000)
+    if completion == "slow":
+        time.sleep(0.3)
+    if completion == "row":
+        return row["level"] / 10, f"level {row['level']}"
+    if completion == "torch":
+        return "torch" in sys.modules
+    if completion == "pid":
+        return 1.0, str(os.getpid())
+    if completion.startswith("return "):
+        return eval(completion.removeprefix("return "))
+    return completion == answer
+"""
+HANGS = "error: took longer than 1 s"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("verifiers")
+    (directory / "mine.py").write_text(SOURCE)
+    (directory / "late.py").write_text("import time\ntime.sleep(1.5)\ndef score(*_):\n    return 1\n")
+    (directory / "broken.py").write_text("import nothing_of_this_name\n")
+    (directory / "deadly.py").write_text("import os\nos._exit(1)\n")
+    return directory
+
+
+def scorer(directory, name="mine:score", *, workers=2):
+    verifier = make_verifier(name, ("whole",), directory)
+    return open_scorer(verifier, workers=workers, time_limit_seconds=1.0, memory_limit_mib=1024)
+
+
+def attempts(*completions):
+    return [Attempt(completion, "a", '{"level": 7}') for completion in completions]
+
+
+@pytest.fixture(scope="module")
+def pooled(directory):
+    with scorer(directory) as found:
+        yield found
+
+
+def reasons(found):
+    return [(verdict.reward, verdict.reason) for verdict in found]
+
+
+def test_rewards_come_back_in_order_with_a_reason(pooled):
+    found = pooled.score(attempts("a", "b", "row", "a"))
+    assert reasons(found) == [
+        (1.0, "mine:score: 1"),
+        (0.0, "mine:score: 0"),
+        (0.7, "level 7"),
+        (1.0, "mine:score: 1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("completion", "reason"),
+    [
+        ("sleep", HANGS),
+        ("spin", HANGS),
+        ("deaf", HANGS),
+        ("raise", "error: ValueError: no idea"),
+        ("fragile", "error: mine.Fragile: <exception str() failed>"),
+        ("exit", "error: SystemExit: 3"),
+        ("die", "error: its process died (exit status 3)"),
+        ("kill", "error: its process died (SIGKILL)"),
+        ("memory", "error: MemoryError"),
+        ("return 1.5", "error: returned 1.5, no reward from 0 to 1"),
+        ("return -0.1", "error: returned -0.1, no reward from 0 to 1"),
+        ("return float('nan')", "error: returned nan, no reward from 0 to 1"),
+        ("return None", "error: returned None, no reward from 0 to 1"),
+        ("return '1'", "error: returned '1', no reward from 0 to 1"),
+        ("return 1, 2, 3", "error: returned (1, 2, 3), no reward from 0 to 1"),
+        ("return open", "error: returned <built-in function open>, no reward from 0 to 1"),
+    ],
+)
+def test_a_failure_is_an_error_row_and_its_neighbours_are_scored(pooled, completion, reason):
+    found = pooled.score(attempts("a", completion, "b", "a"))
+    assert found[1] == Verdict(None, None, reason)
+    assert [verdict.reward for verdict in found] == [1.0, None, 0.0, 1.0]
+
+
+def test_a_batch_of_hangs_and_crashes_ends(pooled):
+    started = time.perf_counter()
+    found = pooled.score(attempts("sleep", "kill", "raise", "a", "sleep", "die", "a"))
+    assert [verdict.reward for verdict in found] == [None, None, None, 1.0, None, None, 1.0]
+    assert time.perf_counter() - started < 15
+
+
+def test_verdicts_do_not_depend_on_the_workers_or_the_batch(directory, pooled):
+    batch = attempts("a", "raise", "b", "row", "return 0.25, 'quarter'", "die", "a")
+    whole = pooled.score(batch)
+    assert [pooled.score([one])[0] for one in batch] == whole
+    with scorer(directory, workers=1) as single:
+        assert single.score(batch) == whole
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ("True", (1.0, "mine:score: 1")),
+        ("0", (0.0, "mine:score: 0")),
+        ("__import__('numpy').float32(0.5)", (0.5, "mine:score: 0.5")),
+        (r"(0.5, 'a\nb\ud800c')", (0.5, "a b?c")),  # what a table can hold
+        ("(1, 'x' * 10**7)", (1.0, "x" * 197 + "...")),
+    ],
+)
+def test_what_a_function_may_return(pooled, returned, expected):
+    assert reasons(pooled.score(attempts(f"return {returned}"))) == [expected]
+
+
+def test_what_a_verifier_prints_is_not_in_the_stages_output(pooled, capfd):
+    assert pooled.score(attempts("noise"))[0].reward == 0.0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_process_that_scores_has_no_torch(pooled):
+    assert pooled.score(attempts("torch"))[0].reward == 0.0
+
+
+def test_loading_takes_its_time_without_a_row_paying_for_it(directory):
+    with scorer(directory, "late:score") as late:
+        assert [verdict.reward for verdict in late.score(attempts("a", "b"))] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("mine:nothing", "verifier.name: mine:nothing: module mine has no function nothing"),
+        ("mine:SOURCE_NAME", "module mine has no function SOURCE_NAME"),
+        ("broken:score", "broken:score: cannot be loaded: ModuleNotFoundError: No module named 'nothing_of"),
+        ("deadly:score", "deadly:score: its process died while loading it, or it took longer than 120 s"),
+    ],
+)
+def test_a_verifier_that_cannot_be_loaded_is_one_clear_error(directory, name, problem):
+    with scorer(directory, name) as found, pytest.raises(ApoError) as refused:
+        found.check()
+    assert problem in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_answers_are_looked_at_in_the_pool_too():
+    with open_scorer(
+        make_verifier("math", ("boxed",), None), workers=1, time_limit_seconds=1.0, memory_limit_mib=1024
+    ) as found:
+        answers = [Attempt("", answer, "{}") for answer in ("1/2", "", "9^{9^{9^{9}}}")]
+        assert found.answer_problems(answers)[:2] == [None, "has no expression to compare with"]
+
+
+def test_a_pool_that_breaks_is_replaced(pooled):
+    before = pooled.score(attempts("pid"))[0].reason
+    children = psutil.Process().children(recursive=True)
+    scoring = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    assert int(before) in [child.pid for child in scoring]
+    for child in scoring:
+        child.kill()  # between two rows, as the kernel does when memory is short
+    time.sleep(0.5)  # the pool is to see it, and nobody else to reap them
+    found = pooled.score(attempts("a", "b", "pid"))
+    assert [verdict.reward for verdict in found] == [1.0, 0.0, 1.0]
+    assert found[2].reason != before
+
+
+def hold_open(directory, ready):
+    """In a process of multiprocessing's own: open a pool, never close it."""
+    scorer_ = scorer(directory).__enter__()
+    ready.send(int(scorer_.score(attempts("pid"))[0].reason))
+    ready.recv()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_no_process_outlives_the_one_it_scores_for(directory, killed):
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    owner = context.Process(target=hold_open, args=(directory, there))
+    owner.start()
+    there.close()
+    pid = here.recv()
+    if killed:
+        os.kill(owner.pid, signal.SIGKILL)
+    else:
+        here.send(None)
+    owner.join(timeout=20)
+    assert not owner.is_alive()
+    for _ in range(50):
+        if not psutil.pid_exists(pid):
+            return
+        time.sleep(0.1)
+    raise AssertionError("it still runs")
+
+
+def test_many_large_rows_that_nobody_waits_for_do_not_hold_up_the_end(directory):
+    with pytest.raises(KeyboardInterrupt), scorer(directory) as found:
+        pool = found._started()
+        for attempt in attempts(*["x" * 100_000] * 500):
+            pool.schedule(len, args=(attempt,))
+        raise KeyboardInterrupt
+
+
+def test_bounded_verifiers_need_no_process(directory):
+    with open_scorer(
+        make_verifier("numeric", ("last",), directory), workers=1, time_limit_seconds=1.0, memory_limit_mib=64
+    ) as found:
+        assert isinstance(found, InProcess)
+        assert found.score([Attempt("so 4", "4", "{}")]) == [Verdict(1.0, "4", "4 equals 4")]
+        assert found.answer_problems([Attempt("", "x", "{}")]) == ["has no number to compare with"]
