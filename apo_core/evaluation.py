@@ -11,6 +11,7 @@ from apo_core.errors import ApoError
 from apo_core.intervals import effective_prompts, paired, paired_bootstrap, wilson_interval
 from apo_core.several_samples import majority_at_k, pass_at_k
 
+DIFFICULTIES = ("unsolved", "partly solved", "solved")  # by the reference
 _MODELS = ("reference", "policy")
 
 
@@ -79,17 +80,16 @@ def by_difficulty(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
     i-th samples of both are drawn with the same random numbers, and share the luck.
 
     Returns:
-        Blocks `unsolved`, `partly solved` and `solved`, as far as there are such prompts; none where a
-        prompt has one sample, which cannot do both.
+        A block for each of `DIFFICULTIES` that there are prompts of; none where a prompt has one sample,
+        which cannot do both.
     """
     half = (int(rows["sample_index"].max()) + 1) // 2
     if half == 0:
         return {}
     sorting = per_prompt(rows[rows["sample_index"] < half], "reference")
-    names = sorting.map(lambda mean: "unsolved" if mean <= 0 else "solved" if mean >= 1 else "partly solved")
+    names = sorting.map(lambda mean: DIFFICULTIES[0 if mean <= 0 else 2 if mean >= 1 else 1])
     measured = rows[(rows["sample_index"] >= half) | (rows["sample_index"] < 0)]
-    order = ("unsolved", "partly solved", "solved")
-    blocks = {name: _part(measured, names.index[names == name], seed) for name in order}
+    blocks = {name: _part(measured, names.index[names == name], seed) for name in DIFFICULTIES}
     return {name: block for name, block in blocks.items() if block}
 
 

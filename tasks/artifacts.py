@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from apo_core.evaluation import DIFFICULTIES
 from apo_core.files import read_json
 from apo_core.tables import PROMPTS, SAMPLES, VALUES, read_table
 from apo_core.training.metrics import read_metrics
@@ -102,11 +103,13 @@ def _by_k(name: str) -> tuple[str, int]:
 
 def _blocks(evaluation: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Every part of the evaluation, named by what it is a part of."""
-    return [
+    parts = [
         (f"{label} {name}", block)
-        for label, key in (("set", "sets"), ("group", "groups"), ("reference:", "difficulty"))
+        for label, key in (("set", "sets"), ("group", "groups"))
         for name, block in evaluation[key].items()
     ]
+    found = evaluation["difficulty"]
+    return parts + [(f"{name} by other samples", found[name]) for name in DIFFICULTIES if name in found]
 
 
 def _gain(name: str, block: dict[str, Any]) -> dict[str, Any]:

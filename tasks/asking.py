@@ -131,6 +131,9 @@ class Asking:
         rows += [
             _row(policy, one.sample_index, one, ratio) for one, ratio in zip(sampled, measured, strict=True)
         ]
+        # By prompt, and not by how shards were cut.
+        order = {question.prompt_id: position for position, question in enumerate(questions)}
+        rows.sort(key=lambda row: order[str(row["prompt_id"])])
         return pd.DataFrame(rows).astype({"reward": "float64", "log_ratio": "float64"})
 
 

@@ -27,5 +27,5 @@ def examples_of(rows: pd.DataFrame, prompts: pd.DataFrame) -> str:
 
 def _section(kind: Kind, one_set: bool) -> str:
     shown = kind.shown.drop(columns="set") if one_set else kind.shown
-    shown = shown.rename(columns={"reference_reward": "reward", "policy_reward": "reward "})
+    shown = shown.rename(columns=lambda name: name.replace("_", " "))
     return f"## {kind.name} ({len(shown)} of {kind.prompts})\n\n{frame_table(shown, _WIDTH)}"

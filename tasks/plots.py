@@ -49,6 +49,11 @@ def plot_training(metrics: pd.DataFrame, file: Path) -> None:
 
 
 def plot_evaluation(evaluation: dict[str, Any], file: Path) -> None:
+    """See `draw_evaluation`."""
+    _save(draw_evaluation(evaluation), file)
+
+
+def draw_evaluation(evaluation: dict[str, Any]) -> Figure:
     """Accuracy of reference and policy with their intervals, on each set too, and what more samples bring."""
     blocks = {"all prompts": evaluation, **evaluation["sets"]}
     several = evaluation["samples"] > 1
@@ -66,7 +71,7 @@ def plot_evaluation(evaluation: dict[str, Any], file: Path) -> None:
     figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, file)
+    return figure
 
 
 def _draw_accuracies(axis: Axes, blocks: dict[str, dict[str, Any]]) -> None:

@@ -8,14 +8,21 @@ import pytest
 from conftest import alone, execute, run
 
 from apo_core.config.file import set_params
-from apo_core.tables import VALUES, read_table
-from tasks import report, train, values
+from apo_core.files import read_json
+from apo_core.tables import EVALUATIONS, PROMPTS, VALUES, read_table, write_table
+from tasks import evaluate, report, train, values
 from tasks.workspace import Workspace
 
 STAGES = ["reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report"]
 
 
-SAME = ("data/samples.parquet", "data/values.parquet", "data/policy/model.safetensors", "reports/eval.json")
+SAME = (
+    "data/samples.parquet",
+    "data/values.parquet",
+    "data/policy/model.safetensors",
+    "reports/eval.json",
+    "reports/samples.md",
+)
 
 
 def sha256(file):
@@ -74,6 +81,7 @@ def test_the_run_is_in_mlflow_with_every_step_once(finished):
         assert sorted(point.step for point in history) == list(range(1, 33)), name
     assert not (finished / "mlruns").exists()
     assert "tables" in [artifact.path for artifact in client.list_artifacts(run.info.run_id)]
+    assert "reports/samples.md" in [one.path for one in client.list_artifacts(run.info.run_id, "reports")]
 
 
 def test_the_champion_loads_back_and_generates(finished):
@@ -108,6 +116,32 @@ def test_dvc_alone_makes_the_same_tables_from_the_reference_on(workspace):
     shutil.rmtree(workspace / ".dvc/cache/runs")  # it would hand back the finished results
     execute("dvc repro --force --downstream prepare", workspace)
     assert {name: sha256(workspace / name) for name in SAME} == before
+
+
+def test_several_sets_are_evaluated_at_once_in_whatever_shards(workspace):
+    place = Workspace(workspace)
+    before, whole = read_table(place.evaluations, EVALUATIONS), read_json(place.evaluation)
+    prompts = read_table(place.prompts, PROMPTS)
+    held_out = prompts.index[prompts["split"] == "eval"]
+    prompts.loc[held_out[:32], "set"] = "first"
+    prompts.loc[held_out[::2], "group"] = "even"
+    prompts.loc[held_out[1::2], "group"] = "odd"
+    write_table(place.prompts, prompts, PROMPTS)
+    set_params(place.params, ["evaluation.batch_size=40"])
+    run(evaluate, place)
+    after, found = read_table(place.evaluations, EVALUATIONS), read_json(place.evaluation)
+    assert after.drop(columns="log_ratio").equals(before.drop(columns="log_ratio"))
+    assert found["gain"] == whole["gain"]
+    assert {name: block["prompts"] for name, block in found["sets"].items()} == {
+        "arithmetic": 64,
+        "first": 32,
+    }
+    assert {name: block["prompts"] for name, block in found["groups"].items()} == {"even": 48, "odd": 48}
+    gains = {name: block["gain"] * block["prompts"] for name, block in found["sets"].items()}
+    assert sum(gains.values()) == pytest.approx(found["gain"] * 96)
+    assert "| set | prompt | answer |" in place.examples.read_text()
+    facts = run(report, place)
+    assert facts["against_reference"] == json.loads(place.report.read_text())["decision"]["outcome"]
 
 
 def test_only_prompts_within_the_band_are_trained_on(workspace):
