@@ -70,6 +70,7 @@ def _ask(
     rules, generation = params.evaluation, params.generation
     trusted = params.trust_remote_code
     prompts = read_split(workspace, "eval")
+    count = rules.samples * len(prompts)
     longest = max(len(encoder.encode(prompt)) for prompt in prompts["prompt"])
 
     def shard(asked: list[Question]) -> pd.DataFrame:
@@ -99,7 +100,7 @@ def _ask(
         },
     )
     with (
-        scorer_of(params.verifier, workspace.raw_verifiers) as scorer,
+        scorer_of(params.verifier, workspace.raw_verifiers, rows=count) as scorer,
         open_sampler(
             params.sampler,
             directory,
@@ -119,5 +120,5 @@ def _ask(
             shard_size=max(1, rules.batch_size // rules.samples),
             schema=EVALUATIONS,
             name=f"champion-{current.version}",
-            inspect=spending(params.verifier, rows=rules.samples * len(prompts)),
+            inspect=spending(params.verifier, rows=count),
         )

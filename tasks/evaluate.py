@@ -56,8 +56,9 @@ def run(
             "seed": seed,
         },
     )
-    inspect = spending(verifier, rows=2 * (1 + evaluation.samples) * len(prompts))
-    with scorer_of(verifier, workspace.raw_verifiers) as scorer:
+    count = 2 * (1 + evaluation.samples) * len(prompts)
+    inspect = spending(verifier, rows=count)
+    with scorer_of(verifier, workspace.raw_verifiers, rows=count) as scorer:
         tables = [
             _evaluate(
                 name, workspace, work, questions_of(prompts), seed, trust_remote_code, template, generation,
