@@ -69,6 +69,7 @@ def _ask(
         params.sampler,
         params.evaluation,
     )
+    count = params.evaluation.samples * len(prompts)
     work = open_work(
         workspace.work("champion"),
         {
@@ -78,7 +79,7 @@ def _ask(
             "order": order_of(prompts),
         },
     )
-    with scorer_of(params.verifier, workspace.raw_verifiers) as scorer:
+    with scorer_of(params.verifier, workspace.raw_verifiers, rows=count) as scorer:
         return asking.ask(
             questions_of(prompts),
             work,
@@ -87,7 +88,7 @@ def _ask(
             directory=directory,
             encoder=encoder_of(directory, load_template_section(own), params.trust_remote_code),
             scorer=scorer,
-            inspect=spending(params.verifier, rows=params.evaluation.samples * len(prompts)),
+            inspect=spending(params.verifier, rows=count),
             greedy=False,
             reference=None,
         )

@@ -43,8 +43,9 @@ def run(
             "policy": sha256_of(workspace.policy),
         },
     )
-    inspect = spending(verifier, rows=2 * (1 + evaluation.samples) * len(prompts))
-    with scorer_of(verifier, workspace.raw_verifiers) as scorer:
+    count = 2 * (1 + evaluation.samples) * len(prompts)
+    inspect = spending(verifier, rows=count)
+    with scorer_of(verifier, workspace.raw_verifiers, rows=count) as scorer:
         tables = [
             asking.ask(
                 questions_of(prompts),

@@ -53,6 +53,7 @@ def run(
         },
     )
 
+    rows = sampling.n * len(prompts)
     job = SampleJob(
         workspace.reference.resolve(),
         workspace.raw_verifiers.resolve(),
@@ -63,6 +64,7 @@ def run(
         generation,
         sampler,
         sampling,
+        rows,
     )
     gpus = sampler.vllm.tensor_parallel_size if sampler.engine == "vllm" else 1
     samples = run_shards(
@@ -72,7 +74,7 @@ def run(
         shard_size=sampling.shard_prompts,
         schema=SAMPLES,
         name="sample",
-        inspect=spending(verifier, rows=sampling.n * len(prompts)),
+        inspect=spending(verifier, rows=rows),
     )
     frame, checks = sample_checks(samples, n=sampling.n, prompts=len(prompts))
     report = workspace.validation("samples")
@@ -99,6 +101,7 @@ class SampleJob:
     generation: config.Generation
     sampler: config.Sampler
     sampling: config.Sampling
+    rows: int  # of all workers together
 
     @contextmanager
     def open(self) -> Iterator[Callable[[list[Question]], pd.DataFrame]]:
@@ -106,7 +109,7 @@ class SampleJob:
         load = partial(load_policy, dtype=self.sampling.dtype, trust_remote_code=self.trust_remote_code)
         encoder = encoder_of(self.reference, self.template, self.trust_remote_code)
         with (
-            scorer_of(self.verifier, self.verifiers) as scorer,
+            scorer_of(self.verifier, self.verifiers, rows=self.rows) as scorer,
             open_sampler(
                 self.sampler,
                 self.reference,

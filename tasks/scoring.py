@@ -22,8 +22,13 @@ def verifier_of(verifier: config.Verifier, directory: Path) -> Verifier:
     return make_verifier(verifier.name, verifier.extract, directory.resolve())
 
 
-def scorer_of(verifier: config.Verifier, directory: Path) -> AbstractContextManager[Scorer]:
+def scorer_of(verifier: config.Verifier, directory: Path, *, rows: int) -> AbstractContextManager[Scorer]:
     """What scores with it, for as long as it is open.
+
+    Args:
+        verifier: the configuration.
+        directory: of the user's own modules.
+        rows: of which `verifier.max_error_share` may be errors; it does not go on after more in one call.
 
     Raises:
         ApoError: as `verifier_of`.
@@ -33,6 +38,7 @@ def scorer_of(verifier: config.Verifier, directory: Path) -> AbstractContextMana
         workers=verifier.workers,
         time_limit_seconds=verifier.time_limit_seconds,
         memory_limit_mib=verifier.memory_limit_mib,
+        max_errors=int(verifier.max_error_share * rows),
     )
 
 

@@ -78,9 +78,10 @@ def run(
     work = ranks.first_only(lambda: open_work(workspace.work("train"), all_conditions))
     model = _model(workspace, trust_remote_code, generation, train, seed)
     metrics_file = work / "metrics.jsonl"
+    recent = train.guard.window * train.batch_size  # rows that the error share is of
     stop = stop_ids(encoder.tokenizer, generation.stop_character)
     with (
-        scorer_of(verifier, workspace.raw_verifiers) as scorer,
+        scorer_of(verifier, workspace.raw_verifiers, rows=recent) as scorer,
         _open_sampler(
             workspace,
             train,
@@ -101,7 +102,7 @@ def run(
             scorer=scorer,
             errors=ErrorBudget(
                 verifier.max_error_share,
-                rows=train.guard.window * train.batch_size,
+                rows=recent,
                 batches=train.guard.window,
             ),
             prompts=training_set,

@@ -20,9 +20,10 @@ def run(
     prompts = read_table(workspace.prompts, PROMPTS)
     encoder = encoder_of(workspace.reference, template, trust_remote_code)
     answers = [
-        Attempt("", answer or "", row) for answer, row in zip(prompts["answer"], prompts["row"], strict=True)
+        Attempt("", answer, row)
+        for answer, row in zip(prompts["answer"].fillna(""), prompts["row"], strict=True)
     ]
-    with scorer_of(verifier, workspace.raw_verifiers) as scorer:
+    with scorer_of(verifier, workspace.raw_verifiers, rows=len(answers)) as scorer:
         problems = scorer.answer_problems(answers)
     frame, checks = prompt_checks(
         prompts,

@@ -29,12 +29,19 @@ class PooledScorer:
     """
 
     def __init__(
-        self, verifier: Verifier, *, workers: int, time_limit_seconds: float, memory_limit_mib: int
+        self,
+        verifier: Verifier,
+        *,
+        workers: int,
+        time_limit_seconds: float,
+        memory_limit_mib: int,
+        max_errors: int,
     ) -> None:
         self.verifier = verifier
         self.workers = workers
         self.time_limit = time_limit_seconds
         self.memory_limit_mib = memory_limit_mib
+        self.max_errors = max_errors
         self._pool: ProcessPool | None = None
         self._stop: Finalize | None = None
 
@@ -60,7 +67,7 @@ class PooledScorer:
     def _all(self, function: Callable[[Attempt], Any], attempts: list[Attempt]) -> list[Any]:
         """What the function returns, or why it did not, in order; a broken pool is replaced."""
         found: list[Any] = []
-        lost = 0
+        lost = failed = 0
         while len(found) < len(attempts):
             before = len(found)
             try:
@@ -71,6 +78,12 @@ class PooledScorer:
                 ]
                 for future in futures:
                     found.append(self._outcome(pool, future))
+                    failed += _is_error(found[-1])
+                    if failed > self.max_errors:  # each may take as long as the limit lets it
+                        self.close()
+                        return found + [f"error: given up after {failed} others"] * (
+                            len(attempts) - len(found)
+                        )
             except RuntimeError:  # of which BrokenProcessPool is one: a process died between two rows
                 self.close()
                 lost = 1 if len(found) > before else lost + 1
@@ -119,6 +132,11 @@ class PooledScorer:
             self.close()
             raise ApoError(problem)
         return pool
+
+
+def _is_error(outcome: Any) -> bool:
+    reason = outcome.reason if isinstance(outcome, Verdict) else outcome
+    return isinstance(reason, str) and reason.startswith("error: ")
 
 
 def _end(pool: ProcessPool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -58,7 +59,12 @@ class InProcess:
 
 @contextmanager
 def open_scorer(
-    verifier: Verifier, *, workers: int, time_limit_seconds: float, memory_limit_mib: int
+    verifier: Verifier,
+    *,
+    workers: int,
+    time_limit_seconds: float,
+    memory_limit_mib: int,
+    max_errors: int = sys.maxsize,
 ) -> Iterator[Scorer]:
     """A scorer for the length of a stage.
 
@@ -67,6 +73,7 @@ def open_scorer(
         workers: processes, where any are needed.
         time_limit_seconds: for one row.
         memory_limit_mib: for one process.
+        max_errors: of one call; after more the rows that are left are error rows, too, and cost no time.
     """
     if verifier.bounded:
         yield InProcess(verifier)
@@ -78,6 +85,7 @@ def open_scorer(
         workers=workers,
         time_limit_seconds=time_limit_seconds,
         memory_limit_mib=memory_limit_mib,
+        max_errors=max_errors,
     )
     try:
         yield scorer

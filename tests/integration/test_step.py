@@ -1,5 +1,6 @@
 """One optimizer update over the real engine, in every mode that can be configured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from apo_core import linear, logprobs
 from apo_core.adapters import AdaptersOff, add_adapters
 from apo_core.embedding import share_gradient
-from apo_core.errors import PolicyCollapse
+from apo_core.errors import PolicyCollapse, VerifierFailed
 from apo_core.logprobs import ResponseLogProbs
 from apo_core.sampling import TransformersSampler
 from apo_core.scratch import character_tokenizer, tiny_decoder
@@ -18,7 +19,7 @@ from apo_core.training.engine import start_engine
 from apo_core.training.gathered import gathered
 from apo_core.training.rollouts import InPlace
 from apo_core.training.step import Stage2, TrainingSet, run_step
-from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
+from apo_core.verifiers import ErrorBudget, InProcess, Verdict, make_verifier
 
 MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2), ("float32", 3)]
 OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0.1, "max_grad_norm": 1e9}
@@ -219,3 +220,52 @@ def test_without_regularisation_a_step_needs_no_reference_and_knows_no_kl(tokeni
     assert found["advantage"] == wanted["advantage"]
     # The gradient is that of the regularised loss over 2 beta2.
     assert found["gradient_norm"] == pytest.approx(wanted["gradient_norm"] / 2e-6, rel=1e-3)
+
+
+class Failing:
+    """A scorer that fails on some responses of the batch, and gives the others a half."""
+
+    def __init__(self, *positions):
+        self.positions = positions
+
+    def score(self, attempts):
+        return [
+            Verdict(None, None, "error: of mine")
+            if position in self.positions
+            else Verdict(0.5, None, "half")
+            for position in range(len(attempts))
+        ]
+
+
+def with_scorer(stage, scorer, max_share=0.9):
+    return replace(stage, scorer=scorer, errors=ErrorBudget(max_share, rows=4))
+
+
+@pytest.mark.parametrize("beta2", [0.1, 0.0])
+def test_a_response_that_the_verifier_failed_on_does_not_move_the_policy(tokenizer, beta2):
+    """The update is that of the others alone, in a mean over all."""
+    failing, alone = (with_scorer(stage_of(tokenizer, beta2=beta2), Failing(1)) for _ in range(2))
+    found = run_step(failing, 0, [0, 1, 2, 3])
+    alone.prompts.values[1] = 7.0  # whatever it was to beat
+    wanted = run_step(alone, 0, [0, 1, 2, 3])
+    for name in ("loss", "reward", "advantage", "gradient_norm"):
+        assert found[name] == wanted[name], name
+    assert found["verifier_errors"] == 1
+    assert (found["reward"], found["advantage"]) == (0.5, pytest.approx(0.5 - (0.5 + 0.9 + 0.4) / 3))
+    whole = run_step(with_scorer(stage_of(tokenizer, beta2=beta2), Failing()), 0, [0, 1, 2, 3])
+    assert "verifier_errors" not in whole
+    assert whole["loss"] != found["loss"]
+
+
+def test_a_step_stops_when_the_verifier_fails_too_often(tokenizer):
+    stage = with_scorer(stage_of(tokenizer), Failing(0, 2), max_share=0.25)
+    with pytest.raises(
+        VerifierFailed, match=r"failed on 2 of 4 rows.*step 3, a: of mine; step 3, c: of mine$"
+    ):
+        run_step(stage, 2, [0, 1, 2, 3])
+
+
+def test_a_step_without_any_reward_stops_whatever_the_share(tokenizer):
+    stage = replace(with_scorer(stage_of(tokenizer), Failing(0, 1, 2, 3)), errors=ErrorBudget(0.9, rows=400))
+    with pytest.raises(VerifierFailed, match="step 1, a and all others of its step: error: of mine"):
+        run_step(stage, 0, [0, 1, 2, 3])

@@ -68,9 +68,9 @@ def directory(tmp_path_factory):
     return directory
 
 
-def scorer(directory, name="mine:score", *, workers=2):
+def scorer(directory, name="mine:score", *, workers=2, **limits):
     verifier = make_verifier(name, ("whole",), directory)
-    return open_scorer(verifier, workers=workers, time_limit_seconds=1.0, memory_limit_mib=1024)
+    return open_scorer(verifier, workers=workers, time_limit_seconds=1.0, memory_limit_mib=1024, **limits)
 
 
 def attempts(*completions):
@@ -129,6 +129,18 @@ def test_a_batch_of_hangs_and_crashes_ends(pooled):
     found = pooled.score(attempts("sleep", "kill", "raise", "a", "sleep", "die", "a"))
     assert [verdict.reward for verdict in found] == [None, None, None, 1.0, None, None, 1.0]
     assert time.perf_counter() - started < 15
+
+
+def test_after_too_many_errors_the_rest_costs_no_time(directory):
+    with scorer(directory, max_errors=2) as found:
+        rows = ["a", "sleep", "a", *["sleep"] * 50]
+        started = time.perf_counter()
+        verdicts = found.score(attempts(*rows))
+        assert time.perf_counter() - started < 15
+        assert reasons(verdicts[:5]) == [(1.0, "mine:score: 1"), (None, HANGS)] * 2 + [(None, HANGS)]
+        assert {verdict.reason for verdict in verdicts[5:]} == {"error: given up after 3 others"}
+        assert len(verdicts) == len(rows)
+        assert found.score(attempts("a"))[0].reward == 1.0
 
 
 def test_verdicts_do_not_depend_on_the_workers_or_the_batch(directory, pooled):
