@@ -1,12 +1,12 @@
-"""Prompts: from the rows of a user's JSONL file to content-addressed rows of one table."""
+"""Prompts: from the rows of a user's files to content-addressed rows of one table."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import random
-from collections.abc import Iterator
+from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -28,84 +28,85 @@ class Prompt(NamedTuple):
     group: str | None = None  # what results are broken down by
 
 
+class Fields(NamedTuple):
+    """What the fields of a row are called."""
+
+    prompt: str
+    answer: str
+    group: str | None = None
+
+
 def prompt_id(prompt: str) -> str:
     """A prompt's identity is its text: the first 16 hex digits of its sha256."""
     return hashlib.sha256(prompt.encode()).hexdigest()[:16]
 
 
-def read_prompts(file: Path, split: Split, *, prompt_field: str, answer_field: str) -> list[Prompt]:
-    """Read a JSONL file, one object with a prompt and an answer a line; empty lines are skipped.
+def prompt_of(
+    row: Mapping[str, Any],
+    fields: Fields,
+    *,
+    file: Path,
+    number: int,
+    source: str,
+    split: Split,
+    set_name: str,
+) -> Prompt:
+    """Make a prompt of a row.
+
+    Args:
+        row: from `apo_core.data.readers`.
+        fields: those that prompt, answer and group are taken from.
+        file: named in errors.
+        number: of the row in the file, likewise.
+        source: where the prompt comes from, for the table.
+        split: it belongs to.
+        set_name: it belongs to.
 
     Raises:
-        InputError: missing or empty file, malformed line, missing field or wrong type; names the line.
+        InputError: a field is missing, empty or of a wrong type; names file, row and field.
     """
-    rows = list(_rows(file, split, prompt_field, answer_field))
-    if not rows:
-        raise InputError(file, "holds no prompts")
-    return rows
-
-
-def _rows(file: Path, split: Split, prompt_field: str, answer_field: str) -> Iterator[Prompt]:
-    for line, row in _objects(file):
-        prompt = _text(file, line, row, prompt_field)
-        answer = _text(file, line, row, answer_field, numbers=True)
-        if not prompt.strip():
-            raise InputError(file, "is empty", row=line, field=prompt_field)
-        text = json.dumps(row, sort_keys=True)
-        yield Prompt(prompt_id(prompt), prompt, answer, text, f"{file.name}:{line}", split, file.stem)
-
-
-def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    prompt = text_of(file, number, row, fields.prompt)
+    answer = text_of(file, number, row, fields.answer, numbers=True)
+    if not prompt.strip():
+        raise InputError(file, "is empty", row=number, field=fields.prompt)
+    group = None
+    if fields.group is not None and row.get(fields.group, "") is not None:
+        group = text_of(file, number, row, fields.group, numbers=True)
     try:
-        with file.open(encoding="utf-8") as stream:
-            for line, text in enumerate(stream, start=1):
-                if not text.strip():
-                    continue
-                row = json.loads(text.rstrip("\r\n"))
-                if not isinstance(row, dict):
-                    raise InputError(file, f"must be a JSON object, found {text.strip()[:40]}", row=line)
-                yield line, row
-    except FileNotFoundError:
-        raise InputError(file, "no such file") from None
-    except json.JSONDecodeError as error:
-        raise InputError(file, f"malformed JSON: {error.msg} (column {error.colno})", row=line) from None
-    except OSError as error:
-        raise InputError(file, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(file, f"is not UTF-8 text: {error.reason}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(file, f"cannot be read: {error}", row=line) from None
+        text = json.dumps(row, sort_keys=True, default=_plain)
+    except TypeError as error:
+        raise InputError(file, f"has a field that is no JSON: {error}", row=number) from None
+    return Prompt(prompt_id(prompt), prompt, answer, text, source, split, set_name, group)
 
 
-def _text(file: Path, line: int, row: dict[str, Any], field: str, *, numbers: bool = False) -> str:
+def text_of(file: Path, number: int, row: Mapping[str, Any], field: str, *, numbers: bool = False) -> str:
+    """A field as text; a number too, where `numbers` says so.
+
+    Raises:
+        InputError: it is missing or anything else; names file, row and field.
+    """
     if field not in row:
-        raise InputError(file, f"is missing; the row has {', '.join(sorted(row))}", row=line, field=field)
+        raise InputError(file, f"is missing; the row has {', '.join(sorted(row))}", row=number, field=field)
     value = row[field]
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise InputError(file, "holds half of a surrogate pair", row=line, field=field)
+            raise InputError(file, "holds half of a surrogate pair", row=number, field=field)
         return value
     # A bool is an int to Python, and never an answer.
     if (
         numbers
-        and isinstance(value, int | float)
+        and isinstance(value, int | float | Decimal)
         and not isinstance(value, bool)
         and (isinstance(value, int) or math.isfinite(value))
     ):
         return str(value)
     kind = "text or a number" if numbers else "text"
-    raise InputError(file, f"must be {kind}, found {json.dumps(value)[:40]}", row=line, field=field)
+    found = json.dumps(value, default=str)[:40]
+    raise InputError(file, f"must be {kind}, found {found}", row=number, field=field)
 
 
-def choose(prompts: list[Prompt], count: int | None, seed: int) -> list[Prompt]:
-    """A seeded choice of `count` prompts in their order; all where `count` is None.
-
-    Raises:
-        ValueError: there are fewer.
-    """
-    if count is None:
-        return prompts
-    if count > len(prompts):
-        raise ValueError(f"{count} prompts are asked for, the files hold {len(prompts)}")
-    chosen = random.Random(seed).sample(range(len(prompts)), count)
-    return [prompts[index] for index in sorted(chosen)]
+def _plain(value: object) -> str:
+    """Dates, decimals and what a generator leaves as text; bytes (an image, a sound) would only bloat."""
+    if isinstance(value, bytes):
+        raise TypeError("binary data")
+    return str(value)

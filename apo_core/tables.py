@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ EVALUATIONS = pa.schema(
     ]
 )
 _METADATA = b"apo"
+_ROW_GROUP = 10_000  # rows of a table that is written and read piece by piece
 
 
 def write_table(
@@ -73,6 +75,28 @@ def write_table(
     text = json.dumps(metadata or {}, sort_keys=True)
     with replacing(file) as temporary:
         pq.write_table(table.replace_schema_metadata({_METADATA: text.encode()}), temporary)
+
+
+def write_batches(file: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+    """Write a table as its rows come, whole or not at all, and hold no more than a row group of them.
+
+    The same rows give the same bytes, however they are cut into batches.
+    """
+    with replacing(file) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        waiting = schema.empty_table()
+        for batch in batches:
+            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch.cast(schema)])])
+            while waiting.num_rows >= _ROW_GROUP:
+                writer.write_table(waiting.slice(0, _ROW_GROUP).combine_chunks())
+                waiting = waiting.slice(_ROW_GROUP)
+        if waiting.num_rows:
+            writer.write_table(waiting.combine_chunks())
+
+
+def read_batches(file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Columns of a table that `write_batches` wrote, a row group at a time."""
+    with pq.ParquetFile(file) as table:
+        yield from table.iter_batches(batch_size=_ROW_GROUP, columns=columns)
 
 
 def read_table(file: Path, schema: pa.Schema) -> pd.DataFrame:

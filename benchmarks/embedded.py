@@ -28,7 +28,7 @@ def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
         questions = questions_of(read_split(workspace, "train"))[:prompts]
         encoder = encoder_of(workspace.reference, params.template, trust)
         model = load_policy(workspace.reference, dtype=params.sampling.dtype)
-        with scorer_of(params.verifier, workspace.raw_verifiers) as scorer:
+        with scorer_of(params.verifier, workspace.raw_verifiers, rows=samples * len(questions)) as scorer:
             scored = sample_and_score(
                 questions,
                 samples,

@@ -30,11 +30,9 @@ def init(
     directory: Annotated[Path, typer.Argument(help="New directory.")],
     preset: Annotated[str, typer.Option(help="Configuration to start from.")],
     train_prompts: Annotated[
-        list[Path] | None, typer.Option(help="JSONL file of prompts to train on, to be copied.")
+        list[Path] | None, typer.Option(help="File or directory of prompts to train on, to be copied.")
     ] = None,
-    eval_prompts: Annotated[
-        list[Path] | None, typer.Option(help="JSONL file of prompts to evaluate on, to be copied.")
-    ] = None,
+    eval_prompts: Annotated[list[Path] | None, typer.Option(help="The same, to evaluate on.")] = None,
     model: Annotated[Path | None, typer.Option(help="Hugging Face directory, to be copied.")] = None,
 ) -> None:
     """Make a workspace."""
@@ -166,6 +164,23 @@ def fetch(
 
     fetch_model(name, directory)
     print(f"{directory} holds {name}")
+
+
+@app.command()
+def fetch_prompts(workspace: Place = Path()) -> None:
+    """Mirror the remote prompts that the configuration names; `apo run` begins with it."""
+    from apo_core.config.file import load_params
+    from tasks.dvc import StageFailed
+    from tasks.lock import only_run
+    from tasks.mirrors import fetch_mirrors
+
+    place = Workspace(workspace)
+    data = load_params(place.params).data
+    try:
+        with only_run(place):
+            fetch_mirrors(place.raw_prompts, data, print)
+    except StageFailed as error:
+        raise ApoError(str(error)) from None
 
 
 @app.command()

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from apo_core.config import Params
+from apo_core.data.entries import parse_entry
+from apo_core.data.readers import is_readable
 from apo_core.errors import ApoError
 from apo_core.model_directory import check_model_directory
 from tasks.workspace import Workspace
@@ -43,10 +45,19 @@ def refuse_missing_inputs(workspace: Workspace, params: Params) -> None:
 
 def _prompts(workspace: Workspace, params: Params) -> Iterator[Finding]:
     if params.data.source == "files":
-        names = [*params.data.train_files, *params.data.eval_files]
-        missing = [name for name in names if not (workspace.raw_prompts / name).is_file()]
+        entries = [parse_entry(text) for text in (*params.data.train_files, *params.data.eval_files)]
+        names = [entry.text for entry in entries]
+        # What is remote is fetched when a run begins.
+        missing = [
+            entry.text
+            for entry in entries
+            if entry.kind == "local" and not is_readable(workspace.raw_prompts / entry.path)
+        ]
         detail = f"missing in {workspace.raw_prompts}: {', '.join(missing)}" if missing else ", ".join(names)
         yield Finding("prompts", not missing, detail)
+        if any(entry.kind == "generated" for entry in entries) and find_spec("reasoning_gym") is None:
+            problem = "is not installed: pip install -e '.[reasoning-gym]' in its checkout"
+            yield Finding("reasoning-gym", False, problem)
 
 
 def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:

@@ -18,8 +18,9 @@ from apo_core.files import read_json, sha256_of, write_json
 from tasks.dvc_state import pending
 from tasks.git import commit_of
 from tasks.lock import only_run
+from tasks.mirrors import has_remote
 from tasks.promote import promote
-from tasks.stages import stage_task
+from tasks.stages import fetch_task, stage_task
 from tasks.summary import complete_summary, finished_summary, registry_agrees
 from tasks.tracking import connect, log_evidence, log_summary, start_run
 from tasks.workspace import STAGES, Workspace
@@ -54,7 +55,10 @@ def pipeline(
     place = Workspace(Path(workspace).resolve())
     load_params(place.params)  # no lock is left in what is no workspace
     with only_run(place):
-        return _pipeline(place, set_params(place.params, settings), force)
+        params = set_params(place.params, settings)
+        if has_remote(params.data):  # first: what has changed there decides which stages are to run
+            fetch_task(params.pipeline)(place, params.data)
+        return _pipeline(place, params, force)
 
 
 def _pipeline(place: Workspace, params: Params, force: tuple[str, ...]) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from apo_core.config.file import load_params, set_params
+from apo_core.data.readers import is_readable, kinds
 from apo_core.errors import ApoError, InputError
 from apo_core.files import remove, replacing
 from apo_core.model_directory import check_model_directory
 from tasks.dvc import dvc_command, dvc_environment
 from tasks.workspace import Workspace
 
-_GITIGNORE = "/.apo/\n/data/*\n!/data/raw/\n/reports/\n"
+_GITIGNORE = "/.apo/\n/data/*\n!/data/raw/\n/data/raw/prompts/remote/\n/reports/\n"
 _RAW = tuple(f"data/raw/{name}/README.md" for name in ("prompts", "model", "verifiers"))
 
 
@@ -45,8 +46,8 @@ def make_workspace(
     Args:
         directory: must not exist, or be empty.
         preset: a name of `presets()`.
-        train_prompts: JSONL files to copy to `data/raw/prompts` and to train on; together with `eval_prompts`
-            they take the place of the preset's `data.train_files` and `data.eval_files`.
+        train_prompts: files or directories to copy to `data/raw/prompts` and to train on; together with
+            `eval_prompts` they take the place of the preset's `data.train_files` and `data.eval_files`.
         eval_prompts: the same, to evaluate on.
         model: a Hugging Face directory to copy to `data/raw/model`.
 
@@ -86,8 +87,10 @@ def _check_prompts(prompts: _Prompts) -> None:
     files = [*prompts.train, *prompts.evaluation]
     names = [file.name for file in files]
     for file in files:
-        if not file.is_file():
+        if not file.exists():
             raise InputError(file, "no such file")
+        if not is_readable(file):
+            raise InputError(file, f"is no {kinds()} file, nor a directory")
         if names.count(file.name) > 1:
             raise ApoError(f"{file.name}: two files of prompts have this name; rename one")
 
@@ -105,7 +108,8 @@ def _fill(workspace: Workspace, source: Path, prompts: _Prompts, model: Path | N
         settings = ("data.source=files", f"data.train_files={train}", f"data.eval_files={evaluation}")
         set_params(workspace.params, settings)
     for file in [*prompts.train, *prompts.evaluation]:
-        shutil.copyfile(file, workspace.raw_prompts / file.name)
+        copy = shutil.copytree if file.is_dir() else shutil.copyfile
+        copy(file, workspace.raw_prompts / file.name)
     if model is not None:
         shutil.copytree(model, workspace.raw_model, dirs_exist_ok=True)
     _init_dvc(workspace.root)

@@ -23,7 +23,7 @@ def stage_artifact(workspace: Workspace, stage: str) -> str:
     """The artifact of a stage that is up to date."""
     parts = [f"# {stage}", _facts(workspace, stage)]
     if stage == "prepare":
-        parts.append(_prompts(workspace))
+        parts += [_prompts(workspace), _contamination(workspace)]
     elif stage == "validate":
         parts.append(_checks(workspace.validation("prompts")))
     elif stage == "sample":
@@ -66,6 +66,15 @@ def _checks(file: Path) -> str:
 
 def _prompts(workspace: Workspace) -> str:
     return "## Prompts\n\n" + frame_table(read_table(workspace.prompts, PROMPTS).groupby("split").head(3))
+
+
+def _contamination(workspace: Workspace) -> str:
+    found = read_json(workspace.validation("contamination"))
+    shown = [{name: pair[name] for name in ("training_prompt", "evaluation_prompt", "set", "why")}
+             for pair in found["listed"][:5]]  # fmt: skip
+    return (
+        f"## Training prompts that give an evaluation prompt away: {found['contaminated']}\n\n{_table(shown)}"
+    )
 
 
 def _samples(workspace: Workspace) -> str:

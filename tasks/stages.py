@@ -11,9 +11,10 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import task_run
 from prefect.tasks import exponential_backoff
 
-from apo_core.config import Pipeline
+from apo_core.config import Data, Pipeline
 from tasks.artifacts import stage_artifact
 from tasks.dvc import Outcome, StageRefused, run_stage
+from tasks.mirrors import fetch_mirrors
 from tasks.tracking import connect, following
 from tasks.workspace import Workspace
 
@@ -31,6 +32,24 @@ def stage_task(name: str, settings: Pipeline) -> Task[..., Outcome]:
         # DVC decides what is up to date; a second cache would only be able to disagree.
         persist_result=False,
     )
+
+
+def fetch_task(settings: Pipeline) -> Task[..., None]:
+    """The task that mirrors remote prompts before any stage, retried as stages are."""
+    return task(
+        _fetch,
+        name="fetch-prompts",
+        task_run_name="fetch-prompts",
+        retries=settings.retries,
+        retry_delay_seconds=exponential_backoff(settings.retry_delay_seconds),
+        retry_condition_fn=_may_help,
+        timeout_seconds=settings.stage_timeout_hours * 3600,
+        persist_result=False,
+    )
+
+
+def _fetch(workspace: Workspace, data: Data) -> None:
+    fetch_mirrors(workspace.raw_prompts, data, get_run_logger().info)
 
 
 def _run(workspace: Workspace, stage: str, *, force: bool = False, run_id: str | None = None) -> Outcome:

@@ -26,7 +26,7 @@ class Workspace:
 
     @property
     def raw_prompts(self) -> Path:
-        """The user's JSONL files."""
+        """The user's files of prompts, and mirrors of remote ones."""
         return self.root / "data/raw/prompts"
 
     @property
@@ -114,7 +114,7 @@ class Workspace:
         return self.root / f"reports/stages/{stage}.json"
 
     def validation(self, table: str) -> Path:
-        """What Great Expectations found in `prompts`, `samples` or `values`."""
+        """What Great Expectations found in `prompts`, `samples` or `values`; the pairs of `contamination`."""
         return self.root / f"reports/validation/{table}.json"
 
     def work(self, stage: str) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from apo_core.config.section import Positive, PositiveFloat, Section, Share
+from apo_core.data.entries import parse_entry
 from apo_core.verifiers.extraction import Rule
 from apo_core.verifiers.names import name_problem, rules_problem
 
@@ -69,33 +69,75 @@ class Data(Section):
     """Where prompts come from."""
 
     source: Literal["arithmetic", "files"]
-    """`files` reads JSONL files below `data/raw/prompts`."""
+    """`files` reads what `train_files` and `eval_files` name."""
     train_files: tuple[str, ...]
+    """Each a .jsonl, .json, .csv or .parquet file below `data/raw/prompts`, a directory of such files or one
+    that `datasets` saved; `s3://bucket/key`, `hf:owner/name[/config][@revision][:split]`, which `apo run`
+    mirrors there; or `reasoning_gym:task`."""
     eval_files: tuple[str, ...]
+    """The same; each is one evaluation set."""
     prompt_field: str
     answer_field: str
+    group_field: str | None
+    """What results are broken down by."""
+    split: Literal["files", "column", "seed"]
+    """`column` and `seed` divide the rows of `train_files`: by a field, or `eval_prompts` at random."""
+    split_field: str | None
+    train_rows: tuple[str, ...]
+    """What `split_field` says of training rows; those with other values are left out."""
+    eval_rows: tuple[str, ...]
     train_prompts: Positive | None
-    """How many to take (seeded choice); all of a file's where null."""
+    """How many to take (seeded choice); all there are where null. Of a generated task, how many to make."""
     eval_prompts: Positive | None
+    duplicates: Literal["refuse", "drop"]
+    """What becomes of a prompt that is another one of its split but for case, punctuation and white space."""
+    contamination: Literal["refuse", "drop"]
+    """What becomes of training prompts that give an evaluation prompt away: see
+    `apo_core.data.contamination`."""
     too_long: Literal["refuse", "drop"]
     """What becomes of prompts above `template.max_prompt_tokens`."""
 
     @field_validator("train_files", "eval_files")
     @classmethod
-    def _inside(cls, files: tuple[str, ...]) -> tuple[str, ...]:
-        # DVC watches that directory and no other: a change elsewhere would go unseen.
-        for file in files:
-            path = PurePosixPath(file)
-            if not path.name or path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"{file!r} is no file below data/raw/prompts")
-        return files
+    def _can_be_read(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for text in entries:
+            parse_entry(text)
+            if entries.count(text) > 1:
+                raise ValueError(f"{text!r} is named twice")
+        return entries
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.source == "files" and not (self.train_files and self.eval_files):
-            raise ValueError("train_files and eval_files are needed with source: files")
         if self.source == "arithmetic" and not (self.train_prompts and self.eval_prompts):
             raise ValueError("train_prompts and eval_prompts are needed with source: arithmetic")
+        if self.source == "arithmetic":
+            if self.split != "files":
+                raise ValueError(f"split: {self.split} needs source: files")
+            return self
+        if not self.train_files or bool(self.eval_files) != (self.split == "files"):
+            one, other = "train_files and eval_files are needed", "train_files are needed, and no eval_files,"
+            needed = one if self.split == "files" else other
+            raise ValueError(f"{needed} with source: files and split: {self.split}")
+        for name, entries, count in (
+            ("train", self.train_files, self.train_prompts),
+            ("eval", self.eval_files, self.eval_prompts),
+        ):
+            generated = [text for text in entries if parse_entry(text).kind == "generated"]
+            if generated and (count is None or self.split != "files"):
+                raise ValueError(f"{generated[0]} needs {name}_prompts, and split: files")
+        return self
+
+    @model_validator(mode="after")
+    def _split_is_complete(self) -> Self:
+        column = (self.split_field is not None, bool(self.train_rows), bool(self.eval_rows))
+        if any(column) != (self.split == "column") or (any(column) and not all(column)):
+            raise ValueError(
+                "split_field, train_rows and eval_rows are needed with split: column, and only there"
+            )
+        if both := sorted({*self.train_rows} & {*self.eval_rows}):
+            raise ValueError(f"{both[0]!r} is in train_rows and in eval_rows")
+        if self.split == "seed" and self.eval_prompts is None:
+            raise ValueError("eval_prompts is needed with split: seed")
         return self
 
 

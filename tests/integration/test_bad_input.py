@@ -83,8 +83,6 @@ def test_a_missing_file_is_refused(files):
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        (GOOD[1], "train.jsonl:2 and 1 more rows: prompt: is a duplicate"),
-        ({"prompt": "2+2=", "answer": 4}, "prompt: is in the training and in the evaluation set"),
         ({"prompt": "3+3=", "answer": "six"}, "train.jsonl:6: answer: cannot be read by the verifier"),
         ({"prompt": "1+" * 40 + "1=", "answer": 41}, "train.jsonl:6: prompt: is longer than"),
     ],
@@ -97,19 +95,39 @@ def test_prompts_that_cannot_be_trained_on_are_refused(files, row, expected):
     assert [check for check in report["checks"] if check["rows"]]
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (GOOD[1], "train.jsonl:6: prompt: is a duplicate of train.jsonl:2; data.duplicates: drop"),
+        ({"prompt": "2 + 2 =", "answer": 4}, "train.jsonl:6: prompt: gives test.jsonl:1 of set test away"),
+    ],
+)
+def test_prompts_that_are_others_again_are_refused(files, row, expected):
+    write(files, "train.jsonl", [*GOOD, row])
+    assert expected in refused(prepare, files)
+    assert not files.prompts.exists()
+
+
+def test_duplicates_that_another_program_wrote_are_refused(files):
+    run(prepare, files)
+    prompts = read_table(files.prompts, PROMPTS)
+    write_table(files.prompts, pd.concat([prompts, prompts.iloc[1:2]]), PROMPTS)
+    assert "train.jsonl:2 and 1 more rows: prompt: is a duplicate" in refused(validate, files)
+
+
 def test_no_sampling_starts_on_refused_prompts(files):
-    write(files, "train.jsonl", [*GOOD, GOOD[0]])
+    write(files, "train.jsonl", [*GOOD, {"prompt": "3+3=", "answer": "six"}])
     shutil.copytree(files.reference, files.raw_model, dirs_exist_ok=True)
     done = execute("dvc repro", files.root, check=False)
     assert done.returncode != 0
-    assert "error: data/prompts.parquet: train.jsonl:1 and 1 more rows: prompt: is a duplicate" in done.stdout
+    assert "error: data/prompts.parquet: train.jsonl:6: answer: cannot be read" in done.stdout
     assert "Running stage 'validate'" in done.stdout
     assert "Running stage 'sample'" not in done.stdout
 
 
 def test_prompts_that_are_all_too_long_are_refused(files):
     set_params(files.params, ["data.too_long=drop", "template.max_prompt_tokens=2"])
-    assert "template.max_prompt_tokens: 2 tokens are fewer than any train prompt has" in refused(
+    assert "data: no eval prompt is left of 1: all are longer than template.max_prompt_tokens" in refused(
         prepare, files
     )
     assert not files.prompts.exists()

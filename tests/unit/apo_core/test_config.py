@@ -138,6 +138,8 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
         ("system: null", "system: Be brief.", "template", "system needs style: chat"),
         ("train_prompts: 1024", "train_prompts: null", "data", "train_prompts and eval_prompts are needed"),
         ("source: arithmetic", "source: files", "data", "train_files and eval_files are needed"),
+        ("split: files", "split: seed", "data", "split: seed needs source: files"),
+        ("split_field: null", "split_field: part", "data", "train_rows and eval_rows are needed"),
     ],
 )
 def test_a_bad_combination_is_named_with_its_section(file, text, old, new, section, problem):

@@ -3,8 +3,10 @@ import json
 
 import pytest
 
+from apo_core.data.entries import parse_entry
+from apo_core.data.streams import file_prompts
 from apo_core.errors import InputError
-from apo_core.prompts import Prompt, choose, prompt_id, read_prompts
+from apo_core.prompts import Fields, Prompt, prompt_id
 
 
 def write(tmp_path, *lines):
@@ -14,7 +16,8 @@ def write(tmp_path, *lines):
 
 
 def read(file):
-    return read_prompts(file, "train", prompt_field="question", answer_field="answer")
+    fields = Fields("question", "answer")
+    return list(file_prompts(file.parent, parse_entry(file.name), fields, "train", file.stem))
 
 
 def refusal(file):
@@ -130,30 +133,3 @@ def test_the_column_of_a_cut_off_line_is_its_end(tmp_path):
 def test_the_id_is_a_hash_of_the_text():
     assert prompt_id("abc") == hashlib.sha256(b"abc").hexdigest()[:16] == "ba7816bf8f01cfea"
     assert prompt_id("abc") != prompt_id("abc ")
-
-
-def prompts(count):
-    return [Prompt(str(index), "p", "a", "{}", "s", "train", "s") for index in range(count)]
-
-
-def test_a_choice_is_seeded_and_keeps_the_order():
-    chosen = choose(prompts(100), 10, seed=3)
-    positions = [int(prompt.prompt_id) for prompt in chosen]
-    assert positions == sorted(set(positions))
-    assert len(positions) == 10
-    assert choose(prompts(100), 10, seed=3) == chosen
-    assert choose(prompts(100), 10, seed=4) != chosen
-
-
-def test_a_choice_reaches_every_prompt():
-    assert {prompt for seed in range(100) for prompt in choose(prompts(10), 2, seed=seed)} == set(prompts(10))
-
-
-@pytest.mark.parametrize("count", [None, 5])
-def test_all_can_be_chosen(count):
-    assert choose(prompts(5), count, seed=0) == prompts(5)
-
-
-def test_more_than_there_are_is_refused():
-    with pytest.raises(ValueError, match="6 prompts are asked for, the files hold 5"):
-        choose(prompts(5), 6, seed=0)

@@ -1,0 +1,82 @@
+"""Rows of CSV and Parquet files, and of datasets that `datasets` saved to a directory."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from apo_core.data.json_files import Row
+from apo_core.errors import InputError
+
+_ROWS = 1000  # decoded at once
+_LONGEST_FIELD = 2**24  # characters: a quote that is never closed ends there, and not at the end of the file
+
+
+def csv_rows(file: Path) -> Iterator[Row]:
+    """Rows by the header's names, with the line each begins at as an editor counts: the header is line 1.
+
+    Raises:
+        InputError: no header, or a row has not its columns; names the line.
+    """
+    csv.field_size_limit(_LONGEST_FIELD)
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        line = 1
+        try:
+            header = next(reader, [])
+            if not header or len(set(header)) < len(header) or not all(header):
+                raise InputError(file, "must begin with a header of different names", row=1)
+            line = reader.line_num + 1
+            for values in reader:
+                if values and len(values) != len(header):
+                    problem = f"has {len(values)} values, the header has {len(header)}"
+                    raise InputError(file, problem, row=line)
+                if values:
+                    yield line, dict(zip(header, values, strict=True))
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise InputError(file, f"malformed CSV: {error}", row=line) from None
+
+
+def parquet_rows(file: Path) -> Iterator[Row]:
+    """Rows with their positions, counted from 1.
+
+    Raises:
+        InputError: no Parquet file.
+    """
+    try:
+        with pq.ParquetFile(file) as table:
+            yield from _numbered(table.iter_batches(batch_size=_ROWS))
+    except pa.ArrowInvalid as error:
+        raise InputError(file, f"is not a Parquet file: {error}") from None
+
+
+def saved_rows(directory: Path) -> Iterator[Row]:
+    """Rows of what `Dataset.save_to_disk` wrote, with their positions, counted from 1.
+
+    Raises:
+        InputError: it holds several splits, or is damaged.
+    """
+    import datasets  # seconds that only such a directory pays
+
+    try:
+        found = datasets.load_from_disk(str(directory))
+    except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
+        raise InputError(directory, f"is no saved dataset: {error}") from None
+    if isinstance(found, datasets.DatasetDict):
+        splits = ", ".join(f"{directory.name}/{split}" for split in found)
+        raise InputError(directory, f"holds several splits; name one of them: {splits}")
+    yield from _numbered(found.with_format("arrow").iter(batch_size=_ROWS))
+
+
+def _numbered(tables: Iterable[Any]) -> Iterator[Row]:
+    position = 0
+    for table in tables:
+        for row in table.to_pylist():
+            position += 1
+            yield position, row

@@ -1,0 +1,95 @@
+"""What `data.train_files` and `data.eval_files` may name: what is in the workspace, remote, or generated."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Literal, NamedTuple
+
+Kind = Literal["local", "s3", "hub", "generated"]
+MIRRORS = "remote"  # below data/raw/prompts
+_S3 = re.compile(r"s3://(?P<bucket>[\w.-]+)/(?P<key>.+)")
+_HUB = re.compile(
+    r"hf:(?P<name>[\w.-]+/[\w.-]+)(?:/(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?(?::(?P<split>\w+))?"
+)
+_GENERATED = re.compile(r"reasoning_gym:(?P<task>\w+)")
+
+
+class Entry(NamedTuple):
+    """One thing that holds prompts."""
+
+    text: str  # as the configuration names it
+    kind: Kind
+    path: str  # below data/raw/prompts: the file or directory itself, or the mirror; a generated one's task
+
+
+class HubAddress(NamedTuple):
+    """`hf:owner/name/config@revision:split`, the last three where given."""
+
+    name: str
+    config: str | None
+    revision: str | None
+    split: str | None
+
+
+def parse_entry(text: str) -> Entry:
+    """Read an entry.
+
+    Raises:
+        ValueError: it has no form that is known, or leaves `data/raw/prompts`.
+    """
+    if text.startswith("reasoning_gym:"):
+        if found := _GENERATED.fullmatch(text):
+            return Entry(text, "generated", found["task"])
+        raise ValueError(f"{text!r} is not of the form reasoning_gym:task")
+    if text.startswith("hf:"):
+        address = hub_address(text)
+        revision = (address.revision or "main").replace("/", "--")
+        place = (
+            f"hf/{address.name}/{address.config or 'default'}/{revision}/{address.split or 'data'}.parquet"
+        )
+        return Entry(text, "hub", _inside(text, f"{MIRRORS}/{place}"))
+    if text.startswith("s3:"):
+        bucket, key = s3_address(text)
+        return Entry(text, "s3", _inside(text, f"{MIRRORS}/s3/{bucket}/{key}"))
+    return Entry(text, "local", _inside(text, text))
+
+
+def hub_address(text: str) -> HubAddress:
+    """The parts of a hub entry; raises ValueError as `parse_entry` does."""
+    if found := _HUB.fullmatch(text):
+        return HubAddress(**found.groupdict())
+    raise ValueError(f"{text!r} is not of the form hf:owner/name[/config][@revision][:split]")
+
+
+def s3_address(text: str) -> tuple[str, str]:
+    """Bucket and key of an S3 entry; raises ValueError as `parse_entry` does."""
+    if found := _S3.fullmatch(text):
+        return found["bucket"], found["key"]
+    raise ValueError(f"{text!r} is not of the form s3://bucket/key")
+
+
+def set_names(entries: tuple[str, ...]) -> dict[str, str]:
+    """What results of each entry are called: the stem of its file; of two with one stem, the whole path."""
+    parsed = [parse_entry(text) for text in entries]
+    stems = [_stem(entry) for entry in parsed]
+    return {
+        entry.text: stem if stems.count(stem) == 1 else entry.path
+        for entry, stem in zip(parsed, stems, strict=True)
+    }
+
+
+def _stem(entry: Entry) -> str:
+    if entry.kind == "hub":
+        address = hub_address(entry.text)
+        parts = (address.name.rsplit("/", 1)[1], address.config, address.split)
+        return "-".join(part for part in parts if part)
+    return entry.path if entry.kind == "generated" else PurePosixPath(entry.path).stem
+
+
+def _inside(text: str, path: str) -> str:
+    # DVC watches that directory and no other: a change elsewhere would go unseen.
+    parts = PurePosixPath(path)
+    if not parts.name or parts.is_absolute() or ".." in parts.parts:
+        raise ValueError(f"{text!r} is no file below data/raw/prompts")
+    return str(parts)

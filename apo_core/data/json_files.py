@@ -1,0 +1,110 @@
+"""Rows of JSONL files, and of JSON files that are one array of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from apo_core.errors import InputError
+
+Row = tuple[int, dict[str, Any]]
+_CHUNK = 2**20  # characters
+_DECODER = json.JSONDecoder()
+
+
+def jsonl_rows(file: Path) -> Iterator[Row]:
+    """Objects with their lines, counted from 1; empty lines are skipped.
+
+    Raises:
+        InputError: cannot be read, or a line is no object; names the line.
+    """
+    line = 0
+    with file.open(encoding="utf-8-sig") as stream:
+        for line, text in enumerate(stream, start=1):
+            if not text.strip():
+                continue
+            try:
+                row = json.loads(text.rstrip("\r\n"))
+            except json.JSONDecodeError as error:
+                problem = f"malformed JSON: {error.msg} (column {error.colno})"
+                raise InputError(file, problem, row=line) from None
+            except (ValueError, RecursionError) as error:
+                raise InputError(file, f"cannot be read: {error}", row=line) from None
+            yield line, _object(file, row, line)
+
+
+def json_rows(file: Path) -> Iterator[Row]:
+    """Objects of one array with their positions in it, counted from 1; the file is read as it is used.
+
+    Raises:
+        InputError: cannot be read, or is no array of objects; names the position and the line.
+    """
+    with file.open(encoding="utf-8-sig") as stream:
+        window = _Window(file, stream)
+        if window.next_character() != "[":
+            raise InputError(file, "must be an array of objects")
+        window.drop(1)
+        position = 0
+        while (found := window.next_character()) != "]":
+            if position:
+                if found != ",":
+                    raise window.malformed("Expecting ',' delimiter", 0, position)
+                window.drop(1)
+                window.next_character()
+            position += 1
+            yield position, _object(file, window.value(position), position)
+        window.drop(1)
+        if window.next_character():
+            raise window.malformed("Extra data", 0, position)
+
+
+class _Window:
+    """The part of a text that is not yet used."""
+
+    def __init__(self, file: Path, stream: IO[str]) -> None:
+        self._file, self._stream, self._text, self._lines = file, stream, "", 1
+
+    def next_character(self) -> str:
+        """The first that is no white space, which is dropped; empty at the end."""
+        while True:
+            rest = self._text.lstrip()
+            self.drop(len(self._text) - len(rest))
+            if self._text or not self._more():
+                return self._text[:1]
+
+    def drop(self, count: int) -> None:
+        """Go on behind so many characters."""
+        self._lines += self._text.count("\n", 0, count)
+        self._text = self._text[count:]
+
+    def value(self, position: int) -> Any:
+        """The value that begins here; what is read doubles until it is whole."""
+        while True:
+            try:
+                found, end = _DECODER.raw_decode(self._text)
+            except json.JSONDecodeError as error:
+                if self._more():
+                    continue
+                raise self.malformed(error.msg, error.pos, position) from None
+            except (ValueError, RecursionError) as error:
+                raise InputError(self._file, f"cannot be read: {error}", row=position) from None
+            self.drop(end)
+            return found
+
+    def malformed(self, problem: str, at: int, position: int) -> InputError:
+        """What is wrong, by the object's position and the line in the file."""
+        line = self._lines + self._text.count("\n", 0, at)
+        return InputError(self._file, f"malformed JSON: {problem} (line {line})", row=position)
+
+    def _more(self) -> bool:
+        chunk = self._stream.read(max(_CHUNK, len(self._text)))
+        self._text += chunk
+        return bool(chunk)
+
+
+def _object(file: Path, row: Any, number: int) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise InputError(file, f"must be a JSON object, found {json.dumps(row)[:40]}", row=number)
+    return row

@@ -1,0 +1,68 @@
+"""Rows of any file or directory of prompts, one after the other: none is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from apo_core.data.columnar_files import csv_rows, parquet_rows, saved_rows
+from apo_core.data.json_files import Row, json_rows, jsonl_rows
+from apo_core.errors import InputError
+
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": jsonl_rows,
+    ".json": json_rows,
+    ".csv": csv_rows,
+    ".parquet": parquet_rows,
+}
+_SAVED = ("dataset_info.json", "dataset_dict.json")  # what `save_to_disk` leaves beside the rows
+
+
+def is_readable(path: Path) -> bool:
+    """Whether it is there and of a kind that can hold prompts."""
+    return path.is_dir() or (path.is_file() and path.suffix in READERS)
+
+
+def rows_of(path: Path) -> Iterator[tuple[Path, int, dict[str, object]]]:
+    """Files and rows in them, with the numbers that a person finds them by.
+
+    Args:
+        path: a .jsonl, .json, .csv or .parquet file, a directory of such files (read in the order of their
+            names), or a directory that `Dataset.save_to_disk` wrote.
+
+    Raises:
+        InputError: missing, empty, of another kind, or malformed; names file and row.
+    """
+    if path.is_dir() and not any((path / name).exists() for name in _SAVED):
+        files = sorted(file for file in path.rglob("*") if file.suffix in READERS)
+        if not files:
+            raise InputError(path, f"holds no {kinds()} file")
+    else:
+        files = [path]
+    empty = True
+    for file in files:
+        for number, row in _rows(file):
+            empty = False
+            yield file, number, row
+    if empty:
+        raise InputError(path, "holds no prompts")
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    reader = saved_rows if file.is_dir() else READERS.get(file.suffix)
+    if not file.exists():
+        raise InputError(file, "no such file")
+    if reader is None:
+        raise InputError(file, f"is no {kinds()} file, nor a directory of them")
+    try:
+        yield from reader(file)
+    except UnicodeDecodeError as error:
+        raise InputError(file, f"is not UTF-8 text: {error.reason}") from None
+    except OSError as error:
+        raise InputError(file, f"cannot be read: {error.strerror or error}") from None
+
+
+def kinds() -> str:
+    """The file names that are known, for a sentence."""
+    *most, last = READERS
+    return f"{', '.join(most)} or {last}"

@@ -1,0 +1,68 @@
+"""Prompts of one entry of the configuration, as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from apo_core.data.entries import Entry
+from apo_core.data.generated import generated_rows
+from apo_core.data.readers import rows_of
+from apo_core.errors import InputError
+from apo_core.prompts import Fields, Prompt, Split, prompt_of, text_of
+
+
+class SplitColumn(NamedTuple):
+    """The field that says which split a row belongs to, and what it says."""
+
+    field: str
+    train: tuple[str, ...]
+    eval: tuple[str, ...]
+
+
+def file_prompts(root: Path, entry: Entry, fields: Fields, split: Split, set_name: str) -> Iterator[Prompt]:
+    """All rows of a file, directory or mirror below `root`.
+
+    Raises:
+        InputError: see `rows_of` and `prompt_of`; or a remote entry has no mirror.
+    """
+    for file, number, row in rows_of(_place(root, entry)):
+        source = f"{file.relative_to(root)}:{number}"
+        yield prompt_of(row, fields, file=file, number=number, source=source, split=split, set_name=set_name)
+
+
+def column_prompts(root: Path, entry: Entry, fields: Fields, column: SplitColumn) -> Iterator[Prompt]:
+    """Rows whose column says train or eval; others are left out. A value is the name of its set.
+
+    Raises:
+        InputError: as `file_prompts`; or the column is missing.
+    """
+    splits: dict[str, Split] = dict.fromkeys(column.train, "train")
+    splits |= dict.fromkeys(column.eval, "eval")
+    for file, number, row in rows_of(_place(root, entry)):
+        value = text_of(file, number, row, column.field, numbers=True)
+        if value in splits:
+            source = f"{file.relative_to(root)}:{number}"
+            yield prompt_of(
+                row, fields, file=file, number=number, source=source, split=splits[value], set_name=value
+            )
+
+
+def generated_prompts(task: str, split: Split, count: int, seed: int) -> Iterator[Prompt]:
+    """Prompts that a reasoning-gym task makes; those of the two splits never overlap.
+
+    Raises:
+        ApoError: the package or the task is missing.
+    """
+    fields, generator = Fields("question", "answer"), Path(f"reasoning_gym:{task}")
+    for number, row in generated_rows(task, split, count, seed):
+        source = f"{generator}:{number}"
+        yield prompt_of(row, fields, file=generator, number=number, source=source, split=split, set_name=task)
+
+
+def _place(root: Path, entry: Entry) -> Path:
+    place = root / entry.path
+    if entry.kind in ("s3", "hub") and not place.exists():
+        raise InputError(place, f"{entry.text} is not here yet; `apo fetch-prompts` gets it")
+    return place
