@@ -48,7 +48,7 @@ def make_workspace(
         preset: a name of `presets()`.
         train_prompts: files or directories to copy to `data/raw/prompts` and to train on; together with
             `eval_prompts` they take the place of the preset's `data.train_files` and `data.eval_files`.
-        eval_prompts: the same, to evaluate on.
+        eval_prompts: the same, to evaluate on; none for a preset that divides the files for training.
         model: a Hugging Face directory to copy to `data/raw/model`.
 
     Raises:
@@ -59,9 +59,9 @@ def make_workspace(
     source = presets().get(preset)
     if source is None:
         raise ApoError(f"unknown preset {preset!r}; there are {', '.join(presets())}")
-    load_params(source)
+    split = load_params(source).data.split
     prompts = _Prompts(train_prompts or [], eval_prompts or [])
-    _check_prompts(prompts)
+    _check_prompts(prompts, split)
     if model is not None:
         check_model_directory(model)
     if directory.exists():
@@ -81,8 +81,10 @@ class _Prompts(NamedTuple):
     evaluation: list[Path]
 
 
-def _check_prompts(prompts: _Prompts) -> None:
-    if bool(prompts.train) != bool(prompts.evaluation):
+def _check_prompts(prompts: _Prompts, split: str) -> None:
+    if split != "files" and prompts.evaluation:
+        raise ApoError("the preset divides the files for training: none are given for evaluation")
+    if split == "files" and bool(prompts.train) != bool(prompts.evaluation):
         raise ApoError("files of prompts are given for training and for evaluation, or for neither")
     files = [*prompts.train, *prompts.evaluation]
     names = [file.name for file in files]

@@ -73,7 +73,7 @@ def _contamination(workspace: Workspace) -> str:
     shown = [{name: pair[name] for name in ("training_prompt", "evaluation_prompt", "set", "why")}
              for pair in found["listed"][:5]]  # fmt: skip
     return (
-        f"## Training prompts that give an evaluation prompt away: {found['contaminated']}\n\n{_table(shown)}"
+        f"## Training prompts that give an evaluation prompt away: {found['contaminated']}\n\n{table(shown)}"
     )
 
 
