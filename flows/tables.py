@@ -46,7 +46,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     table.add_row(
         "values",
         f"{values['kept']} of {values['prompts']} prompts kept{dropped}, "
-        f"N = {values['n']}, beta1 = {values['beta1']:g}",
+        f"N = {_responses(values)}, beta1 = {values['beta1']:g}",
     )
     table.add_row(
         "training",
@@ -114,3 +114,9 @@ def print_plan(items: list[Item]) -> None:
     for item in items:
         table.add_row(item.name, f"{item.mib:,.0f}", _PHASES[item.phase])
     Console().print(table)
+
+
+def _responses(values: dict[str, Any]) -> str:
+    """How many a prompt; of adaptive sampling on average, too."""
+    n, mean = values["n"], values["responses"] / values["prompts"]
+    return str(n) if mean == n else f"{mean:.1f} (at most {n})"

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import great_expectations.expectations as gxe
 import pandas as pd
 
+from apo_core.pooled_values import Prior
 from tasks.quality import Check
 
 _RECOMPUTED_ROWS = 256
+_SAID = {
+    "mean_reward": "the mean reward",
+    "max_reward": "the largest reward",
+    "nothing": "0",
+    "everything": "1",
+}
 
 
 def prompt_checks(
@@ -58,25 +66,28 @@ def prompt_checks(
     ]
 
 
-def sample_checks(samples: pd.DataFrame, *, n: int, prompts: int) -> tuple[pd.DataFrame, list[Check]]:
-    """The samples table with derived columns, and its checks."""
+def sample_checks(
+    samples: pd.DataFrame, *, counts: list[int], prompts: int
+) -> tuple[pd.DataFrame, list[Check]]:
+    """The samples table with derived columns, and its checks; `counts` are what a prompt may have of them."""
     frame = samples.assign(
         row=samples["prompt_id"] + "/" + samples["sample_index"].astype(str),
         unexplained=samples["reward"].isna() & ~samples["reason"].str.startswith("error: "),
         samples=samples.groupby("prompt_id")["sample_index"].transform("nunique"),
         tokens=samples["token_ids"].map(len),
     ).drop(columns="token_ids")
-    total = n * prompts
+    fewest, most = min(counts) * prompts, max(counts) * prompts
+    total = str(most) if fewest == most else f"{fewest} to {most}"
     return frame, [
         Check(
             "prompt_id",
             f"has not {total} rows",
-            gxe.ExpectTableRowCountToEqual(value=total),
+            gxe.ExpectTableRowCountToBeBetween(min_value=fewest, max_value=most),
         ),
         Check(
             "sample_index",
-            f"does not count {n} samples of the prompt",
-            gxe.ExpectColumnValuesToBeInSet(column="samples", value_set=[n]),
+            f"does not count {' or '.join(map(str, counts))} samples of the prompt",
+            gxe.ExpectColumnValuesToBeInSet(column="samples", value_set=counts),
         ),
         Check(
             "reward",
@@ -98,16 +109,21 @@ def sample_checks(samples: pd.DataFrame, *, n: int, prompts: int) -> tuple[pd.Da
 
 
 def value_checks(
-    values: pd.DataFrame, samples: pd.DataFrame, *, beta1: float, seed: int
+    values: pd.DataFrame, samples: pd.DataFrame, *, beta1: float, prior: Prior | None, seed: int
 ) -> tuple[pd.DataFrame, list[Check]]:
     """The value table with V* computed once more on some of its rows, and its checks."""
     scored = values[values["n"] > 0]
     chosen = scored.sample(min(_RECOMPUTED_ROWS, len(scored)), random_state=seed)
     rewards = samples.dropna(subset=["reward"]).groupby("prompt_id")["reward"].apply(list)
-    again = chosen["prompt_id"].map(rewards).map(lambda found: _value_again(found, beta1))
+    again = chosen["prompt_id"].map(rewards).map(lambda found: _value_again(found, beta1, prior))
+    # A pooled value is drawn to that of the other prompts, and may lie outside of its own rewards.
+    low, high = ("mean_reward", "max_reward") if prior is None else ("nothing", "everything")
+    tolerance = 1e-9 + beta1 * 1e-15 if prior is None else 1e-4
     frame = values.assign(
         recomputed_error=(again - chosen["v_star"]).abs(),  # NaN on the rows not chosen
         unexplained=values["v_star"].isna() & (values["n"] > 0),
+        nothing=0.0,
+        everything=1.0,
     )
     return frame, [
         Check("prompt_id", "is a duplicate", gxe.ExpectColumnValuesToBeUnique(column="prompt_id")),
@@ -116,15 +132,15 @@ def value_checks(
             "is below 0",
             gxe.ExpectColumnValuesToBeBetween(column="mean_reward", min_value=0.0),
         ),
-        Check("v_star", "is below the mean reward", _ordered("v_star", "mean_reward")),
-        Check("v_star", "is above the largest reward", _ordered("max_reward", "v_star")),
+        Check("v_star", f"is below {_SAID[low]}", _ordered("v_star", low)),
+        Check("v_star", f"is above {_SAID[high]}", _ordered(high, "v_star")),
         Check(
             "max_reward", "is above 1", gxe.ExpectColumnValuesToBeBetween(column="max_reward", max_value=1.0)
         ),
         Check(
             "v_star",
             "differs from the samples' rewards computed again",
-            gxe.ExpectColumnValuesToBeBetween(column="recomputed_error", max_value=1e-9 + beta1 * 1e-15),
+            gxe.ExpectColumnValuesToBeBetween(column="recomputed_error", max_value=tolerance),
         ),
         Check(
             "v_star",
@@ -138,8 +154,26 @@ def _ordered(larger: str, smaller: str) -> gxe.Expectation:
     return gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A=larger, column_B=smaller, or_equal=True)
 
 
-def _value_again(rewards: list[float], beta1: float) -> float:
-    """V* by another road than `apo_core.values`: relative to the largest reward, summed without rounding."""
+def _value_again(rewards: list[float], beta1: float, prior: Prior | None) -> float:
+    """V* by another road than `apo_core.values`: relative to the largest reward, summed without rounding.
+
+    With a prior by another one than `apo_core.pooled_values`: over quantiles, by adaptive quadrature.
+    """
+    if prior is not None:
+        won = math.fsum((math.exp(reward / beta1) - 1) / (math.exp(1 / beta1) - 1) for reward in rewards)
+        return _integral(won, len(rewards), beta1, prior)
     top = max(rewards)
     mean = math.fsum(math.exp((reward - top) / beta1) for reward in rewards) / len(rewards)
     return top + beta1 * math.log(mean)
+
+
+@cache
+def _integral(won: float, count: int, beta1: float, prior: Prior) -> float:
+    from scipy import integrate, stats
+
+    rates = stats.beta(prior.alpha + won, prior.beta + count - won)
+
+    def value(share: float) -> float:
+        return beta1 * math.log1p(float(rates.ppf(share)) * math.expm1(1 / beta1))
+
+    return float(integrate.quad(value, 0, 1, limit=200)[0])

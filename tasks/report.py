@@ -63,6 +63,7 @@ def _report(
             "kept": int(values["dropped"].isna().sum()),
             "dropped": values["dropped"].value_counts().to_dict(),
             "n": metadata["n"],
+            "responses": facts["sample"]["responses"],
             "beta1": metadata["beta1"],
         },
         "train": {

@@ -1,4 +1,4 @@
-"""Stage `sample`: N responses a training prompt from the frozen reference, scored."""
+"""Stage `sample`: responses to the training prompts from the frozen reference, scored."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from apo_core import config
 from apo_core.models import load_policy
+from apo_core.pooled_values import Prior, fit_prior, successes
+from apo_core.sampling.adaptive import draw_until_settled
 from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import SAMPLES, write_table
 from apo_core.tokenization import stop_ids
@@ -53,8 +58,7 @@ def run(
         },
     )
 
-    rows = sampling.n * len(prompts)
-    job = SampleJob(
+    settings = Settings(
         workspace.reference.resolve(),
         workspace.raw_verifiers.resolve(),
         seed,
@@ -64,32 +68,80 @@ def run(
         generation,
         sampler,
         sampling,
-        rows,
+        sampling.n * len(prompts),
     )
-    gpus = sampler.vllm.tensor_parallel_size if sampler.engine == "vllm" else 1
-    samples = run_shards(
-        work,
-        questions_of(prompts),
-        spread(job, executor=sampling.executor, workers=sampling.workers, gpus=gpus),
-        shard_size=sampling.shard_prompts,
-        schema=SAMPLES,
-        name="sample",
-        inspect=spending(verifier, rows=rows),
-    )
-    frame, checks = sample_checks(samples, n=sampling.n, prompts=len(prompts))
+    samples, prior = _all_samples(settings, work, questions_of(prompts))
+    rule = sampling.adaptive
+    counts = [sampling.n] if rule is None else [*range(rule.first, sampling.n, rule.first), sampling.n]
+    frame, checks = sample_checks(samples, counts=counts, prompts=len(prompts))
     report = workspace.validation("samples")
     validate(frame, checks, table=workspace.samples, row="row", report=report)
-    write_table(workspace.samples, samples, SAMPLES, {"fingerprint": conditions, "n": sampling.n})
+    metadata = {"fingerprint": conditions, "n": sampling.n, "prior": prior}
+    write_table(workspace.samples, samples, SAMPLES, metadata)
     return {
         "prompts": len(prompts),
         "responses": len(samples),
+        "saved_responses": settings.rows - len(samples),
         "mean_reward": samples["reward"].mean(),
         "verifier_errors": int(samples["reward"].isna().sum()),
     }
 
 
+def _all_samples(
+    settings: Settings, work: Path, questions: list[Question]
+) -> tuple[pd.DataFrame, Prior | None]:
+    """Rows of every question in order, and the prior of adaptive sampling."""
+    sampling, sampler = settings.sampling, settings.sampler
+    rule = sampling.adaptive
+    make_rows = partial(
+        run_shards,
+        work,
+        shard_size=sampling.shard_prompts,
+        schema=SAMPLES,
+        inspect=spending(settings.verifier, rows=settings.rows),
+    )
+    by_workers = partial(
+        spread,
+        executor=sampling.executor,
+        workers=sampling.workers,
+        gpus=sampler.vllm.tensor_parallel_size if sampler.engine == "vllm" else 1,
+    )
+    first = sampling.n if rule is None else rule.first
+    samples = make_rows(questions, by_workers(SampleJob(settings, first)), name="sample")
+    if rule is None:
+        return samples, None
+    tallies, prior = _tallies(questions, samples, rule.beta1)
+    more = make_rows(tallies, by_workers(SettleJob(settings, rule, prior)), name="sample-more")
+    place = {question.prompt_id: index for index, question in enumerate(questions)}
+    rows = pd.concat([samples, more], ignore_index=True)
+    order = rows["prompt_id"].map(place)
+    return rows.assign(place=order).sort_values(["place", "sample_index"], ignore_index=True), prior
+
+
+class Tally(NamedTuple):
+    """A question and what its first samples came to."""
+
+    question: Question
+    successes: float
+    scored: int
+
+
+def _tallies(questions: list[Question], samples: pd.DataFrame, beta1: float) -> tuple[list[Tally], Prior]:
+    place = {question.prompt_id: index for index, question in enumerate(questions)}
+    scored = samples.dropna(subset=["reward"])
+    scores = successes(torch.tensor(scored["reward"].to_numpy()), beta1)
+    owner = torch.tensor(scored["prompt_id"].map(place).to_numpy())
+    sums = torch.bincount(owner, scores, minlength=len(questions)).tolist()
+    counts = torch.bincount(owner, minlength=len(questions)).tolist()
+    return list(map(Tally, questions, sums, counts)), fit_prior(scores, owner)
+
+
+# Questions, how many responses each and the index of the first, to rows of `tables.SAMPLES`
+DrawRows = Callable[[list[Question], int, int], pd.DataFrame]
+
+
 @dataclass(frozen=True)
-class SampleJob:
+class Settings:
     """What a worker needs to draw and score responses by itself."""
 
     reference: Path  # absolute; every machine sees it
@@ -101,11 +153,11 @@ class SampleJob:
     generation: config.Generation
     sampler: config.Sampler
     sampling: config.Sampling
-    rows: int  # of all workers together
+    rows: int  # of all workers together, at most
 
     @contextmanager
-    def open(self) -> Iterator[Callable[[list[Question]], pd.DataFrame]]:
-        """See `tasks.workers.Job`."""
+    def open(self) -> Iterator[DrawRows]:
+        """What draws and scores, for as long as its engine is open."""
         load = partial(load_policy, dtype=self.sampling.dtype, trust_remote_code=self.trust_remote_code)
         encoder = encoder_of(self.reference, self.template, self.trust_remote_code)
         with (
@@ -123,20 +175,70 @@ class SampleJob:
             ) as engine,
         ):
 
-            def shard(questions: list[Question]) -> pd.DataFrame:
+            def draw(questions: list[Question], n: int, start: int) -> pd.DataFrame:
                 scored = sample_and_score(
                     questions,
-                    self.sampling.n,
+                    n,
                     sampler=engine,
                     template=encoder,
                     scorer=scorer,
                     max_new_tokens=self.generation.max_new_tokens,
                     temperature=self.generation.temperature,
                     key=f"sample/{self.seed}",
+                    start=start,
                 )
                 return pd.DataFrame(map(_row, scored)).astype({"reward": "float64"})
 
-            yield shard
+            yield draw
+
+
+@dataclass(frozen=True)
+class SampleJob:
+    """The first responses to every question."""
+
+    settings: Settings
+    n: int
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[list[Question]], pd.DataFrame]]:
+        """See `tasks.workers.Job`."""
+        with self.settings.open() as draw:
+            yield lambda questions: draw(questions, self.n, 0)
+
+
+@dataclass(frozen=True)
+class SettleJob:
+    """Further responses to every question whose V* is not known yet."""
+
+    settings: Settings
+    rule: config.Adaptive
+    prior: Prior
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[list[Tally]], pd.DataFrame]]:
+        """See `tasks.workers.Job`."""
+        with self.settings.open() as draw:
+            yield partial(self._settle, draw)
+
+    def _settle(self, draw: DrawRows, tallies: list[Tally]) -> pd.DataFrame:
+        frames = [pd.DataFrame(columns=SAMPLES.names)]
+
+        def more(positions: list[int], start: int, size: int) -> tuple[Tensor, Tensor]:
+            frames.append(draw([tallies[position].question for position in positions], size, start))
+            rewards = torch.tensor(frames[-1]["reward"].to_numpy()).view(-1, size)  # NaN where not scored
+            return successes(rewards, self.rule.beta1).nansum(dim=1), (~rewards.isnan()).sum(dim=1)
+
+        draw_until_settled(
+            torch.tensor([tally.successes for tally in tallies], dtype=torch.float64),
+            torch.tensor([tally.scored for tally in tallies], dtype=torch.float64),
+            more,
+            prior=self.prior,
+            beta1=self.rule.beta1,
+            deviation=self.rule.deviation,
+            first=self.rule.first,
+            limit=self.settings.sampling.n,
+        )
+        return frames[0] if len(frames) == 1 else pd.concat(frames[1:], ignore_index=True)
 
 
 def _row(scored: Scored) -> dict[str, object]:

@@ -6,9 +6,11 @@ import math
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from apo_core import config
 from apo_core.errors import ApoError
+from apo_core.pooled_values import Prior, pooled_value, successes
 from apo_core.selection import reason_to_drop
 from apo_core.tables import SAMPLES, VALUES, read_metadata, read_table, write_table
 from apo_core.values import optimal_value
@@ -22,7 +24,8 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
     """Write `data/values.parquet`, which carries the fingerprint of its samples."""
     samples = read_table(workspace.samples, SAMPLES)
     metadata = read_metadata(workspace.samples)
-    table = value_table(samples, values)
+    prior = None if metadata.get("prior") is None else Prior(*metadata["prior"])
+    table = value_table(samples, values, prior)
     dropped = table["dropped"].value_counts().to_dict()
     if sum(dropped.values()) == len(table):
         raise ApoError(
@@ -30,7 +33,7 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
             f"{', '.join(f'{count} {why}' for why, count in dropped.items())} (values.drop_unsolved, "
             "drop_solved, keep_mean_reward)"
         )
-    frame, checks = value_checks(table, samples, beta1=values.beta1, seed=seed)
+    frame, checks = value_checks(table, samples, beta1=values.beta1, prior=prior, seed=seed)
     report = workspace.validation("values")
     validate(frame, checks, table=workspace.values, row="prompt_id", report=report)
     write_table(workspace.values, table, VALUES, metadata | values.model_dump(mode="json"))
@@ -38,15 +41,16 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
     return {"prompts": len(table), "kept": kept} | {f"dropped_{why}": n for why, n in dropped.items()}
 
 
-def value_table(samples: pd.DataFrame, values: config.Values) -> pd.DataFrame:
+def value_table(samples: pd.DataFrame, values: config.Values, prior: Prior | None) -> pd.DataFrame:
     """One row a prompt, in the order of the samples; the columns are `tables.VALUES`.
 
+    With a prior, that of adaptive sampling, V* is pooled: see `apo_core.pooled_values`.
     Samples that the verifier failed on are left out, of N too; a prompt that has no other is dropped.
     """
     rewards = samples.groupby("prompt_id", sort=False)["reward"]
     table = rewards.agg(mean_reward="mean", n="count", max_reward="max").reset_index()
-    # One prompt at a time: adaptive sampling may give prompts different N.
-    table["v_star"] = [_value(group.dropna(), values.beta1) for _, group in rewards]
+    groups = [torch.tensor(group.dropna().to_numpy()) for _, group in rewards]  # N may differ
+    table["v_star"] = [_value(group, values.beta1, prior) for group in groups]
     rules = values.model_dump(include={"drop_unsolved", "drop_solved", "keep_mean_reward"})
     table["dropped"] = [
         reason_to_drop(mean, largest, **rules) if n else "error"
@@ -55,7 +59,11 @@ def value_table(samples: pd.DataFrame, values: config.Values) -> pd.DataFrame:
     return table
 
 
-def _value(rewards: pd.Series[float], beta1: float) -> float:
-    if rewards.empty:
+def _value(rewards: Tensor, beta1: float, prior: Prior | None) -> float:
+    """(N,) rewards of one prompt to its V*."""
+    if not len(rewards):
         return math.nan
-    return float(optimal_value(torch.tensor(rewards.to_numpy()), beta1))
+    if prior is None:
+        return float(optimal_value(rewards, beta1))
+    mean, _ = pooled_value(successes(rewards, beta1).sum()[None], torch.tensor([len(rewards)]), prior, beta1)
+    return float(mean)

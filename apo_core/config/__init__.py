@@ -7,10 +7,11 @@ No key has a default: `params.yaml` is the whole truth, so that DVC sees every c
 from apo_core.config.inputs import Arithmetic, Data, Reference, Scratch, Template, Verifier
 from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
 from apo_core.config.params import Params
-from apo_core.config.sampling import Generation, Sampler, Sampling, Values, Vllm
+from apo_core.config.sampling import Adaptive, Generation, Sampler, Sampling, Values, Vllm
 from apo_core.config.training import Checkpoint, Guard, Train
 
 __all__ = [
+    "Adaptive",
     "Arithmetic",
     "Checkpoint",
     "Data",

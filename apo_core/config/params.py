@@ -42,6 +42,9 @@ class Params(Section):
             raise ValueError("reference.source: scratch only learns data.source: arithmetic")
         if self.reference.source == "scratch" and self.template.style == "chat":
             raise ValueError("template.style: chat needs a model with a chat template, not scratch")
+        adaptive = self.sampling.adaptive
+        if adaptive is not None and adaptive.beta1 != self.values.beta1:
+            raise ValueError(f"sampling.adaptive.beta1: {adaptive.beta1} is not values.beta1")
         engines = (self.sampler.engine, self.train.sampler.engine)
         if "vllm" in engines and self.generation.temperature < _VLLM_MIN_TEMPERATURE:
             raise ValueError(

@@ -52,10 +52,24 @@ class Sampler(Section):
     vllm: Vllm
 
 
+class Adaptive(Section):
+    """Only as many responses as a prompt's V* needs: see `apo_core.pooled_values`."""
+
+    first: Annotated[int, Field(ge=2)]
+    """Responses to every prompt; further ones follow as many at a time."""
+    deviation: PositiveFloat
+    """A prompt gets no more when its V* is known to this standard deviation."""
+    beta1: PositiveFloat
+    """Of the V* that is asked for: the same as `values.beta1`."""
+
+
 class Sampling(Section):
     """Stage 1: how many responses a prompt, and how the work is cut."""
 
     n: Positive
+    """Responses a prompt; at most, where `adaptive` is set."""
+    adaptive: Adaptive | None
+    """null draws `n` for every prompt, and V* is that of its own rewards."""
     batch_size: Positive
     """Responses decoded at once by `sampler.engine: transformers`."""
     shard_prompts: Positive
@@ -65,6 +79,12 @@ class Sampling(Section):
     workers: Positive
     """Each has an engine of its own."""
     dtype: DType
+
+    @model_validator(mode="after")
+    def _first_is_within(self) -> Self:
+        if self.adaptive is not None and self.adaptive.first > self.n:
+            raise ValueError(f"adaptive.first: {self.adaptive.first} is above n {self.n}")
+        return self
 
 
 class Values(Section):

@@ -40,6 +40,7 @@ def sample_and_score(
     max_new_tokens: int,
     temperature: float,
     key: str | None,
+    start: int = 0,
 ) -> list[Scored]:
     """Draw `n` responses to each question, or one greedy response where `key` is None.
 
@@ -52,12 +53,13 @@ def sample_and_score(
         max_new_tokens: cut after so many.
         temperature: of the softmax.
         key: what the randomness is for (stage and seed).
+        start: index of the first response; its randomness comes from the index, too.
 
     Returns:
         `n` rows a question, in order.
     """
     encoded = [template.encode(question.prompt) for question in questions]
-    rows = [(question, index) for question in questions for index in range(n)]
+    rows = [(question, index) for question in questions for index in range(start, start + n)]
     keys = [f"{key}/{question.prompt_id}/{index}" for question, index in rows]
     responses = sampler.generate(
         [token_ids for token_ids in encoded for _ in range(n)],

@@ -126,6 +126,12 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
         ("steps: 64", "steps: null", "train", "exactly one of steps and epochs"),
         ("  ranks: 1", "  ranks: 3", "train", "256 is not a multiple of ranks 3"),
         ("[0.0, 1.0]", "[0.8, 0.2]", "values", "keep_mean_reward: 0.8 is above 0.2"),
+        (
+            "adaptive: null",
+            "adaptive: {first: 9, deviation: 0.1, beta1: 0.5}",
+            "sampling",
+            "adaptive.first: 9 is above n 8",
+        ),
         ("hostfile: null", "hostfile: hosts", "train", "hostfile is for more than one of ranks"),
         ("offload: none", "offload: optimizer", "train", "needs a higher zero_stage than 0"),
         ("offload: none", "offload: all", "train", "needs a higher zero_stage than 0"),
@@ -156,6 +162,10 @@ def test_a_bad_combination_is_named_with_its_section(file, text, old, new, secti
         (
             [("source: arithmetic", "source: files"), ("[]", "[a]"), ("[]", "[b]")],
             "scratch only learns data.source: arithmetic",
+        ),
+        (
+            [("adaptive: null", "adaptive: {first: 2, deviation: 0.1, beta1: 0.25}")],
+            "sampling.adaptive.beta1: 0.25 is not values.beta1",
         ),
         ([("style: raw", "style: chat")], "chat needs a model with a chat template"),
         (

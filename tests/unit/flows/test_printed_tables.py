@@ -26,7 +26,7 @@ def summary():
             "policy": model(0.6),
             "sets": {},
         },
-        "values": {"kept": 3, "prompts": 4, "dropped": {"unsolved": 1}, "n": 4, "beta1": 0.5},
+        "values": {"kept": 3, "prompts": 4, "dropped": {"unsolved": 1}, "n": 4, "responses": 16, "beta1": 0.5},
         "train": {"steps": 2, "prompts_per_step": 4, "peak_rss_mib": 100.0},
         "seconds": dict.fromkeys(STAGES, 1.0),
         "decision": {"outcome": "hold", "reason": "worse on [x]"},

@@ -8,6 +8,7 @@ import pytest
 
 from apo_core.config.file import load_params
 from apo_core.errors import VerifierFailed
+from apo_core.pooled_values import Prior
 from apo_core.tables import SAMPLES, VALUES, read_table, write_table
 from apo_core.verifiers import RowError
 from tasks.checks import sample_checks, value_checks
@@ -44,7 +45,9 @@ def samples(rewards):
 
 
 def test_values_are_those_of_the_scored_samples(params):
-    table = value_table(samples({"a": [1.0, None, 0.0], "b": [None] * 3, "c": [0.0] * 3}), params.values)
+    table = value_table(
+        samples({"a": [1.0, None, 0.0], "b": [None] * 3, "c": [0.0] * 3}), params.values, None
+    )
     assert table["prompt_id"].tolist() == ["a", "b", "c"]
     assert table["n"].tolist() == [2, 0, 3]
     # 0.5 ln((e^2 + 1) / 2), with beta1 0.5: the third sample counts for nothing, not for a 0.
@@ -59,12 +62,12 @@ def test_such_tables_are_written_read_and_checked(params, tmp_path):
     frame = samples({"a": [1.0, None, 0.0], "b": [None] * 3, "c": [0.0] * 3})
     write_table(tmp_path / "samples.parquet", frame, SAMPLES)
     found = read_table(tmp_path / "samples.parquet", SAMPLES)
-    table = value_table(found, params.values)
+    table = value_table(found, params.values, None)
     write_table(tmp_path / "values.parquet", table, VALUES)
     table = read_table(tmp_path / "values.parquet", VALUES)
     for checked, checks, row in (
-        (*sample_checks(found, n=3, prompts=3), "row"),
-        (*value_checks(table, found, beta1=params.values.beta1, seed=0), "prompt_id"),
+        (*sample_checks(found, counts=[3], prompts=3), "row"),
+        (*value_checks(table, found, beta1=params.values.beta1, prior=None, seed=0), "prompt_id"),
     ):
         report = validate(checked, checks, table=tmp_path, row=row, report=tmp_path / "report.json")
         assert all(check["passed"] for check in report["checks"])
@@ -74,7 +77,7 @@ def test_such_tables_are_written_read_and_checked(params, tmp_path):
 def test_a_reward_that_is_missing_without_an_error_is_refused(tmp_path, column, value):
     frame = samples({"a": [1.0, None]})
     frame.loc[1, column] = value
-    checked, checks = sample_checks(frame, n=2, prompts=1)
+    checked, checks = sample_checks(frame, counts=[2], prompts=1)
     with pytest.raises(DataQualityError, match="a/1: reward"):
         validate(checked, checks, table=tmp_path, row="row", report=tmp_path / "report.json")
 
@@ -126,3 +129,29 @@ def test_shards_are_made_anew_under_other_limits_only(params):
     # None of them decides what a completion is worth.
     found = {verifier_of(one, Path()).version for one in (changed, longer, params.verifier)}
     assert len(found) == 1
+
+
+def test_pooled_values_are_checked_by_another_road(params, tmp_path):
+    found = samples({"a": [1.0, 0.0], "b": [0.0] * 4, "c": [1.0] * 4})
+    prior = Prior(1.0, 2.0)
+    table = value_table(found, params.values, prior)
+    assert table["n"].tolist() == [2, 4, 4]
+    # Drawn to each other: nothing is known to be 0 or 1 for sure.
+    assert 0 < table["v_star"][1] < table["v_star"][0] < table["v_star"][2] < 1
+    frame, checks = sample_checks(found, counts=[2, 4], prompts=3)
+    validate(frame, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")
+    for spoilt, refused in ((0.0, False), (1e-3, True)):
+        frame, checks = value_checks(
+            table.assign(v_star=table["v_star"] + spoilt), found, beta1=0.5, prior=prior, seed=0
+        )
+        if refused:
+            with pytest.raises(DataQualityError, match="computed again"):
+                validate(frame, checks, table=Path("values"), row="prompt_id", report=tmp_path / "v.json")
+        else:
+            validate(frame, checks, table=Path("values"), row="prompt_id", report=tmp_path / "v.json")
+
+
+def test_a_number_of_samples_that_no_prompt_may_have_is_refused(tmp_path):
+    frame, checks = sample_checks(samples({"a": [1.0] * 3, "b": [0.0] * 4}), counts=[2, 4], prompts=2)
+    with pytest.raises(DataQualityError, match=r"a/0.*does not count 2 or 4 samples"):
+        validate(frame, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")

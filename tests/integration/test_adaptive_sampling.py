@@ -1,0 +1,58 @@
+"""Stage 1 with as many responses a prompt as its V* needs, on the real reference."""
+
+import pandas as pd
+import pytest
+import torch
+from conftest import run
+
+from apo_core.config.file import set_params
+from apo_core.pooled_values import Prior, pooled_value, successes
+from apo_core.tables import SAMPLES, VALUES, read_metadata, read_table
+from tasks import sample, train, values
+from tasks.workspace import Workspace
+
+RULE = "{first: 2, deviation: 0.12, beta1: 0.5}"
+
+
+def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
+    place = Workspace(workspace)
+    fixed = read_table(place.samples, SAMPLES).set_index(["prompt_id", "sample_index"])
+    limit = read_metadata(place.samples)["n"]
+    set_params(place.params, [f"sampling.adaptive={RULE}", "sampling.shard_prompts=50", "train.steps=2"])
+    facts = run(sample, place)
+    drawn = read_table(place.samples, SAMPLES)
+    counts = drawn.groupby("prompt_id", sort=False).size()
+    assert set(counts) <= {*range(2, limit, 2), limit} and counts.nunique() > 1
+    assert facts["responses"] == len(drawn) == limit * len(counts) - facts["saved_responses"]
+    assert facts["saved_responses"] > 0
+    # A response's randomness is its prompt's and its index's: the fixed run has drawn the same.
+    again = drawn.set_index(["prompt_id", "sample_index"])
+    pd.testing.assert_frame_equal(again, fixed.loc[again.index])
+    assert drawn["prompt_id"].unique().tolist() == fixed.index.get_level_values(0).unique().tolist()
+
+    run(values, place)
+    table = read_table(place.values, VALUES)
+    prior = Prior(*read_metadata(place.values)["prior"])
+    for row in table.head(20).itertuples():
+        rewards = torch.tensor(drawn.loc[drawn["prompt_id"] == row.prompt_id, "reward"].to_numpy())
+        found, deviation = pooled_value(
+            successes(rewards, 0.5).sum()[None], torch.tensor([len(rewards)]), prior, 0.5
+        )
+        assert row.v_star == pytest.approx(found.item())
+        assert deviation.item() <= 0.12 or row.n == limit
+    assert run(train, place)["steps"] == 2
+
+
+def test_what_a_kill_leaves_is_gone_on_with(workspace):
+    place = Workspace(workspace)
+    set_params(place.params, [f"sampling.adaptive={RULE}", "sampling.shard_prompts=50"])
+    run(sample, place)
+    whole = place.samples.read_bytes()
+    shards = sorted(place.work("sample").glob("sample-more-*.parquet"))
+    assert len(shards) > 1
+    shards[1].unlink()
+    place.samples.unlink()
+    kept = shards[0].stat().st_mtime_ns
+    run(sample, place)
+    assert place.samples.read_bytes() == whole
+    assert shards[0].stat().st_mtime_ns == kept
