@@ -34,12 +34,14 @@ def apo_loss(
     log_ratio = log_probs - reference_log_probs  # (B,)
     advantage = rewards - values  # (B,)
     residual = beta2 * log_ratio - advantage  # (B,)
-    loss = _of_scored(residual.square(), scored)  # (B,)
+    loss = residual.square()  # (B,)
+    if scored is not None:
+        loss = torch.where(scored, loss, 0.0)
     return loss.mean(), {"loss": loss.detach(), "log_ratio": log_ratio.detach()}
 
 
 def unregularised_loss(
-    log_probs: Tensor, rewards: Tensor, values: Tensor, *, scored: Tensor | None = None
+    log_probs: Tensor, rewards: Tensor, values: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """mean_x -(r(x,y) - V*(x)) ln pi(y|x): what `apo_loss` learns from as beta2 goes to 0.
 
@@ -51,15 +53,10 @@ def unregularised_loss(
         log_probs: (B,) of the responses under the policy, summed over their tokens; carries the gradient.
         rewards: (B,)
         values: (B,) V* of each prompt.
-        scored: as in `apo_loss`.
 
     Returns:
         The scalar loss, and the detached per-response `loss` (B,) whose mean it is.
     """
     advantage = rewards - values  # (B,)
-    loss = _of_scored(-advantage * log_probs, scored)  # (B,)
+    loss = -advantage * log_probs  # (B,)
     return loss.mean(), {"loss": loss.detach()}
-
-
-def _of_scored(loss: Tensor, scored: Tensor | None) -> Tensor:
-    return loss if scored is None else torch.where(scored, loss, 0.0)

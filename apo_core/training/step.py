@@ -201,14 +201,14 @@ def _micro_batch(stage: Stage2, rows: list[Row]) -> Tensor:
     device = stage.engine.device
     batch = pad_rollouts([row.prompt for row in rows], [row.response.token_ids for row in rows], stage.pad_id)
     batch = batch.to(device)
-    # A row without a reward is given one that pulls nowhere, and then no weight.
+    # A row without a reward has no advantage, and no weight where the reference would pull at it.
     rewards = torch.tensor(
         [row.value if row.reward is None else row.reward for row in rows], device=device
     )  # (b,)
     values = torch.tensor([row.value for row in rows], device=device)  # (b,)
     scored = torch.tensor([row.reward is not None for row in rows], device=device)  # (b,)
     if stage.reference is None:
-        loss, parts = unregularised_loss(stage.engine(*batch), rewards, values, scored=scored)
+        loss, parts = unregularised_loss(stage.engine(*batch), rewards, values)
     else:
         with torch.no_grad():
             reference_log_probs = stage.reference(*batch)

@@ -252,9 +252,12 @@ def test_a_response_that_the_verifier_failed_on_does_not_move_the_policy(tokeniz
         assert found[name] == wanted[name], name
     assert found["verifier_errors"] == 1
     assert (found["reward"], found["advantage"]) == (0.5, pytest.approx(0.5 - (0.5 + 0.9 + 0.4) / 3))
-    whole = run_step(with_scorer(stage_of(tokenizer, beta2=beta2), Failing()), 0, [0, 1, 2, 3])
+    whole, rest = (
+        run_step(with_scorer(stage_of(tokenizer, beta2=beta2), scorer), 0, [0, 1, 2, 3])
+        for scorer in (Failing(), Failing(0, 2, 3))
+    )
     assert "verifier_errors" not in whole
-    assert whole["loss"] != found["loss"]
+    assert whole["loss"] == pytest.approx(found["loss"] + rest["loss"], rel=1e-5)
 
 
 def test_a_step_stops_when_the_verifier_fails_too_often(tokenizer):

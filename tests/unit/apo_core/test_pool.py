@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from apo_core.errors import ApoError
-from apo_core.verifiers import Attempt, InProcess, Verdict, make_verifier, open_scorer
+from apo_core.verifiers import Attempt, InProcess, Verdict, make_verifier, open_scorer, worker
 
 # What a user might write, well or badly.
 SOURCE = r"""
@@ -174,6 +174,11 @@ def test_a_process_that_scores_has_no_torch(pooled):
     assert pooled.score(attempts("torch"))[0].reward == 0.0
 
 
+def test_importing_a_verifier_leaves_nothing_beside_it(pooled, directory):
+    assert pooled.score(attempts("a"))[0].reward == 1.0
+    assert {file.name for file in directory.iterdir()} == {"mine.py", "late.py", "broken.py", "deadly.py"}
+
+
 def test_loading_takes_its_time_without_a_row_paying_for_it(directory):
     with scorer(directory, "late:score") as late:
         assert [verdict.reward for verdict in late.score(attempts("a", "b"))] == [1.0, 1.0]
@@ -216,10 +221,18 @@ def test_a_pool_that_breaks_is_replaced(pooled):
     assert found[2].reason != before
 
 
-def hold_open(directory, ready):
+HELD = []
+
+
+def hold_open(directory, busy, ready):
     """In a process of multiprocessing's own: open a pool, never close it."""
-    scorer_ = scorer(directory).__enter__()
-    ready.send(int(scorer_.score(attempts("pid"))[0].reason))
+    HELD.append(scorer(directory, workers=1))
+    found = HELD[0].__enter__()
+    pid = int(found.score(attempts("pid"))[0].reason)
+    if busy:  # with a row of which its process will not be rid
+        found._started().schedule(worker.score, args=(attempts("sleep")[0],))
+        time.sleep(0.5)
+    ready.send(pid)
     ready.recv()
 
 
@@ -227,7 +240,7 @@ def hold_open(directory, ready):
 def test_no_process_outlives_the_one_it_scores_for(directory, killed):
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    owner = context.Process(target=hold_open, args=(directory, there))
+    owner = context.Process(target=hold_open, args=(directory, killed, there))
     owner.start()
     there.close()
     pid = here.recv()
