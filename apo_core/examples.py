@@ -39,7 +39,7 @@ def choose_examples(rows: pd.DataFrame, prompts: pd.DataFrame, *, show: int) -> 
         show: at most so many of each kind.
     """
     greedy = rows[(rows["sample_index"] < 0) & rows["reward"].notna()]
-    pairs = greedy.pivot(index="prompt_id", columns="policy", values=["text", "reward"]).dropna().sort_index()
+    pairs = greedy.pivot(index="prompt_id", columns="policy", values=["text", "reward"]).dropna()  # sorted
     frame = pd.DataFrame(
         {
             "reference": pairs["text", "reference"],

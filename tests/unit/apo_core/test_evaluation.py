@@ -174,6 +174,12 @@ def test_sets_and_groups_are_compared_apart():
     assert found["groups"]["y"]["gain_ci95"] == [-1.0, 1.0]  # one prompt
 
 
+def test_a_set_of_training_prompts_is_none_of_the_evaluation():
+    prompts = pd.DataFrame({"prompt_id": ["a", "training"], "set": ["one", "two"], "group": [None, "x"]})
+    found = summarise(asked("a", [[0, 0]], [[1, 1]]), prompts, seed=0)
+    assert found["sets"] == found["groups"] == {}
+
+
 def test_a_set_without_any_reward_is_left_out():
     prompts = pd.DataFrame({"prompt_id": ["a", "b"], "set": ["one", "two"], "group": [None, None]})
     found = summarise(asked("ab", [[None, None], [0, 1]], [[1, 1], [0, 0]]), prompts, seed=0)

@@ -164,9 +164,9 @@ def test_an_evaluation_gives_a_comparison_for_all_prompts_and_each_set():
 
 def test_two_policies_are_compared_on_all_prompts_and_on_each_set():
     names = [f"p{index}" for index in range(40)]
-    sets = pd.Series(["one"] * 20 + ["two"] * 20 + ["other"], index=[*names, "left"])
+    sets = pd.Series(["one"] * 20 + ["two"] * 20 + ["third"] * 2, index=[*names, "left", "other"])
     theirs = pd.Series([0.5] * 40 + [0.0], index=[*names, "left"])  # ours has no reward on the last
-    ours = pd.Series([1.0] * 20 + [0.25] * 20, index=names)
+    ours = pd.Series([1.0] * 20 + [0.25] * 20 + [0.0], index=[*names, "other"])  # nor theirs on this one
     whole, first, second = compare_by_set("champion", theirs, ours, sets, seed=0)
     assert (first, second) == (
         Comparison("champion", 0.5, 0.5, 0.5, "one"),

@@ -41,7 +41,9 @@ def test_nothing_is_cut_or_overlaps(sets):
     figure = draw_evaluation(evaluation(sets=sets))
     figure.draw_without_rendering()
     whole = figure.bbox
+    (legend,) = figure.legends
     for axis in figure.axes:
+        assert not legend.get_window_extent().overlaps(axis.get_tightbbox())
         box = axis.get_tightbbox()
         assert whole.x0 <= box.x0 < box.x1 <= whole.x1
         assert whole.y0 <= box.y0 < box.y1 <= whole.y1
