@@ -72,11 +72,20 @@ def prompt_of(
     group = None
     if fields.group is not None and row.get(fields.group, "") is not None:
         group = text_of(file, number, row, fields.group, numbers=True)
+    text = json_of(file, number, row)
+    return Prompt(prompt_id(prompt), prompt, answer, text, source, split, set_name, group)
+
+
+def json_of(file: Path, number: int, row: Mapping[str, Any]) -> str:
+    """A whole row as JSON; dates, decimals and other objects as text.
+
+    Raises:
+        InputError: it holds binary data; names file and row.
+    """
     try:
-        text = json.dumps(row, sort_keys=True, default=_plain)
+        return json.dumps(row, sort_keys=True, default=_plain)
     except TypeError as error:
         raise InputError(file, f"has a field that is no JSON: {error}", row=number) from None
-    return Prompt(prompt_id(prompt), prompt, answer, text, source, split, set_name, group)
 
 
 def text_of(file: Path, number: int, row: Mapping[str, Any], field: str, *, numbers: bool = False) -> str:
@@ -106,7 +115,7 @@ def text_of(file: Path, number: int, row: Mapping[str, Any], field: str, *, numb
 
 
 def _plain(value: object) -> str:
-    """Dates, decimals and what a generator leaves as text; bytes (an image, a sound) would only bloat."""
+    """The value as text; bytes (an image, a sound) are none."""
     if isinstance(value, bytes):
         raise TypeError("binary data")
     return str(value)

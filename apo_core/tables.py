@@ -96,7 +96,9 @@ def write_batches(file: Path, batches: Iterable[pa.RecordBatch], schema: pa.Sche
 def read_batches(file: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Columns of a table that `write_batches` wrote, a row group at a time."""
     with pq.ParquetFile(file) as table:
-        yield from table.iter_batches(batch_size=_ROW_GROUP, columns=columns)
+        # One by one: over all row groups, `iter_batches` holds what it has read until the end.
+        for group in range(table.num_row_groups):
+            yield from table.iter_batches(batch_size=_ROW_GROUP, columns=columns, row_groups=[group])
 
 
 def read_table(file: Path, schema: pa.Schema) -> pd.DataFrame:

@@ -51,7 +51,13 @@ def parquet_rows(file: Path) -> Iterator[Row]:
     """
     try:
         with pq.ParquetFile(file) as table:
-            yield from _numbered(table.iter_batches(batch_size=_ROWS))
+            # Over all row groups at once, `iter_batches` holds what it has read until the end.
+            groups = (
+                batch
+                for group in range(table.num_row_groups)
+                for batch in table.iter_batches(batch_size=_ROWS, row_groups=[group])
+            )
+            yield from _numbered(groups)
     except pa.ArrowInvalid as error:
         raise InputError(file, f"is not a Parquet file: {error}") from None
 

@@ -5,10 +5,13 @@ Four rules, the strictest first. A training prompt is found where
 1. it is the same text but for case, punctuation and white space;
 2. a short evaluation prompt stands in it as whole sentences;
 3. both share runs of 13 words that make up half of the shorter one, and their numbers agree: the standard
-   13-gram overlap (T. Brown et al., arXiv 2005.14165, appendix C), made blind to templates: problems that
-   differ in their numbers are different problems, and a run that many evaluation prompts have is a preamble;
-4. both have the same numbers in the same order and nearly the same words: a name swapped everywhere counts as
-   one change. With fewer than two numbers a changed word may be the whole difference, so none is forgiven.
+   13-gram overlap (T. Brown et al., arXiv 2005.14165, appendix C), made blind to templates, because problems
+   that differ in their numbers are different problems;
+4. both have the same numbers in the same order and nearly the same words: a change is forgiven for every ten
+   words, a name swapped everywhere being one. With fewer than two numbers a changed word may be the whole
+   difference, so none is forgiven.
+
+What several evaluation prompts have in common (a preamble, instructions) counts for nothing in 3 and 4.
 
 What is looked up is an index of the evaluation prompts: training prompts stream past it.
 """
@@ -24,9 +27,11 @@ from typing import NamedTuple
 from apo_core.data.normal_form import normal_form, numbers_of, words_of
 
 RUN = 13  # words
-_PREAMBLE = 4  # evaluation prompts that share a run: it says nothing about any of them
+_DIFFERENT = 7  # words in a run; with fewer it is a row of signs
+_COMMON = 4  # evaluation prompts that share a run: it says nothing about any of them
 _MOST_CHANGES = 3
 _WORDS_A_CHANGE = 10
+_WORDS_CHANGED = 3  # at once
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+|\n+")
 
 
@@ -47,7 +52,7 @@ class EvaluationIndex:
         for position, words in enumerate(self._words):
             self._forms.setdefault(normal_form(words), []).append(position)
             self._numbers.setdefault(numbers_of(words), {}).setdefault(len(words), []).append(position)
-        self._runs = _index_of_runs(self._words)
+        self._runs, self._common = _index_of_runs(self._words)
         self._short = {len(words) for words in self._words if 0 < len(words) < RUN}
 
     def matches(self, prompt: str) -> list[Match]:
@@ -79,41 +84,50 @@ class EvaluationIndex:
                         yield position, "it stands in the training prompt"
 
     def _by_runs(self, _prompt: str, words: list[str]) -> Iterator[tuple[int, str]]:
-        runs = _runs(words)
-        for position in {position for run in runs if run in self._runs for position in self._runs[run]}:
+        mine = {run for run in _runs(words) if run in self._runs}
+        for position in {position for run in mine for position in self._runs[run]}:
             theirs = self._words[position]
-            telling = [at for at, run in enumerate(_runs(theirs)) if position in self._runs.get(run, ())]
-            mine = set(runs)
-            shared = [at for at in telling if _run(theirs, at) in mine]
-            shorter = min(len(words), _covered(telling))
-            if 2 * _covered(shared) >= shorter and _agree(numbers_of(words), numbers_of(theirs)):
+            shared = [at for at, run in enumerate(_runs(theirs)) if run in mine]
+            telling = self._telling(position)
+            half = min(len(words), len(telling)) / 2
+            if len(telling & _covered(shared)) >= half and _agree(numbers_of(words), numbers_of(theirs)):
                 text = " ".join(theirs[shared[0] : shared[0] + RUN])
                 yield position, f"{RUN} words in a row and the same numbers: {text}"
 
     def _by_changes(self, _prompt: str, words: list[str]) -> Iterator[tuple[int, str]]:
         numbers = numbers_of(words)
         for length, positions in self._numbers.get(numbers, {}).items():
-            most = min(length // _WORDS_A_CHANGE, _MOST_CHANGES)
-            if len(numbers) < 2 or most == 0 or abs(length - len(words)) > 2:
+            if len(numbers) < 2 or length < _WORDS_A_CHANGE or abs(length - len(words)) > _MOST_CHANGES:
                 continue
             for position in positions:
-                changes = changed_words(self._words[position], words)
+                most = min(len(self._telling(position)) // _WORDS_A_CHANGE, _MOST_CHANGES)
+                changes = changed_words(self._words[position], words) if most else []
                 if 0 < len(changes) <= most:
                     text = ", ".join(f"{old or 'nothing'} for {new or 'nothing'}" for old, new in changes)
                     yield position, f"the same numbers and words, but {text}"
 
+    def _telling(self, position: int) -> set[int]:
+        """Which words of an evaluation prompt lie in no run that is common."""
+        words = self._words[position]
+        common = [at for at, run in enumerate(_runs(words)) if run in self._common]
+        return set(range(len(words))) - _covered(common)
+
 
 def changed_words(first: list[str], second: list[str]) -> list[tuple[str, str]]:
-    """The different replacements that make the second of the first; one made everywhere counts once."""
+    """The different replacements that make the second of the first; one made everywhere counts once.
+
+    Empty too where they are many: where half of the words or more than three in a row are others.
+    """
     common = sum((Counter(first) & Counter(second)).values())
-    if 2 * common < len(first):  # no need to align what has little in common
-        return list(zip(first, second, strict=False))
+    if 2 * common < len(first):  # no need to align them
+        return []
     matcher = SequenceMatcher(None, first, second, autojunk=False)
-    replaced = {
-        _without_genitive(" ".join(first[a:b]), " ".join(second[c:d])): None
-        for operation, a, b, c, d in matcher.get_opcodes()
-        if operation != "equal"
-    }
+    replaced: dict[tuple[str, str], None] = {}
+    for operation, a, b, c, d in matcher.get_opcodes():
+        if operation != "equal":
+            if max(b - a, d - c) > _WORDS_CHANGED:
+                return []
+            replaced[_without_genitive(" ".join(first[a:b]), " ".join(second[c:d]))] = None
     return list(replaced)
 
 
@@ -122,34 +136,28 @@ def _without_genitive(old: str, new: str) -> tuple[str, str]:
     return (old[:-1], new[:-1]) if old.endswith("s") and new.endswith("s") else (old, new)
 
 
-def _index_of_runs(texts: list[list[str]]) -> dict[int, tuple[int, ...]]:
-    """Positions of the prompts that have a run, by its hash; without runs that many prompts have."""
+def _index_of_runs(texts: list[list[str]]) -> tuple[dict[int, tuple[int, ...]], set[int]]:
+    """By a run's hash the prompts that have it; and the runs that different prompts have in common."""
     found: dict[int, dict[int, None]] = {}
     for position, words in enumerate(texts):
-        for run in _runs(words):
-            found.setdefault(run, {})[position] = None
-    return {
-        run: tuple(positions)
+        for start, run in enumerate(_runs(words)):
+            if len({*words[start : start + RUN]}) >= _DIFFERENT:
+                found.setdefault(run, {})[position] = None
+    common = {
+        run
         for run, positions in found.items()
-        if len(positions) < _PREAMBLE or len({normal_form(texts[at]) for at in positions}) < _PREAMBLE
+        if len(positions) >= _COMMON and len({normal_form(texts[at]) for at in positions}) >= _COMMON
     }
+    return {run: tuple(positions) for run, positions in found.items() if run not in common}, common
 
 
 def _runs(words: list[str]) -> list[int]:
-    return [_run(words, start) for start in range(len(words) - RUN + 1)]
+    return [hash(tuple(words[start : start + RUN])) for start in range(len(words) - RUN + 1)]
 
 
-def _run(words: list[str], start: int) -> int:
-    return hash(tuple(words[start : start + RUN]))
-
-
-def _covered(starts: list[int]) -> int:
-    """How many words lie in runs that start there; the starts in ascending order."""
-    total, end = 0, 0
-    for start in starts:
-        total += start + RUN - max(start, end)
-        end = start + RUN
-    return total
+def _covered(starts: list[int]) -> set[int]:
+    """The words in runs that start there."""
+    return {at for start in starts for at in range(start, start + RUN)}
 
 
 def _agree(first: tuple[str, ...], second: tuple[str, ...]) -> bool:

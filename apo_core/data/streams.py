@@ -10,7 +10,7 @@ from apo_core.data.entries import Entry
 from apo_core.data.generated import generated_rows
 from apo_core.data.readers import rows_of
 from apo_core.errors import InputError
-from apo_core.prompts import Fields, Prompt, Split, prompt_of, text_of
+from apo_core.prompts import Fields, Prompt, Split, json_of, prompt_of, text_of
 
 
 class SplitColumn(NamedTuple):
@@ -58,7 +58,12 @@ def generated_prompts(task: str, split: Split, count: int, seed: int) -> Iterato
     fields, generator = Fields("question", "answer"), Path(f"reasoning_gym:{task}")
     for number, row in generated_rows(task, split, count, seed):
         source = f"{generator}:{number}"
-        yield prompt_of(row, fields, file=generator, number=number, source=source, split=split, set_name=task)
+        # Some tasks have many right answers and name none; their verifier reads the whole row.
+        known = row | {"answer": "" if row["answer"] is None else row["answer"]}
+        prompt = prompt_of(
+            known, fields, file=generator, number=number, source=source, split=split, set_name=task
+        )
+        yield prompt._replace(row=json_of(generator, number, row))
 
 
 def _place(root: Path, entry: Entry) -> Path:

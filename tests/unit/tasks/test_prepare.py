@@ -178,7 +178,7 @@ def test_a_remote_entry_without_its_mirror_is_refused(place):
 
 def test_a_generated_task_takes_as_many_as_are_asked_for(place):
     pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed")
-    task = "[reasoning_gym:chain_sum]"
+    task = "[reasoning_gym:coin_flip]"  # its questions differ in a word
     counts = ["data.train_prompts=30", "data.eval_prompts=10"]
     facts = run(place, f"data.train_files={task}", f"data.eval_files={task}", *counts)
     assert (facts["train"], facts["eval"]) == (30, 10)
