@@ -61,7 +61,7 @@ class _Attention(torch.autograd.Function):
         query, key, value, bias, output = ctx.saved_tensors
         gradient = gradient.flatten(1, 2)  # (N, g T, d)
         for_query, for_key, for_value = map(torch.empty_like, (query, key, value))
-        mean = (gradient * output).sum(-1, keepdim=True, dtype=torch.float32)  # (N, g T, 1)
+        mean = (gradient.float() * output).sum(-1, keepdim=True)  # (N, g T, 1)
         for block in _blocks(query, key):
             shares = _shares(query[block], key[block], _of_rows(bias, block, len(key)), ctx.scaling)
             torch.bmm(shares.to(value.dtype).mT, gradient[block], out=for_value[block])

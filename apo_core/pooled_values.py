@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-_POINTS = 1024
-_POWER = 6
-_CHUNK = 4096  # prompts at once
+_POINTS = 4096
+_POWER = 24
+_CHUNK = 512  # prompts at once
+_SMALLEST = 0.05  # of a prior's parameters
 _CORRELATIONS = (0.01, 0.99)  # a prior that is sure of itself, or of nothing, comes from too few prompts
 
 
@@ -62,7 +63,8 @@ def fit_prior(scores: Tensor, owner: Tensor) -> Prior:
     strength = 1 / correlation - 1
     # No prompt ever, or always, solved: half of a success, or of a failure, may yet be seen.
     mean = min(max(mean, 0.5 / total), 1 - 0.5 / total)
-    return Prior(mean * strength, (1 - mean) * strength)
+    # The shape that solved and unsolved prompts alone would ask for has ends that no sum can follow.
+    return Prior(max(mean * strength, _SMALLEST), max((1 - mean) * strength, _SMALLEST))
 
 
 def pooled_value(sums: Tensor, counts: Tensor, prior: Prior, beta1: float) -> tuple[Tensor, Tensor]:
@@ -77,7 +79,7 @@ def pooled_value(sums: Tensor, counts: Tensor, prior: Prior, beta1: float) -> tu
     Returns:
         Two of (P,) float64.
     """
-    # Substituted p = x^6 / (x^6 + (1 - x)^6): points lie closest at the ends, where densities are steep.
+    # Substituted p = x^24 / (x^24 + (1 - x)^24): points lie closest at the ends, where densities are steep.
     point = (torch.arange(_POINTS, dtype=torch.float64) + 0.5) / _POINTS  # (K,)
     odds = _POWER * point.logit()
     log_rate, log_rest = logsigmoid(odds), logsigmoid(-odds)

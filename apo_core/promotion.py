@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
+from apo_core.errors import ApoError
 from apo_core.intervals import paired, paired_bootstrap
 
 Outcome = Literal["promote", "hold", "reject"]
@@ -98,9 +99,11 @@ def compare_by_set(
         seed: of the bootstraps.
 
     Raises:
-        ValueError: there is no such prompt.
+        ApoError: there is no such prompt.
     """
     theirs, ours = paired(theirs, ours)
+    if ours.empty:
+        raise ApoError(f"there is no prompt on which the candidate and the {against} both have a reward")
     set_of = sets[ours.index]
     names = sorted(set_of.unique()) if set_of.nunique() > 1 else []
     parts = [(None, ours.index), *((name, ours.index[set_of == name]) for name in names)]

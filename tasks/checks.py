@@ -160,7 +160,10 @@ def _value_again(rewards: list[float], beta1: float, prior: Prior | None) -> flo
     With a prior by another one than `apo_core.pooled_values`: over quantiles, by adaptive quadrature.
     """
     if prior is not None:
-        won = math.fsum((math.exp(reward / beta1) - 1) / (math.exp(1 / beta1) - 1) for reward in rewards)
+        shares = (
+            math.expm1(-r / beta1) / math.expm1(-1 / beta1) * math.exp((r - 1) / beta1) for r in rewards
+        )
+        won = math.fsum(shares)
         return _integral(won, len(rewards), beta1, prior)
     top = max(rewards)
     mean = math.fsum(math.exp((reward - top) / beta1) for reward in rewards) / len(rewards)
@@ -174,6 +177,10 @@ def _integral(won: float, count: int, beta1: float, prior: Prior) -> float:
     rates = stats.beta(prior.alpha + won, prior.beta + count - won)
 
     def value(share: float) -> float:
-        return beta1 * math.log1p(float(rates.ppf(share)) * math.expm1(1 / beta1))
+        rate = float(rates.ppf(share))
+        if rate <= 0:
+            return 0.0
+        # ln(1 - rate + rate exp(1 / beta1)), of which the exponential may overflow
+        return 1 + beta1 * math.log(rate + (1 - rate) * math.exp(-1 / beta1))
 
     return float(integrate.quad(value, 0, 1, limit=200)[0])

@@ -17,6 +17,7 @@ class HubDataset:
 
     def version(self) -> str:
         """The commit."""
+        from httpx import HTTPError
         from huggingface_hub import HfApi
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
@@ -24,7 +25,7 @@ class HubDataset:
             found = HfApi().dataset_info(self._address.name, revision=self._address.revision)
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise StageRefused(f"{self._text}: {str(error).splitlines()[0]}") from None
-        except OSError as error:  # every error of the connection is one
+        except (OSError, HTTPError) as error:
             raise StageFailed(f"{self._text}: cannot be reached: {str(error).splitlines()[0]}") from None
         return str(found.sha)
 
@@ -46,6 +47,7 @@ def export_split(text: str, address: HubAddress, file: Path) -> None:
         StageFailed: it cannot be reached.
     """
     import datasets
+    from httpx import HTTPError
 
     try:
         found = datasets.load_dataset(
@@ -53,7 +55,7 @@ def export_split(text: str, address: HubAddress, file: Path) -> None:
         )
     except (ValueError, FileNotFoundError) as error:  # an unknown split or configuration; no data files
         raise StageRefused(f"{text}: {str(error).splitlines()[0]}") from None
-    except (OSError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, HTTPError, datasets.exceptions.DatasetsError) as error:
         raise StageFailed(f"{text}: cannot be downloaded: {str(error).splitlines()[0]}") from None
     if isinstance(found, datasets.DatasetDict):
         if len(found) > 1:

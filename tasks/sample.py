@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from apo_core import config
+from apo_core.errors import ApoError
 from apo_core.models import load_policy
-from apo_core.pooled_values import Prior, fit_prior, successes
+from apo_core.pooled_values import Prior, fit_prior, pooled_value, successes
 from apo_core.sampling.adaptive import draw_until_settled
 from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import SAMPLES, write_table
@@ -28,7 +29,7 @@ from tasks.resume import open_work, run_shards
 from tasks.samplers import engine_of, open_sampler
 from tasks.scoring import limits_of, scorer_of, spending, verifier_of
 from tasks.stage import Facts
-from tasks.workers import spread
+from tasks.workers import Item, Job, spread
 from tasks.workspace import Workspace
 
 
@@ -76,7 +77,9 @@ def run(
     frame, checks = sample_checks(samples, counts=counts, prompts=len(prompts))
     report = workspace.validation("samples")
     validate(frame, checks, table=workspace.samples, row="row", report=report)
-    metadata = {"fingerprint": conditions, "n": sampling.n, "prior": prior}
+    # V* of another beta1 cannot be made of this prior.
+    pooled = None if prior is None or rule is None else {**prior._asdict(), "beta1": rule.beta1}
+    metadata = {"fingerprint": conditions, "n": sampling.n, "pooled": pooled}
     write_table(workspace.samples, samples, SAMPLES, metadata)
     return {
         "prompts": len(prompts),
@@ -93,29 +96,36 @@ def _all_samples(
     """Rows of every question in order, and the prior of adaptive sampling."""
     sampling, sampler = settings.sampling, settings.sampler
     rule = sampling.adaptive
-    make_rows = partial(
-        run_shards,
-        work,
-        shard_size=sampling.shard_prompts,
-        schema=SAMPLES,
-        inspect=spending(settings.verifier, rows=settings.rows),
-    )
-    by_workers = partial(
-        spread,
-        executor=sampling.executor,
-        workers=sampling.workers,
-        gpus=sampler.vllm.tensor_parallel_size if sampler.engine == "vllm" else 1,
-    )
     first = sampling.n if rule is None else rule.first
-    samples = make_rows(questions, by_workers(SampleJob(settings, first)), name="sample")
+
+    def make(job: Job[Item], items: list[Item], name: str, rows: int) -> pd.DataFrame:
+        gpus = sampler.vllm.tensor_parallel_size if sampler.engine == "vllm" else 1
+        return run_shards(
+            work,
+            items,
+            spread(job, executor=sampling.executor, workers=sampling.workers, gpus=gpus),
+            shard_size=sampling.shard_prompts,
+            schema=SAMPLES,
+            name=name,
+            inspect=spending(settings.verifier, rows=rows),
+        )
+
+    count = first * len(questions)
+    samples = make(SampleJob(replace(settings, rows=count), first), questions, "sample", count)
     if rule is None:
         return samples, None
-    tallies, prior = _tallies(questions, samples, rule.beta1)
-    more = make_rows(tallies, by_workers(SettleJob(settings, rule, prior)), name="sample-more")
-    place = {question.prompt_id: index for index, question in enumerate(questions)}
+    tallies, prior = _tallies(questions, samples, rule)
+    if not _unsettled(tallies, prior, rule):
+        return samples, prior
+    count = settings.rows - count
+    more = make(SettleJob(replace(settings, rows=count), rule, prior), tallies, "sample-more", count)
     rows = pd.concat([samples, more], ignore_index=True)
-    order = rows["prompt_id"].map(place)
-    return rows.assign(place=order).sort_values(["place", "sample_index"], ignore_index=True), prior
+    spending(settings.verifier, rows=len(rows))(rows)  # of those that were drawn, too
+    place = {question.prompt_id: index for index, question in enumerate(questions)}
+    ordered = rows.assign(place=rows["prompt_id"].map(place)).sort_values(
+        ["place", "sample_index"], ignore_index=True
+    )
+    return ordered, prior
 
 
 class Tally(NamedTuple):
@@ -126,14 +136,23 @@ class Tally(NamedTuple):
     scored: int
 
 
-def _tallies(questions: list[Question], samples: pd.DataFrame, beta1: float) -> tuple[list[Tally], Prior]:
+def _tallies(
+    questions: list[Question], samples: pd.DataFrame, rule: config.Adaptive
+) -> tuple[list[Tally], Prior]:
     place = {question.prompt_id: index for index, question in enumerate(questions)}
     scored = samples.dropna(subset=["reward"])
-    scores = successes(torch.tensor(scored["reward"].to_numpy()), beta1)
+    scores = successes(torch.tensor(scored["reward"].to_numpy()), rule.beta1)
     owner = torch.tensor(scored["prompt_id"].map(place).to_numpy())
-    sums = torch.bincount(owner, scores, minlength=len(questions)).tolist()
-    counts = torch.bincount(owner, minlength=len(questions)).tolist()
-    return list(map(Tally, questions, sums, counts)), fit_prior(scores, owner)
+    counts = torch.bincount(owner, minlength=len(questions))
+    if int((counts > 0).sum()) < 2 or int(counts.max()) < 2:
+        raise ApoError("sampling.adaptive: needs two prompts with two responses that the verifier can score")
+    sums = torch.bincount(owner, scores, minlength=len(questions))
+    return list(map(Tally, questions, sums.tolist(), counts.tolist())), fit_prior(scores, owner)
+
+
+def _unsettled(tallies: list[Tally], prior: Prior, rule: config.Adaptive) -> bool:
+    sums, counts = (torch.tensor([tally[field] for tally in tallies]) for field in (1, 2))
+    return bool((pooled_value(sums, counts, prior, rule.beta1)[1] > rule.deviation).any())
 
 
 # Questions, how many responses each and the index of the first, to rows of `tables.SAMPLES`

@@ -24,7 +24,7 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
     """Write `data/values.parquet`, which carries the fingerprint of its samples."""
     samples = read_table(workspace.samples, SAMPLES)
     metadata = read_metadata(workspace.samples)
-    prior = None if metadata.get("prior") is None else Prior(*metadata["prior"])
+    prior = _prior(workspace, metadata["pooled"], values.beta1)
     table = value_table(samples, values, prior)
     dropped = table["dropped"].value_counts().to_dict()
     if sum(dropped.values()) == len(table):
@@ -39,6 +39,17 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
     write_table(workspace.values, table, VALUES, metadata | values.model_dump(mode="json"))
     kept = len(table) - sum(dropped.values())
     return {"prompts": len(table), "kept": kept} | {f"dropped_{why}": n for why, n in dropped.items()}
+
+
+def _prior(workspace: Workspace, pooled: dict[str, float] | None, beta1: float) -> Prior | None:
+    if pooled is None:
+        return None
+    if pooled["beta1"] != beta1:
+        raise ApoError(
+            f"{workspace.samples}: was sampled for V* of beta1 {pooled['beta1']:g}, "
+            f"values.beta1 is {beta1:g}; sample anew (`apo run`)"
+        )
+    return Prior(pooled["alpha"], pooled["beta"])
 
 
 def value_table(samples: pd.DataFrame, values: config.Values, prior: Prior | None) -> pd.DataFrame:

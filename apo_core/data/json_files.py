@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +13,7 @@ from apo_core.errors import InputError
 Row = tuple[int, dict[str, Any]]
 _CHUNK = 2**20  # characters
 _DECODER = json.JSONDecoder()
+_SPACE = re.compile(r"\s+")
 
 
 def jsonl_rows(file: Path) -> Iterator[Row]:
@@ -64,43 +66,45 @@ class _Window:
     """The part of a text that is not yet used."""
 
     def __init__(self, file: Path, stream: IO[str]) -> None:
-        self._file, self._stream, self._text, self._lines = file, stream, "", 1
+        self._file, self._stream = file, stream
+        self._text, self._at = "", 0  # where what is not used begins: to cut it off copies the rest
+        self._lines = 1
 
     def next_character(self) -> str:
         """The first that is no white space, which is dropped; empty at the end."""
         while True:
-            rest = self._text.lstrip()
-            self.drop(len(self._text) - len(rest))
-            if self._text or not self._more():
-                return self._text[:1]
+            space = _SPACE.match(self._text, self._at)
+            self.drop(space.end() - self._at if space else 0)
+            if self._at < len(self._text) or not self._more():
+                return self._text[self._at : self._at + 1]
 
     def drop(self, count: int) -> None:
         """Go on behind so many characters."""
-        self._lines += self._text.count("\n", 0, count)
-        self._text = self._text[count:]
+        self._lines += self._text.count("\n", self._at, self._at + count)
+        self._at += count
 
     def value(self, position: int) -> Any:
         """The value that begins here; what is read doubles until it is whole."""
         while True:
             try:
-                found, end = _DECODER.raw_decode(self._text)
+                found, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 if self._more():
                     continue
-                raise self.malformed(error.msg, error.pos, position) from None
+                raise self.malformed(error.msg, error.pos - self._at, position) from None
             except (ValueError, RecursionError) as error:
                 raise InputError(self._file, f"cannot be read: {error}", row=position) from None
-            self.drop(end)
+            self.drop(end - self._at)
             return found
 
     def malformed(self, problem: str, at: int, position: int) -> InputError:
         """What is wrong, by the object's position and the line in the file."""
-        line = self._lines + self._text.count("\n", 0, at)
+        line = self._lines + self._text.count("\n", self._at, self._at + at)
         return InputError(self._file, f"malformed JSON: {problem} (line {line})", row=position)
 
     def _more(self) -> bool:
-        chunk = self._stream.read(max(_CHUNK, len(self._text)))
-        self._text += chunk
+        chunk = self._stream.read(max(_CHUNK, len(self._text) - self._at))
+        self._text, self._at = self._text[self._at :] + chunk, 0
         return bool(chunk)
 
 

@@ -15,7 +15,7 @@ from torch.nn.functional import silu
 from transformers import Cache, PreTrainedModel
 
 from apo_core.attention import attend_one_query
-from apo_core.linear import is_linear, merged_product
+from apo_core.linear import is_linear, merged_product, packs
 from apo_core.sampling.cache import GrowingLayer
 
 _LAYERS = {
@@ -85,7 +85,7 @@ def suits(model: PreTrainedModel, cache: Cache) -> bool:
     decoder = model.base_model
     layers = getattr(decoder, "layers", None)
     return (
-        model.device.type == "cpu"
+        packs(model.dtype, model.device.type)  # merged copies that are not packed would gain little
         and layers is not None
         and all(f"{type(layer).__module__}.{type(layer).__qualname__}" in _LAYERS for layer in layers)
         and model.config.hidden_act == "silu"

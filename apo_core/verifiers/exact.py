@@ -37,7 +37,8 @@ class ExactVerifier:
             return nothing(self.rules)
         if not found.text:
             return unread(found, "text")
-        return compared(_fold(found.text) == _fold(answer), found.text, answer)
+        folded = _fold(found.text)
+        return compared(folded == _fold(answer), folded, answer)
 
 
 def _fold(text: str) -> str:

@@ -38,12 +38,12 @@ class MathVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"3+math-verify-{version('math-verify')}:{','.join(self.rules)}"
+        return f"4+math-verify-{version('math-verify')}:{','.join(self.rules)}"
 
     def load(self) -> None:
         """See `Verifier`."""
         logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its limits are off
-        _same("1", Extract("boxed", "2"))
+        _same("1", _expressions(Extract("boxed", "2")))
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """See `Verifier`."""
@@ -54,19 +54,19 @@ class MathVerifier:
         found = extract(completion, self.rules)
         if found is None:
             return nothing(self.rules)
-        equal = _same(answer, found)
-        if equal is None:
+        read = _expressions(found)
+        if not read:
             return unread(found, "expression")
-        return compared(equal, found.text[-1000:], answer)
+        # Behind no mark the answer is what was parsed, not all of the text around it.
+        shown = str(read[-1]) if found.rule == "last" else found.text
+        return compared(_same(answer, read), shown[-1000:], answer)
 
 
-def _same(answer: str, found: Extract) -> bool | None:
-    """Whether the two are equal; None where there is nothing to compare."""
+def _same(answer: str, read: tuple[Any, ...]) -> bool:
+    """Whether an answer equals what was read."""
     from math_verify import verify
 
-    gold, read = _gold(answer), _expressions(found)
-    if not read:
-        return None
+    gold = _gold(answer)
     # An expression, if it can be parsed, and the text it was parsed from.
     if gold[-1] == read[-1]:
         return True

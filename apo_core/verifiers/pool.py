@@ -135,8 +135,9 @@ class PooledScorer:
 
 
 def _is_error(outcome: Any) -> bool:
-    reason = outcome.reason if isinstance(outcome, Verdict) else outcome
-    return isinstance(reason, str) and reason.startswith("error: ")
+    if isinstance(outcome, Verdict):  # a reason is the verifier's own, and may begin in any way
+        return outcome.reward is None
+    return isinstance(outcome, str) and outcome.startswith("error: ")
 
 
 def _end(pool: ProcessPool) -> None:

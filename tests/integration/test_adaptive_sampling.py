@@ -6,6 +6,7 @@ import torch
 from conftest import run
 
 from apo_core.config.file import set_params
+from apo_core.errors import ApoError
 from apo_core.pooled_values import Prior, pooled_value, successes
 from apo_core.tables import SAMPLES, VALUES, read_metadata, read_table
 from tasks import sample, train, values
@@ -32,7 +33,8 @@ def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
 
     run(values, place)
     table = read_table(place.values, VALUES)
-    prior = Prior(*read_metadata(place.values)["prior"])
+    pooled = read_metadata(place.values)["pooled"]
+    prior = Prior(pooled["alpha"], pooled["beta"])
     for row in table.head(20).itertuples():
         rewards = torch.tensor(drawn.loc[drawn["prompt_id"] == row.prompt_id, "reward"].to_numpy())
         found, deviation = pooled_value(
@@ -41,6 +43,10 @@ def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
         assert row.v_star == pytest.approx(found.item())
         assert deviation.item() <= 0.12 or row.n == limit
     assert run(train, place)["steps"] == 2
+
+    set_params(place.params, ["sampling.adaptive.beta1=0.25", "values.beta1=0.25"])
+    with pytest.raises(ApoError, match=r"was sampled for V\* of beta1 0.5, values.beta1 is 0.25"):
+        run(values, place)
 
 
 def test_what_a_kill_leaves_is_gone_on_with(workspace):

@@ -72,7 +72,7 @@ def test_prompts_that_are_all_alike_make_a_strong_prior_and_ones_of_two_kinds_a_
     alike = drawn(5000.0, 5000.0, prompts=500, samples=2)
     assert sum(fit_prior(alike.flatten(), owners(alike))) > 8
     kinds = torch.tensor([[1.0, 1.0], [0.0, 0.0]], dtype=torch.float64).repeat(50, 1)
-    assert sum(fit_prior(kinds.flatten(), owners(kinds))) < 0.02
+    assert fit_prior(kinds.flatten(), owners(kinds)) == Prior(0.05, 0.05)
 
 
 @pytest.mark.parametrize("solved", [0.0, 1.0])
@@ -83,7 +83,9 @@ def test_a_set_that_is_never_or_always_solved_has_a_prior(solved):
 
 
 @pytest.mark.parametrize(("won", "count"), [(0, 0), (0, 2), (1, 2), (7.5, 9), (64, 64)])
-@pytest.mark.parametrize("prior", [Prior(0.4, 0.9), Prior(4.0, 5.0), Prior(30.0, 3.0)])
+@pytest.mark.parametrize(
+    "prior", [Prior(0.4, 0.9), Prior(4.0, 5.0), Prior(30.0, 3.0), Prior(0.05, 0.95), Prior(0.3, 0.05)]
+)
 @pytest.mark.parametrize("beta1", [0.1, 0.5, 5.0])
 def test_mean_and_deviation_are_the_integrals(won, count, prior, beta1):
     after = stats.beta(prior.alpha + won, prior.beta + count - won)
@@ -98,7 +100,7 @@ def test_mean_and_deviation_are_the_integrals(won, count, prior, beta1):
     mean = moment(lambda v: v)
     deviation = math.sqrt(moment(lambda v: (v - mean) ** 2))
     found = pooled_value(torch.tensor([float(won)]), torch.tensor([float(count)]), prior, beta1)
-    assert (found[0].item(), found[1].item()) == pytest.approx((mean, deviation), abs=1e-5)
+    assert (found[0].item(), found[1].item()) == pytest.approx((mean, deviation), abs=5e-5)
 
 
 def test_many_samples_outweigh_the_prior():
