@@ -18,14 +18,16 @@ from apo_core.verifiers import worker
 from apo_core.verifiers.base import Attempt, Verdict, Verifier
 
 _ROWS = 10_000  # a process scores before another takes its place, so that what leaks cannot add up
+_GRACE = 1.0  # seconds, after which a process that has not ended itself in time is killed
 _LOST = 3  # pools in a row that may break without scoring a row
 
 
 class PooledScorer:
     """Scores each row by itself: a row that hangs or kills its process costs that row and no other.
 
-    pebble gives a row to a process that has loaded the verifier, and counts from when it was taken. The pool
-    starts with the first row and is stopped by `close`, or with the process that it belongs to.
+    pebble gives a row to a process that has loaded the verifier, which has the kernel end it when the row's
+    time is up; should the verifier have changed that, pebble does. The pool starts with the first row and is
+    stopped by `close`, or with the process that it belongs to.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class PooledScorer:
             try:
                 pool = self._started()
                 futures = [
-                    pool.schedule(function, args=(attempt,), timeout=self.time_limit)
+                    pool.schedule(function, args=(attempt,), timeout=self.time_limit + _GRACE)
                     for attempt in attempts[before:]
                 ]
                 for future in futures:
@@ -101,9 +103,14 @@ class PooledScorer:
         try:
             return future.result()
         except TimeoutError:
-            return f"error: took longer than {self.time_limit:g} s"
+            return self._late()
         except ProcessExpired as death:
+            if death.exitcode == -signal.SIGALRM:
+                return self._late()
             return f"error: its process died ({_cause(death.exitcode)})"
+
+    def _late(self) -> str:
+        return f"error: took longer than {self.time_limit:g} s"
 
     def _started(self) -> ProcessPool:
         """The pool, whose processes can load the verifier.
@@ -117,7 +124,7 @@ class PooledScorer:
             self.workers,
             max_tasks=_ROWS,
             initializer=worker.begin,
-            initargs=(self.verifier, self.memory_limit_mib),
+            initargs=(self.verifier, self.time_limit, self.memory_limit_mib),
             context=get_context("spawn"),
         )
         self._pool = pool

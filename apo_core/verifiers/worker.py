@@ -8,6 +8,8 @@ import resource
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from apo_core.errors import ApoError
@@ -19,26 +21,25 @@ _REASON = 200  # characters
 
 _LOADED: list[Verifier] = []  # of this process, when it has one
 _PROBLEM: list[str] = []
+_LIMIT: list[float] = []
 
 
-def begin(verifier: Verifier, memory_limit_mib: int) -> None:
+def begin(verifier: Verifier, time_limit_seconds: float, memory_limit_mib: int) -> None:
     """Settle in a new process and load the verifier; a failure is kept for `load_problem`."""
     set_parent_death_signal()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends it at once, whatever it is at
     _be_silent()
     if sys.platform == "linux":  # elsewhere the kernel does not count what is mapped
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_mib * 2**20,) * 2)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(LOAD_SECONDS)  # no clock of the pool runs yet
+    _LIMIT.append(time_limit_seconds)
     try:
-        verifier.load()
+        with _killed_after(LOAD_SECONDS):
+            verifier.load()
         _LOADED.append(verifier)
     except ApoError as error:
         _PROBLEM.append(str(error))
     except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit too
         _PROBLEM.append(f"verifier.name: {verifier.name}: cannot be loaded: {_described(error)}")
-    finally:
-        signal.alarm(0)
 
 
 def load_problem() -> str | None:
@@ -50,7 +51,8 @@ def score(attempt: Attempt) -> Verdict:
     """Score one completion; whatever is raised becomes an error row."""
     try:
         verifier = _LOADED[0]
-        verdict = verifier.score(attempt.completion, attempt.answer, _row(verifier, attempt))
+        with _killed_after(_LIMIT[0]):
+            verdict = verifier.score(attempt.completion, attempt.answer, _row(verifier, attempt))
         return verdict._replace(reason=shortened(verdict.reason, _REASON))
     except BaseException as error:  # noqa: BLE001 - a user's function may raise anything, SystemExit too
         return Verdict(None, None, f"error: {_described(error)}")
@@ -60,9 +62,24 @@ def answer_problem(attempt: Attempt) -> str | None:
     """What is wrong with a gold answer; whatever is raised is wrong with it."""
     try:
         verifier = _LOADED[0]
-        return verifier.answer_problem(attempt.answer, _row(verifier, attempt))
+        with _killed_after(_LIMIT[0]):
+            return verifier.answer_problem(attempt.answer, _row(verifier, attempt))
     except BaseException as error:  # noqa: BLE001 - as above
         return f"error: {_described(error)}"
+
+
+@contextmanager
+def _killed_after(seconds: float) -> Iterator[None]:
+    """Have the kernel end this process if the block takes longer, whatever it is at.
+
+    Whoever watches from outside cannot tell a row that has just ended from the next, and would kill that one.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _row(verifier: Verifier, attempt: Attempt) -> dict[str, Any]:

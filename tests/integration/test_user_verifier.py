@@ -99,6 +99,18 @@ def test_below_the_share_errors_are_counted_and_take_no_part(place):
     assert facts["verifier_errors"] > 0
 
 
+def test_every_sampling_worker_and_every_rank_has_processes_of_its_own(place):
+    set_params(place.params, ["sampling.shard_prompts=32"])
+    run(validate, place)
+    run(sample, place)
+    before = place.samples.read_bytes()
+    shutil.rmtree(place.work("sample"))
+    several = "--set sampling.workers=2 --set train.ranks=2"
+    for stage in ("sample", "values", "train"):
+        assert f"{stage}: ran" in execute(f"apo stage {stage} {several}", place.root).stdout
+    assert place.samples.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [

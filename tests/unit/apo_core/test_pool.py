@@ -2,16 +2,19 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apo_core.errors import ApoError
 from apo_core.verifiers import Attempt, InProcess, Verdict, make_verifier, open_scorer, worker
 
 # What a user might write, well or badly.
 SOURCE = r"""
-import os, signal, sys, threading, time
+import os, random, signal, sys, threading, time
 from pathlib import Path
 
 class Fragile(Exception):
@@ -26,6 +29,7 @@ def score(completion, answer, row):
     if completion == "spin":
         "a" * 10 ** 9 in "a" * (2 * 10 ** 9) if False else [None for _ in iter(int, 1)]
     if completion == "deaf":
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(1000)
     if completion == "raise":
@@ -43,8 +47,8 @@ def score(completion, answer, row):
     if completion == "noise":
         print("error: noise", file=sys.stderr)
         os.write(1, b"noise" * 100_000)
-    if completion == "slow":
-        time.sleep(0.3)
+    if completion == "border":  # as long as it may take, or a little longer
+        time.sleep(0.97 + 0.06 * random.random())
     if completion == "row":
         return row["level"] / 10, f"level {row['level']}"
     if completion == "torch":
@@ -131,6 +135,13 @@ def test_a_batch_of_hangs_and_crashes_ends(pooled):
     assert time.perf_counter() - started < 15
 
 
+def test_a_row_at_the_limit_costs_no_other(pooled):
+    rows = ["border", "a"] * 20
+    found = pooled.score(attempts(*rows))
+    assert [verdict.reward for verdict in found[1::2]] == [1.0] * 20
+    assert {verdict.reason for verdict in found[::2]} <= {HANGS, "mine:score: 0"}
+
+
 def test_after_too_many_errors_the_rest_costs_no_time(directory):
     with scorer(directory, max_errors=2) as found:
         rows = ["a", "sleep", "a", *["sleep"] * 50]
@@ -200,9 +211,44 @@ def test_a_verifier_that_cannot_be_loaded_is_one_clear_error(directory, name, pr
     assert "\n" not in str(refused.value)
 
 
+@pytest.fixture(scope="module")
+def mathematics():
+    verifier = make_verifier("math", ("boxed", "last"), Path())
+    with open_scorer(verifier, workers=1, time_limit_seconds=0.5, memory_limit_mib=1024) as found:
+        yield found
+
+
+PIECES = [
+    r"\boxed{",
+    r"\frac{",
+    r"\sqrt{",
+    "^{",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    "$",
+    "9",
+    "1e9",
+    "!",
+    "=",
+    " ",
+    "\udcff",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(max_size=40))
+def test_whatever_a_model_writes_is_scored_or_an_error_row(mathematics, text):
+    (found,) = mathematics.score([Attempt(text, "9", "{}")])
+    assert (found.reward in (0.0, 1.0)) != found.reason.startswith("error: ")
+    assert found.reason.encode()  # a table can hold it
+
+
 def test_answers_are_looked_at_in_the_pool_too():
     with open_scorer(
-        make_verifier("math", ("boxed",), None), workers=1, time_limit_seconds=1.0, memory_limit_mib=1024
+        make_verifier("math", ("boxed",), Path()), workers=1, time_limit_seconds=1.0, memory_limit_mib=1024
     ) as found:
         answers = [Attempt("", answer, "{}") for answer in ("1/2", "", "9^{9^{9^{9}}}")]
         assert found.answer_problems(answers)[:2] == [None, "has no expression to compare with"]
