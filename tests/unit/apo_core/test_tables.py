@@ -4,7 +4,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from apo_core.errors import InputError
-from apo_core.tables import EVALUATIONS, PROMPTS, SAMPLES, VALUES, read_metadata, read_table, write_table
+from apo_core.tables import (
+    EVALUATIONS,
+    PROMPTS,
+    SAMPLES,
+    VALUES,
+    read_batches,
+    read_metadata,
+    read_table,
+    write_batches,
+    write_table,
+)
 
 ROWS = {
     "prompts": (
@@ -102,6 +112,31 @@ def test_the_same_rows_and_metadata_give_the_same_bytes(tmp_path):
     write_table(tmp_path / "one", frame, schema, {"b": 1, "a": 2})
     write_table(tmp_path / "two", frame.set_index(pd.Index([7, 8])), schema, {"a": 2, "b": 1})
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize("size", [1, 999, 10_000, 25_001])
+def test_rows_that_come_in_batches_give_the_same_bytes_however_they_are_cut(tmp_path, size):
+    rows = 1_500 if size == 1 else 25_001
+    whole = pa.RecordBatch.from_pydict({"reward": [float(row) for row in range(rows)]})
+    cut = [whole.slice(start, size) for start in range(0, rows, size)]
+    write_batches(tmp_path / "one", [whole], whole.schema)
+    write_batches(tmp_path / "two", iter(cut), whole.schema)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    read = list(read_batches(tmp_path / "two", ["reward"]))
+    assert pq.ParquetFile(tmp_path / "two").metadata.num_row_groups == -(-rows // 10_000)
+    assert pa.Table.from_batches(read) == pa.Table.from_batches([whole])
+
+
+def test_a_table_that_breaks_off_is_not_written(tmp_path):
+    whole = pa.RecordBatch.from_pydict({"reward": [1.0]})
+
+    def batches():
+        yield whole
+        raise InputError("f", "broken")
+
+    with pytest.raises(InputError):
+        write_batches(tmp_path / "t", batches(), whole.schema)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_metadata_comes_back(tmp_path, samples):

@@ -97,6 +97,17 @@ def test_a_preamble_that_many_prompts_share_gives_none_of_them_away():
     assert found(index, "Listen. " + preamble + says[2]) == [2]
 
 
+def test_a_row_of_signs_is_no_run_of_words():
+    index = EvaluationIndex(["What does +++++++++++++++> print?"])
+    assert found(index, "Guess: +++++++++++++++< prints") == []
+
+
+def test_many_words_in_a_row_are_no_single_change():
+    words = words_of(LONG)
+    assert changed_words(words, [*words[:8], "for", "no", "reason", "whatever", *words[12:]]) == []
+    assert len(changed_words(words, [*words[:8], "for", "no", "reason", *words[11:]])) == 1
+
+
 def test_one_prompt_may_give_several_away_each_once():
     index = EvaluationIndex([LONG, SHORT, LONG.lower()])
     assert found(index, f"{LONG} {SHORT}") == [0, 1, 2]
