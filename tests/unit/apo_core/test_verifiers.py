@@ -243,7 +243,7 @@ def test_the_version_of_math_names_its_library():
         ("numeric", r"7 \boxed{x = 7} 8", "7", ["boxed"], (1.0, "7", "7 equals 7")),
         ("gsm8k", "7", "#### 7", ["hashes"], (0.0, None, "no #### found")),
         ("gsm8k", "7", "#### 7", ["hashes", "boxed"], (0.0, None, r"no #### or \boxed{} found")),
-        ("exact", "<answer>Rome</answer>!", "rome", ["tag"], (1.0, "Rome", "Rome equals rome")),
+        ("exact", "<answer>Rome</answer>!", "rome", ["tag"], (1.0, "rome", "rome equals rome")),
         ("exact", "Rome", "rome", ["tag"], (0.0, None, "no <answer></answer> found")),
         ("math", r"$x=1$ or \boxed{\frac12}", "0.5", ["boxed"], (1.0, r"\frac12", r"\frac12 equals 0.5")),
         ("math", "#### x^2 + 1", "1 + x^2", ["hashes"], (1.0, "x^2 + 1", "x^2 + 1 equals 1 + x^2")),
