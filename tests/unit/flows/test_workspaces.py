@@ -44,6 +44,20 @@ def test_prompts_are_copied_and_named_in_the_configuration(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_prompts_may_be_of_any_format_or_a_directory(tmp_path):
+    (tmp_path / "many").mkdir()
+    for name in ("many/a.csv", "theirs.json", "notes.txt"):
+        (tmp_path / name).write_text(name)
+    files = {"train_prompts": [tmp_path / "many"], "eval_prompts": [tmp_path / "theirs.json"]}
+    place = make_workspace(tmp_path / "new", "gsm8k-smollm2", **files)
+    assert load_params(place.params).data.train_files == ("many",)
+    assert (place.raw_prompts / "many/a.csv").read_text() == "many/a.csv"
+    with pytest.raises(ApoError, match=r"notes.txt: is no .jsonl, .json, .csv or .parquet file, nor a dir"):
+        make_workspace(
+            tmp_path / "other", "gsm8k-smollm2", **files | {"eval_prompts": [tmp_path / "notes.txt"]}
+        )
+
+
 def test_what_is_missing_is_refused_before_anything_runs(tmp_path):
     place = make_workspace(tmp_path / "new", "gsm8k-smollm2")
     with pytest.raises(ApoError, match=r"prompts: missing in .*: train.jsonl, test.jsonl"):
