@@ -38,10 +38,15 @@ def draw_until_settled(
     """
     sums, counts = sums.clone(), counts.clone()
     for start in range(first, limit, first):
-        _, deviations = pooled_value(sums, counts, prior, beta1)
-        unsettled = (deviations > deviation).nonzero()[:, 0]
-        if not len(unsettled):
+        open_ones = unsettled(sums, counts, prior=prior, beta1=beta1, deviation=deviation)
+        if not len(open_ones):
             return
-        more, scored = draw(unsettled.tolist(), start, min(first, limit - start))
-        sums[unsettled] += more
-        counts[unsettled] += scored
+        more, scored = draw(open_ones.tolist(), start, min(first, limit - start))
+        sums[open_ones] += more
+        counts[open_ones] += scored
+
+
+def unsettled(sums: Tensor, counts: Tensor, *, prior: Prior, beta1: float, deviation: float) -> Tensor:
+    """Positions of the prompts whose V* is not known well enough; arguments as of `draw_until_settled`."""
+    _, deviations = pooled_value(sums, counts, prior, beta1)
+    return (deviations > deviation).nonzero()[:, 0]
