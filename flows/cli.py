@@ -10,7 +10,7 @@ import typer
 
 from apo_core.errors import ApoError
 from apo_core.imports import quick_imports
-from flows import environment
+from flows import decisions, environment
 from tasks.workspace import STAGES, Workspace
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(decisions.app)
 Place = Annotated[Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, written to params.yaml before anything runs.")
@@ -57,6 +58,10 @@ def run(
     force: Annotated[
         list[str] | None, typer.Option(help="Run this stage even if nothing has changed.")
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Who starts it, by default this machine's user; see promotion.four_eyes."),
+    ] = None,
 ) -> None:
     """Run the pipeline: every stage that is not up to date, then the registry; print the summary."""
     from apo_core.config.file import set_params
@@ -83,7 +88,9 @@ def run(
         speak_plainly()
         wait_until_ready()
         try:
-            summary = pipeline(str(workspace.resolve()), tuple(settings or ()), tuple(force or ()))
+            summary = pipeline(
+                str(workspace.resolve()), tuple(settings or ()), tuple(force or ()), started_by=by
+            )
         except StageFailed as error:
             raise ApoError(str(error).splitlines()[0].rstrip(":")) from None
     print_summary(summary)

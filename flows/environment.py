@@ -7,6 +7,21 @@ from pathlib import Path
 
 from tasks.workspace import Workspace
 
+_QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+def be_quiet() -> None:
+    """Nothing that this process or what it starts uses phones home, unless the caller wants it to."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
 
 def settings(workspace: Workspace) -> dict[str, str]:
     """Local databases below `.apo`, and nothing that phones home."""
@@ -16,12 +31,7 @@ def settings(workspace: Workspace) -> dict[str, str]:
         # These two ignore PREFECT_HOME.
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
         "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "memo_store.toml"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "DVC_NO_ANALYTICS": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "GX_ANALYTICS_ENABLED": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
+        **_QUIET,
     }
 
 

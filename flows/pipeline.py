@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
@@ -15,12 +15,17 @@ from prefect.runtime import flow_run
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
 from apo_core.files import read_json, sha256_of, write_json
+from flows.environment import be_quiet
+from flows.outcome import ask, tell_failure, tell_outcome, waits
+from tasks.audit_store import open_store
+from tasks.dvc_remote import has_remote as has_dvc_remote
 from tasks.dvc_state import pending
 from tasks.git import commit_of
 from tasks.lock import only_run
 from tasks.mirrors import has_remote
+from tasks.notify import check_settings
 from tasks.promote import promote
-from tasks.stages import fetch_task, stage_task
+from tasks.stages import fetch_task, push_task, restore_task, stage_task
 from tasks.summary import complete_summary, finished_summary, registry_agrees
 from tasks.tracking import connect, log_evidence, log_summary, start_run
 from tasks.workspace import STAGES, Workspace
@@ -31,13 +36,23 @@ if TYPE_CHECKING:
 
 def _run_name() -> str:
     """The workspace's directory and the time: a page of runs tells them apart."""
-    workspace = Path(flow_run.parameters["workspace"]).resolve()
-    return f"{workspace.name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    place = Workspace.at(flow_run.parameters.get("workspace", "."))
+    return f"{place.root.name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
 
 
-@flow(name="pipeline", flow_run_name=_run_name, validate_parameters=False)
+@flow(
+    name="pipeline",
+    flow_run_name=_run_name,
+    validate_parameters=False,
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+)
 def pipeline(
-    workspace: str = ".", settings: tuple[str, ...] = (), force: tuple[str, ...] = ()
+    workspace: str = ".",
+    settings: tuple[str, ...] = (),
+    force: tuple[str, ...] = (),
+    started_by: str | None = None,
+    restore: bool = False,
 ) -> dict[str, Any]:
     """Bring a workspace up to date and its policy to the registry.
 
@@ -45,6 +60,8 @@ def pipeline(
         workspace: directory with `params.yaml` and `dvc.yaml`.
         settings: `key=value`, written to `params.yaml` first.
         force: stages to run even if nothing they depend on has changed.
+        started_by: the person who wants this run, by default the user of this machine.
+        restore: in a workspace that has seen no run, begin with what the last run of its model left.
 
     Returns:
         The summary, as in `reports/summary.json`.
@@ -52,27 +69,35 @@ def pipeline(
     Raises:
         ApoError: bad configuration or input, or another run at work in the workspace, in one line.
     """
-    place = Workspace(Path(workspace).resolve())
+    be_quiet()
+    place = Workspace.at(workspace)
     load_params(place.params)  # no lock is left in what is no workspace
+    check_settings()
     with only_run(place):
         params = set_params(place.params, settings)
+        if restore:
+            restore_task(params.pipeline)(place, params.tracking.model)
         if has_remote(params.data):  # first: what has changed there decides which stages are to run
             fetch_task(params.pipeline)(place, params.data)
-        return _pipeline(place, params, force)
+        return _pipeline(place, params, force, started_by or getpass.getuser())
 
 
-def _pipeline(place: Workspace, params: Params, force: tuple[str, ...]) -> dict[str, Any]:
+def _pipeline(place: Workspace, params: Params, force: tuple[str, ...], started_by: str) -> dict[str, Any]:
     changed = [stage for stage in STAGES if stage in {*pending(place.root), *force}]
     client = connect(place)
     done = finished_summary(place)
-    if not changed and done is not None and registry_agrees(client, done):
+    if not changed and done is not None and registry_agrees(client, open_store(place), done):
         get_run_logger().info("nothing changed")
         _run_stages(place, params, (), None)
         write_json(place.summary, done)
+        if waits(done):
+            ask(done)
         return done
-    with _recorded(client, place, params, changed) as run_id:
+    with _recorded(client, place, params, changed, started_by) as run_id:
         _run_stages(place, params, force, run_id)
-        summary: dict[str, Any] = _register(client, place, params, run_id)
+        if has_dvc_remote(place):  # before there is a version: what is registered can be restored
+            push_task(params.pipeline)(place)
+        summary: dict[str, Any] = _register(client, place, params, run_id, started_by)
         return summary
 
 
@@ -82,29 +107,41 @@ def _run_stages(place: Workspace, params: Params, force: tuple[str, ...], run_id
 
 
 @task(name="register", task_run_name="register", persist_result=False)
-def _register(client: MlflowClient, place: Workspace, params: Params, run_id: str) -> dict[str, Any]:
+def _register(
+    client: MlflowClient, place: Workspace, params: Params, run_id: str, started_by: str
+) -> dict[str, Any]:
     """Decide, register, and write the summary."""
     lineage = read_json(place.report)["lineage"] | {"dvc_lock_sha256": sha256_of(place.lock)}
     tags = {name: str(value) for name, value in lineage.items()}
     for name, value in tags.items():
         client.set_tag(run_id, name, value)
     log_evidence(client, run_id, place)  # first: a version that is registered has its evidence
-    decision, registered = promote(client, place, params, run_id=run_id, tags=tags)
-    summary = complete_summary(place, decision._asdict(), registered)
+    store = open_store(place)
+    decision, registered = promote(
+        client, store, place, params, run_id=run_id, started_by=started_by, tags=tags
+    )
+    summary = complete_summary(store, place, decision._asdict(), registered)
     client.set_tag(run_id, "decision", decision.outcome)
     log_summary(client, run_id, summary)
     version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"
     create_markdown_artifact(
         f"**{decision.outcome}**: {decision.reason}\n\n{params.tracking.model}: {version}", key="register"
     )
+    tell_outcome(summary, run_id)
     write_json(place.summary, summary)  # last: with it the run counts as done
     return summary
 
 
 @contextmanager
-def _recorded(client: MlflowClient, place: Workspace, params: Params, changed: list[str]) -> Iterator[str]:
+def _recorded(
+    client: MlflowClient, place: Workspace, params: Params, changed: list[str], started_by: str
+) -> Iterator[str]:
     """An MLflow run that ends as this block does."""
-    tags = {"changed": ", ".join(changed) or "nothing", "git_commit": str(commit_of(place.root))}
+    tags = {
+        "changed": ", ".join(changed) or "nothing",
+        "git_commit": str(commit_of(place.root)),
+        "started_by": started_by,
+    }
     run_id = start_run(client, place, params, tags)
     status = "FAILED"
     try:

@@ -16,6 +16,7 @@ from tasks.summary import finished_summary
 from tasks.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
+    from apo_core.audit import Entry
     from apo_core.memory_plan import Item
 
 _PHASES = {"always": "", "rollout": "while sampling", "update": "while updating", "disk": "on the disk"}
@@ -57,6 +58,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     table.add_row("seconds", ", ".join(f"{stage} {seconds[stage]:.0f}" for stage in STAGES))
     table.add_row("decision", escape(f"{summary['decision']['outcome']}: {summary['decision']['reason']}"))
     table.add_row("model", _model(summary["model"]))
+    if summary["approval"] is not None:
+        table.add_row("approval", escape(_approval(summary)))
     lineage = ", ".join(f"{name} {str(value)[:12]}" for name, value in summary["lineage"].items())
     table.add_row("lineage", lineage)
     Console().print(table)
@@ -97,6 +100,34 @@ def _model(model: dict[str, Any]) -> str:
         return f"{model['name']}: not registered"
     aliases = ", ".join(model["aliases"]) or "no alias"
     return f"{model['name']} version {model['version']} ({aliases})"
+
+
+def _approval(summary: dict[str, Any]) -> str:
+    approval, model = summary["approval"], summary["model"]
+    if approval["event"] == "candidate":
+        return f"wanted: apo approve {model['name']} {model['version']} --by NAME --reason WHY"
+    return f"{approval['event']} by {approval['by']}"
+
+
+def print_audit(entries: list[Entry]) -> None:
+    """A log that has been verified."""
+    table = Table("", "time", "event", "version", "by", "reason", "hash")
+    for entry in entries:
+        time = entry.time[:19].replace("T", " ")
+        row = (str(entry.sequence), time, entry.event, entry.version, entry.by, entry.reason, entry.hash[:12])
+        table.add_row(*map(escape, row))
+    Console().print(table)
+    Console().print(f"{len(entries)} entries, verified")
+
+
+def print_lineage(lineage: dict[str, Any]) -> None:
+    """Where a version comes from."""
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in lineage.items():
+        table.add_row(name, escape(str(value)))
+    Console().print(table)
 
 
 def print_findings(findings: list[Finding]) -> None:

@@ -103,7 +103,8 @@ def _fill(workspace: Workspace, source: Path, prompts: _Prompts, model: Path | N
         target.parent.mkdir(parents=True)
         shutil.copyfile(shipped(name), target)
     shutil.copyfile(source, workspace.params)
-    shutil.copyfile(shipped("dvc.yaml"), workspace.root / "dvc.yaml")
+    for name in ("dvc.yaml", "prefect.yaml"):
+        shutil.copyfile(shipped(name), workspace.root / name)
     (workspace.root / ".gitignore").write_text(_GITIGNORE, encoding="utf-8")
     if prompts.train:
         train, evaluation = (json.dumps([file.name for file in files]) for files in prompts)

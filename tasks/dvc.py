@@ -63,11 +63,23 @@ def run_stage(
         return "unchanged"
     if fresh:
         request_fresh(Workspace(workspace), stage)
-    command = [*dvc_command(), "repro", "--single-item", *(["--force"] if force else []), stage]
+    status, lines = run_dvc(
+        workspace, ["repro", "--single-item", *(["--force"] if force else []), stage], log, APO_RUN="1"
+    )
+    if status == 0:
+        keep_record(Workspace(workspace))
+        return _outcome(lines)
+    raise _failure(stage, lines)
+
+
+def run_dvc(
+    workspace: Path, arguments: list[str], log: Callable[[str], None], **settings: str
+) -> tuple[int, list[str]]:
+    """Run a DVC command in a workspace: its exit status, and its output, which is logged as it comes."""
     process = subprocess.Popen(
-        command,
+        [*dvc_command(), *arguments],
         cwd=workspace,
-        env=dvc_environment() | {"APO_RUN": "1"},
+        env=dvc_environment() | settings,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -82,13 +94,9 @@ def run_stage(
             if not _HINT.match(line):
                 log(line)
                 note_progress(Workspace(workspace), line)
-        status = process.wait()
+        return process.wait(), lines
     finally:
         _end_session(process)
-    if status == 0:
-        keep_record(Workspace(workspace))
-        return _outcome(lines)
-    raise _failure(stage, lines)
 
 
 def dvc_command() -> list[str]:

@@ -10,15 +10,9 @@ from apo_core.evaluation import per_prompt
 from apo_core.files import read_json, sha256_of
 from apo_core.promotion import Comparison, Decision, compare_by_set, decide, with_reference
 from apo_core.tables import EVALUATIONS, PROMPTS, read_table
-from tasks.registry import (
-    CANDIDATE,
-    CHAMPION,
-    Registered,
-    champion,
-    find_version,
-    point,
-    register,
-)
+from tasks.approve import follow, propose
+from tasks.audit_store import AuditStore
+from tasks.registry import Registered, champion, find_version, refreshed, register
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,12 +20,21 @@ if TYPE_CHECKING:
 
 
 def promote(
-    client: MlflowClient, workspace: Workspace, params: Params, *, run_id: str, tags: dict[str, str]
+    client: MlflowClient,
+    store: AuditStore,
+    workspace: Workspace,
+    params: Params,
+    *,
+    run_id: str,
+    started_by: str,
+    tags: dict[str, str],
 ) -> tuple[Decision, Registered | None]:
-    """Register the workspace's policy if it is better than the reference and than the champion.
+    """Register the workspace's policy as a candidate if it is better than the reference and the champion.
 
-    Doing it again changes nothing: a policy that is registered already keeps its version.
+    Doing it again changes nothing: a policy that is registered already keeps its version, and what was
+    decided about it holds.
     """
+    follow(client, store, params.tracking.model)  # or it is compared with what was the champion
     report = read_json(workspace.report)
     policy_sha256 = sha256_of(workspace.policy)
     registered = find_version(client, params.tracking.model, policy_sha256)
@@ -47,10 +50,9 @@ def promote(
             policy_sha256=policy_sha256,
             tags=tags | {"decision": decision.reason},
         )
-    registered = point(client, registered, CANDIDATE)
-    if params.promotion.approval == "auto":
-        registered = point(client, registered, CHAMPION)
-    return decision, registered
+    evidence = tags | {"decision": decision.reason, "run_id": run_id, "policy_sha256": policy_sha256}
+    propose(client, store, registered, params.promotion, started_by=started_by, evidence=evidence)
+    return decision, refreshed(client, registered)
 
 
 def _decide(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +31,21 @@ class Registered(NamedTuple):
     run_id: str
 
 
+@contextmanager
+def registry_errors() -> Iterator[None]:
+    """What the registry refuses, in one line.
+
+    Raises:
+        ApoError: no such model, no permission, or no answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise ApoError(f"MLflow: {' '.join(str(error.message).split())}") from None
+
+
 def find_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered | None:
     """The version that holds exactly this policy, or None."""
     query = f"name = '{name}' and tag.{_POLICY_TAG} = '{policy_sha256}'"
@@ -42,14 +59,32 @@ def find(client: MlflowClient, name: str, version: str) -> Registered | None:
     return next((_registered(client, one) for one in found if str(one.version) == version), None)
 
 
-def champion(client: MlflowClient, name: str) -> Registered | None:
-    """The version in production, or None."""
+def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
+    """Tags of a registered model; none where there is no such model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tags: dict[str, str] = client.get_registered_model(name).tags
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+    return tags
+
+
+def find_alias(client: MlflowClient, name: str, alias: str) -> Registered | None:
+    """The version that an alias points to, or None."""
     found = client.search_model_versions(f"name = '{name}'")
     for version in found:
         registered = _registered(client, version)
-        if CHAMPION in registered.aliases:
+        if alias in registered.aliases:
             return registered
     return None
+
+
+def champion(client: MlflowClient, name: str) -> Registered | None:
+    """The version in production, or None."""
+    return find_alias(client, name, CHAMPION)
 
 
 def register(
@@ -85,9 +120,8 @@ def register(
     return _registered(client, version)
 
 
-def point(client: MlflowClient, registered: Registered, alias: str) -> Registered:
-    """Move an alias to this version."""
-    client.set_registered_model_alias(registered.name, alias, registered.version)
+def refreshed(client: MlflowClient, registered: Registered) -> Registered:
+    """The version with the aliases that it has now."""
     return _registered(client, client.get_model_version(registered.name, registered.version))
 
 

@@ -29,13 +29,13 @@ class S3Object:
 
     def version(self) -> str:
         """The ETag now."""
-        with _understood(self._address):
+        with understood(self._address):
             found: str = boto3.client("s3").head_object(Bucket=self._bucket, Key=self._key)["ETag"]
         return found.strip('"')
 
     def download(self, version: str, file: Path) -> None:
         """Write the object; refused by the server if it is no longer that version."""
-        with _understood(self._address), file.open("wb") as stream:
+        with understood(self._address), file.open("wb") as stream:
             answer = boto3.client("s3").get_object(Bucket=self._bucket, Key=self._key, IfMatch=f'"{version}"')
             # The body raises where the connection ends before its announced length.
             for chunk in answer["Body"].iter_chunks(_CHUNK):
@@ -43,7 +43,7 @@ class S3Object:
 
 
 @contextmanager
-def _understood(address: str) -> Iterator[None]:
+def understood(address: str) -> Iterator[None]:
     """Errors of the library as ours: refused for good, or failed for now."""
     try:
         yield

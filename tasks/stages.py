@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -14,15 +15,38 @@ from prefect.tasks import exponential_backoff
 from apo_core.config import Data, Pipeline
 from tasks.artifacts import stage_artifact
 from tasks.dvc import Outcome, StageRefused, run_stage
+from tasks.dvc_remote import push
 from tasks.mirrors import fetch_mirrors
+from tasks.restore import restore_last
 from tasks.tracking import connect, following
 from tasks.workspace import Workspace
+
+_T = TypeVar("_T")
 
 
 def stage_task(name: str, settings: Pipeline) -> Task[..., Outcome]:
     """The task of a stage: retried with growing delays unless it refused its input, ended by a timeout."""
+    return _task(_run, name, settings)
+
+
+def fetch_task(settings: Pipeline) -> Task[..., None]:
+    """The task that mirrors remote prompts before any stage, retried as stages are."""
+    return _task(_fetch, "fetch-prompts", settings)
+
+
+def restore_task(settings: Pipeline) -> Task[..., None]:
+    """The task that begins with what the last run left, in a workspace that has seen none."""
+    return _task(_restore, "restore", settings)
+
+
+def push_task(settings: Pipeline) -> Task[..., None]:
+    """The task that sends what was made to DVC's remote."""
+    return _task(_push, "push", settings)
+
+
+def _task(function: Callable[..., _T], name: str, settings: Pipeline) -> Task[..., _T]:
     return task(
-        _run,
+        function,
         name=name,
         task_run_name=name,
         retries=settings.retries,
@@ -34,18 +58,12 @@ def stage_task(name: str, settings: Pipeline) -> Task[..., Outcome]:
     )
 
 
-def fetch_task(settings: Pipeline) -> Task[..., None]:
-    """The task that mirrors remote prompts before any stage, retried as stages are."""
-    return task(
-        _fetch,
-        name="fetch-prompts",
-        task_run_name="fetch-prompts",
-        retries=settings.retries,
-        retry_delay_seconds=exponential_backoff(settings.retry_delay_seconds),
-        retry_condition_fn=_may_help,
-        timeout_seconds=settings.stage_timeout_hours * 3600,
-        persist_result=False,
-    )
+def _restore(workspace: Workspace, model: str) -> None:
+    restore_last(connect(workspace), workspace, model, get_run_logger().info)
+
+
+def _push(workspace: Workspace) -> None:
+    push(workspace, get_run_logger().info)
 
 
 def _fetch(workspace: Workspace, data: Data) -> None:

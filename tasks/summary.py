@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from apo_core.approvals import state_of
 from apo_core.files import read_json, sha256_of
+from tasks.audit_store import AuditStore, read_log
 from tasks.registry import Registered, find
 from tasks.workspace import Workspace
 
@@ -13,13 +15,15 @@ if TYPE_CHECKING:
 
 
 def complete_summary(
-    workspace: Workspace, decision: dict[str, str], registered: Registered | None
+    store: AuditStore, workspace: Workspace, decision: dict[str, str], registered: Registered | None
 ) -> dict[str, Any]:
     """The report with the registry's fields, the final decision and the hash of `dvc.lock`."""
     summary: dict[str, Any] = read_json(workspace.report)
     summary["decision"] = decision
+    summary["approval"] = None
     if registered is not None:
         summary["model"] |= {"version": registered.version, "aliases": registered.aliases}
+        summary["approval"] = _approval(store, registered)
     summary["lineage"]["dvc_lock_sha256"] = sha256_of(workspace.lock)
     return summary
 
@@ -35,12 +39,21 @@ def finished_summary(workspace: Workspace) -> dict[str, Any] | None:
     return summary if summary["lineage"]["dvc_lock_sha256"] == sha256_of(workspace.lock) else None
 
 
-def registry_agrees(client: MlflowClient, summary: dict[str, Any]) -> bool:
-    """Whether the registry still has the summary's version; its aliases are brought up to date."""
+def registry_agrees(client: MlflowClient, store: AuditStore, summary: dict[str, Any]) -> bool:
+    """Whether the registry still has the version; its aliases and approval are brought up to date."""
     model = summary["model"]
     if model["version"] is None:
         return True
     registered = find(client, model["name"], model["version"])
     if registered is not None:
         model["aliases"] = registered.aliases
+        summary["approval"] = _approval(store, registered)
     return registered is not None
+
+
+def _approval(store: AuditStore, registered: Registered) -> dict[str, str] | None:
+    """What was last said of a version."""
+    last = state_of(read_log(store, registered.name)).last.get(registered.version)
+    if last is None:
+        return None
+    return {"event": last.event, "by": last.by, "reason": last.reason, "time": last.time}

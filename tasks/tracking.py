@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _BATCH = 1000  # MLflow's limit of metrics a request
 _NOT_METRICS = ("step", "time")
 _NOT_IN_NAMES = r"[^\w. -]"  # what MLflow refuses in a metric's name
-_WORKSPACE_TAG = "workspace"
+_WORKSPACE_TAG, _MODEL_TAG = "workspace", "model"
 
 
 def connect(workspace: Workspace) -> MlflowClient:
@@ -72,7 +72,10 @@ def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: 
     from mlflow.entities import Param
 
     experiment = _experiment(client, workspace, params.tracking.experiment)
-    own = {_WORKSPACE_TAG: f"{socket.gethostname()}:{workspace.root.resolve()}"}
+    own = {
+        _WORKSPACE_TAG: f"{socket.gethostname()}:{workspace.root.resolve()}",
+        _MODEL_TAG: params.tracking.model,
+    }
     for running in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         if running.data.tags.get(_WORKSPACE_TAG) == own[_WORKSPACE_TAG]:
             client.set_terminated(running.info.run_id, "KILLED")
@@ -81,6 +84,25 @@ def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: 
     flat = flatten(params.model_dump(mode="json"))
     client.log_batch(run.info.run_id, params=[Param(key, text) for key, text in flat.items()])
     return str(run.info.run_id)
+
+
+def run_page(run_id: str) -> str | None:
+    """The address of a run's page; None where no server shows it."""
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if not is_remote(uri):
+        return None
+    experiment = mlflow.get_run(run_id).info.experiment_id
+    return f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def last_finished_run(client: MlflowClient, model: str) -> str | None:
+    """The id of the last run of a model's pipeline that came to its end, or None."""
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    query = f"attributes.status = 'FINISHED' and tags.{_MODEL_TAG} = '{model}'"
+    runs = client.search_runs(experiments, query, max_results=1, order_by=["attributes.end_time DESC"])
+    return str(runs[0].info.run_id) if runs else None
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 STAGES = ("reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report")
 
@@ -13,6 +14,11 @@ class Workspace:
     """A directory with `params.yaml` and `dvc.yaml`. Paths are relative to the process where root is `.`."""
 
     root: Path
+
+    @classmethod
+    def at(cls, path: Path | str) -> Self:
+        """The workspace of a directory, by its absolute path."""
+        return cls(Path(path).resolve())
 
     @property
     def params(self) -> Path:

@@ -28,6 +28,11 @@ class Promotion(Section):
     """The paired interval's lower end must be above this."""
     max_kl: PositiveFloat
     approval: Literal["auto", "manual"]
+    """Manual: a person makes a candidate the champion (`apo approve`)."""
+    four_eyes: bool
+    """The person is another than the one who started the run."""
+    approval_hours: PositiveFloat
+    """A candidate that nobody has decided on by then is closed."""
 
 
 class Tracking(Section):

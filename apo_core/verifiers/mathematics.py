@@ -38,7 +38,7 @@ class MathVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"4+math-verify-{version('math-verify')}:{','.join(self.rules)}"
+        return f"5+math-verify-{version('math-verify')}:{','.join(self.rules)}"
 
     def load(self) -> None:
         """See `Verifier`."""
@@ -100,4 +100,7 @@ def _tidied(text: str) -> str:
 def _parsed(text: str) -> tuple[Any, ...]:
     from math_verify import parse
 
-    return tuple(parse(text, parsing_timeout=None))
+    try:
+        return tuple(parse(text, parsing_timeout=None, raise_on_error=True))
+    except ValueError:  # a number of more digits than Python reads, say: no expression
+        return ()

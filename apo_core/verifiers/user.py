@@ -15,11 +15,14 @@ from apo_core.errors import ApoError
 from apo_core.files import sha256_of
 from apo_core.verifiers.base import Verdict, shortened
 
+_READ = 1000  # characters of what was read as the answer
+
 
 class UserVerifier:
     """`package.module:function`, called as `function(completion, answer, row)`.
 
-    It returns a reward from 0 to 1, a bool, or a reward and a reason. Its module is looked for in the
+    It returns a reward from 0 to 1 or a bool, and where it can a reason and what it read as the answer, by
+    which responses vote (maj@k); else they vote by their whole text. Its module is looked for in the
     workspace's directory of verifiers, then in the environment. Its version is a hash of its source: of all
     Python files of that directory where it lies there, else of the module's own file; what a module of the
     environment imports is not seen.
@@ -65,12 +68,19 @@ class UserVerifier:
         """See `Verifier`."""
         assert self._function is not None, "load() comes first"
         found = self._function(completion, answer, row)
-        reward, reason = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
+        parts = found if isinstance(found, tuple) and 1 <= len(found) <= 3 else (found,)
+        reward, reason, read = (*parts, None, None)[:3]
         if not (isinstance(reward, Real) and 0 <= float(reward) <= 1):
             return Verdict(None, None, f"error: returned {shortened(repr(found))}, no reward from 0 to 1")
-        return Verdict(
-            float(reward), None, f"{self.name}: {float(reward):g}" if reason is None else str(reason)
-        )
+        if len(parts) < 3:
+            read = completion.strip()
+        reason = f"{self.name}: {float(reward):g}" if reason is None else str(reason)
+        return Verdict(float(reward), None if read is None else _storable(str(read)), reason)
+
+
+def _storable(text: str) -> str:
+    """What a table can hold."""
+    return text[-_READ:].encode("utf-8", "replace").decode()
 
 
 def _source(module: str, directory: Path) -> Path | None:

@@ -26,7 +26,7 @@ def environment() -> dict[str, str]:
 
     Nor the ranks that an engine started in this process has left in it.
     """
-    left_out = ("PREFECT_", "MLFLOW_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_")
+    left_out = ("PREFECT_", "MLFLOW_", "APO_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     return kept | {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
 

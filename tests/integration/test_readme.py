@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -10,10 +11,16 @@ from importlib.util import find_spec
 import pytest
 from conftest import ROOT, environment, execute
 
-from apo_core.config.file import set_params
+from apo_core.config.file import load_params, set_params
+from tasks.approve import propose
+from tasks.audit_store import open_store
+from tasks.registry import find
+from tasks.tracking import connect
+from tasks.workspace import Workspace
 
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line]
+DECISIONS = [line for line in COMMANDS if re.match("apo (approve|reject|rollback|audit|lineage) ", line)]
 # Where each of the README's commands is run for real.
 ELSEWHERE = {
     "make run": "conftest.first_run",
@@ -22,6 +29,7 @@ ELSEWHERE = {
     "make test": "it and `make check` are what runs this",
     "make vllm": "`make test` begins with it",
     "apo run --set sampler.engine=vllm": "test_the_pipeline_samples_with_vllm",
+    **dict.fromkeys(DECISIONS, "test_the_commands_of_decisions_work"),
 }
 REAL_MODEL = [command for command in COMMANDS if "gsm8k" in command or "smollm2" in command]
 HERE = [command for command in COMMANDS if command not in [*ELSEWHERE, *REAL_MODEL]]
@@ -58,6 +66,31 @@ def test_the_commands_for_changing_things_work(workspace):
 
 def _ran(output):
     return re.findall(r"Running stage '(\w+)'", output)
+
+
+def test_the_commands_of_decisions_work(finished, workspace, monkeypatch):
+    """With a second version that waits, beside the one that the run has promoted."""
+    shutil.copyfile(finished / ".apo/mlflow.db", workspace / ".apo/mlflow.db")
+    shutil.copytree(finished / ".apo/audit", workspace / ".apo/audit")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / '.apo/mlflow.db'}")
+    place = Workspace(workspace)
+    client, store = connect(place), open_store(place)
+    first = client.get_model_version("apo-ci", "1")
+    client.create_model_version("apo-ci", first.source, run_id=first.run_id)
+    rules = load_params(place.params).promotion.model_copy(update={"approval": "manual"})
+    propose(client, store, find(client, "apo-ci", "2"), rules, started_by="Bob", evidence={})
+
+    approve, reject, rollback, audit, lineage = (
+        line.replace("apo-arithmetic", "apo-ci") for line in DECISIONS
+    )
+    assert "version 2: approved by Ada" in execute(approve, workspace).stdout
+    refused = execute(reject, workspace, check=False)
+    assert (refused.returncode, "it was approved by Ada" in refused.stdout) == (2, True)
+    assert "version 1 is champion again" in execute(rollback, workspace).stdout
+    assert "5 entries, verified" in execute(audit, workspace).stdout
+    shown = execute(lineage, workspace).stdout
+    for name in ("commit", "dvc.lock", "value table", "fingerprint", "verifier", "gain", "rollback by Ada"):
+        assert name in shown
 
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM has no build for this machine (make vllm)")

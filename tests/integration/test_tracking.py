@@ -12,9 +12,11 @@ from apo_core.config.file import load_params
 from apo_core.evaluation import per_prompt
 from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
 from apo_core.training.metrics import append_metrics
+from tasks.approve import propose
+from tasks.audit_store import open_store
 from tasks.champion import champion_accuracy
 from tasks.promote import promote
-from tasks.registry import champion
+from tasks.registry import champion, find
 from tasks.summary import finished_summary, registry_agrees
 from tasks.tracking import connect, following, log_steps, start_run, tracking_uri
 from tasks.workspace import Workspace
@@ -22,10 +24,11 @@ from tasks.workspace import Workspace
 
 @pytest.fixture
 def place(finished, workspace) -> Workspace:
-    """A finished workspace with a copy of its registry."""
+    """A finished workspace with a copy of its registry, and of the log of its decisions."""
     state = workspace / ".apo"
     state.mkdir(exist_ok=True)
     shutil.copyfile(finished / ".apo/mlflow.db", state / "mlflow.db")
+    shutil.copytree(finished / ".apo/audit", state / "audit")
     return Workspace(workspace)
 
 
@@ -76,12 +79,12 @@ def test_a_killed_run_is_closed_by_the_next_one_of_its_workspace(client, place, 
 
 def test_nothing_counts_as_done_once_its_version_is_gone(client, place):
     done = finished_summary(place)
-    assert registry_agrees(client, done)
+    assert registry_agrees(client, open_store(place), done)
     client.delete_registered_model_alias("apo-ci", "champion")
-    assert registry_agrees(client, done)
+    assert registry_agrees(client, open_store(place), done)
     assert done["model"]["aliases"] == ["candidate"]
     client.delete_model_version("apo-ci", "1")
-    assert not registry_agrees(client, done)
+    assert not registry_agrees(client, open_store(place), done)
 
 
 def test_the_champion_is_asked_again_where_the_prompts_differ(client, place):
@@ -105,11 +108,22 @@ def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, place):
     run = client.create_run("0")  # a champion that did not come from here: no parameters beside it
     source = client.get_model_version("apo-ci", "1").source
     version = client.create_model_version("apo-ci", source, run_id=run.info.run_id)
-    client.set_registered_model_alias("apo-ci", "champion", version.version)
-    decision, registered = promote(client, place, load_params(place.params), run_id=run.info.run_id, tags={})
+    params, store = load_params(place.params), open_store(place)
+    registered = find(client, "apo-ci", str(version.version))
+    propose(client, store, registered, params.promotion, started_by="Ada", evidence={})
+    decision, registered = promote(
+        client,
+        store,
+        place,
+        params,
+        run_id=run.info.run_id,
+        started_by="Ada",
+        tags={},
+    )
     assert decision.outcome == "hold"
     assert "the champion (version 2) cannot be asked" in decision.reason
-    assert registered.aliases == ["candidate"]
+    assert registered.version == "1"
+    assert champion(client, "apo-ci").version == "2"
 
 
 def test_the_embedded_store_is_the_workspaces_own(place, monkeypatch):

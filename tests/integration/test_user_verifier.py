@@ -18,7 +18,7 @@ import os, re, time
 def score(completion, answer, row):
     {failure}
     numbers = re.findall(r"-?\\d+", completion)
-    return (bool(numbers) and numbers[-1] == answer, "by mine")
+    return (bool(numbers) and numbers[-1] == answer, "by mine", numbers[-1] if numbers else None)
 """
 SETTINGS = ("verifier.name=mine:score", "verifier.extract=[whole]", "verifier.time_limit_seconds=2.0")
 

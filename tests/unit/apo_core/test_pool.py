@@ -118,7 +118,8 @@ def test_rewards_come_back_in_order_with_a_reason(pooled):
         ("return float('nan')", "error: returned nan, no reward from 0 to 1"),
         ("return None", "error: returned None, no reward from 0 to 1"),
         ("return '1'", "error: returned '1', no reward from 0 to 1"),
-        ("return 1, 2, 3", "error: returned (1, 2, 3), no reward from 0 to 1"),
+        ("return 1, 2, 3, 4", "error: returned (1, 2, 3, 4), no reward from 0 to 1"),
+        ("return ()", "error: returned (), no reward from 0 to 1"),
         ("return open", "error: returned <built-in function open>, no reward from 0 to 1"),
     ],
 )
@@ -174,6 +175,22 @@ def test_verdicts_do_not_depend_on_the_workers_or_the_batch(directory, pooled):
 )
 def test_what_a_function_may_return(pooled, returned, expected):
     assert reasons(pooled.score(attempts(f"return {returned}"))) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("returned", "read"),
+    [
+        ("1", "return 1"),  # responses vote by their whole text
+        ("1, 'why'", "return 1, 'why'"),
+        ("1, 'why', 7", "7"),
+        ("1, None, None", None),
+        (r"1, 'why', 'a\ud800'", "a?"),
+        ("1, 'why', 'x' * 10**7", "x" * 1000),
+    ],
+)
+def test_what_a_function_read_as_the_answer_is_kept(pooled, returned, read):
+    (verdict,) = pooled.score(attempts(f"return {returned}"))
+    assert (verdict.reward, verdict.extracted) == (1.0, read)
 
 
 def test_what_a_verifier_prints_is_not_in_the_stages_output(pooled, capfd):

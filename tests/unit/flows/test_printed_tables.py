@@ -38,6 +38,7 @@ def summary():
         "seconds": dict.fromkeys(STAGES, 1.0),
         "decision": {"outcome": "hold", "reason": "worse on [x]"},
         "model": {"name": "m", "version": None, "aliases": []},
+        "approval": None,
         "lineage": {"git_commit": None},
     }
 
@@ -89,3 +90,13 @@ def test_what_is_not_known_and_what_did_not_happen(summary, printed):
 def test_one_sample_has_no_lines_of_several(summary, printed):
     summary["eval"]["samples"] = 1
     assert not {name for name in printed(summary) if "@" in name} - {"reference pass@1", "policy pass@1"}
+
+
+def test_a_candidate_that_waits_comes_with_the_command(summary, capsys):
+    summary["model"]["version"] = "3"
+    summary["approval"] = {"event": "candidate", "by": "Ada", "reason": "better", "time": "now"}
+    print_summary(summary)
+    assert "wanted: apo approve m 3 --by NAME" in capsys.readouterr().out
+    summary["approval"] |= {"event": "approved", "by": "Bob"}
+    print_summary(summary)
+    assert "approved by Bob" in capsys.readouterr().out

@@ -1,0 +1,125 @@
+"""The commands of people's decisions, and of what came of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from apo_core.approvals import Decision
+from flows import environment
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from tasks.audit_store import AuditStore
+
+app = typer.Typer()
+Place = Annotated[
+    Path, typer.Option("--workspace", "-w", help="Its stores are used where no servers are set.")
+]
+Model = Annotated[str, typer.Argument(help="Name in the registry.")]
+Version = Annotated[str, typer.Argument(help="Number in the registry.")]
+By = Annotated[str, typer.Option("--by", help="Name of the person who decides.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why.")]
+Spec = Annotated[str, typer.Argument(help="MODEL@ALIAS or MODEL/VERSION.")]
+
+
+@app.command()
+def approve(model: Model, version: Version, by: By, reason: Reason, workspace: Place = Path()) -> None:
+    """Make a candidate the champion."""
+    _decide(workspace, model, version, "approve", by, reason)
+
+
+@app.command()
+def reject(model: Model, version: Version, by: By, reason: Reason, workspace: Place = Path()) -> None:
+    """Turn a candidate down."""
+    _decide(workspace, model, version, "reject", by, reason)
+
+
+@app.command()
+def rollback(
+    model: Model,
+    by: By,
+    reason: Reason,
+    to: Annotated[str | None, typer.Option(help="Version; by default the champion before.")] = None,
+    workspace: Place = Path(),
+) -> None:
+    """Give production back to an earlier champion."""
+    from tasks.approve import roll_back
+
+    entry = roll_back(*_stores(workspace), model, to, by=by, reason=reason)
+    print(f"{model}: version {entry.version} is champion again (entry {entry.sequence})")
+
+
+@app.command()
+def reconcile(model: Model, workspace: Place = Path()) -> None:
+    """Take up decisions made on MLflow's page, close what is out of time, set aliases right."""
+    from tasks import approve
+
+    for line in approve.reconcile(*_stores(workspace), model) or ["nothing to do"]:
+        print(line)
+
+
+@app.command()
+def audit(model: Model, workspace: Place = Path()) -> None:
+    """Verify the log of a model's decisions, and print it."""
+    from flows.tables import print_audit
+    from tasks.approve import remembered_head
+    from tasks.audit_store import read_log
+
+    client, store = _stores(workspace)
+    print_audit(read_log(store, model, remembered_head(client, model)))
+
+
+@app.command()
+def lineage(spec: Spec, workspace: Place = Path()) -> None:
+    """Show what a version was made from, and who approved it."""
+    from flows.tables import print_lineage
+    from tasks.lineage import find_spec, lineage_of
+
+    client, store = _stores(workspace)
+    print_lineage(lineage_of(client, store, find_spec(client, spec)))
+
+
+@app.command()
+def restore(spec: Spec, workspace: Place = Path()) -> None:
+    """Bring back a version's configuration, dvc.lock and data, by DVC's remote."""
+    from apo_core.config.file import load_params
+    from apo_core.errors import ApoError
+    from tasks.dvc import StageFailed
+    from tasks.lineage import find_spec
+    from tasks.lock import only_run
+    from tasks.restore import restore_version
+
+    place = Workspace(workspace)
+    load_params(place.params)  # no lock is left in what is no workspace
+    client, _ = _stores(workspace)
+    try:
+        with only_run(place):
+            restore_version(client, place, find_spec(client, spec), print)
+    except StageFailed as error:
+        raise ApoError(str(error)) from None
+    print(f"{workspace} is that of {spec}")
+
+
+def _decide(workspace: Path, model: str, version: str, decision: Decision, by: str, reason: str) -> None:
+    from tasks.approve import decide
+
+    entry = decide(*_stores(workspace), model, version, decision, by=by, reason=reason)
+    if entry is None:
+        print(f"{model} version {version}: you have said so before; nothing has changed")
+    else:
+        print(f"{model} version {version}: {entry.event} by {entry.by} (entry {entry.sequence})")
+
+
+def _stores(workspace: Path) -> tuple[MlflowClient, AuditStore]:
+    """The registry, and the log of decisions."""
+    place = Workspace.at(workspace)
+    environment.apply(place)
+    from tasks.audit_store import open_store
+    from tasks.tracking import connect
+
+    return connect(place), open_store(place)

@@ -1,0 +1,59 @@
+"""What was made goes to DVC's remote, and comes back from there: a run on another machine finds it done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tasks.dvc import StageFailed, StageRefused, run_dvc
+from tasks.workspace import Workspace
+
+# What DVC says where no second try helps.
+_FINAL = (
+    "NoSuchBucket",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "AccessDenied",
+    "Forbidden",
+    "credentials",
+)
+
+
+def has_remote(workspace: Workspace) -> bool:
+    """Whether the workspace has a default remote (`dvc remote add --default`)."""
+    from dvc.repo import Repo
+
+    with Repo(str(workspace.root)) as repo:
+        return bool(repo.config["core"].get("remote"))
+
+
+def push(workspace: Workspace, log: Callable[[str], None]) -> None:
+    """Send all outputs, and the record of earlier runs, to the remote.
+
+    Raises:
+        StageRefused: the remote refuses.
+        StageFailed: it does not answer now.
+    """
+    _transfer(workspace, "push", [], log)
+
+
+def pull(workspace: Workspace, log: Callable[[str], None]) -> None:
+    """Bring what `dvc.lock` and `*.dvc` files name, and the record of earlier runs.
+
+    What the remote does not have is made again by its stage.
+
+    Raises:
+        StageRefused: the remote refuses.
+        StageFailed: it does not answer now.
+    """
+    _transfer(workspace, "pull", ["--allow-missing"], log)
+
+
+def _transfer(workspace: Workspace, verb: str, options: list[str], log: Callable[[str], None]) -> None:
+    status, lines = run_dvc(workspace.root, [verb, "--run-cache", *options], log)
+    if status == 0:
+        return
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    problem = f"dvc {verb}: {errors[-1] if errors else ' '.join(lines[-3:])}"
+    if any(word in problem for word in _FINAL):
+        raise StageRefused(problem)
+    raise StageFailed(problem)

@@ -1,0 +1,138 @@
+"""What a version of the registered model was made from, and who let it into production."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ruamel.yaml import YAML
+
+from apo_core.approvals import state_of
+from apo_core.audit import Entry
+from apo_core.errors import ApoError
+from apo_core.files import read_json, sha256_of
+from apo_core.tables import read_metadata
+from tasks.audit_store import AuditStore, read_log
+from tasks.registry import Registered, download_artifact, find, find_alias, registry_errors
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# What of `dvc.lock` names what: the hash of data and of every table.
+_OUTPUTS = {
+    "reference": ("reference", "data/reference"),
+    "prompts": ("prepare", "data/prompts.parquet"),
+    "samples": ("sample", "data/samples.parquet"),
+    "value table": ("values", "data/values.parquet"),
+    "policy": ("train", "data/policy"),
+}
+_INPUTS = {"raw prompts": ("prepare", "data/raw/prompts"), "raw model": ("reference", "data/raw/model")}
+
+
+class Spec(NamedTuple):
+    """`model@alias` or `model/version`."""
+
+    model: str
+    version: str | None
+    alias: str | None
+
+
+def parse_spec(text: str) -> Spec:
+    """Read what names a version.
+
+    Raises:
+        ApoError: it has another form.
+    """
+    model, at, alias = text.rpartition("@")
+    if at and model and alias:
+        return Spec(model, None, alias)
+    model, slash, version = text.rpartition("/")
+    if slash and model and version.isdigit():
+        return Spec(model, version, None)
+    raise ApoError(f"{text!r} is not of the form MODEL@ALIAS or MODEL/VERSION")
+
+
+def find_spec(client: MlflowClient, text: str) -> Registered:
+    """The version that is named.
+
+    Raises:
+        ApoError: there is none, or the registry does not answer.
+    """
+    spec = parse_spec(text)
+    with registry_errors():
+        if spec.version is not None:
+            found = find(client, spec.model, spec.version)
+        else:
+            found = find_alias(client, spec.model, str(spec.alias))
+    if found is None:
+        raise ApoError(f"{text}: there is no such version in the registry")
+    return found
+
+
+def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, Any]:
+    """Commit, `dvc.lock`, data, value table and its fingerprint, reference, verifier, metrics, approver.
+
+    Raises:
+        ApoError: its run has lost what is asked for.
+    """
+    with tempfile.TemporaryDirectory() as directory, registry_errors():
+        scratch = Path(directory)
+        lock = _artifact(client, registered, "lineage/dvc.lock", scratch)
+        summary = read_json(_artifact(client, registered, "reports/summary.json", scratch))
+        values = read_metadata(_artifact(client, registered, "tables/values.parquet", scratch))
+        stages = YAML(typ="safe").load(lock)["stages"]
+        lock_hash = sha256_of(lock)
+    evaluation = summary["eval"]
+    return {
+        "version": f"{registered.name}/{registered.version}",
+        "aliases": registered.aliases,
+        "run": registered.run_id,
+        "commit": summary["lineage"]["git_commit"],
+        "dvc.lock": f"sha256 {lock_hash}",
+        **{name: _hash(stages, stage, "outs", path) for name, (stage, path) in _OUTPUTS.items()},
+        **{name: _hash(stages, stage, "deps", path) for name, (stage, path) in _INPUTS.items()},
+        "fingerprint": summary["lineage"]["fingerprint"],
+        "verifier": values["fingerprint"]["verifier"],
+        "reference pass@1": evaluation["reference"]["pass@1"],
+        "policy pass@1": evaluation["policy"]["pass@1"],
+        "gain": evaluation["gain"],
+        "gain, 95% interval": evaluation["gain_ci95"],
+        **_decision(store, registered),
+    }
+
+
+def describe_version(client: MlflowClient, store: AuditStore, model: str, version: str) -> str:
+    """What a person is shown who is to decide, as Markdown."""
+    found = lineage_of(client, store, find_spec(client, f"{model}/{version}"))
+    return "\n".join(f"- {name}: {value}" for name, value in found.items())
+
+
+def _decision(store: AuditStore, registered: Registered) -> dict[str, Any]:
+    entries = [entry for entry in read_log(store, registered.name) if entry.version == registered.version]
+    candidate = next((entry for entry in entries if entry.event == "candidate"), None)
+    last = state_of(entries).last.get(registered.version)
+    return {
+        "started by": None if candidate is None else candidate.by,
+        "decision": None if last is None else _told(last),
+    }
+
+
+def _told(entry: Entry) -> str:
+    return (
+        f"{entry.event} by {entry.by} at {entry.time}: {entry.reason} (entry {entry.sequence}, {entry.hash})"
+    )
+
+
+def _hash(stages: dict[str, Any], stage: str, kind: str, path: str) -> str | None:
+    for one in stages.get(stage, {}).get(kind, ()):
+        if one["path"] == path:
+            return f"md5 {one['md5']}"
+    return None
+
+
+def _artifact(client: MlflowClient, registered: Registered, path: str, scratch: Path) -> Path:
+    found = download_artifact(client, registered.run_id, path, scratch)
+    if found is None:
+        raise ApoError(f"{registered.name}/{registered.version}: its run {registered.run_id} has no {path}")
+    return found

@@ -1,0 +1,259 @@
+"""Decisions on a real registry: by command, by tags, by two at once, and by the wrong people."""
+
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+
+import mlflow
+import pytest
+from conftest import ROOT, environment, execute
+
+from apo_core.approvals import DecisionRefused, state_of
+from apo_core.audit import AuditBroken
+from apo_core.config.file import load_params
+from apo_core.errors import ApoError
+from tasks import approve
+from tasks.audit_store import append, open_store, read_log
+from tasks.registry import find
+from tasks.tracking import connect
+from tasks.workspace import Workspace
+
+MODEL = "apo-test"
+RULES = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"approval": "manual"})
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "APO_AUDIT_URI"):
+        monkeypatch.delenv(name, raising=False)
+    yield Workspace(tmp_path)
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def client(place):
+    made = connect(place)
+    made.create_registered_model(MODEL)
+    return made
+
+
+@pytest.fixture
+def store(place, client):
+    return open_store(place)
+
+
+def version(client, store, *, started_by="Ada", **rules):
+    """A new version that waits."""
+    made = client.create_model_version(MODEL, "file:///nowhere")
+    registered = find(client, MODEL, str(made.version))
+    given = RULES.model_copy(update=rules)
+    approve.propose(
+        client, store, registered, given, started_by=started_by, evidence={"decision": "better: +0.2"}
+    )
+    return registered.version
+
+
+def aliases(client):
+    return {name: str(number) for name, number in client.get_registered_model(MODEL).aliases.items()}
+
+
+def say(client, store, number, word, by="Bob"):
+    return approve.decide(client, store, MODEL, number, word, by=by, reason="as it should be")
+
+
+def test_a_candidate_is_champion_when_a_person_says_so(client, store):
+    first = version(client, store)
+    assert aliases(client) == {"candidate": first}
+    assert say(client, store, first, "approve").by == "Bob"
+    assert aliases(client) == {"candidate": first, "champion": first}
+    assert say(client, store, first, "approve") is None
+    second = version(client, store)
+    assert aliases(client) == {"candidate": second, "champion": first}
+    say(client, store, second, "reject")
+    assert aliases(client) == {"champion": first}
+    tags = client.get_model_version(MODEL, second).tags
+    assert tags["approval"] == "rejected by Bob: as it should be"
+    assert [entry.event for entry in read_log(store, MODEL)] == [
+        "candidate",
+        "approved",
+        "candidate",
+        "rejected",
+    ]
+
+
+def test_by_command(client, store, place):
+    number = version(client, store, four_eyes=True)
+    who = f"--reason 'a good one' -w {place.root}"
+    refused = execute(f"apo approve {MODEL} {number} --by Ada {who}", place.root, check=False)
+    assert refused.returncode == 2
+    assert refused.stdout.strip().splitlines()[-1].startswith(f"error: version {number}: Ada started the run")
+    assert (
+        "approved by Bob (entry 2)"
+        in execute(f"apo approve {MODEL} {number} --by Bob {who}", place.root).stdout
+    )
+    nobody = execute(f"apo approve {MODEL} {number} -w {place.root}", place.root, check=False)
+    assert nobody.returncode == 2 and "--by" in nobody.stdout
+    second = version(client, store)
+    assert "rejected by Bob" in execute(f"apo reject {MODEL} {second} --by Bob {who}", place.root).stdout
+    third = version(client, store)
+    say(client, store, third, "approve")
+    back = execute(f"apo rollback {MODEL} --by Cy --reason 'it is rude' -w {place.root}", place.root).stdout
+    assert f"version {number} is champion again" in back
+    assert aliases(client)["champion"] == number
+    shown = execute(f"apo audit {MODEL} -w {place.root}", place.root).stdout
+    assert "7 entries, verified" in shown and "it is rude" in shown
+    missing = execute(f"apo approve {MODEL} 99 --by Bob {who}", place.root, check=False)
+    assert (missing.returncode, "has no version 99" in missing.stdout) == (2, True)
+
+
+def test_by_tags_on_mlflows_page(client, store):
+    number = version(client, store, four_eyes=True)
+    tag = lambda name, text: client.set_model_version_tag(MODEL, number, name, text)  # noqa: E731
+    tag("approval.decision", "Approve")
+    (line,) = approve.reconcile(client, store, MODEL)
+    assert "refused: a decision has the name of a person" in line
+    assert approve.reconcile(client, store, MODEL) == []  # it is not taken up twice
+    tag("approval.by", "Ada")
+    tag("approval.reason", "I made it")
+    tag("approval.decision", "approve")
+    assert "refused: version 1: Ada started the run" in approve.reconcile(client, store, MODEL)[0]
+    tag("approval.by", "Bob")
+    tag("approval.decision", "approve")
+    assert approve.reconcile(client, store, MODEL) == [f"{MODEL} version {number}: approved"]
+    assert client.get_model_version(MODEL, number).tags["approval.decision"] == "approved"
+    assert aliases(client)["champion"] == number
+
+
+def test_what_nobody_decides_on_expires(client, store):
+    number = version(client, store, approval_hours=1e-9)
+    with pytest.raises(DecisionRefused, match="the time to decide was over"):
+        say(client, store, number, "approve")
+    assert "expired: nobody decided before" in approve.reconcile(client, store, MODEL)[0]
+    assert aliases(client) == {}
+    assert approve.reconcile(client, store, MODEL) == []
+
+
+def test_an_alias_that_was_moved_by_hand_goes_back(client, store):
+    first = version(client, store)
+    say(client, store, first, "approve")
+    second = version(client, store)
+    client.set_registered_model_alias(MODEL, "champion", second)
+    assert approve.reconcile(client, store, MODEL) == [f"{MODEL}: champion is version {first}"]
+    assert aliases(client)["champion"] == first
+
+
+def test_a_decision_whose_process_was_killed_before_the_alias_moved_is_completed(client, store):
+    from apo_core import approvals
+
+    number = version(client, store)
+    now = datetime.now(UTC)
+    append(
+        store, MODEL, lambda state: approvals.decide(state, number, "approve", by="Bob", reason="ok", now=now)
+    )
+    assert "champion" not in aliases(client)
+    assert approve.reconcile(client, store, MODEL) == [f"{MODEL}: champion is version {number}"]
+
+
+def test_a_changed_log_is_found_and_nothing_follows_it(client, store, place):
+    number = version(client, store)
+    say(client, store, number, "approve")
+    second = version(client, store)
+    file = store.root / MODEL / "00000002.json"
+    original = file.read_text()
+    file.write_text(original.replace('"by":"Bob"', '"by":"Eve"'))
+    shown = execute(f"apo audit {MODEL} -w {place.root}", place.root, check=False)
+    assert (shown.returncode, "entry 2 has been changed" in shown.stdout) == (2, True)
+    before = aliases(client)
+    with pytest.raises(AuditBroken, match="entry 2 has been changed"):
+        say(client, store, second, "approve")
+    file.write_text(original)
+    (store.root / MODEL / "00000003.json").unlink()
+    with pytest.raises(AuditBroken, match="the log has been cut off"):
+        say(client, store, second, "approve")
+    assert aliases(client) == before
+
+
+def test_a_version_that_is_gone_is_not_rolled_back_to(client, store):
+    for _ in range(2):
+        say(client, store, version(client, store), "approve")
+    client.delete_model_version(MODEL, "1")
+    with pytest.raises(ApoError, match="has no version 1"):
+        approve.roll_back(client, store, MODEL, None, by="Bob", reason="it is bad")
+    assert len(read_log(store, MODEL)) == 4
+
+
+RIVAL = """
+    import sys
+    from tasks import approve
+    from apo_core.approvals import DecisionRefused
+    from tasks.audit_store import open_store
+    from tasks.tracking import connect
+    from tasks.workspace import Workspace
+
+    name, word, root = sys.argv[1:]
+    place = Workspace.at(root)
+    client, store = connect(place), open_store(place)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        try:
+            entry = approve.decide(client, store, "apo-test", line.strip(), word, by=name, reason="first")
+            print("won" if entry else "again", flush=True)
+        except DecisionRefused as refusal:
+            print(f"refused: {refusal}", flush=True)
+"""
+
+
+@pytest.mark.parametrize("words", [("approve", "approve"), ("approve", "reject")])
+def test_two_decisions_at_once_fifty_times(client, store, place, words):
+    rivals = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(RIVAL), name, word, str(place.root)],
+            env=environment() | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name, word in zip(("Bob", "Cy"), words, strict=True)
+    ]
+    try:
+        assert [rival.stdout.readline() for rival in rivals] == ["ready\n"] * 2
+        winners = []
+        for _ in range(50):
+            number = version(client, store)
+            for rival in rivals:
+                rival.stdin.write(f"{number}\n")
+                rival.stdin.flush()
+            answers = [rival.stdout.readline() for rival in rivals]
+            assert sorted(answer.split(":")[0].strip() for answer in answers) == ["refused", "won"], answers
+            winners.append(answers.index("won\n"))
+            last = [entry for entry in read_log(store, MODEL) if entry.version == number]
+            assert [entry.by for entry in last] == ["Ada", ("Bob", "Cy")[winners[-1]]]
+            assert aliases(client).get("champion") == state_of(read_log(store, MODEL)).champion
+    finally:
+        for rival in rivals:
+            rival.stdin.close()
+            rival.wait(timeout=30)
+    assert len(read_log(store, MODEL)) == 100
+    assert approve.reconcile(client, store, MODEL) == []
+
+
+def test_an_expired_rule_cannot_be_loosened_afterwards(client, store):
+    """The rules are those of the entry, whatever a configuration says later."""
+    number = version(client, store, four_eyes=True)
+    (entry,) = read_log(store, MODEL)
+    assert entry.evidence["four_eyes"] is True
+    left = datetime.fromisoformat(entry.evidence["expires"]) - datetime.now(UTC)
+    assert timedelta(hours=71.9) < left < timedelta(hours=72)
+    registered = find(client, MODEL, number)
+    approve.propose(client, store, registered, RULES, started_by="Bob", evidence={})
+    assert read_log(store, MODEL) == [entry]
+
+
+def test_the_audit_lies_where_the_environment_says(place, monkeypatch, tmp_path):
+    assert open_store(place).root == place.state / "audit"
+    monkeypatch.setenv("APO_AUDIT_URI", str(tmp_path / "elsewhere"))
+    assert open_store(place).root == tmp_path / "elsewhere"
+    monkeypatch.setenv("APO_AUDIT_URI", "s3://")
+    with pytest.raises(ApoError, match="APO_AUDIT_URI: 's3://' is not of the form s3://bucket/prefix"):
+        open_store(place)

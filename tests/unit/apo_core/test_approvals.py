@@ -1,0 +1,165 @@
+"""Which decisions may follow which: a table of what people try."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from apo_core.approvals import (
+    AUTOMATIC,
+    DecisionRefused,
+    approve_automatically,
+    decide,
+    expire,
+    propose,
+    roll_back,
+    state_of,
+)
+from apo_core.audit import sealed
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+
+
+class Log:
+    """A log that grows by what the rules allow."""
+
+    def __init__(self):
+        self.entries = []
+
+    @property
+    def state(self):
+        return state_of(self.entries)
+
+    def add(self, draft):
+        if draft is not None:
+            entry = sealed(self.entries, model="m", time=NOW, nonce="", **draft._asdict())
+            self.entries.append(entry)
+        return draft
+
+    def candidate(self, version, *, four_eyes=False):
+        return self.add(
+            propose(
+                self.state,
+                version,
+                started_by="Ada",
+                four_eyes=four_eyes,
+                expires=LATER,
+                evidence={"decision": "better"},
+            )
+        )
+
+    def say(self, version, decision, by="Bob", now=NOW, reason="looks right"):
+        return self.add(decide(self.state, version, decision, by=by, reason=reason, now=now))
+
+    def back(self, to=None):
+        return self.add(roll_back(self.state, to, by="Bob", reason="it is bad"))
+
+
+@pytest.fixture
+def log():
+    made = Log()
+    made.candidate("1")
+    return made
+
+
+def test_only_an_approval_moves_the_champion(log):
+    assert (log.state.champion, log.state.pending.version) == (None, "1")
+    log.say("1", "approve")
+    assert (log.state.champion, log.state.pending) == ("1", None)
+    log.candidate("2")
+    assert (log.state.champion, log.state.pending.version) == ("1", "2")
+    log.say("2", "reject")
+    assert (log.state.champion, log.state.pending) == ("1", None)
+
+
+def test_the_same_word_of_the_same_person_changes_nothing_and_any_other_is_refused(log):
+    log.say("1", "approve")
+    assert log.say("1", "approve", by=" bob ") is None
+    with pytest.raises(DecisionRefused, match=r"version 1 does not wait .* approved by Bob at 2026-01-01"):
+        log.say("1", "approve", by="Eve")
+    with pytest.raises(DecisionRefused, match="it was approved by Bob"):
+        log.say("1", "reject")
+    assert len(log.entries) == 2
+
+
+def test_four_eyes(log):
+    log.candidate("2", four_eyes=True)
+    with pytest.raises(DecisionRefused, match=r"ADA started the run that made it.*four_eyes"):
+        log.say("2", "approve", by=" ADA")
+    log.say("2", "reject", by="Ada")  # whoever made it may withdraw it
+    log.candidate("3", four_eyes=True)
+    assert log.say("3", "approve", by="Bob").event == "approved"
+
+
+def test_what_expires_is_closed(log):
+    assert expire(log.state, NOW) is None
+    with pytest.raises(DecisionRefused, match="the time to decide was over"):
+        log.say("1", "approve", now=LATER)
+    assert log.add(expire(log.state, LATER)).event == "expired"
+    assert expire(log.state, LATER) is None
+    with pytest.raises(DecisionRefused, match="it was closed by the clock"):
+        log.say("1", "approve")
+
+
+def test_a_newer_candidate_takes_the_place_of_one_that_waits(log):
+    log.candidate("2")
+    with pytest.raises(DecisionRefused, match="version 1 does not wait for a decision: a newer candidate"):
+        log.say("1", "approve")
+    log.say("2", "approve")
+    assert log.state.champion == "2"
+
+
+def test_a_version_is_proposed_once(log):
+    assert log.candidate("1") is None
+    log.say("1", "reject")
+    assert log.candidate("1") is None
+
+
+@pytest.mark.parametrize(("by", "reason"), [("", "why"), ("  ", "why"), ("Bob", " \n"), (AUTOMATIC, "why")])
+def test_nobody_decides_nothing(log, by, reason):
+    for word in ("approve", "reject"):
+        with pytest.raises(DecisionRefused, match=r"name of a person and a reason|is no person"):
+            log.say("1", word, by=by, reason=reason)
+    with pytest.raises(DecisionRefused):
+        roll_back(log.state, None, by=by, reason=reason)
+
+
+def test_unknown_versions_are_refused(log):
+    with pytest.raises(DecisionRefused, match="version 7 was never a candidate"):
+        log.say("7", "approve")
+    with pytest.raises(DecisionRefused, match="version 1 was never the champion"):
+        log.back("1")
+
+
+def test_rolling_back_goes_further_back_every_time_and_any_former_champion_may_be_named(log):
+    log.say("1", "approve")
+    with pytest.raises(DecisionRefused, match="no version was champion before"):
+        log.back()
+    for version in ("2", "3"):
+        log.candidate(version)
+        log.say(version, "approve")
+    assert log.back().version == "2"
+    assert log.back().version == "1"
+    with pytest.raises(DecisionRefused, match="no version was champion before"):
+        log.back()
+    with pytest.raises(DecisionRefused, match="version 1 is the champion already"):
+        log.back("1")
+    assert log.back("3").version == "3"
+    assert log.state.champion == "3"
+    assert log.back().version == "1"
+
+
+def test_without_a_person_to_ask_the_configuration_approves(log):
+    draft = log.add(approve_automatically(log.state, "1"))
+    assert (draft.by, log.state.champion) == (AUTOMATIC, "1")
+    assert approve_automatically(log.state, "1") is None
+
+
+def test_the_champion_that_was_rolled_back_from_stays_out_until_it_is_named(log):
+    log.say("1", "approve")
+    log.candidate("2")
+    log.say("2", "approve")
+    log.back()
+    assert approve_automatically(log.state, "2") is None
+    assert log.candidate("2") is None
+    assert log.state.champion == "1"

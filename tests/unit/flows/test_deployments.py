@@ -1,0 +1,43 @@
+"""`prefect.yaml` names flows that exist, with parameters that they have."""
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+FILE = Path(__file__).parents[3] / "prefect.yaml"
+DEPLOYMENTS = {one["name"]: one for one in YAML(typ="safe").load(FILE.read_text())["deployments"]}
+
+
+def flow_of(deployment):
+    module, _, name = deployment["entrypoint"].rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def test_what_people_come_for_is_there():
+    assert set(DEPLOYMENTS) == {"pipeline", "approve", "rollback", "reconcile"}
+
+
+@pytest.mark.parametrize("name", list(DEPLOYMENTS))
+def test_every_deployment_can_be_run(name):
+    deployment, flow = DEPLOYMENTS[name], flow_of(DEPLOYMENTS[name])
+    assert flow.name == name  # `approve/approve` is asked for by that name
+    parameters = inspect.signature(flow.fn).parameters
+    given = set(deployment.get("parameters", {}))
+    assert given <= set(parameters)
+    wanted = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
+    # What has a schedule runs without anybody to fill parameters in.
+    assert not deployment.get("schedules") or wanted <= given
+
+
+def test_one_run_of_a_workspace_at_a_time():
+    assert DEPLOYMENTS["pipeline"]["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
+
+
+def test_no_answer_of_the_form_has_a_default():
+    from flows.approval import Answer
+
+    assert all(field.is_required() for field in Answer.model_fields.values())
+    assert set(Answer.model_fields) == {"approver", "decision", "reason"}
