@@ -10,7 +10,7 @@ import typer
 
 from apo_core.errors import ApoError
 from apo_core.imports import quick_imports
-from flows import environment
+from flows import environment, storage
 from tasks.workspace import STAGES, Workspace
 
 app = typer.Typer(
@@ -198,6 +198,10 @@ def ui(
     from flows.ui import serve
 
     serve(place, experiment=experiment, prefect_port=prefect_port, mlflow_port=mlflow_port)
+
+
+app.command()(storage.publish)
+app.command()(storage.download)
 
 
 def _check_stages(names: list[str]) -> None:

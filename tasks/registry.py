@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 _POLICY_TAG = "policy_sha256"
+_NAMED = re.compile(r"(?P<name>[^@/:'\"]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?")
 
 
 class Registered(NamedTuple):
@@ -44,12 +46,43 @@ def find(client: MlflowClient, name: str, version: str) -> Registered | None:
 
 def champion(client: MlflowClient, name: str) -> Registered | None:
     """The version in production, or None."""
+    return holder(client, name, CHAMPION)
+
+
+def holder(client: MlflowClient, name: str, alias: str) -> Registered | None:
+    """The version that has an alias, or None."""
     found = client.search_model_versions(f"name = '{name}'")
     for version in found:
         registered = _registered(client, version)
-        if CHAMPION in registered.aliases:
+        if alias in registered.aliases:
             return registered
     return None
+
+
+def resolve(client: MlflowClient, text: str) -> Registered:
+    """The version that a person names: `MODEL/VERSION`, `MODEL@ALIAS`, or `MODEL` for its champion.
+
+    Raises:
+        ApoError: it has no such form, there is no such version, or the registry does not answer.
+    """
+    from mlflow import MlflowException
+
+    parts = _NAMED.fullmatch(text)
+    if parts is None:
+        raise ApoError(f"{text!r} is not of the form MODEL, MODEL@ALIAS or MODEL/VERSION")
+    name, alias, version = parts["name"], parts["alias"] or CHAMPION, parts["version"]
+    try:
+        found = find(client, name, version) if version else holder(client, name, alias)
+    except MlflowException as error:
+        raise ApoError(f"{text}: the registry does not answer: {str(error).splitlines()[0]}") from None
+    if found is None:
+        raise ApoError(f"{name}{f'/{version}' if version else f'@{alias}'}: no such version is registered")
+    return found
+
+
+def tags_of(client: MlflowClient, registered: Registered) -> dict[str, str]:
+    """What is recorded of a version, its lineage above all."""
+    return dict(client.get_model_version(registered.name, registered.version).tags)
 
 
 def register(
