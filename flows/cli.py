@@ -10,7 +10,8 @@ import typer
 
 from apo_core.errors import ApoError
 from apo_core.imports import quick_imports
-from flows import decisions, environment
+from flows import decisions, environment, storage
+from flows.one_line import one_line
 from tasks.workspace import STAGES, Workspace
 
 app = typer.Typer(
@@ -77,7 +78,6 @@ def run(
     refuse_missing_inputs(place, params)
     environment.apply(place)
     from flows.servers import prefect_api
-    from tasks.dvc import StageFailed
 
     with prefect_api(place) as wait_until_ready:  # before Prefect is imported: it reads its settings then
         with quick_imports():
@@ -87,12 +87,10 @@ def run(
 
         speak_plainly()
         wait_until_ready()
-        try:
+        with one_line():
             summary = pipeline(
                 str(workspace.resolve()), tuple(settings or ()), tuple(force or ()), started_by=by
             )
-        except StageFailed as error:
-            raise ApoError(str(error).splitlines()[0].rstrip(":")) from None
     print_summary(summary)
     print(f"Pages of the run and of the model: apo ui{'' if workspace == Path() else f' -w {workspace}'}")
 
@@ -108,18 +106,15 @@ def stage(
 ) -> None:
     """Run one stage through DVC, without Prefect."""
     from apo_core.config.file import set_params
-    from tasks.dvc import StageFailed, run_stage
+    from tasks.dvc import run_stage
     from tasks.lock import only_run
 
     place = Workspace(workspace)
     _check_stages([name])
     set_params(place.params, settings or [], write=False)
-    try:
-        with only_run(place):
-            set_params(place.params, settings or [])
-            outcome = run_stage(place.root, name, print, force=force, fresh=force)
-    except StageFailed as error:
-        raise ApoError(str(error).splitlines()[0].rstrip(":")) from None
+    with one_line(), only_run(place):
+        set_params(place.params, settings or [])
+        outcome = run_stage(place.root, name, print, force=force, fresh=force)
     print(f"{name}: {outcome}")
 
 
@@ -177,17 +172,13 @@ def fetch(
 def fetch_prompts(workspace: Place = Path()) -> None:
     """Mirror the remote prompts that the configuration names; `apo run` begins with it."""
     from apo_core.config.file import load_params
-    from tasks.dvc import StageFailed
     from tasks.lock import only_run
     from tasks.mirrors import fetch_mirrors
 
     place = Workspace(workspace)
     data = load_params(place.params).data
-    try:
-        with only_run(place):
-            fetch_mirrors(place.raw_prompts, data, print)
-    except StageFailed as error:
-        raise ApoError(str(error)) from None
+    with one_line(), only_run(place):
+        fetch_mirrors(place.raw_prompts, data, print)
 
 
 @app.command()
@@ -205,6 +196,10 @@ def ui(
     from flows.ui import serve
 
     serve(place, experiment=experiment, prefect_port=prefect_port, mlflow_port=mlflow_port)
+
+
+app.command()(storage.publish)
+app.command()(storage.download)
 
 
 def _check_stages(names: list[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from apo_core.approvals import Decision
 from flows import environment
+from flows.one_line import one_line
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ Model = Annotated[str, typer.Argument(help="Name in the registry.")]
 Version = Annotated[str, typer.Argument(help="Number in the registry.")]
 By = Annotated[str, typer.Option("--by", help="Name of the person who decides.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why.")]
-Spec = Annotated[str, typer.Argument(help="MODEL@ALIAS or MODEL/VERSION.")]
+Spec = Annotated[str, typer.Argument(help="MODEL/VERSION, MODEL@ALIAS, or MODEL for its champion.")]
 
 
 @app.command()
@@ -50,7 +53,8 @@ def rollback(
     """Give production back to an earlier champion."""
     from tasks.approve import roll_back
 
-    entry = roll_back(*_stores(workspace), model, to, by=by, reason=reason)
+    with _stores(workspace) as (client, store):
+        entry = roll_back(client, store, model, to, by=by, reason=reason)
     print(f"{model}: version {entry.version} is champion again (entry {entry.sequence})")
 
 
@@ -59,7 +63,9 @@ def reconcile(model: Model, workspace: Place = Path()) -> None:
     """Take up decisions made on MLflow's page, close what is out of time, set aliases right."""
     from tasks import approve
 
-    for line in approve.reconcile(*_stores(workspace), model) or ["nothing to do"]:
+    with _stores(workspace) as (client, store):
+        done = approve.reconcile(client, store, model)
+    for line in done or ["nothing to do"]:
         print(line)
 
 
@@ -70,56 +76,54 @@ def audit(model: Model, workspace: Place = Path()) -> None:
     from tasks.approve import remembered_head
     from tasks.audit_store import read_log
 
-    client, store = _stores(workspace)
-    print_audit(read_log(store, model, remembered_head(client, model)))
+    with _stores(workspace) as (client, store):
+        print_audit(read_log(store, model, remembered_head(client, model)))
 
 
 @app.command()
 def lineage(spec: Spec, workspace: Place = Path()) -> None:
     """Show what a version was made from, and who approved it."""
     from flows.tables import print_lineage
-    from tasks.lineage import find_spec, lineage_of
+    from tasks.lineage import lineage_of
+    from tasks.registry import resolve
 
-    client, store = _stores(workspace)
-    print_lineage(lineage_of(client, store, find_spec(client, spec)))
+    with _stores(workspace) as (client, store):
+        print_lineage(lineage_of(client, store, resolve(client, spec)))
 
 
 @app.command()
 def restore(spec: Spec, workspace: Place = Path()) -> None:
     """Bring back a version's configuration, dvc.lock and data, by DVC's remote."""
     from apo_core.config.file import load_params
-    from apo_core.errors import ApoError
-    from tasks.dvc import StageFailed
-    from tasks.lineage import find_spec
     from tasks.lock import only_run
+    from tasks.registry import resolve
     from tasks.restore import restore_version
 
     place = Workspace(workspace)
     load_params(place.params)  # no lock is left in what is no workspace
-    client, _ = _stores(workspace)
-    try:
-        with only_run(place):
-            restore_version(client, place, find_spec(client, spec), print)
-    except StageFailed as error:
-        raise ApoError(str(error)) from None
+    with _stores(workspace) as (client, _), only_run(place):
+        restore_version(client, place, resolve(client, spec), print)
     print(f"{workspace} is that of {spec}")
 
 
 def _decide(workspace: Path, model: str, version: str, decision: Decision, by: str, reason: str) -> None:
     from tasks.approve import decide
 
-    entry = decide(*_stores(workspace), model, version, decision, by=by, reason=reason)
+    with _stores(workspace) as (client, store):
+        entry = decide(client, store, model, version, decision, by=by, reason=reason)
     if entry is None:
         print(f"{model} version {version}: you have said so before; nothing has changed")
     else:
         print(f"{model} version {version}: {entry.event} by {entry.by} (entry {entry.sequence})")
 
 
-def _stores(workspace: Path) -> tuple[MlflowClient, AuditStore]:
+@contextmanager
+def _stores(workspace: Path) -> Iterator[tuple[MlflowClient, AuditStore]]:
     """The registry, and the log of decisions."""
     place = Workspace.at(workspace)
     environment.apply(place)
     from tasks.audit_store import open_store
     from tasks.tracking import connect
 
-    return connect(place), open_store(place)
+    with one_line():
+        yield connect(place), open_store(place)

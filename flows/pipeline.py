@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
@@ -25,7 +25,7 @@ from tasks.lock import only_run
 from tasks.mirrors import has_remote
 from tasks.notify import check_settings
 from tasks.promote import promote
-from tasks.stages import fetch_task, push_task, restore_task, stage_task
+from tasks.stages import fetch_task, push_task, restore_task, retried_task, stage_task
 from tasks.summary import complete_summary, finished_summary, registry_agrees
 from tasks.tracking import connect, log_evidence, log_summary, start_run
 from tasks.workspace import STAGES, Workspace
@@ -97,7 +97,8 @@ def _pipeline(place: Workspace, params: Params, force: tuple[str, ...], started_
         _run_stages(place, params, force, run_id)
         if has_dvc_remote(place):  # before there is a version: what is registered can be restored
             push_task(params.pipeline)(place)
-        summary: dict[str, Any] = _register(client, place, params, run_id, started_by)
+        register = retried_task(_register, "register", params.pipeline)
+        summary: dict[str, Any] = register(client, place, params, run_id, started_by)
         return summary
 
 
@@ -106,7 +107,6 @@ def _run_stages(place: Workspace, params: Params, force: tuple[str, ...], run_id
         stage_task(stage, params.pipeline)(place, stage, force=stage in force, run_id=run_id)
 
 
-@task(name="register", task_run_name="register", persist_result=False)
 def _register(
     client: MlflowClient, place: Workspace, params: Params, run_id: str, started_by: str
 ) -> dict[str, Any]:

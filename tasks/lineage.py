@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
@@ -14,7 +14,7 @@ from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of
 from apo_core.tables import read_metadata
 from tasks.audit_store import AuditStore, read_log
-from tasks.registry import Registered, download_artifact, find, find_alias, registry_errors
+from tasks.registry import Registered, download_artifact, registry_errors, resolve
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,46 +28,6 @@ _OUTPUTS = {
     "policy": ("train", "data/policy"),
 }
 _INPUTS = {"raw prompts": ("prepare", "data/raw/prompts"), "raw model": ("reference", "data/raw/model")}
-
-
-class Spec(NamedTuple):
-    """`model@alias` or `model/version`."""
-
-    model: str
-    version: str | None
-    alias: str | None
-
-
-def parse_spec(text: str) -> Spec:
-    """Read what names a version.
-
-    Raises:
-        ApoError: it has another form.
-    """
-    model, at, alias = text.rpartition("@")
-    if at and model and alias:
-        return Spec(model, None, alias)
-    model, slash, version = text.rpartition("/")
-    if slash and model and version.isdigit():
-        return Spec(model, version, None)
-    raise ApoError(f"{text!r} is not of the form MODEL@ALIAS or MODEL/VERSION")
-
-
-def find_spec(client: MlflowClient, text: str) -> Registered:
-    """The version that is named.
-
-    Raises:
-        ApoError: there is none, or the registry does not answer.
-    """
-    spec = parse_spec(text)
-    with registry_errors():
-        if spec.version is not None:
-            found = find(client, spec.model, spec.version)
-        else:
-            found = find_alias(client, spec.model, str(spec.alias))
-    if found is None:
-        raise ApoError(f"{text}: there is no such version in the registry")
-    return found
 
 
 def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, Any]:
@@ -104,7 +64,7 @@ def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) 
 
 def describe_version(client: MlflowClient, store: AuditStore, model: str, version: str) -> str:
     """What a person is shown who is to decide, as Markdown."""
-    found = lineage_of(client, store, find_spec(client, f"{model}/{version}"))
+    found = lineage_of(client, store, resolve(client, f"{model}/{version}"))
     return "\n".join(f"- {name}: {value}" for name, value in found.items())
 
 

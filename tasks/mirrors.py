@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from apo_core.config import Data
-from apo_core.data.entries import Entry, parse_entry
+from apo_core.data.entries import Entry, is_prefix, parse_entry
 from apo_core.files import read_json, replacing, sha256_of, write_json
 
 
@@ -44,7 +44,7 @@ def fetch_mirrors(root: Path, data: Data, log: Callable[[str], object]) -> None:
         StageFailed: it cannot be reached now.
     """
     for entry in _remote_entries(data):
-        changed = fetch_mirror(_remote(entry), entry.text, root / entry.path)
+        changed = _fetch(entry, root / entry.path)
         log(f"{entry.text}: {'fetched' if changed else 'unchanged'}")
 
 
@@ -57,10 +57,12 @@ def fetch_mirror(remote: Remote, address: str, mirror: Path) -> bool:
     version = remote.version()
     if mirror.exists() and record.exists():
         known = read_json(record)
-        if (known["address"], known["version"], known["bytes"]) == (address, version, mirror.stat().st_size):
+        same = (known["address"], known.get("version")) == (address, version)
+        if same and known["bytes"] == mirror.stat().st_size:
             return False
     with replacing(mirror) as temporary:
         remote.download(version, temporary)
+        record.unlink(missing_ok=True)  # of what is replaced now: a kill must not leave it beside the new one
     size = mirror.stat().st_size
     write_json(record, {"address": address, "version": version, "sha256": sha256_of(mirror), "bytes": size})
     return True
@@ -71,6 +73,14 @@ def _remote_entries(data: Data) -> list[Entry]:
         return []
     entries = [parse_entry(text) for text in (*data.train_files, *data.eval_files)]
     return [entry for entry in entries if entry.kind in ("s3", "hub")]
+
+
+def _fetch(entry: Entry, mirror: Path) -> bool:
+    if is_prefix(entry):
+        from tasks.s3_prefix import fetch_prefix
+
+        return fetch_prefix(entry.text, mirror)
+    return fetch_mirror(_remote(entry), entry.text, mirror)
 
 
 def _remote(entry: Entry) -> Remote:

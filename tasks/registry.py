@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version as installed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 _POLICY_TAG = "policy_sha256"
+_NAMED = re.compile(r"(?P<name>[^@/:'\"]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?")
 
 
 class Registered(NamedTuple):
@@ -72,8 +74,13 @@ def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
     return tags
 
 
-def find_alias(client: MlflowClient, name: str, alias: str) -> Registered | None:
-    """The version that an alias points to, or None."""
+def champion(client: MlflowClient, name: str) -> Registered | None:
+    """The version in production, or None."""
+    return holder(client, name, CHAMPION)
+
+
+def holder(client: MlflowClient, name: str, alias: str) -> Registered | None:
+    """The version that has an alias, or None."""
     found = client.search_model_versions(f"name = '{name}'")
     for version in found:
         registered = _registered(client, version)
@@ -82,9 +89,26 @@ def find_alias(client: MlflowClient, name: str, alias: str) -> Registered | None
     return None
 
 
-def champion(client: MlflowClient, name: str) -> Registered | None:
-    """The version in production, or None."""
-    return find_alias(client, name, CHAMPION)
+def resolve(client: MlflowClient, text: str) -> Registered:
+    """The version that a person names: `MODEL/VERSION`, `MODEL@ALIAS`, or `MODEL` for its champion.
+
+    Raises:
+        ApoError: it has no such form, there is no such version, or the registry does not answer.
+    """
+    parts = _NAMED.fullmatch(text)
+    if parts is None:
+        raise ApoError(f"{text!r} is not of the form MODEL, MODEL@ALIAS or MODEL/VERSION")
+    name, alias, version = parts["name"], parts["alias"] or CHAMPION, parts["version"]
+    with registry_errors():
+        found = find(client, name, version) if version else holder(client, name, alias)
+    if found is None:
+        raise ApoError(f"{name}{f'/{version}' if version else f'@{alias}'}: no such version is registered")
+    return found
+
+
+def tags_of(client: MlflowClient, registered: Registered) -> dict[str, str]:
+    """What is recorded of a version, its lineage above all."""
+    return dict(client.get_model_version(registered.name, registered.version).tags)
 
 
 def register(
@@ -116,8 +140,20 @@ def register(
         )
     finally:
         mlflow.end_run("RUNNING")  # the run goes on: only the pipeline knows how it ends
-    version = mlflow.register_model(logged.model_uri, name, tags=tags | {_POLICY_TAG: policy_sha256})
-    return _registered(client, version)
+    mlflow.register_model(logged.model_uri, name, tags=tags | {_POLICY_TAG: policy_sha256})
+    return _only_version(client, name, policy_sha256)
+
+
+def _only_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered:
+    """The first version of a policy, and none beside it.
+
+    A request whose answer is lost with the server is repeated, and has then made two.
+    """
+    query = f"name = '{name}' and tag.{_POLICY_TAG} = '{policy_sha256}'"
+    first, *others = sorted(client.search_model_versions(query), key=lambda found: int(found.version))
+    for other in others:
+        client.delete_model_version(name, str(other.version))
+    return _registered(client, first)
 
 
 def refreshed(client: MlflowClient, registered: Registered) -> Registered:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-import boto3
 from botocore.exceptions import ClientError
 
-from apo_core.data.entries import s3_address
-from apo_core.errors import ApoError
-from tasks.s3 import understood
+from tasks.s3_client import bucket_and_key, connect, list_objects, understood
 
-_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict"}
+_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
 
 class S3Store:
@@ -24,18 +21,14 @@ class S3Store:
             ApoError: the address has another form.
         """
         self.address = address.rstrip("/")
-        try:
-            self._bucket, self._prefix = s3_address(self.address)
-        except ValueError:
-            raise ApoError(f"APO_AUDIT_URI: {address!r} is not of the form s3://bucket/prefix") from None
-        self._client = boto3.client("s3")
+        self._bucket, self._prefix = bucket_and_key(self.address)
+        self._client = connect(self.address)
 
     def names(self, model: str) -> list[str]:
         """See `AuditStore`."""
         start = self._key(model, "")
         with understood(self.address):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=start)
-            keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+            keys = [found.key for found in list_objects(self._client, self._bucket, start)]
         return sorted(key.removeprefix(start) for key in keys if key.endswith(".json"))
 
     def read(self, model: str, name: str) -> str:

@@ -26,25 +26,26 @@ _T = TypeVar("_T")
 
 def stage_task(name: str, settings: Pipeline) -> Task[..., Outcome]:
     """The task of a stage: retried with growing delays unless it refused its input, ended by a timeout."""
-    return _task(_run, name, settings)
+    return retried_task(_run, name, settings)
 
 
 def fetch_task(settings: Pipeline) -> Task[..., None]:
     """The task that mirrors remote prompts before any stage, retried as stages are."""
-    return _task(_fetch, "fetch-prompts", settings)
+    return retried_task(_fetch, "fetch-prompts", settings)
 
 
 def restore_task(settings: Pipeline) -> Task[..., None]:
     """The task that begins with what the last run left, in a workspace that has seen none."""
-    return _task(_restore, "restore", settings)
+    return retried_task(_restore, "restore", settings)
 
 
 def push_task(settings: Pipeline) -> Task[..., None]:
     """The task that sends what was made to DVC's remote."""
-    return _task(_push, "push", settings)
+    return retried_task(_push, "push", settings)
 
 
-def _task(function: Callable[..., _T], name: str, settings: Pipeline) -> Task[..., _T]:
+def retried_task(function: Callable[..., _T], name: str, settings: Pipeline) -> Task[..., _T]:
+    """Any work of a pipeline run as a task that is retried as stages are."""
     return task(
         function,
         name=name,

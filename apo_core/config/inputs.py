@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from apo_core.config.section import Positive, PositiveFloat, Section, Share
-from apo_core.data.entries import parse_entry
+from apo_core.data.entries import overlapping, parse_entry
 from apo_core.verifiers.extraction import Rule
 from apo_core.verifiers.names import name_problem, rules_problem
 
@@ -72,8 +72,8 @@ class Data(Section):
     """`files` reads what `train_files` and `eval_files` name."""
     train_files: tuple[str, ...]
     """Each a .jsonl, .json, .csv or .parquet file below `data/raw/prompts`, a directory of such files or one
-    that `datasets` saved; `s3://bucket/key`, `hf:owner/name[/config][@revision][:split]`, which `apo run`
-    mirrors there; or `reasoning_gym:task`."""
+    that `datasets` saved; `s3://bucket/key`, `s3://bucket/prefix/` (all prompts below it) or
+    `hf:owner/name[/config][@revision][:split]`, which `apo run` mirrors there; or `reasoning_gym:task`."""
     eval_files: tuple[str, ...]
     """The same; each is one evaluation set."""
     prompt_field: str
@@ -125,6 +125,13 @@ class Data(Section):
             generated = [text for text in entries if parse_entry(text).kind == "generated"]
             if generated and (count is None or self.split != "files"):
                 raise ValueError(f"{generated[0]} needs {name}_prompts, and split: files")
+        return self
+
+    @model_validator(mode="after")
+    def _mirrors_are_apart(self) -> Self:
+        both = overlapping([parse_entry(text) for text in (*self.train_files, *self.eval_files)])
+        if both is not None:
+            raise ValueError(f"{both[0].text!r} lies in {both[1].text!r}: its prompts would come twice")
         return self
 
     @model_validator(mode="after")

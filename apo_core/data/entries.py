@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import permutations
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -55,6 +56,20 @@ def parse_entry(text: str) -> Entry:
     return Entry(text, "local", _inside(text, text))
 
 
+def is_prefix(entry: Entry) -> bool:
+    """Whether an entry is all that lies below a prefix of S3: `s3://bucket/prefix/`."""
+    return entry.kind == "s3" and entry.text.endswith("/")
+
+
+def overlapping(entries: list[Entry]) -> tuple[Entry, Entry] | None:
+    """Two entries of S3 the second of which holds the first, whose rows would come twice; None if none do."""
+    remote = [entry for entry in entries if entry.kind == "s3"]
+    for inner, outer in permutations(remote, 2):
+        if inner.text != outer.text and PurePosixPath(inner.path).is_relative_to(outer.path):
+            return inner, outer
+    return None
+
+
 def hub_address(text: str) -> HubAddress:
     """The parts of a hub entry; raises ValueError as `parse_entry` does."""
     if found := _HUB.fullmatch(text):
@@ -63,7 +78,7 @@ def hub_address(text: str) -> HubAddress:
 
 
 def s3_address(text: str) -> tuple[str, str]:
-    """Bucket and key of an S3 entry; raises ValueError as `parse_entry` does."""
+    """Bucket and key of an S3 entry, or the prefix of keys; raises ValueError as `parse_entry` does."""
     if found := _S3.fullmatch(text):
         return found["bucket"], found["key"]
     raise ValueError(f"{text!r} is not of the form s3://bucket/key")

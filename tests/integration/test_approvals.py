@@ -255,5 +255,5 @@ def test_the_audit_lies_where_the_environment_says(place, monkeypatch, tmp_path)
     monkeypatch.setenv("APO_AUDIT_URI", str(tmp_path / "elsewhere"))
     assert open_store(place).root == tmp_path / "elsewhere"
     monkeypatch.setenv("APO_AUDIT_URI", "s3://")
-    with pytest.raises(ApoError, match="APO_AUDIT_URI: 's3://' is not of the form s3://bucket/prefix"):
+    with pytest.raises(ApoError, match="'s3:' is not of the form s3://bucket/key"):
         open_store(place)

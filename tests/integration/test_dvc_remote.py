@@ -1,0 +1,23 @@
+"""DVC's remote on S3: a clean clone restores what was made, byte for byte."""
+
+from conftest import execute
+
+MADE = ("data/values.parquet", "data/samples.parquet", "data/policy/model.safetensors", "reports/eval.json")
+
+
+def test_a_clean_clone_restores_what_was_made(workspace, s3, tmp_path):
+    before = {path: (workspace / path).read_bytes() for path in MADE}
+    execute("dvc remote add --default storage s3://apo/dvc", workspace)
+    execute("git add -A && git -c user.name=t -c user.email=t@t commit -qm all", workspace)
+    execute("dvc push", workspace)
+    clone = tmp_path / "clone"
+    execute(f"git clone -q {workspace} {clone}", tmp_path)
+    assert not [path for path in MADE if (clone / path).exists()]
+    execute("dvc pull", clone)
+    assert {path: (clone / path).read_bytes() for path in MADE} == before
+    assert "up to date" in execute("dvc status", clone).stdout
+    # No secret and no address of this server lies in what was committed.
+    committed = execute(
+        "git grep -I -e secret -e 127.0.0.1 -- .dvc dvc.lock dvc.yaml params.yaml || true", clone
+    )
+    assert committed.stdout == ""

@@ -1,0 +1,298 @@
+"""Registered models to S3 and back, against a real server on loopback and MLflow's own sqlite store."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, environment, execute
+
+from apo_core.config.file import load_params
+from apo_core.errors import ApoError
+from apo_core.files import sha256_of
+from apo_core.models import save_policy
+from apo_core.ports import free_port
+from apo_core.scratch import character_tokenizer, tiny_decoder
+from tasks import s3_files
+from tasks.download import download
+from tasks.dvc import StageFailed, StageRefused
+from tasks.manifest import MANIFEST, parse_manifest
+from tasks.publish import publish_version
+from tasks.registry import point, register, resolve
+from tasks.s3_checksums import PART
+from tasks.s3_client import list_objects
+from tasks.tracking import connect, start_run
+from tasks.workspace import Workspace
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A workspace whose registry has two versions of a model, the first of them the champion.
+
+    Their weights are large enough to be sent in three parts.
+    """
+    place = Workspace(tmp_path_factory.mktemp("publish") / "workspace")
+    place.root.mkdir()
+    shutil.copyfile(ROOT / "presets/ci.yaml", place.params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        client = connect(place)
+        for seed in (1, 2):
+            _register(client, place, seed)
+        point(client, resolve(client, "apo-ci/1"), "champion")
+    return place
+
+
+def _register(client, place, seed):
+    tokenizer = character_tokenizer()
+    model = tiny_decoder(tokenizer, hidden_size=384, layers=2, heads=2, seed=seed)
+    save_policy(model, tokenizer, place.policy)
+    run_id = start_run(client, place, load_params(place.params), {})
+    tags = {"git_commit": "abc", "fingerprint": "def"}
+    digest = sha256_of(place.policy)
+    register(client, place, name="apo-ci", run_id=run_id, policy_sha256=digest, tags=tags)
+
+
+@pytest.fixture
+def client(place, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return connect(place)
+
+
+@pytest.fixture
+def base(s3, s3_place):
+    """Where this test publishes."""
+    return f"s3://apo/{s3_place}"
+
+
+def publish(client, place, base, model="apo-ci/1", log=None):
+    """What each file's line says, by its path."""
+    lines = []
+
+    def keep(line):
+        lines.append(line)
+        if log is not None:
+            log(line)
+
+    publish_version(client, place, resolve(client, model), base, keep)
+    return {path: said.split(",")[0] for path, _, said in (line.partition(": ") for line in lines)}
+
+
+def keys(s3, base):
+    prefix = base.removeprefix("s3://apo/")
+    return {found.key.split("/")[-1]: found.etag for found in list_objects(s3, "apo", f"{prefix}/apo-ci/1/")}
+
+
+def where(base, name):
+    return {"Bucket": "apo", "Key": f"{base.removeprefix('s3://apo/')}/apo-ci/1/{name}"}
+
+
+def test_a_champion_is_published_and_comes_back_as_it_was(place, s3, base, tmp_path):
+    output = execute(f"apo publish apo-ci {base}", place.root).stdout
+    assert output.endswith(f"{base}/apo-ci/1/ holds apo-ci version 1\n")
+    manifest = parse_manifest("it", s3.get_object(**where(base, MANIFEST))["Body"].read())
+    assert (manifest.model, manifest.version) == ("apo-ci", "1")
+    assert manifest.tags.items() >= {"git_commit": "abc", "fingerprint": "def"}.items()
+    assert {file.path for file in manifest.files} | {MANIFEST} == set(keys(s3, base))
+    assert keys(s3, base)[WEIGHTS].endswith("-3")  # in three parts
+    before = {name: s3.head_object(**where(base, name))["LastModified"] for name in keys(s3, base)}
+    time.sleep(1.1)  # their times are in seconds
+    again = execute(f"apo publish apo-ci@champion {base}", place.root).stdout
+    assert "sent" not in again
+    assert {name: s3.head_object(**where(base, name))["LastModified"] for name in before} == before
+    copy = tmp_path / "deep/copy"
+    assert execute(f"apo download {base}/apo-ci/1 {copy}", tmp_path).stdout.endswith(f"{base}/apo-ci/1\n")
+    assert (copy / MANIFEST).read_text() == manifest.text()
+    (copy / MANIFEST).unlink()
+    assert sha256_of(copy) == manifest.tags["policy_sha256"]
+    assert sorted(path.name for path in copy.parent.iterdir()) == ["copy"]
+    assert not place.work("publish").exists()
+
+
+def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
+    process = subprocess.Popen(
+        ["apo", "publish", "apo-ci/1", base], cwd=place.root, env=environment(), stdout=subprocess.DEVNULL
+    )
+    prefix = base.removeprefix("s3://apo/")
+    while not (unfinished := s3.list_multipart_uploads(Bucket="apo", Prefix=prefix).get("Uploads")):
+        assert process.poll() is None, "it ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert [upload["Key"] for upload in unfinished] == [where(base, WEIGHTS)["Key"]]
+    before = keys(s3, base)
+    assert before
+    assert not {WEIGHTS, MANIFEST} & set(before)
+    with pytest.raises(StageRefused, match=r"/apo-ci/1/: there is no whole model: it has no manifest.json$"):
+        download(f"{base}/apo-ci/1", place.root / "copy", print)
+    sent = []
+    upload = s3_files.send_file
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.publish.send_file", lambda *args: (sent.append(args[1].name), upload(*args)))
+        said = publish(client, place, base)
+    assert sent == [WEIGHTS]
+    assert {said[name] for name in before} == {"is there already"}
+    assert {WEIGHTS, MANIFEST, *before} == set(keys(s3, base))
+    assert not s3.list_multipart_uploads(Bucket="apo", Prefix=prefix).get("Uploads")
+
+
+def test_another_model_of_the_same_version_is_refused(place, client, s3, base, monkeypatch):
+    publish(client, place, base)
+    before = keys(s3, base)
+    other = resolve(client, "apo-ci/2")._replace(version="1")
+    monkeypatch.setattr("tasks.publish.download_model", lambda registered, directory: place.policy)
+    with pytest.raises(
+        StageRefused, match=rf"^{base}/apo-ci/1/: holds another .* version: {WEIGHTS} differs$"
+    ):
+        publish_version(client, place, other, base, print)
+    # Nor where the first was killed before its manifest.
+    s3.delete_object(**where(base, MANIFEST))
+    with pytest.raises(StageRefused, match=rf"^{base}/apo-ci/1/: holds another {WEIGHTS}, of a publication"):
+        publish_version(client, place, other, base, print)
+    assert keys(s3, base).items() == before.items() - {(MANIFEST, before[MANIFEST])}
+    s3.put_object(**where(base, "notes.txt"), Body=b"mine")
+    with pytest.raises(StageRefused, match=r"holds 'notes.txt', which is no file of this model$"):
+        publish(client, place, base)
+
+
+def test_two_publications_at_once_of_one_model_are_one(place, client, s3, base, tmp_path):
+    """The second begins when the first has sent a file, and is done before the first goes on."""
+    inner = Workspace(tmp_path)
+    nested = []
+
+    def first_line(line):
+        if not nested:
+            nested.append(line)
+            publish_version(client, inner, resolve(client, "apo-ci/1"), base, print)
+
+    said = publish(client, place, base, log=first_line)
+    assert list(said.values()).count("sent") == 1
+    download(f"{base}/apo-ci/1", tmp_path / "copy", print)
+
+
+def test_an_object_that_was_replaced_is_found_out_and_sent_again(place, client, s3, base, tmp_path):
+    publish(client, place, base)
+    weights = s3.get_object(**where(base, WEIGHTS))["Body"].read()
+    assert len(weights) > 2 * PART
+    s3.put_object(**where(base, WEIGHTS), Body=weights[:-1] + bytes([weights[-1] ^ 1]))
+    done = execute(f"apo download {base}/apo-ci/1 {tmp_path}/copy", tmp_path, check=False)
+    assert done.returncode == 2
+    problem = f"error: {base}/apo-ci/1/{WEIGHTS}: is damaged: its SHA-256 is not the manifest's"
+    assert done.stdout.splitlines()[-1] == problem
+    s3.put_object(**where(base, WEIGHTS), Body=weights[:-1])
+    with pytest.raises(StageRefused, match=rf"{WEIGHTS}: is damaged: it has {len(weights) - 1} bytes of"):
+        download(f"{base}/apo-ci/1", tmp_path / "copy", print)
+    assert not list(tmp_path.iterdir())
+    said = publish(client, place, base)
+    assert said[WEIGHTS] == "sent"
+    assert [line for line in said.values() if line != "is there already"] == ["sent"]
+    download(f"{base}/apo-ci/1", tmp_path / "copy", print)
+    assert (tmp_path / "copy" / WEIGHTS).read_bytes() == weights
+
+
+def test_bits_that_rot_on_the_servers_disk_are_found_out(place, client, s3, base, s3_directory, tmp_path):
+    publish(client, place, base)
+    # The end of it: the server keeps objects as they are, in blocks.
+    marker = s3.get_object(**where(base, WEIGHTS))["Body"].read()[-4096:]
+    assert sum(_rot(file, marker) for file in s3_directory.rglob("*.dat")) >= 1
+    execution = f"AWS_MAX_ATTEMPTS=2 apo download {base}/apo-ci/1 {tmp_path}/copy"
+    done = execute(execution, tmp_path, check=False)
+    assert done.returncode == 2, done.stdout
+    assert done.stdout.splitlines()[-1].startswith(f"error: {base}/apo-ci/1/{WEIGHTS}: ")
+    assert "Traceback" not in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def _rot(file: Path, marker: bytes) -> int:
+    content = file.read_bytes()
+    count, position = 0, content.find(marker)
+    with file.open("r+b") as stream:
+        while position >= 0:
+            stream.seek(position + 100)
+            stream.write(bytes([marker[100] ^ 1]))
+            count, position = count + 1, content.find(marker, position + 1)
+    return count
+
+
+def test_what_arrives_damaged_is_removed_and_sent_again(place, client, s3, base, monkeypatch):
+    """Damaged on its way: the file was another one when its hashes were taken."""
+    sums_of = s3_files.state_of
+    monkeypatch.setattr(s3_files, "state_of", lambda *args: "other" if args[2].endswith(WEIGHTS) else "same")
+    with pytest.raises(StageFailed, match=rf"{WEIGHTS}: arrived damaged and was removed"):
+        publish(client, place, base)
+    assert not {WEIGHTS, MANIFEST} & set(keys(s3, base))
+    monkeypatch.setattr(s3_files, "state_of", sums_of)
+    assert publish(client, place, base)[WEIGHTS] == "sent"
+
+
+def test_objects_without_a_checksum_are_read(place, client, s3, base):
+    publish(client, place, base)
+    for name in ("config.json", WEIGHTS):
+        body = s3.get_object(**where(base, name))["Body"].read()
+        s3.put_object(**where(base, name), Body=body)  # with another checksum, in one part
+        assert s3.head_object(**where(base, name), ChecksumMode="ENABLED").get("ChecksumSHA256") is None
+    assert set(publish(client, place, base).values()) == {"is there already"}
+
+
+def test_a_directory_that_is_somebodys_is_left_alone(place, client, s3, base, tmp_path):
+    publish(client, place, base)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    with pytest.raises(ApoError, match=rf"^{mine}: is there already and is not this model"):
+        download(f"{base}/apo-ci/1", mine, print)
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+    (mine / "notes.txt").unlink()
+    download(f"{base}/apo-ci/1", mine, print)
+    lines = []
+    download(f"{base}/apo-ci/1/", mine, lines.append)
+    assert lines == [f"{mine}: holds it already"]
+    (mine / "config.json").write_text("{}")
+    with pytest.raises(ApoError, match="is not this model"):
+        download(f"{base}/apo-ci/1", mine, print)
+
+
+@pytest.mark.parametrize("command", ["apo publish apo-ci/1 {}", "apo download {}/apo-ci/1 copy"])
+def test_what_cannot_be_is_one_line_and_changes_nothing(place, s3, base, command):
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    for address, variables, said in (
+        (base, "AWS_SECRET_ACCESS_KEY=wrong", "signature"),
+        (base, "AWS_ACCESS_KEY_ID=wrong", "access key"),
+        (
+            base,
+            f"AWS_ENDPOINT_URL={nowhere} AWS_MAX_ATTEMPTS=1",
+            f'Could not connect to the endpoint URL: "{nowhere}',
+        ),
+        ("s3://missing/deep", "", "bucket"),
+        ("s3://apo", "", "is not of the form s3://bucket/key"),
+    ):
+        if address == "s3://apo" and "download" in command:
+            continue
+        done = execute(f"env {variables} {command.format(address)}", place.root, check=False)
+        assert done.returncode == 2, done.stdout
+        (line,) = done.stdout.strip().splitlines()
+        assert re.match(rf"error: '?{address}", line)
+        assert said in line
+    assert not (place.root / "copy").exists()
+    assert not place.work("publish").exists()
+    assert not keys(s3, base)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("apo-ci/7", "apo-ci/7: no such version is registered"),
+        ("apo-ci@candidate", "apo-ci@candidate: no such version is registered"),
+        ("nobody", "nobody@champion: no such version is registered"),
+        ("apo-ci/", "'apo-ci/' is not of the form MODEL, MODEL@ALIAS or MODEL/VERSION"),
+        ("a' or '1'='1", "is not of the form"),
+    ],
+)
+def test_a_version_that_is_not_registered_is_refused(place, client, model, said):
+    with pytest.raises(ApoError, match=re.escape(said)):
+        resolve(client, model)
