@@ -1,0 +1,82 @@
+"""The log of decisions on a real S3 server: made once, whoever writes at the same time."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from apo_core.approvals import Draft
+from apo_core.audit import AuditBroken, head_of
+from tasks.audit_store import append, open_store, read_log
+from tasks.dvc import StageFailed, StageRefused
+from tasks.workspace import Workspace
+
+
+@pytest.fixture
+def place(s3_place, monkeypatch):
+    """The prefix of this test's logs."""
+    monkeypatch.setenv("APO_AUDIT_URI", f"s3://apo/{s3_place}/logs")
+    return f"{s3_place}/logs"
+
+
+@pytest.fixture
+def store(s3, place, tmp_path):
+    return open_store(Workspace(tmp_path))
+
+
+def say(by):
+    return lambda state: Draft("candidate", str(len(state.last) + 1), by, "better", {})
+
+
+def test_entries_are_read_back_in_order(store):
+    written = [append(store, "my model", say("Ada")) for _ in range(3)]
+    assert read_log(store, "my model") == written
+    assert read_log(store, "my model", head_of(written[:2])) == written
+    assert read_log(store, "my") == []  # whose name begins the other's
+    assert store.names("my model") == [f"0000000{number}.json" for number in (1, 2, 3)]
+
+
+def test_what_is_there_is_not_written_again(store):
+    append(store, "m", say("Ada"))
+    text = store.read("m", "00000001.json")
+    assert store.create("m", "00000001.json", text)  # its own first try, whose answer was lost
+    assert not store.create("m", "00000001.json", text.replace("Ada", "Eve"))
+    assert store.read("m", "00000001.json") == text
+
+
+def test_of_many_at_once_every_one_is_written_once(store):
+    def write(name):
+        for _ in range(5):
+            append(store, "m", say(name))
+
+    threads = [threading.Thread(target=write, args=(f"person {number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = read_log(store, "m")
+    assert [entry.sequence for entry in entries] == list(range(1, 21))
+    assert sorted(entry.by for entry in entries) == sorted(
+        f"person {number}" for number in range(4) for _ in range(5)
+    )
+
+
+def test_what_is_taken_away_or_changed_is_found(s3, store, place):
+    entries = [append(store, "m", say("Ada"), now=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(3)]
+    key = f"{place}/m/00000003.json"
+    s3.delete_object(Bucket="apo", Key=key)
+    with pytest.raises(AuditBroken, match="entries 3 to 3 are missing"):
+        read_log(store, "m", head_of(entries))
+    s3.put_object(Bucket="apo", Key=key, Body=b"{}")
+    with pytest.raises(AuditBroken, match=r"m: 00000003.json: is no entry"):
+        read_log(store, "m")
+
+
+def test_without_bucket_or_server_nothing_is_decided(store, monkeypatch, tmp_path):
+    monkeypatch.setenv("APO_AUDIT_URI", "s3://nowhere/apo")
+    with pytest.raises(StageRefused, match=r"^s3://nowhere/apo: .*NoSuchBucket"):
+        append(open_store(Workspace(tmp_path)), "m", say("Ada"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(StageFailed, match=r"^s3://nowhere/apo: "):
+        append(open_store(Workspace(tmp_path)), "m", say("Ada"))
