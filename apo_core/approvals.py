@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -24,8 +25,9 @@ class State(NamedTuple):
     champion: str | None  # the version in production
     before: tuple[str, ...]  # what a rollback goes back to, the last first choice
     ever: frozenset[str]  # every version that was the champion once
-    candidate: str | None  # the newest candidate, unless it was turned down
+    candidate: str | None  # the newest candidate, unless it was turned down or rolled back from
     pending: Entry | None  # the candidate that waits for a decision
+    candidates: dict[str, Entry]  # by version: what it was proposed on
     last: dict[str, Entry]  # what was last said of every version
 
 
@@ -48,21 +50,24 @@ def state_of(entries: Sequence[Entry]) -> State:
     ever: set[str] = set()
     candidate: str | None = None
     pending: Entry | None = None
+    candidates: dict[str, Entry] = {}
     last: dict[str, Entry] = {}
     for entry in entries:
         last[entry.version] = entry
         if entry.event == "candidate":
             candidate, pending = entry.version, entry
+            candidates[entry.version] = entry
         elif pending is not None and pending.version == entry.version:
             candidate = entry.version if entry.event == "approved" else None
             pending = None
         if entry.event == "rollback" and entry.version in champions:
+            candidate = None if candidate == champions[-1] else candidate
             del champions[champions.index(entry.version) + 1 :]
         elif entry.event in ("approved", "rollback"):
             champions.append(entry.version)
         ever.update(champions)
     champion = champions[-1] if champions else None
-    return State(champion, tuple(champions[:-1]), frozenset(ever), candidate, pending, last)
+    return State(champion, tuple(champions[:-1]), frozenset(ever), candidate, pending, candidates, last)
 
 
 def propose(
@@ -70,17 +75,29 @@ def propose(
     version: str,
     *,
     started_by: str,
+    by_person: bool,
     four_eyes: bool,
     expires: datetime,
     evidence: dict[str, Any],
 ) -> Draft | None:
     """Open the approval of a version; None where that has been done.
 
-    The rules that it is to be decided by are part of the entry: who decides cannot change them.
+    The rules that it is to be decided by are part of the entry: who decides cannot change them. A model's
+    rules only become stricter, whatever the configuration of a later run says.
+
+    Raises:
+        DecisionRefused: nobody is named who started the run.
     """
-    if version in state.last:
+    if version in state.candidates:
         return None
-    rules = {"started_by": started_by, "four_eyes": four_eyes, "expires": expires.isoformat()}
+    started_by = _person(started_by)
+    before = [entry.evidence for entry in state.candidates.values()]
+    rules = {
+        "started_by": started_by,
+        "by_person": by_person or any(one["by_person"] for one in before),
+        "four_eyes": four_eyes or any(one["four_eyes"] for one in before),
+        "expires": expires.isoformat(),
+    }
     reason = str(evidence.get("decision", "a candidate"))
     return Draft("candidate", version, started_by, reason, evidence | rules)
 
@@ -94,7 +111,7 @@ def decide(
         DecisionRefused: it does not wait for a decision, the time is over, the person may not decide it,
             or name or reason are missing.
     """
-    by, reason = _named(by, reason)
+    by, reason = _person(by), _reason(reason)
     event = _EVENTS[decision]
     last = state.last.get(version)
     if last is None:
@@ -104,7 +121,7 @@ def decide(
             return None
         raise DecisionRefused(f"version {version} does not wait for a decision: {_standing(last)}")
     rules = state.pending.evidence
-    if now >= datetime.fromisoformat(rules["expires"]):
+    if is_over(state.pending, now):
         raise DecisionRefused(f"version {version}: the time to decide was over at {rules['expires']}")
     if decision == "approve" and rules["four_eyes"] and _same_person(by, rules["started_by"]):
         raise DecisionRefused(
@@ -113,9 +130,11 @@ def decide(
     return Draft(event, version, by, reason, {"candidate": state.pending.hash})
 
 
-def approve_automatically(state: State, version: str) -> Draft | None:
-    """What `promotion.approval: auto` says of a candidate; None where it does not wait."""
+def approve_automatically(state: State, version: str, now: datetime) -> Draft | None:
+    """Approve a candidate that was proposed without a person to ask; None where it does not wait for that."""
     if state.pending is None or state.pending.version != version:
+        return None
+    if state.pending.evidence["by_person"] or is_over(state.pending, now):
         return None
     return Draft("approved", version, AUTOMATIC, state.pending.reason, {"candidate": state.pending.hash})
 
@@ -123,19 +142,40 @@ def approve_automatically(state: State, version: str) -> Draft | None:
 def expire(state: State, now: datetime) -> Draft | None:
     """Close the approval that nobody gave in time, if there is one."""
     pending = state.pending
-    if pending is None or now < datetime.fromisoformat(pending.evidence["expires"]):
+    if pending is None or not is_over(pending, now):
         return None
     reason = f"nobody decided before {pending.evidence['expires']}"
     return Draft("expired", pending.version, "the clock", reason, {"candidate": pending.hash})
 
 
-def roll_back(state: State, to: str | None, *, by: str, reason: str) -> Draft:
+def is_over(candidate: Entry, now: datetime) -> bool:
+    """Whether the time to decide on a candidate has passed."""
+    return now >= datetime.fromisoformat(candidate.evidence["expires"])
+
+
+def roll_back(state: State, to: str | None, *, champion: str | None, by: str, reason: str) -> Draft | None:
     """Give production back to a version that has had it; by default to the one before.
 
+    None where the last rollback was this one: who repeats a command whose answer was lost goes back once.
+
+    Args:
+        state: where the model stands.
+        to: a version.
+        champion: the one that the person wants to be rid of.
+        by: the person.
+        reason: why.
+
     Raises:
-        DecisionRefused: there is no such version, or name or reason are missing.
+        DecisionRefused: there is no such version, another has become champion meanwhile, or name or reason
+            are missing.
     """
-    by, reason = _named(by, reason)
+    by, reason = _person(by), _reason(reason)
+    if state.champion is not None and to in (None, state.champion):
+        last = state.last[state.champion]
+        if (last.event, last.reason) == ("rollback", reason) and _same_person(last.by, by):
+            return None
+    if champion != state.champion:
+        raise DecisionRefused(f"version {state.champion} has become the champion meanwhile; look again")
     if to is None and not state.before:
         raise DecisionRefused("no version was champion before the present one")
     version = to or state.before[-1]
@@ -146,17 +186,25 @@ def roll_back(state: State, to: str | None, *, by: str, reason: str) -> Draft:
     return Draft("rollback", version, by, reason, {"from": state.champion})
 
 
-def _named(by: str, reason: str) -> tuple[str, str]:
-    by, reason = " ".join(by.split()), " ".join(reason.split())
-    if not by or not reason:
-        raise DecisionRefused("a decision has the name of a person and a reason")
-    if by == AUTOMATIC:
-        raise DecisionRefused(f"{by!r} is no person")
-    return by, reason
+def _person(name: str) -> str:
+    """One spelling of a name."""
+    name = " ".join(unicodedata.normalize("NFKC", name).split())
+    if not name:
+        raise DecisionRefused("a decision has the name of a person")
+    if name == AUTOMATIC:
+        raise DecisionRefused(f"{name!r} is no person")
+    return name
+
+
+def _reason(text: str) -> str:
+    text = " ".join(text.split())
+    if not text:
+        raise DecisionRefused("a decision has a reason")
+    return text
 
 
 def _same_person(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
+    return _person(one).casefold() == _person(other).casefold()
 
 
 def _standing(last: Entry) -> str:

@@ -122,9 +122,10 @@ def from_json(text: str, place: str) -> Entry:
     try:
         fields = json.loads(text)
         entry = Entry(**fields)
+        as_written = _canonical(fields) == text and type(entry.sequence) is int
     except (ValueError, TypeError):
         raise AuditBroken(f"{place}: is no entry of an audit log") from None
-    if entry.event not in get_args(Event) or _canonical(fields) != text:
+    if entry.event not in get_args(Event) or not as_written:
         raise AuditBroken(f"{place}: is no entry of an audit log as it was written")
     return entry
 

@@ -7,21 +7,21 @@ from typing import Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.exceptions import ObjectNotFound
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
-from prefect.utilities.urls import url_for
 
 from apo_core.approvals import DecisionRefused, state_of
 from apo_core.audit import Entry
+from flows.forms import close_forms
 from tasks import approve as decisions
-from tasks.audit_store import AuditStore, open_store, read_log
+from tasks.audit_store import open_store
 from tasks.lineage import describe_version
 from tasks.tracking import connect
 from tasks.workspace import Workspace
 
-APPROVE = "approve/approve"  # the deployment that a pipeline run asks for
-_SECONDS = 10 * 365 * 86400  # what Prefect takes for a timeout ends somewhere
+_LATE = (
+    600  # seconds that a form outlives its candidate: `reconcile` closes it before Prefect calls it failed
+)
 
 
 class Answer(RunInput):
@@ -32,7 +32,13 @@ class Answer(RunInput):
     reason: str
 
 
-@flow(name="approve", flow_run_name="approve {model} version {version}", validate_parameters=False)
+@flow(
+    name="approve",
+    flow_run_name="approve {model} version {version}",
+    validate_parameters=False,
+    retries=3,
+    retry_delay_seconds=30,
+)
 def approve(model: str, version: str, workspace: str = ".") -> str:
     """Wait, suspended and without a process, until a person has filled the form in; then decide by it.
 
@@ -49,13 +55,14 @@ def approve(model: str, version: str, workspace: str = ".") -> str:
     description = describe_version(client, store, model, version)
     problem = ""
     while True:
-        waiting = _waiting(store, model, version)
-        if waiting is None:
-            return _conclude(store, model, version)
-        seconds = (datetime.fromisoformat(waiting.evidence["expires"]) - datetime.now(UTC)).total_seconds()
+        state = state_of(decisions.read(client, store, model))
+        if state.pending is None or state.pending.version != version:
+            return _conclude(model, version, state.last.get(version))
+        expires = datetime.fromisoformat(state.pending.evidence["expires"])
+        left = (expires - datetime.now(UTC)).total_seconds()
         form = Answer.with_initial_data(description=problem + description)
         # Prefect runs the flow anew after every answer, and gives it those that it had before.
-        answer = suspend_flow_run(wait_for_input=form, timeout=min(max(int(seconds), 1), _SECONDS))
+        answer = suspend_flow_run(wait_for_input=form, timeout=max(int(left), 0) + _LATE)
         try:
             decisions.decide(
                 client, store, model, version, answer.decision, by=answer.approver, reason=answer.reason
@@ -70,10 +77,13 @@ def rollback(model: str, by: str, reason: str, to: str | None = None, workspace:
     """Give production back to an earlier champion, by default to the one before.
 
     Raises:
-        ApoError: there is none, or registry or log refuse; nothing has changed.
+        DecisionRefused: there is none, or another champion meanwhile; nothing has changed.
+        ApoError: registry or log refuse, or the registry does not follow.
     """
     place = Workspace.at(workspace)
     entry = decisions.roll_back(connect(place), open_store(place), model, to, by=by, reason=reason)
+    if entry is None:
+        return f"{model}: said before; nothing has changed"
     text = f"{model}: version {entry.version} is champion again"
     create_markdown_artifact(f"{text}, by {entry.by}: {entry.reason}", key="rollback")
     return text
@@ -87,41 +97,18 @@ def reconcile(model: str, workspace: str = ".") -> list[str]:
         A line for everything that was done.
     """
     place = Workspace.at(workspace)
-    done = decisions.reconcile(connect(place), open_store(place), model)
+    client, store = connect(place), open_store(place)
+    done = decisions.reconcile(client, store, model)
+    pending = state_of(decisions.read(client, store, model)).pending
+    done += close_forms(model, but=None if pending is None else pending.version)
     for line in done or ["nothing to do"]:
         get_run_logger().info(line)
     return done
 
 
-def ask_for_approval(model: str, version: str) -> str | None:
-    """Start the `approve` deployment for a candidate, once; its run's page, or None where there is none."""
-    from prefect.deployments import run_deployment
-
-    try:
-        run = run_deployment(
-            APPROVE,
-            parameters={"model": model, "version": version},
-            timeout=0,
-            as_subflow=False,  # a part of another run cannot be suspended
-            idempotency_key=f"approve {model} {version}",
-        )
-    except ObjectNotFound:
-        return None
-    return url_for("flow-run", obj_id=run.id) or str(run.id)
-
-
-def _waiting(store: AuditStore, model: str, version: str) -> Entry | None:
-    pending = state_of(read_log(store, model)).pending
-    return pending if pending is not None and pending.version == version else None
-
-
-def _conclude(store: AuditStore, model: str, version: str) -> str:
-    last = state_of(read_log(store, model)).last.get(version)
-    text = (
-        f"{model} version {version}: was never a candidate"
-        if last is None
-        else f"{model} version {version}: {last.event} by {last.by}: {last.reason}"
-    )
+def _conclude(model: str, version: str, last: Entry | None) -> str:
+    said = "was never a candidate" if last is None else f"{last.event} by {last.by}: {last.reason}"
+    text = f"{model} version {version}: {said}"
     get_run_logger().info(text)
     create_markdown_artifact(text, key="approval")
     return text

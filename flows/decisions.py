@@ -55,7 +55,10 @@ def rollback(
 
     with _stores(workspace) as (client, store):
         entry = roll_back(client, store, model, to, by=by, reason=reason)
-    print(f"{model}: version {entry.version} is champion again (entry {entry.sequence})")
+    if entry is None:
+        print(f"{model}: you have said so before; nothing has changed")
+    else:
+        print(f"{model}: version {entry.version} is champion again (entry {entry.sequence})")
 
 
 @app.command()
@@ -73,37 +76,38 @@ def reconcile(model: Model, workspace: Place = Path()) -> None:
 def audit(model: Model, workspace: Place = Path()) -> None:
     """Verify the log of a model's decisions, and print it."""
     from flows.tables import print_audit
-    from tasks.approve import remembered_head
-    from tasks.audit_store import read_log
+    from tasks.approve import read
 
     with _stores(workspace) as (client, store):
-        print_audit(read_log(store, model, remembered_head(client, model)))
+        print_audit(read(client, store, model))
 
 
 @app.command()
 def lineage(spec: Spec, workspace: Place = Path()) -> None:
     """Show what a version was made from, and who approved it."""
     from flows.tables import print_lineage
+    from tasks.approve import resolve_approved
     from tasks.lineage import lineage_of
-    from tasks.registry import resolve
 
     with _stores(workspace) as (client, store):
-        print_lineage(lineage_of(client, store, resolve(client, spec)))
+        print_lineage(lineage_of(client, store, resolve_approved(client, store, spec)))
 
 
 @app.command()
 def restore(spec: Spec, workspace: Place = Path()) -> None:
     """Bring back a version's configuration, dvc.lock and data, by DVC's remote."""
     from apo_core.config.file import load_params
+    from tasks.approve import resolve_approved
     from tasks.lock import only_run
-    from tasks.registry import resolve
     from tasks.restore import restore_version
 
     place = Workspace(workspace)
     load_params(place.params)  # no lock is left in what is no workspace
-    with _stores(workspace) as (client, _), only_run(place):
-        restore_version(client, place, resolve(client, spec), print)
-    print(f"{workspace} is that of {spec}")
+    with _stores(workspace) as (client, store), only_run(place):
+        changed = restore_version(client, place, resolve_approved(client, store, spec), print)
+    print(f"{place.root} has data, configuration and dvc.lock of {spec}")
+    if changed:
+        print(f"what is in git differs: these stages would run again: {', '.join(changed)}")
 
 
 def _decide(workspace: Path, model: str, version: str, decision: Decision, by: str, reason: str) -> None:

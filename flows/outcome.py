@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import Flow, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 from prefect.logging import get_logger
 from prefect.runtime import flow_run
 from prefect.utilities.urls import url_for
 
 from apo_core.config.file import load_params
-from flows.approval import ask_for_approval
+from apo_core.errors import ApoError
+from flows.forms import open_form
 from tasks.notify import notify
 from tasks.tracking import run_page
 from tasks.workspace import Workspace
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
-def tell_outcome(summary: dict[str, Any], run_id: str) -> None:
-    """Open the form for a candidate that waits, and send the messages."""
+
+def tell_outcome(client: MlflowClient, summary: dict[str, Any], run_id: str) -> None:
+    """Open the form for a candidate that waits, and send the messages. Nothing here fails a run."""
     log, model, decision = get_run_logger(), summary["model"], summary["decision"]
-    links = {"run": flow_run.ui_url, "tracking": run_page(run_id)}
+    links = {"run": flow_run.ui_url, "tracking": run_page(client, run_id)}
     shown = {name: link for name, link in links.items() if link is not None}
     text = f"{decision['outcome']}: {decision['reason']}"
     notify("outcome", model["name"], text, shown, log.warning)
@@ -35,20 +40,31 @@ def tell_outcome(summary: dict[str, Any], run_id: str) -> None:
 
 
 def ask(summary: dict[str, Any]) -> str | None:
-    """Open the form for a candidate that waits, once; its page, or None where no form is deployed."""
-    return ask_for_approval(summary["model"]["name"], summary["model"]["version"])
+    """Open the form for a candidate that waits, once; its page, or None where there is none.
+
+    An unchanged run asks again, should the server not have answered.
+    """
+    model = summary["model"]
+    try:
+        return open_form(model["name"], model["version"])
+    except (PrefectException, PrefectHTTPStatusError, OSError) as error:
+        get_run_logger().warning("the form could not be opened: %s", error)
+        return None
 
 
 def waits(summary: dict[str, Any]) -> bool:
     """Whether the version waits for a person."""
-    approval = summary["approval"]
-    return approval is not None and approval["event"] == "candidate"
+    return summary["approval"] is not None and bool(summary["approval"]["waits"])
 
 
 def tell_failure(_flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
     """What Prefect calls when a pipeline run has failed or crashed."""
     place = Workspace.at(run.parameters.get("workspace", "."))
-    model = load_params(place.params).tracking.model
+    try:
+        model = load_params(place.params).tracking.model
+    except ApoError:  # which may be why it failed
+        model = place.root.name
     page = url_for("flow-run", obj_id=run.id)
     links = {} if page is None else {"run": page}
-    notify("failure", model, f"{run.name}: {state.name}: {state.message}", links, get_logger().warning)
+    reason = (state.message or "").strip().splitlines() or [""]
+    notify("failure", model, f"{run.name}: {state.name}: {reason[0]}", links, get_logger().warning)

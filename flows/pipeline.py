@@ -14,13 +14,14 @@ from prefect.runtime import flow_run
 
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
+from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of, write_json
 from flows.environment import be_quiet
 from flows.outcome import ask, tell_failure, tell_outcome, waits
 from tasks.audit_store import open_store
 from tasks.dvc_remote import has_remote as has_dvc_remote
 from tasks.dvc_state import pending
-from tasks.git import commit_of
+from tasks.git import author_of, commit_of
 from tasks.lock import only_run
 from tasks.mirrors import has_remote
 from tasks.notify import check_settings
@@ -60,7 +61,8 @@ def pipeline(
         workspace: directory with `params.yaml` and `dvc.yaml`.
         settings: `key=value`, written to `params.yaml` first.
         force: stages to run even if nothing they depend on has changed.
-        started_by: the person who wants this run, by default the user of this machine.
+        started_by: the person who wants this run; by default the author of the commit of a restored
+            workspace, else the user of this machine. With `promotion.four_eyes` there is no such default.
         restore: in a workspace that has seen no run, begin with what the last run of its model left.
 
     Returns:
@@ -79,7 +81,15 @@ def pipeline(
             restore_task(params.pipeline)(place, params.tracking.model)
         if has_remote(params.data):  # first: what has changed there decides which stages are to run
             fetch_task(params.pipeline)(place, params.data)
-        return _pipeline(place, params, force, started_by or getpass.getuser())
+        if started_by is None and restore:
+            started_by = author_of(place.root)
+        return _pipeline(place, params, force, _person(params, started_by))
+
+
+def _person(params: Params, started_by: str | None) -> str:
+    if started_by is None and params.promotion.four_eyes:
+        raise ApoError("promotion.four_eyes: a run names who starts it: apo run --by NAME")
+    return getpass.getuser() if started_by is None else started_by
 
 
 def _pipeline(place: Workspace, params: Params, force: tuple[str, ...], started_by: str) -> dict[str, Any]:
@@ -99,7 +109,8 @@ def _pipeline(place: Workspace, params: Params, force: tuple[str, ...], started_
             push_task(params.pipeline)(place)
         register = retried_task(_register, "register", params.pipeline)
         summary: dict[str, Any] = register(client, place, params, run_id, started_by)
-        return summary
+    tell_outcome(client, summary, run_id)
+    return summary
 
 
 def _run_stages(place: Workspace, params: Params, force: tuple[str, ...], run_id: str | None) -> None:
@@ -120,14 +131,13 @@ def _register(
     decision, registered = promote(
         client, store, place, params, run_id=run_id, started_by=started_by, tags=tags
     )
-    summary = complete_summary(store, place, decision._asdict(), registered)
+    summary = complete_summary(client, store, place, decision._asdict(), registered)
     client.set_tag(run_id, "decision", decision.outcome)
     log_summary(client, run_id, summary)
     version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"
     create_markdown_artifact(
         f"**{decision.outcome}**: {decision.reason}\n\n{params.tracking.model}: {version}", key="register"
     )
-    tell_outcome(summary, run_id)
     write_json(place.summary, summary)  # last: with it the run counts as done
     return summary
 

@@ -27,13 +27,14 @@ def publish(
     load_params(place.params)  # no registry is made in what is no workspace
     bucket_and_key(address)
     environment.apply(place)
+    from tasks.approve import resolve_approved
+    from tasks.audit_store import open_store
     from tasks.publish import publish_version
-    from tasks.registry import resolve
     from tasks.tracking import connect
 
     client = connect(place)
-    registered = resolve(client, model)
     with one_line():
+        registered = resolve_approved(client, open_store(place), model)
         there = publish_version(client, place, registered, address, print)
     print(f"{there} holds {registered.name} version {registered.version}")
 

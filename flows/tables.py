@@ -104,8 +104,10 @@ def _model(model: dict[str, Any]) -> str:
 
 def _approval(summary: dict[str, Any]) -> str:
     approval, model = summary["approval"], summary["model"]
-    if approval["event"] == "candidate":
+    if approval["waits"]:
         return f"wanted: apo approve {model['name']} {model['version']} --by NAME --reason WHY"
+    if approval["event"] == "candidate":
+        return "none: a newer candidate took its place, or the time was over"
     return f"{approval['event']} by {approval['by']}"
 
 

@@ -16,12 +16,23 @@ from apo_core.audit import Entry, Head, head_of
 from apo_core.config import Promotion
 from apo_core.errors import ApoError
 from tasks.audit_store import AuditStore, append, read_log
-from tasks.registry import CANDIDATE, CHAMPION, Registered, find, model_tags, registry_errors
+from tasks.registry import (
+    CANDIDATE,
+    CHAMPION,
+    POLICY_TAG,
+    Registered,
+    model_aliases,
+    model_tags,
+    registry_errors,
+    resolve,
+    versions_of,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _HEAD = "audit_head"  # tag of the registered model
+_ASKED = "audit_asked"  # tag of the registered model: when somebody last wanted to decide
 _STATUS = "approval"  # tag of a version, for people: "approved by Ada: why"
 # Tags by which a person decides on MLflow's page: the last two first, the decision is what is waited for.
 DECISION_TAG, BY_TAG, REASON_TAG = "approval.decision", "approval.by", "approval.reason"
@@ -36,29 +47,28 @@ def propose(
     started_by: str,
     evidence: dict[str, Any],
 ) -> None:
-    """Make a registered version a candidate, and the champion where no person is to be asked."""
-    now = datetime.now(UTC)
-    expires = now + timedelta(hours=rules.approval_hours)
+    """Make a registered version a candidate, and the champion where no person is to be asked.
+
+    Raises:
+        ApoError: the log knows another policy by this version's number, or registry or log refuse.
+    """
+    now, model, version = datetime.now(UTC), registered.name, registered.version
+    _check_version(client, store, model, version)
 
     def opened(state: State) -> Draft | None:
         return approvals.propose(
             state,
-            registered.version,
+            version,
             started_by=started_by,
+            by_person=rules.approval == "manual",
             four_eyes=rules.four_eyes,
-            expires=expires,
+            expires=now + timedelta(hours=rules.approval_hours),
             evidence=evidence,
         )
 
-    _append(client, store, registered.name, opened)
-    if rules.approval == "auto":
-        _append(
-            client,
-            store,
-            registered.name,
-            lambda state: approvals.approve_automatically(state, registered.version),
-        )
-    follow(client, store, registered.name)
+    _append(client, store, model, opened)
+    _append(client, store, model, lambda state: approvals.approve_automatically(state, version, now))
+    follow(client, store, model)
 
 
 def decide(
@@ -75,10 +85,11 @@ def decide(
     """Approve or reject a version; None where the same person has said the same before.
 
     Raises:
-        DecisionRefused: the rules do not allow it.
-        ApoError: there is no such version, or registry or log refuse; nothing has changed.
+        DecisionRefused: the rules do not allow it; nothing has changed.
+        ApoError: there is no such version, registry or log refuse, or the registry does not follow.
     """
-    _check_version(client, model, version)
+    if decision == "approve":  # one that is gone may be turned down
+        _check_version(client, store, model, version)
     at = now or datetime.now(UTC)
     entry = _append(
         client,
@@ -86,28 +97,29 @@ def decide(
         model,
         lambda state: approvals.decide(state, version, decision, by=by, reason=reason, now=at),
     )
-    follow(client, store, model)
+    _follow_decision(client, store, model, entry)
     return entry
 
 
 def roll_back(
     client: MlflowClient, store: AuditStore, model: str, to: str | None, *, by: str, reason: str
-) -> Entry:
-    """Give production back to an earlier champion.
+) -> Entry | None:
+    """Give production back to an earlier champion; None where that is what the last rollback did.
 
     Raises:
-        DecisionRefused: there is none, or not that one.
-        ApoError: the version is gone from the registry, or registry or log refuse; nothing has changed.
+        DecisionRefused: there is none, not that one, or another champion meanwhile; nothing has changed.
+        ApoError: the version is gone, registry or log refuse, or the registry does not follow.
     """
+    champion = state_of(read(client, store, model)).champion
 
-    def proposed(state: State) -> Draft:
-        draft = approvals.roll_back(state, to, by=by, reason=reason)
-        _check_version(client, model, draft.version)
+    def proposed(state: State) -> Draft | None:
+        draft = approvals.roll_back(state, to, champion=champion, by=by, reason=reason)
+        if draft is not None:
+            _check_version(client, store, model, draft.version)
         return draft
 
     entry = _append(client, store, model, proposed)
-    assert entry is not None
-    follow(client, store, model)
+    _follow_decision(client, store, model, entry)
     return entry
 
 
@@ -122,6 +134,15 @@ def reconcile(client: MlflowClient, store: AuditStore, model: str) -> list[str]:
     if expired is not None:
         done.append(f"{model} version {expired.version}: expired: {expired.reason}")
     return done + follow(client, store, model)
+
+
+def read(client: MlflowClient, store: AuditStore, model: str) -> list[Entry]:
+    """A model's log, compared with what the registry remembers of it.
+
+    Raises:
+        AuditBroken: it is not what was written.
+    """
+    return read_log(store, model, remembered_head(client, model))
 
 
 def follow(client: MlflowClient, store: AuditStore, model: str) -> list[str]:
@@ -140,12 +161,18 @@ def follow(client: MlflowClient, store: AuditStore, model: str) -> list[str]:
             return done
         with registry_errors():
             done += _set_aliases(client, model, state_of(entries))
-            for entry in entries[0 if head is None else head.sequence :]:
-                status = f"{entry.event} by {entry.by}: {entry.reason}"
-                client.set_model_version_tag(model, entry.version, _STATUS, status)
-        _remember(client, model, entries)
+            _describe(client, model, entries[0 if head is None else head.sequence :])
+            if head != head_of(entries):
+                sequence, digest = head_of(entries)
+                client.set_registered_model_tag(model, _HEAD, f"{sequence}:{digest}")
         if len(read_log(store, model)) == len(entries):
             return done
+
+
+def resolve_approved(client: MlflowClient, store: AuditStore, text: str) -> Registered:
+    """The version that a person names, by aliases as the log has them: see `registry.resolve`."""
+    registered = resolve(client, text)
+    return resolve(client, text) if follow(client, store, registered.name) else registered
 
 
 def remembered_head(client: MlflowClient, model: str) -> Head | None:
@@ -167,57 +194,84 @@ def remembered_head(client: MlflowClient, model: str) -> Head | None:
 def _append(
     client: MlflowClient, store: AuditStore, model: str, proposed: Callable[[State], Draft | None]
 ) -> Entry | None:
-    entries = read_log(store, model, remembered_head(client, model))
-    if entries and proposed(state_of(entries)) is not None:
-        # First what may be refused: whoever may not change the registry is not to change the log either.
-        _remember(client, model, entries)
+    if proposed(state_of(read(client, store, model))) is None:
+        return None
+    with registry_errors():  # whoever may not change the registry is not to change the log either
+        client.set_registered_model_tag(model, _ASKED, datetime.now(UTC).isoformat())
     return append(store, model, proposed)
 
 
-def _remember(client: MlflowClient, model: str, entries: list[Entry]) -> None:
-    head = head_of(entries)
-    with registry_errors():
-        client.set_registered_model_tag(model, _HEAD, f"{head.sequence}:{head.hash}")
+def _follow_decision(client: MlflowClient, store: AuditStore, model: str, entry: Entry | None) -> None:
+    try:
+        follow(client, store, model)
+    except ApoError as error:
+        if entry is None:
+            raise
+        raise ApoError(
+            f"{model}: version {entry.version}: entry {entry.sequence} of the log says {entry.event}, and "
+            f"holds; but the registry does not follow yet: {error}; `apo reconcile` lets it"
+        ) from None
 
 
-def _check_version(client: MlflowClient, model: str, version: str) -> None:
+def _check_version(client: MlflowClient, store: AuditStore, model: str, version: str) -> None:
+    """See that the registry has a version, and that it is the one the log knows by that number."""
+    state = state_of(read(client, store, model))
     with registry_errors():
-        found = find(client, model, version)
+        found = versions_of(client, model).get(version)
     if found is None:
         raise ApoError(f"{model}: has no version {version}")
+    if not _is_proposed(state, version, found.tags):
+        raise ApoError(f"{model}: version {version} is another policy than the one that was proposed as that")
+
+
+def _is_proposed(state: State, version: str, tags: dict[str, str]) -> bool:
+    """Whether a version holds the policy that it was proposed with: numbers may be given again."""
+    candidate = state.candidates.get(version)
+    return candidate is None or candidate.evidence.get(POLICY_TAG) in (None, tags.get(POLICY_TAG))
 
 
 def _set_aliases(client: MlflowClient, model: str, state: State) -> list[str]:
-    aliases = client.get_registered_model(model).aliases
+    aliases, versions = model_aliases(client, model), versions_of(client, model)
     done = []
-    for alias, version in ((CHAMPION, state.champion), (CANDIDATE, state.candidate)):
-        holder = None if alias not in aliases else str(aliases[alias])
-        if holder == version:
+    for alias, wanted in ((CHAMPION, state.champion), (CANDIDATE, state.candidate)):
+        found = None if wanted is None else versions.get(wanted)
+        known = found is not None and _is_proposed(state, str(wanted), found.tags)
+        version = wanted if known else None
+        if aliases.get(alias) == version:
             continue
         if version is None:
             client.delete_registered_model_alias(model, alias)
         else:
             client.set_registered_model_alias(model, alias, version)
-        done.append(f"{model}: {alias} is {'no version' if version is None else f'version {version}'}")
+        gone = "" if known or wanted is None else f": version {wanted} is gone, or another by now"
+        done.append(f"{model}: {alias} is {'no version' if version is None else f'version {version}'}{gone}")
     return done
+
+
+def _describe(client: MlflowClient, model: str, entries: list[Entry]) -> None:
+    versions = versions_of(client, model)
+    for entry in entries:
+        if entry.version in versions:
+            status = f"{entry.event} by {entry.by}: {entry.reason}"
+            client.set_model_version_tag(model, entry.version, _STATUS, status)
 
 
 def _take_up_tags(client: MlflowClient, store: AuditStore, model: str) -> list[str]:
     """Decisions that were made by tags of a version; the tag says afterwards what became of it."""
-    pending = state_of(read_log(store, model, remembered_head(client, model))).pending
-    if pending is None:
-        return []
+    done = []
     with registry_errors():
-        tags = client.get_model_version(model, pending.version).tags
-    word = tags.get(DECISION_TAG, "").strip().casefold()
-    by, reason = tags.get(BY_TAG, ""), tags.get(REASON_TAG, "")
-    if word not in ("approve", "reject"):
-        return []
-    try:
-        entry = decide(client, store, model, pending.version, word, by=by, reason=reason)
-        outcome: str = "done before" if entry is None else entry.event
-    except approvals.DecisionRefused as error:
-        outcome = f"refused: {error}"
-    with registry_errors():
-        client.set_model_version_tag(model, pending.version, DECISION_TAG, outcome)
-    return [f"{model} version {pending.version}: {outcome}"]
+        versions = versions_of(client, model)
+    for version, found in versions.items():
+        word = found.tags.get(DECISION_TAG, "").strip().casefold()
+        if word not in ("approve", "reject"):
+            continue
+        by, reason = found.tags.get(BY_TAG, ""), found.tags.get(REASON_TAG, "")
+        try:
+            entry = decide(client, store, model, version, word, by=by, reason=reason)
+            outcome: str = "done before" if entry is None else entry.event
+        except approvals.DecisionRefused as error:
+            outcome = f"refused: {error}"
+        with registry_errors():
+            client.set_model_version_tag(model, version, DECISION_TAG, outcome)
+        done.append(f"{model} version {version}: {outcome}")
+    return done

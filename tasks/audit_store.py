@@ -17,6 +17,8 @@ from uuid import uuid4
 
 from apo_core.approvals import Draft, State, state_of
 from apo_core.audit import AuditBroken, Entry, Head, check_chain, from_json, sealed, to_json
+from apo_core.errors import ApoError
+from tasks.tracking import is_remote, tracking_uri
 from tasks.workspace import Workspace
 
 VARIABLE = "APO_AUDIT_URI"
@@ -59,11 +61,13 @@ class DirectoryStore:
         with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".", encoding="utf-8") as whole:
             whole.write(text)
             whole.flush()
+            os.fchmod(whole.fileno(), 0o444)  # others decide, too; nobody changes it
             os.fsync(whole.fileno())
             try:
                 os.link(whole.name, directory / name)  # fails where the name is taken, unlike a rename
             except FileExistsError:
                 return False
+        _sync(directory)  # or the registry remembers what a power cut has taken away
         return True
 
     def _of(self, model: str) -> Path:
@@ -71,13 +75,24 @@ class DirectoryStore:
 
 
 def open_store(workspace: Workspace) -> AuditStore:
-    """The store of `APO_AUDIT_URI`, else the workspace's own."""
+    """The store of `APO_AUDIT_URI`, else the workspace's own.
+
+    Raises:
+        ApoError: the address is of no known form, or the registry is shared and the log would not be.
+    """
     address = os.environ.get(VARIABLE, "")
     if address.startswith("s3://"):
         from tasks.s3_audit import S3Store  # a library that only those who use it pay for
 
         return S3Store(address)
-    return DirectoryStore(Path(address) if address else workspace.state / "audit")
+    if "://" in address:
+        raise ApoError(f"{VARIABLE}: {address!r} is no directory, nor of the form s3://bucket/prefix")
+    if not address and is_remote(tracking_uri(workspace)):
+        raise ApoError(
+            f"MLFLOW_TRACKING_URI is a server, and {VARIABLE} is not set: who shares the registry shares the "
+            "log of its decisions"
+        )
+    return DirectoryStore(workspace.root / address if address else workspace.state / "audit")
 
 
 def read_log(store: AuditStore, model: str, head: Head | None = None) -> list[Entry]:
@@ -129,6 +144,14 @@ def append(
         entry = sealed(entries, model=model, time=time, nonce=nonce, **draft._asdict())
         if store.create(model, _name(entry.sequence), to_json(entry)):
             return entry
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _name(sequence: int) -> str:

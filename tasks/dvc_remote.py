@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from tasks.dvc import StageFailed, StageRefused, run_dvc
 from tasks.workspace import Workspace
 
 # What DVC says where no second try helps.
 _FINAL = (
+    "Checkout failed",
+    "Missing cache files",
     "NoSuchBucket",
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -36,16 +39,21 @@ def push(workspace: Workspace, log: Callable[[str], None]) -> None:
     _transfer(workspace, "push", [], log)
 
 
-def pull(workspace: Workspace, log: Callable[[str], None]) -> None:
+def pull(
+    workspace: Workspace, log: Callable[[str], None], *, missing: Literal["refused", "made again"]
+) -> None:
     """Bring what `dvc.lock` and `*.dvc` files name, and the record of earlier runs.
 
-    What the remote does not have is made again by its stage.
+    Args:
+        workspace: with a remote.
+        log: gets every line of DVC's output.
+        missing: what becomes of that which the remote does not have.
 
     Raises:
-        StageRefused: the remote refuses.
+        StageRefused: the remote refuses, or does not have all of it.
         StageFailed: it does not answer now.
     """
-    _transfer(workspace, "pull", ["--allow-missing"], log)
+    _transfer(workspace, "pull", ["--allow-missing"] if missing == "made again" else [], log)
 
 
 def _transfer(workspace: Workspace, verb: str, options: list[str], log: Callable[[str], None]) -> None:

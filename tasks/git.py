@@ -14,6 +14,11 @@ def commit_of(workspace: Path) -> str | None:
     return _commit(workspace) or _commit(Path(__file__).parent)
 
 
+def author_of(workspace: Path) -> str | None:
+    """Who wrote the commit that a workspace is at."""
+    return _git(workspace, "log", "-1", "--format=%an") or None
+
+
 def _commit(directory: Path) -> str | None:
     head = _git(directory, "rev-parse", "HEAD")
     if head is None:

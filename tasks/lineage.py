@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from apo_core.approvals import state_of
 from apo_core.audit import Entry
 from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of
 from apo_core.tables import read_metadata
-from tasks.audit_store import AuditStore, read_log
+from tasks.approve import read
+from tasks.audit_store import AuditStore
 from tasks.registry import Registered, download_artifact, registry_errors, resolve
 
 if TYPE_CHECKING:
@@ -39,26 +39,26 @@ def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) 
     with tempfile.TemporaryDirectory() as directory, registry_errors():
         scratch = Path(directory)
         lock = _artifact(client, registered, "lineage/dvc.lock", scratch)
-        summary = read_json(_artifact(client, registered, "reports/summary.json", scratch))
+        report = read_json(_artifact(client, registered, "reports/report.json", scratch))
         values = read_metadata(_artifact(client, registered, "tables/values.parquet", scratch))
         stages = YAML(typ="safe").load(lock)["stages"]
         lock_hash = sha256_of(lock)
-    evaluation = summary["eval"]
+    evaluation = report["eval"]
     return {
         "version": f"{registered.name}/{registered.version}",
         "aliases": registered.aliases,
         "run": registered.run_id,
-        "commit": summary["lineage"]["git_commit"],
+        "commit": report["lineage"]["git_commit"],
         "dvc.lock": f"sha256 {lock_hash}",
         **{name: _hash(stages, stage, "outs", path) for name, (stage, path) in _OUTPUTS.items()},
         **{name: _hash(stages, stage, "deps", path) for name, (stage, path) in _INPUTS.items()},
-        "fingerprint": summary["lineage"]["fingerprint"],
+        "fingerprint": report["lineage"]["fingerprint"],
         "verifier": values["fingerprint"]["verifier"],
         "reference pass@1": evaluation["reference"]["pass@1"],
         "policy pass@1": evaluation["policy"]["pass@1"],
         "gain": evaluation["gain"],
         "gain, 95% interval": evaluation["gain_ci95"],
-        **_decision(store, registered),
+        **_decisions(client, store, registered),
     }
 
 
@@ -68,13 +68,14 @@ def describe_version(client: MlflowClient, store: AuditStore, model: str, versio
     return "\n".join(f"- {name}: {value}" for name, value in found.items())
 
 
-def _decision(store: AuditStore, registered: Registered) -> dict[str, Any]:
-    entries = [entry for entry in read_log(store, registered.name) if entry.version == registered.version]
-    candidate = next((entry for entry in entries if entry.event == "candidate"), None)
-    last = state_of(entries).last.get(registered.version)
+def _decisions(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, Any]:
+    """Who started the run, who approved what came of it, and what was said last."""
+    entries = [one for one in read(client, store, registered.name) if one.version == registered.version]
+    of = {entry.event: entry for entry in entries}
     return {
-        "started by": None if candidate is None else candidate.by,
-        "decision": None if last is None else _told(last),
+        "started by": of["candidate"].by if "candidate" in of else None,
+        "approved by": _told(of["approved"]) if "approved" in of else None,
+        "last decision": _told(entries[-1]) if entries else None,
     }
 
 

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
@@ -19,8 +20,9 @@ from apo_core.errors import ApoError
 URL, SECRET = "APO_WEBHOOK_URL", "APO_WEBHOOK_SECRET"
 SIGNATURE = "X-Apo-Signature"
 Occasion = Literal["outcome", "approval wanted", "failure"]
-_TRIES = 4
+_PAUSES = (0.5, 2.0, 8.0)  # seconds before it is sent again
 _SECONDS = 10  # that a receiver has to answer
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
 def check_settings() -> None:
@@ -37,30 +39,41 @@ def notify(
     occasion: Occasion, model: str, text: str, links: dict[str, str], warn: Callable[[str], object]
 ) -> bool:
     """Send a message; whether it arrived. One that does not is warned of: no run fails by it."""
-    if not os.environ.get(URL):
+    if not (os.environ.get(URL) and os.environ.get(SECRET)):
         return False
-    import requests
-    from requests.adapters import HTTPAdapter, Retry
-
-    time = datetime.now(UTC).isoformat()
-    message = {"occasion": occasion, "model": model, "text": text, "links": links, "time": time}
+    now = datetime.now(UTC).isoformat()
+    message = {"occasion": occasion, "model": model, "text": text, "links": links, "time": now}
     body = json.dumps(message, sort_keys=True).encode()
-    retries = Retry(
-        total=_TRIES - 1, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None
-    )
-    session = requests.Session()
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retries))
-    headers = {"Content-Type": "application/json", SIGNATURE: signature(body, os.environ[SECRET])}
-    try:
-        session.post(os.environ[URL], data=body, headers=headers, timeout=_SECONDS).raise_for_status()
-    except requests.RequestException as error:
-        # Not its text, which has the address: that may hold a key.
-        warn(f"{occasion}: the webhook did not take the message: {type(error).__name__}")
-        return False
-    return True
+    for pause in (*_PAUSES, None):
+        problem, passing = _post(body)
+        if problem is None:
+            return True
+        if pause is None or not passing:
+            warn(f"{occasion}: the webhook did not take the message: {problem}")
+            return False
+        time.sleep(pause)
+    raise AssertionError("the last pause is None")
 
 
 def signature(body: bytes, secret: str) -> str:
     """What the header says of a body."""
     return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
+
+
+def _post(body: bytes) -> tuple[str | None, bool]:
+    """What went wrong, without the address, which may hold a key; and whether another try may help."""
+    import requests
+
+    headers = {"Content-Type": "application/json", SIGNATURE: signature(body, os.environ[SECRET])}
+    try:
+        # Without the library's own tries, which log the address; a redirect would lose the body.
+        answer = requests.post(
+            os.environ[URL], data=body, headers=headers, timeout=_SECONDS, allow_redirects=False
+        )
+    except (requests.ConnectionError, requests.Timeout) as error:
+        return type(error).__name__, True
+    except requests.RequestException as error:
+        return type(error).__name__, False
+    if 200 <= answer.status_code < 300:
+        return None, False
+    return f"HTTP status {answer.status_code}", answer.status_code in _PASSING

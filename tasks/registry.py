@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-_POLICY_TAG = "policy_sha256"
+POLICY_TAG = "policy_sha256"
 _NAMED = re.compile(r"(?P<name>[^@/:'\"]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?")
 
 
@@ -48,17 +48,22 @@ def registry_errors() -> Iterator[None]:
         raise ApoError(f"MLflow: {' '.join(str(error.message).split())}") from None
 
 
+def versions_of(client: MlflowClient, name: str) -> dict[str, ModelVersion]:
+    """All versions of a registered model, by number."""
+    return {str(found.version): found for found in client.search_model_versions(f"name = '{name}'")}
+
+
 def find_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered | None:
     """The version that holds exactly this policy, or None."""
-    query = f"name = '{name}' and tag.{_POLICY_TAG} = '{policy_sha256}'"
+    query = f"name = '{name}' and tag.{POLICY_TAG} = '{policy_sha256}'"
     versions = client.search_model_versions(query)
     return _registered(client, versions[0]) if versions else None
 
 
 def find(client: MlflowClient, name: str, version: str) -> Registered | None:
     """The version of that number, or None."""
-    found = client.search_model_versions(f"name = '{name}'")
-    return next((_registered(client, one) for one in found if str(one.version) == version), None)
+    found = versions_of(client, name).get(version)
+    return None if found is None else _registered(client, found)
 
 
 def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
@@ -74,6 +79,13 @@ def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
     return tags
 
 
+def model_aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    """The version that each alias points to."""
+    aliases = client.get_registered_model(name).aliases
+    # The number is an int on sqlite and a text over REST.
+    return {alias: str(version) for alias, version in aliases.items()}
+
+
 def champion(client: MlflowClient, name: str) -> Registered | None:
     """The version in production, or None."""
     return holder(client, name, CHAMPION)
@@ -81,8 +93,7 @@ def champion(client: MlflowClient, name: str) -> Registered | None:
 
 def holder(client: MlflowClient, name: str, alias: str) -> Registered | None:
     """The version that has an alias, or None."""
-    found = client.search_model_versions(f"name = '{name}'")
-    for version in found:
+    for version in versions_of(client, name).values():
         registered = _registered(client, version)
         if alias in registered.aliases:
             return registered
@@ -140,7 +151,7 @@ def register(
         )
     finally:
         mlflow.end_run("RUNNING")  # the run goes on: only the pipeline knows how it ends
-    mlflow.register_model(logged.model_uri, name, tags=tags | {_POLICY_TAG: policy_sha256})
+    mlflow.register_model(logged.model_uri, name, tags=tags | {POLICY_TAG: policy_sha256})
     return _only_version(client, name, policy_sha256)
 
 
@@ -149,7 +160,7 @@ def _only_version(client: MlflowClient, name: str, policy_sha256: str) -> Regist
 
     A request whose answer is lost with the server is repeated, and has then made two.
     """
-    query = f"name = '{name}' and tag.{_POLICY_TAG} = '{policy_sha256}'"
+    query = f"name = '{name}' and tag.{POLICY_TAG} = '{policy_sha256}'"
     first, *others = sorted(client.search_model_versions(query), key=lambda found: int(found.version))
     for other in others:
         client.delete_model_version(name, str(other.version))
@@ -181,12 +192,24 @@ def download_model(registered: Registered, directory: Path) -> Path:
     try:
         whole = mlflow.artifacts.download_artifacts(source, dst_path=str(directory))
     except (mlflow.MlflowException, OSError) as error:
+        if not _is_gone(error):  # it may be there again in a minute
+            raise
         raise ApoError(f"{source}: cannot be downloaded: {error}") from error
     return Path(whole) / "model"
 
 
+def _is_gone(error: Exception) -> bool:
+    """Whether an error says that a thing is not there, rather than that it cannot be had now."""
+    answer = getattr(error, "response", None)  # of requests, whose errors are OSErrors
+    if answer is not None:
+        return bool(answer.status_code == 404)
+    return isinstance(error, FileNotFoundError) or getattr(error, "error_code", None) in (
+        "RESOURCE_DOES_NOT_EXIST",
+        "NOT_FOUND",
+    )
+
+
 def _registered(client: MlflowClient, version: ModelVersion) -> Registered:
-    aliases = client.get_registered_model(version.name).aliases
-    own = sorted(alias for alias, holder in aliases.items() if str(holder) == str(version.version))
-    # The number is an int on sqlite and a text over REST.
+    aliases = model_aliases(client, version.name)
+    own = sorted(alias for alias, number in aliases.items() if number == str(version.version))
     return Registered(version.name, str(version.version), own, str(version.run_id))

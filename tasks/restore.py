@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_core.errors import ApoError
-from apo_core.files import replacing
+from apo_core.files import remove, replacing
 from tasks.dvc_remote import has_remote, pull
+from tasks.dvc_state import pending
 from tasks.registry import Registered, download_artifact, registry_errors
 from tasks.tracking import last_finished_run
 from tasks.workspace import Workspace
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 def restore_last(client: MlflowClient, workspace: Workspace, model: str, log: Callable[[str], None]) -> None:
     """Bring back what the last finished run of a model left, where this workspace has seen no run yet.
+
+    What DVC's remote does not have is made again by its stage.
 
     Raises:
         StageRefused: DVC's remote refuses.
@@ -34,50 +39,72 @@ def restore_last(client: MlflowClient, workspace: Workspace, model: str, log: Ca
     if run_id is None:
         log(f"no run of {model} has finished yet: nothing to restore")
     else:
-        _take(client, run_id, workspace, {"lineage/dvc.lock": workspace.lock})
+        _take(client, run_id, _record(workspace))
         log(f"dvc.lock is that of run {run_id}")
     if has_remote(workspace):
-        pull(workspace, log)
+        pull(workspace, log, missing="made again")
     if run_id is not None:  # last: with it the workspace counts as done
-        _take(client, run_id, workspace, {"reports/summary.json": workspace.summary})
+        _take(client, run_id, {"reports/summary.json": workspace.summary})
 
 
 def restore_version(
     client: MlflowClient, workspace: Workspace, registered: Registered, log: Callable[[str], None]
-) -> None:
+) -> list[str]:
     """Make a workspace that of a registered version: configuration, `dvc.lock`, and all data that it names.
+
+    What it replaces is kept below `.apo/replaced`, and is put back where the data cannot be had.
+
+    Returns:
+        The stages whose inputs in git are not those of the version: another commit is checked out.
 
     Raises:
         ApoError: the workspace has no remote, or the version's run has lost its record.
-        StageRefused: DVC's remote refuses.
+        StageRefused: DVC's remote refuses, or does not have all of it.
         StageFailed: it does not answer now.
     """
     if not has_remote(workspace):
         raise ApoError(f"{workspace.root}: has no DVC remote to restore from; see `dvc remote add --default`")
-    record = {"lineage/dvc.lock": workspace.lock, "lineage/params.yaml": workspace.params}
-    _take(client, registered.run_id, workspace, record)
-    pull(workspace, log)
+    record = {**_record(workspace), "lineage/params.yaml": workspace.params}
+    with _kept(workspace, list(record.values())):
+        _take(client, registered.run_id, record)
+        pull(workspace, log, missing="refused")
+    return pending(workspace.root)
 
 
-def _take(client: MlflowClient, run_id: str, workspace: Workspace, files: dict[str, Path]) -> None:
+def _record(workspace: Workspace) -> dict[str, Path]:
+    """What DVC compares with, by its path in a run. The report lies outside its cache."""
+    return {"lineage/dvc.lock": workspace.lock, "reports/report.json": workspace.report}
+
+
+def _take(client: MlflowClient, run_id: str, files: dict[str, Path]) -> None:
     """All of the files of a run, or none."""
     with tempfile.TemporaryDirectory() as directory, registry_errors():
-        found = {
-            target: download_artifact(client, run_id, path, Path(directory)) for path, target in files.items()
-        }
-        missing = [path for path, target in files.items() if found[target] is None]
+        found = {path: download_artifact(client, run_id, path, Path(directory)) for path in files}
+        missing = [path for path, source in found.items() if source is None]
         if missing:
             raise ApoError(f"MLflow run {run_id} has no {', '.join(missing)}")
-        for target, source in found.items():
-            assert source is not None
-            _set_aside(workspace, target)
-            with replacing(target) as temporary:
-                shutil.copyfile(source, temporary)
+        for path, source in found.items():
+            if source is not None:
+                _copy(source, files[path])
 
 
-def _set_aside(workspace: Workspace, file: Path) -> None:
-    """Keep a copy of what is replaced: it may not be in any commit."""
-    if file.exists():
-        aside = workspace.state / "replaced" / file.name
-        with replacing(aside) as temporary:
-            shutil.copyfile(file, temporary)
+@contextmanager
+def _kept(workspace: Workspace, files: list[Path]) -> Iterator[None]:
+    """Copies of files that may be in no commit, and the files themselves again where the block fails."""
+    aside = workspace.state / "replaced" / time.strftime("%Y-%m-%d-%H-%M-%S")
+    there = [file for file in files if file.exists()]
+    for file in there:
+        _copy(file, aside / file.name)
+    try:
+        yield
+    except BaseException:
+        for file in files:
+            remove(file)
+        for file in there:
+            _copy(aside / file.name, file)
+        raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

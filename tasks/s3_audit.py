@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
+from tasks.dvc import StageFailed
 from tasks.s3_client import bucket_and_key, connect, list_objects, understood
 
-_TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_TAKEN = {"PreconditionFailed", "412"}
+_BUSY = {"ConditionalRequestConflict", "409"}  # somebody is writing it now: who has won is not known yet
+_PAUSE, _TRIES = 0.2, 50  # seconds
 
 
 class S3Store:
@@ -43,14 +47,20 @@ class S3Store:
         """See `AuditStore`."""
         key = self._key(model, name)
         with understood(self.address):
-            try:
-                self._client.put_object(Bucket=self._bucket, Key=key, Body=text.encode(), IfNoneMatch="*")
-            except ClientError as error:
-                if error.response["Error"].get("Code") not in _TAKEN:
-                    raise
-                # A first try may have arrived whose answer was lost: then it is ours.
-                return self.read(model, name) == text
-        return True
+            for _ in range(_TRIES):
+                try:
+                    self._client.put_object(Bucket=self._bucket, Key=key, Body=text.encode(), IfNoneMatch="*")
+                except ClientError as error:
+                    code = error.response["Error"].get("Code")
+                    if code in _BUSY:
+                        time.sleep(_PAUSE)
+                        continue
+                    if code not in _TAKEN:
+                        raise
+                    # A first try may have arrived whose answer was lost: then it is ours.
+                    return self.read(model, name) == text
+                return True
+        raise StageFailed(f"{self.address}: {key} is being written all the time")
 
     def _key(self, model: str, name: str) -> str:
         return f"{self._prefix}/{quote(model, safe=' ')}/{name}"

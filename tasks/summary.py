@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from apo_core.approvals import state_of
+from apo_core.approvals import is_over, state_of
 from apo_core.files import read_json, sha256_of
-from tasks.audit_store import AuditStore, read_log
+from tasks.approve import read
+from tasks.audit_store import AuditStore
 from tasks.registry import Registered, find
 from tasks.workspace import Workspace
 
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def complete_summary(
-    store: AuditStore, workspace: Workspace, decision: dict[str, str], registered: Registered | None
+    client: MlflowClient,
+    store: AuditStore,
+    workspace: Workspace,
+    decision: dict[str, str],
+    registered: Registered | None,
 ) -> dict[str, Any]:
     """The report with the registry's fields, the final decision and the hash of `dvc.lock`."""
     summary: dict[str, Any] = read_json(workspace.report)
@@ -23,7 +29,7 @@ def complete_summary(
     summary["approval"] = None
     if registered is not None:
         summary["model"] |= {"version": registered.version, "aliases": registered.aliases}
-        summary["approval"] = _approval(store, registered)
+        summary["approval"] = _approval(client, store, registered)
     summary["lineage"]["dvc_lock_sha256"] = sha256_of(workspace.lock)
     return summary
 
@@ -47,13 +53,21 @@ def registry_agrees(client: MlflowClient, store: AuditStore, summary: dict[str, 
     registered = find(client, model["name"], model["version"])
     if registered is not None:
         model["aliases"] = registered.aliases
-        summary["approval"] = _approval(store, registered)
+        summary["approval"] = _approval(client, store, registered)
     return registered is not None
 
 
-def _approval(store: AuditStore, registered: Registered) -> dict[str, str] | None:
-    """What was last said of a version."""
-    last = state_of(read_log(store, registered.name)).last.get(registered.version)
+def _approval(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, Any] | None:
+    """What was last said of a version, and whether it waits for more."""
+    state = state_of(read(client, store, registered.name))
+    last, pending = state.last.get(registered.version), state.pending
     if last is None:
         return None
-    return {"event": last.event, "by": last.by, "reason": last.reason, "time": last.time}
+    waits = pending is not None and pending == last and not is_over(pending, datetime.now(UTC))
+    return {
+        "event": last.event,
+        "by": last.by,
+        "reason": last.reason,
+        "time": last.time,
+        "waits": waits,
+    }

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import textwrap
+import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import mlflow
 import pytest
@@ -183,8 +185,54 @@ def test_a_version_that_is_gone_is_not_rolled_back_to(client, store):
     assert len(read_log(store, MODEL)) == 4
 
 
+def test_a_version_that_is_gone_is_in_nobodys_way(client, store):
+    """The bad one that was rolled back from, the one that waits, and the champion itself."""
+    for _ in range(2):
+        say(client, store, version(client, store), "approve")
+    approve.roll_back(client, store, MODEL, None, by="Bob", reason="it is bad")
+    client.delete_model_version(MODEL, "2")
+    waiting = version(client, store)
+    client.delete_model_version(MODEL, waiting)
+    assert approve.reconcile(client, store, MODEL) == []
+    assert aliases(client) == {"champion": "1"}
+    with pytest.raises(ApoError, match=f"has no version {waiting}"):
+        say(client, store, waiting, "approve")
+    assert say(client, store, waiting, "reject").event == "rejected"
+    client.delete_model_version(MODEL, "1")
+    assert approve.follow(client, store, MODEL) == []
+    last = version(client, store)
+    say(client, store, last, "approve")
+    assert aliases(client) == {"candidate": last, "champion": last}
+
+
+def test_a_number_that_is_given_again_is_not_the_version_that_was_approved(client, store):
+    registered = find(client, MODEL, str(client.create_model_version(MODEL, "file:///a").version))
+    client.set_model_version_tag(MODEL, registered.version, "policy_sha256", "a" * 64)
+    evidence = {"policy_sha256": "a" * 64}
+    approve.propose(client, store, registered, RULES, started_by="Ada", evidence=evidence)
+    say(client, store, registered.version, "approve")
+    client.set_model_version_tag(MODEL, registered.version, "policy_sha256", "b" * 64)
+    (line, _) = approve.reconcile(client, store, MODEL)
+    assert line == f"{MODEL}: champion is no version: version 1 is gone, or another by now"
+    assert aliases(client) == {}
+    with pytest.raises(ApoError, match="version 1 is another policy than the one that was proposed"):
+        approve.propose(client, store, registered, RULES, started_by="Ada", evidence=evidence)
+
+
+def test_a_rollback_whose_process_was_killed_before_the_alias_moved_is_completed(client, store):
+    from apo_core import approvals
+
+    for _ in range(2):
+        say(client, store, version(client, store), "approve")
+    back = partial(approvals.roll_back, to=None, champion="2", by="Bob", reason="it is bad")
+    append(store, MODEL, back)
+    assert approve.roll_back(client, store, MODEL, None, by="Bob", reason="it is bad") is None
+    assert aliases(client)["champion"] == "1"
+    assert len(read_log(store, MODEL)) == 5
+
+
 RIVAL = """
-    import sys
+    import sys, time
     from tasks import approve
     from apo_core.approvals import DecisionRefused
     from tasks.audit_store import open_store
@@ -196,8 +244,10 @@ RIVAL = """
     client, store = connect(place), open_store(place)
     print("ready", flush=True)
     for line in sys.stdin:
+        at, _, number = line.partition(" ")
+        time.sleep(max(0, float(at) - time.time()))  # both at the same instant
         try:
-            entry = approve.decide(client, store, "apo-test", line.strip(), word, by=name, reason="first")
+            entry = approve.decide(client, store, "apo-test", number.strip(), word, by=name, reason="first")
             print("won" if entry else "again", flush=True)
         except DecisionRefused as refusal:
             print(f"refused: {refusal}", flush=True)
@@ -221,8 +271,9 @@ def test_two_decisions_at_once_fifty_times(client, store, place, words):
         winners = []
         for _ in range(50):
             number = version(client, store)
+            at = time.time() + 0.02
             for rival in rivals:
-                rival.stdin.write(f"{number}\n")
+                rival.stdin.write(f"{at} {number}\n")
                 rival.stdin.flush()
             answers = [rival.stdout.readline() for rival in rivals]
             assert sorted(answer.split(":")[0].strip() for answer in answers) == ["refused", "won"], answers
@@ -238,22 +289,35 @@ def test_two_decisions_at_once_fifty_times(client, store, place, words):
     assert approve.reconcile(client, store, MODEL) == []
 
 
-def test_an_expired_rule_cannot_be_loosened_afterwards(client, store):
-    """The rules are those of the entry, whatever a configuration says later."""
+def test_rules_cannot_be_loosened_afterwards(client, store):
+    """They are those of the entry, whatever a configuration says later."""
     number = version(client, store, four_eyes=True)
     (entry,) = read_log(store, MODEL)
     assert entry.evidence["four_eyes"] is True
     left = datetime.fromisoformat(entry.evidence["expires"]) - datetime.now(UTC)
     assert timedelta(hours=71.9) < left < timedelta(hours=72)
     registered = find(client, MODEL, number)
-    approve.propose(client, store, registered, RULES, started_by="Bob", evidence={})
+    loose = RULES.model_copy(update={"approval": "auto", "four_eyes": False})
+    approve.propose(client, store, registered, loose, started_by="Bob", evidence={})
     assert read_log(store, MODEL) == [entry]
+    second = version(client, store, approval="auto")
+    assert "champion" not in aliases(client)
+    with pytest.raises(DecisionRefused, match="started the run"):
+        say(client, store, second, "approve", by="Ada")
 
 
 def test_the_audit_lies_where_the_environment_says(place, monkeypatch, tmp_path):
     assert open_store(place).root == place.state / "audit"
-    monkeypatch.setenv("APO_AUDIT_URI", str(tmp_path / "elsewhere"))
-    assert open_store(place).root == tmp_path / "elsewhere"
-    monkeypatch.setenv("APO_AUDIT_URI", "s3://")
-    with pytest.raises(ApoError, match="'s3:' is not of the form s3://bucket/key"):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(ApoError, match="MLFLOW_TRACKING_URI is a server, and APO_AUDIT_URI is not set"):
         open_store(place)
+    for address, root in (
+        (str(tmp_path / "elsewhere"), tmp_path / "elsewhere"),
+        ("logs", place.root / "logs"),
+    ):
+        monkeypatch.setenv("APO_AUDIT_URI", address)
+        assert open_store(place).root == root
+    for wrong in ("s3://", "S3://bucket/prefix", "file:///tmp"):
+        monkeypatch.setenv("APO_AUDIT_URI", wrong)
+        with pytest.raises(ApoError, match=r"is not of the form s3://|nor of the form s3://bucket/prefix"):
+            open_store(place)

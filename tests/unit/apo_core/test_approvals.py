@@ -36,12 +36,13 @@ class Log:
             self.entries.append(entry)
         return draft
 
-    def candidate(self, version, *, four_eyes=False):
+    def candidate(self, version, *, four_eyes=False, by_person=True, started_by="Ada"):
         return self.add(
             propose(
                 self.state,
                 version,
-                started_by="Ada",
+                started_by=started_by,
+                by_person=by_person,
                 four_eyes=four_eyes,
                 expires=LATER,
                 evidence={"decision": "better"},
@@ -51,8 +52,9 @@ class Log:
     def say(self, version, decision, by="Bob", now=NOW, reason="looks right"):
         return self.add(decide(self.state, version, decision, by=by, reason=reason, now=now))
 
-    def back(self, to=None):
-        return self.add(roll_back(self.state, to, by="Bob", reason="it is bad"))
+    def back(self, to=None, *, reason="it is bad", champion=...):
+        champion = self.state.champion if champion is ... else champion
+        return self.add(roll_back(self.state, to, champion=champion, by="Bob", reason=reason))
 
 
 @pytest.fixture
@@ -86,9 +88,16 @@ def test_four_eyes(log):
     log.candidate("2", four_eyes=True)
     with pytest.raises(DecisionRefused, match=r"ADA started the run that made it.*four_eyes"):
         log.say("2", "approve", by=" ADA")
+    with pytest.raises(DecisionRefused, match="started the run"):
+        log.say("2", "approve", by="Ａda")  # full width: the same to a reader
     log.say("2", "reject", by="Ada")  # whoever made it may withdraw it
     log.candidate("3", four_eyes=True)
     assert log.say("3", "approve", by="Bob").event == "approved"
+    log.candidate("4", started_by="Ada  Lovelace")
+    with pytest.raises(DecisionRefused, match="started the run"):
+        log.say("4", "approve", by="ada lovelace")
+    with pytest.raises(DecisionRefused, match="has the name of a person"):
+        log.candidate("5", started_by=" ")
 
 
 def test_what_expires_is_closed(log):
@@ -118,10 +127,10 @@ def test_a_version_is_proposed_once(log):
 @pytest.mark.parametrize(("by", "reason"), [("", "why"), ("  ", "why"), ("Bob", " \n"), (AUTOMATIC, "why")])
 def test_nobody_decides_nothing(log, by, reason):
     for word in ("approve", "reject"):
-        with pytest.raises(DecisionRefused, match=r"name of a person and a reason|is no person"):
+        with pytest.raises(DecisionRefused, match=r"name of a person|has a reason|is no person"):
             log.say("1", word, by=by, reason=reason)
     with pytest.raises(DecisionRefused):
-        roll_back(log.state, None, by=by, reason=reason)
+        roll_back(log.state, None, champion=None, by=by, reason=reason)
 
 
 def test_unknown_versions_are_refused(log):
@@ -139,20 +148,57 @@ def test_rolling_back_goes_further_back_every_time_and_any_former_champion_may_b
         log.candidate(version)
         log.say(version, "approve")
     assert log.back().version == "2"
-    assert log.back().version == "1"
+    assert log.back(reason="this one too").version == "1"
     with pytest.raises(DecisionRefused, match="no version was champion before"):
         log.back()
     with pytest.raises(DecisionRefused, match="version 1 is the champion already"):
         log.back("1")
     assert log.back("3").version == "3"
     assert log.state.champion == "3"
-    assert log.back().version == "1"
+    assert log.back(reason="no, it is bad").version == "1"
 
 
-def test_without_a_person_to_ask_the_configuration_approves(log):
-    draft = log.add(approve_automatically(log.state, "1"))
+def test_who_repeats_a_rollback_goes_back_once(log):
+    for version in ("1", "2", "3"):
+        log.candidate(version)
+        log.say(version, "approve")
+    assert log.back().version == "2"
+    assert log.back() is None
+    assert log.back("2") is None
+    assert log.state.champion == "2"
+
+
+def test_a_rollback_is_of_the_champion_that_was_looked_at(log):
+    log.say("1", "approve")
+    log.candidate("2")
+    log.say("2", "approve")
+    log.candidate("3")
+    log.say("3", "approve")  # while somebody wants to be rid of 2
+    with pytest.raises(DecisionRefused, match="version 3 has become the champion meanwhile"):
+        log.back(champion="2")
+
+
+def test_without_a_person_to_ask_the_configuration_approves():
+    log = Log()
+    log.candidate("1", by_person=False)
+    assert approve_automatically(log.state, "1", LATER) is None  # the time is over
+    draft = log.add(approve_automatically(log.state, "1", NOW))
     assert (draft.by, log.state.champion) == (AUTOMATIC, "1")
-    assert approve_automatically(log.state, "1") is None
+    assert approve_automatically(log.state, "1", NOW) is None
+
+
+def test_what_waits_for_a_person_is_not_approved_by_a_configuration(log):
+    assert approve_automatically(log.state, "1", NOW) is None
+
+
+def test_the_rules_of_a_model_become_stricter_only():
+    log = Log()
+    log.candidate("1", by_person=False)
+    log.candidate("2", four_eyes=True)
+    log.candidate("3", by_person=False, four_eyes=False)
+    rules = [(one.evidence["by_person"], one.evidence["four_eyes"]) for one in log.entries]
+    assert rules == [(False, False), (True, True), (True, True)]
+    assert approve_automatically(log.state, "3", NOW) is None
 
 
 def test_the_champion_that_was_rolled_back_from_stays_out_until_it_is_named(log):
@@ -160,6 +206,7 @@ def test_the_champion_that_was_rolled_back_from_stays_out_until_it_is_named(log)
     log.candidate("2")
     log.say("2", "approve")
     log.back()
-    assert approve_automatically(log.state, "2") is None
+    assert approve_automatically(log.state, "2", NOW) is None
+    assert log.state.candidate is None
     assert log.candidate("2") is None
     assert log.state.champion == "1"

@@ -103,7 +103,14 @@ def test_another_spelling_of_an_entry_is_none(change):
 
 def test_an_unknown_event_or_field_is_none():
     fields = log(1)[0]._asdict()
-    for wrong in ({**fields, "event": "blessed"}, {**fields, "more": 1}, []):
+    nan = {**fields, "evidence": {"gain": float("nan")}}
+    for wrong in (
+        {**fields, "event": "blessed"},
+        {**fields, "more": 1},
+        [],
+        nan,
+        {**fields, "sequence": "1"},
+    ):
         text = json.dumps(wrong, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         with pytest.raises(AuditBroken):
             from_json(text, "here")

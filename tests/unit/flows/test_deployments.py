@@ -8,7 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 FILE = Path(__file__).parents[3] / "prefect.yaml"
-DEPLOYMENTS = {one["name"]: one for one in YAML(typ="safe").load(FILE.read_text())["deployments"]}
+WHOLE = YAML(typ="safe").load(FILE.read_text())
+DEPLOYMENTS = {one["entrypoint"].rpartition(".")[2]: one for one in WHOLE["deployments"]}
 
 
 def flow_of(deployment):
@@ -23,7 +24,10 @@ def test_what_people_come_for_is_there():
 @pytest.mark.parametrize("name", list(DEPLOYMENTS))
 def test_every_deployment_can_be_run(name):
     deployment, flow = DEPLOYMENTS[name], flow_of(DEPLOYMENTS[name])
-    assert flow.name == name  # `approve/approve` is asked for by that name
+    assert flow.name == name
+    # `approve/MODEL` is asked for by that name; and two workspaces on one server are apart.
+    assert deployment["name"] == "{{ $APO_MODEL }}"
+    assert deployment["pull"]  # or `prefect deploy` cannot read the entrypoint
     parameters = inspect.signature(flow.fn).parameters
     given = set(deployment.get("parameters", {}))
     assert given <= set(parameters)

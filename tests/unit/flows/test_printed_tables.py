@@ -94,9 +94,9 @@ def test_one_sample_has_no_lines_of_several(summary, printed):
 
 def test_a_candidate_that_waits_comes_with_the_command(summary, capsys):
     summary["model"]["version"] = "3"
-    summary["approval"] = {"event": "candidate", "by": "Ada", "reason": "better", "time": "now"}
+    summary["approval"] = {"event": "candidate", "by": "Ada", "reason": "better", "waits": True}
     print_summary(summary)
     assert "wanted: apo approve m 3 --by NAME" in capsys.readouterr().out
-    summary["approval"] |= {"event": "approved", "by": "Bob"}
+    summary["approval"] |= {"event": "approved", "by": "Bob", "waits": False}
     print_summary(summary)
     assert "approved by Bob" in capsys.readouterr().out

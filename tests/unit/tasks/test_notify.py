@@ -36,6 +36,11 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr("tasks.notify._PAUSES", (0.0, 0.01, 0.01))
+
+
 @pytest.fixture
 def receiving(monkeypatch):
     servers = []
@@ -83,8 +88,27 @@ def test_one_that_is_not_taken_is_warned_of_without_the_address(receiving):
     warnings = []
     receiving(403)
     assert not send(warnings.append)
-    assert warnings == ["approval wanted: the webhook did not take the message: HTTPError"]
-    assert "hidden" not in warnings[0]
+    assert warnings == ["approval wanted: the webhook did not take the message: HTTP status 403"]
+
+
+@pytest.mark.parametrize("answers", [(503,) * 4, (302,)])
+def test_a_busy_receiver_is_asked_four_times_and_a_redirect_is_none(receiving, answers):
+    server = receiving(*answers)
+    warnings = []
+    assert not send(warnings.append)
+    assert len(server.received) == len(answers)
+    assert len(warnings) == 1
+
+
+def test_where_nobody_listens_the_address_is_not_logged(monkeypatch, caplog, capfd):
+    monkeypatch.setenv("APO_WEBHOOK_URL", "http://127.0.0.1:9/services/hidden")
+    monkeypatch.setenv("APO_WEBHOOK_SECRET", "s3cret")
+    warnings = []
+    with caplog.at_level("INFO"):
+        assert not send(warnings.append)
+    assert warnings == ["approval wanted: the webhook did not take the message: ConnectionError"]
+    captured = capfd.readouterr()
+    assert "hidden" not in caplog.text + captured.out + captured.err
 
 
 def test_without_an_address_nobody_is_told(monkeypatch):
