@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-_POLICY_TAG = "policy_sha256"
+POLICY_TAG = "policy_sha256"
 _NAMED = re.compile(r"(?P<name>[^@/:'\"]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?")
 
 
@@ -33,7 +33,7 @@ class Registered(NamedTuple):
 
 def find_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered | None:
     """The version that holds exactly this policy, or None."""
-    query = f"name = '{name}' and tag.{_POLICY_TAG} = '{policy_sha256}'"
+    query = f"name = '{name}' and tag.{POLICY_TAG} = '{policy_sha256}'"
     versions = client.search_model_versions(query)
     return _registered(client, versions[0]) if versions else None
 
@@ -114,7 +114,7 @@ def register(
         )
     finally:
         mlflow.end_run("RUNNING")  # the run goes on: only the pipeline knows how it ends
-    version = mlflow.register_model(logged.model_uri, name, tags=tags | {_POLICY_TAG: policy_sha256})
+    version = mlflow.register_model(logged.model_uri, name, tags=tags | {POLICY_TAG: policy_sha256})
     return _registered(client, version)
 
 
