@@ -22,6 +22,7 @@ from tasks.download import download
 from tasks.dvc import StageFailed, StageRefused
 from tasks.manifest import MANIFEST, parse_manifest
 from tasks.publish import _write_manifest, publish_version
+from tasks.publish import publish as publish_directory
 from tasks.registry import point, register, resolve
 from tasks.s3_checksums import PART
 from tasks.s3_client import list_objects
@@ -142,19 +143,19 @@ def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
     assert not s3.list_multipart_uploads(Bucket="apo", Prefix=prefix).get("Uploads")
 
 
-def test_another_model_of_the_same_version_is_refused(place, client, s3, base, monkeypatch):
+def test_another_model_of_the_same_version_is_refused(place, client, s3, base):
     publish(client, place, base)
     before = keys(s3, base)
-    other = resolve(client, "apo-ci/2")._replace(version="1")
-    monkeypatch.setattr("tasks.publish.download_model", lambda registered, directory: place.policy)
+    shelf = Shelf(s3, "apo", where(base, "")["Key"])
+    other = resolve(client, "apo-ci/2")._replace(version="1")  # as of a registry that was begun anew
     with pytest.raises(
         StageRefused, match=rf"^{base}/apo-ci/1/: holds another .* version: {WEIGHTS} differs$"
     ):
-        publish_version(client, place, other, base, print)
+        publish_directory(place.policy, other, {}, shelf, print)
     # Nor where the first was killed before its manifest.
     s3.delete_object(**where(base, MANIFEST))
     with pytest.raises(StageRefused, match=rf"^{base}/apo-ci/1/: holds another {WEIGHTS}, of a publication"):
-        publish_version(client, place, other, base, print)
+        publish_directory(place.policy, other, {}, shelf, print)
     assert keys(s3, base).items() == before.items() - {(MANIFEST, before[MANIFEST])}
     s3.put_object(**where(base, "notes.txt"), Body=b"mine")
     with pytest.raises(StageRefused, match=r"holds 'notes.txt', which is no file of this model$"):
