@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from apo_core.files import remove
+from apo_core.errors import ApoError
+from apo_core.files import remove, sha256_of
 from apo_core.model_directory import check_model_directory
 from tasks.dvc import StageRefused
 from tasks.lock import only_process
 from tasks.manifest import MANIFEST, Manifest, make_manifest
-from tasks.registry import Registered, download_model, tags_of
+from tasks.registry import POLICY_TAG, Registered, download_model, tags_of
 from tasks.s3_checksums import Sums, sums_of
 from tasks.s3_client import bucket_and_key, connect, list_objects, understood
 from tasks.s3_files import send_file, state_of
@@ -32,7 +33,7 @@ def publish_version(
     """Publish a version of the registry below `address/MODEL/VERSION/`; its address there.
 
     Raises:
-        ApoError: its files are gone from the registry, or another publication is at work here.
+        ApoError: its files are gone from the registry or damaged, or another publication is at work here.
         StageRefused, StageFailed: see `publish`.
     """
     bucket, prefix = bucket_and_key(address)
@@ -44,9 +45,13 @@ def publish_version(
         remove(scratch)  # a killed one's
         scratch.mkdir(parents=True)
         try:
-            directory = download_model(registered, scratch)
+            directory, tags = download_model(registered, scratch), tags_of(client, registered)
             check_model_directory(directory)
-            publish(directory, registered, tags_of(client, registered), shelf, log)
+            if tags.get(POLICY_TAG) not in (None, sha256_of(directory)):
+                raise ApoError(
+                    f"{registered.name}/{registered.version}: its files are not what was registered"
+                )
+            publish(directory, registered, tags, shelf, log)
         finally:
             remove(scratch)
     return shelf.address

@@ -66,7 +66,8 @@ def fetch_file(client: Any, bucket: str, key: str, size: int, sha256: str, file:
         StageFailed: it cannot be reached.
     """
     address = f"s3://{bucket}/{key}"
-    config = TransferConfig(PART, _AT_ONCE, PART)
+    attempts = client.meta.config.retries["total_max_attempts"]  # for bodies that break off too
+    config = TransferConfig(PART, _AT_ONCE, PART, num_download_attempts=attempts)
     file.parent.mkdir(parents=True, exist_ok=True)
     with understood(address), file.open("wb") as stream:
         client.download_fileobj(bucket, key, stream, Config=config)

@@ -56,7 +56,7 @@ def run(stage: ModuleType, place: Workspace) -> Facts:
 
 
 # They need no pipeline run: the other processes are at them while one makes it.
-_WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "checkpoint")
+_WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "checkpoint", "publish", "s3")
 _LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
 
 

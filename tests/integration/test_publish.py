@@ -21,10 +21,12 @@ from tasks import s3_files
 from tasks.download import download
 from tasks.dvc import StageFailed, StageRefused
 from tasks.manifest import MANIFEST, parse_manifest
-from tasks.publish import publish_version
+from tasks.publish import _write_manifest, publish_version
+from tasks.publish import publish as publish_directory
 from tasks.registry import point, register, resolve
 from tasks.s3_checksums import PART
 from tasks.s3_client import list_objects
+from tasks.shelf import Shelf, read_manifest
 from tasks.tracking import connect, start_run
 from tasks.workspace import Workspace
 
@@ -141,19 +143,19 @@ def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
     assert not s3.list_multipart_uploads(Bucket="apo", Prefix=prefix).get("Uploads")
 
 
-def test_another_model_of_the_same_version_is_refused(place, client, s3, base, monkeypatch):
+def test_another_model_of_the_same_version_is_refused(place, client, s3, base):
     publish(client, place, base)
     before = keys(s3, base)
-    other = resolve(client, "apo-ci/2")._replace(version="1")
-    monkeypatch.setattr("tasks.publish.download_model", lambda registered, directory: place.policy)
+    shelf = Shelf(s3, "apo", where(base, "")["Key"])
+    other = resolve(client, "apo-ci/2")._replace(version="1")  # as of a registry that was begun anew
     with pytest.raises(
         StageRefused, match=rf"^{base}/apo-ci/1/: holds another .* version: {WEIGHTS} differs$"
     ):
-        publish_version(client, place, other, base, print)
+        publish_directory(place.policy, other, {}, shelf, print)
     # Nor where the first was killed before its manifest.
     s3.delete_object(**where(base, MANIFEST))
     with pytest.raises(StageRefused, match=rf"^{base}/apo-ci/1/: holds another {WEIGHTS}, of a publication"):
-        publish_version(client, place, other, base, print)
+        publish_directory(place.policy, other, {}, shelf, print)
     assert keys(s3, base).items() == before.items() - {(MANIFEST, before[MANIFEST])}
     s3.put_object(**where(base, "notes.txt"), Body=b"mine")
     with pytest.raises(StageRefused, match=r"holds 'notes.txt', which is no file of this model$"):
@@ -173,6 +175,16 @@ def test_two_publications_at_once_of_one_model_are_one(place, client, s3, base, 
     said = publish(client, place, base, log=first_line)
     assert list(said.values()).count("sent") == 1
     download(f"{base}/apo-ci/1", tmp_path / "copy", print)
+
+
+def test_a_manifest_is_written_once(place, client, s3, base):
+    """Whichever of two publications at once of different models comes second has lost."""
+    publish(client, place, base)
+    shelf = Shelf(s3, "apo", where(base, "")["Key"])
+    first = read_manifest(shelf)
+    with pytest.raises(StageRefused, match="holds another model of this name and version"):
+        _write_manifest(shelf, first.model_copy(update={"files": first.files[:1]}))
+    assert read_manifest(shelf) == first
 
 
 def test_an_object_that_was_replaced_is_found_out_and_sent_again(place, client, s3, base, tmp_path):
@@ -200,7 +212,7 @@ def test_bits_that_rot_on_the_servers_disk_are_found_out(place, client, s3, base
     # The end of it: the server keeps objects as they are, in blocks.
     marker = s3.get_object(**where(base, WEIGHTS))["Body"].read()[-4096:]
     assert sum(_rot(file, marker) for file in s3_directory.rglob("*.dat")) >= 1
-    execution = f"AWS_MAX_ATTEMPTS=2 apo download {base}/apo-ci/1 {tmp_path}/copy"
+    execution = f"AWS_MAX_ATTEMPTS=1 apo download {base}/apo-ci/1 {tmp_path}/copy"
     done = execute(execution, tmp_path, check=False)
     assert done.returncode == 2, done.stdout
     assert done.stdout.splitlines()[-1].startswith(f"error: {base}/apo-ci/1/{WEIGHTS}: ")
@@ -280,6 +292,21 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(place, s3, base, command
         assert said in line
     assert not (place.root / "copy").exists()
     assert not place.work("publish").exists()
+    assert not keys(s3, base)
+
+
+def test_a_model_that_is_damaged_in_the_registry_is_not_published(place, client, s3, base):
+    stored = list(place.state.rglob("config.json"))
+    before = [file.read_bytes() for file in stored]
+    assert stored
+    try:
+        for file in stored:
+            file.write_bytes(file.read_bytes() + b"\n")
+        with pytest.raises(ApoError, match=r"^apo-ci/1: its files are not what was registered$"):
+            publish(client, place, base)
+    finally:
+        for file, content in zip(stored, before, strict=True):
+            file.write_bytes(content)
     assert not keys(s3, base)
 
 
