@@ -11,6 +11,7 @@ import typer
 from apo_core.errors import ApoError
 from apo_core.imports import quick_imports
 from flows import environment
+from flows.services import commands as services
 from tasks.workspace import STAGES, Workspace
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(services.app, name="services")
 Place = Annotated[Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, written to params.yaml before anything runs.")

@@ -21,6 +21,10 @@ ELSEWHERE = {
     "make check": "it and `make test` are what runs this",
     "make test": "it and `make check` are what runs this",
     "make vllm": "`make test` begins with it",
+    "make services": "test_services.py",
+    ". .apo/services/services.env": "test_services.py",
+    "apo services status": "test_services.py",
+    "make services-stop": "test_services.py",
     "apo run --set sampler.engine=vllm": "test_the_pipeline_samples_with_vllm",
 }
 REAL_MODEL = [command for command in COMMANDS if "gsm8k" in command or "smollm2" in command]
