@@ -5,7 +5,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test check lint types unit bench ui vllm clean clean-all install lock
+.PHONY: run test check lint types unit bench ui services services-stop vllm clean clean-all install lock
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -31,6 +31,12 @@ unit:
 ui: install             ## the Prefect and MLflow pages on loopback
 	apo ui
 
+services: install       ## PostgreSQL, an object store, MLflow and Prefect on loopback, until they are stopped
+	apo services start
+
+services-stop:
+	apo services stop
+
 vllm: .venv/installed-vllm ## the CPU build of vLLM, for its tests and for sampler.engine: vllm without a GPU
 
 # The peers live in an environment of their own: TRL asks for other versions than ours.
@@ -44,6 +50,7 @@ clean:                  ## removes what runs and tests make again; the registry,
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 clean-all: clean        ## the registry with its champion, the runs, dvc.lock and DVC's cache too; never data/raw
+	[ ! -e .apo/services/state.json ] || apo services stop
 	rm -rf .apo dvc.lock .dvc/cache
 
 lock: install           ## writes requirements/*.txt anew from pyproject.toml

