@@ -24,7 +24,7 @@ from tasks.registry import find
 from tasks.workspace import Workspace
 
 MODEL = "apo-production"
-WEBHOOK_SECRET = "canary-of-the-webhook-a5c1"
+WEBHOOK_SECRET, WEBHOOK_PATH = "canary-of-the-webhook-a5c1", "canary-of-its-path-77f0"
 SETTINGS = (
     f"tracking.model={MODEL}",
     "promotion.approval=manual",
@@ -53,26 +53,24 @@ class Production:
             text = answer.read()
         return json.loads(text) if text else None
 
-    def runs(self, deployment):
+    def runs(self, flow):
         """Newest first; those that are only scheduled for later are left out."""
         return self.api(
             "POST",
             "flow_runs/filter",
             {
-                "deployments": {"name": {"any_": [deployment]}},
+                "flows": {"name": {"any_": [flow]}},
                 "sort": "START_TIME_DESC",
                 "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}},
             },
         )
 
-    def deployment(self, name):
-        return self.api("GET", f"deployments/name/{name}/{name}")
+    def deployment(self, flow):
+        return self.api("GET", f"deployments/name/{flow}/{MODEL}")
 
-    def start_run(self, deployment, **parameters):
+    def start_run(self, flow, **parameters):
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        return self.api("POST", f"deployments/{self.deployment(deployment)['id']}/create_flow_run", body)[
-            "id"
-        ]
+        return self.api("POST", f"deployments/{self.deployment(flow)['id']}/create_flow_run", body)["id"]
 
     def wait(self, run_id, *states, seconds=400):
         return until(lambda: self._in(run_id, states), seconds, lambda: self.worker_log.read_text()[-6000:])
@@ -89,7 +87,7 @@ class Production:
 
     def commit(self, *settings):
         set_params(self.source / "params.yaml", settings)
-        execute("git -c user.name=t -c user.email=t@t commit -qam change", self.source)
+        execute("git -c user.name='Ada Lovelace' -c user.email=ada@host commit -qam change", self.source)
 
     def execute(self, command, place, *, check=True):
         return execute(command, place, check=check, settings=self.settings)
@@ -133,7 +131,7 @@ def production(services, tmp_path_factory):
         "APO_WORKSPACE": ".",
         "APO_WORK_POOL": "apo",
         "APO_MODEL": MODEL,
-        "APO_WEBHOOK_URL": "http://127.0.0.1:9/nobody-listens",
+        "APO_WEBHOOK_URL": f"http://127.0.0.1:9/{WEBHOOK_PATH}",  # where nobody listens
         "APO_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
     made = Production(services, source, settings, base / "worker.log")
@@ -145,7 +143,7 @@ def production(services, tmp_path_factory):
     (source / "prefect.yaml").write_text(deployments.replace('"0 3 * * *"', '"* * * * *"'))
     execute(
         "git init -q -b main && dvc config core.no_scm false && dvc remote add -q --default store s3://dvc/production"
-        " && git add -A && git -c user.name=t -c user.email=t@t commit -qm first",
+        " && git add -A && git -c user.name='Ada Lovelace' -c user.email=ada@host commit -qm first",
         source,
     )
     made.execute("prefect --no-prompt work-pool create apo --type process", source)
@@ -209,7 +207,7 @@ def test_from_a_schedule_to_a_champion_and_back(production, scheduled, client, s
     assert all(run["auto_scheduled"] for run in scheduled)
     # The second found nothing changed, on a clone of its own: no run of MLflow, and one candidate.
     (trained,) = pipeline_runs(client)
-    assert trained.data.tags["started_by"] == "schedule"
+    assert trained.data.tags["started_by"] == "Ada Lovelace"  # the author of the commit
     assert aliases(client) == {"candidate": "1"}
     _approve_by_form(production, client)
     _reject_new_data(production, client, store)
@@ -231,14 +229,14 @@ def _form(production, version):
 
 def _approve_by_form(production, client):
     form = _form(production, "1")
-    refused = production.answer(form, approver="Ada", reason="no decision is no yes")
+    refused = production.answer(form, approver="Bob", reason="no decision is no yes")
     assert refused["status"] == "REJECT" and "decision" in json.dumps(refused)
     # Who started the run may not: the form comes again, with the reason.
-    production.answer(form, approver="schedule", decision="approve", reason="I made it")
+    production.answer(form, approver="ada lovelace", decision="approve", reason="I made it")
     until(lambda: "refused" in json.dumps(_logs(production, form)), 120)
     production.wait(form, "Suspended")
     assert aliases(client) == {"candidate": "1"}
-    production.answer(form, approver="Ada", decision="approve", reason="it reasons")
+    production.answer(form, approver="Bob", decision="approve", reason="it reasons")
     production.wait(form, "Completed", seconds=120)
     assert aliases(client) == {"candidate": "1", "champion": "1"}
 
@@ -267,10 +265,10 @@ def _roll_back(production, client, store):
     first = client.get_model_version(MODEL, "1")
     client.create_model_version(MODEL, first.source, run_id=first.run_id)  # another, made elsewhere
     rules = _rules(production)
-    approve.propose(client, store, find(client, MODEL, "3"), rules, started_by="Ada", evidence={})
+    approve.propose(client, store, find(client, MODEL, "3"), rules, started_by="Ada Lovelace", evidence={})
     approve.decide(client, store, MODEL, "3", "approve", by="Bob", reason="looks the same")
     assert aliases(client)["champion"] == "3"
-    run = production.start_run("rollback", model=MODEL, by="Cy", reason="it is the same")
+    run = production.start_run("rollback", by="Cy", reason="it is the same")
     production.wait(run, "Completed", seconds=120)
     assert aliases(client)["champion"] == "1"
     events = [(entry.event, entry.version) for entry in read_log(store, MODEL)]
@@ -298,14 +296,14 @@ def _restore_in_a_clean_clone(production, client, trained, tmp_path):
     assert "train_prompts: 640" not in (clone / "params.yaml").read_text()
     assert "up to date" in production.execute("dvc status", clone).stdout
     shown = production.execute(f"apo lineage {MODEL}@champion", clone).stdout
-    assert "approved by Ada" in shown or "rollback by Cy" in shown
+    assert "approved by Bob" in shown and "rollback by Cy" in shown
 
 
 def _find_a_tampered_line(production, store):
     s3, key = boto3.client("s3"), f"apo/{MODEL}/00000002.json"
     original = s3.get_object(Bucket="audit", Key=key)["Body"].read()
     assert "7 entries, verified" in production.execute(f"apo audit {MODEL}", production.source).stdout
-    s3.put_object(Bucket="audit", Key=key, Body=original.replace(b"Ada", b"Eve"))
+    s3.put_object(Bucket="audit", Key=key, Body=original.replace(b"Bob", b"Eve"))
     try:
         found = production.execute(f"apo audit {MODEL}", production.source, check=False)
         assert (found.returncode, "entry 2 has been changed" in found.stdout) == (2, True)
@@ -317,11 +315,13 @@ def _find_a_tampered_line(production, store):
 def _find_no_secret(production, client, store):
     """In nothing that is kept or shown; the passwords themselves are the canaries."""
     site = production.services.site()
-    canaries = [WEBHOOK_SECRET, *site.passwords.values()]
+    canaries = [WEBHOOK_SECRET, WEBHOOK_PATH, *site.passwords.values()]
     texts = {"worker": production.worker_log.read_text()}
     texts |= {str(log): log.read_text(errors="replace") for log in (site.root / "logs").glob("*.log")}
     texts |= {"audit": "".join(map(repr, read_log(store, MODEL)))}
-    texts |= {"prefect": json.dumps(production.api("POST", "logs/filter", {"limit": 200}))}
+    for start in range(0, 2000, 200):
+        lines = production.api("POST", "logs/filter", {"limit": 200, "offset": start})
+        texts |= {f"prefect {start}": json.dumps(lines)} if lines else {}
     texts |= {"deployments": json.dumps(production.api("POST", "deployments/filter", {}))}
     texts |= {"flow runs": json.dumps(production.api("POST", "flow_runs/filter", {}))}
     for run in pipeline_runs(client):
