@@ -28,6 +28,7 @@ SERVICES: dict[str, Service] = {
 }
 _READY_SECONDS = 120
 _STOP_SECONDS = 20
+_DYING_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Services:
             self._choose_ports(ports or {})
             site = self.site()
             site.write_files()
-            launches = self._prepare([service for service in wanted if not self._runs(service)], site)
+            launches = self._prepare([service for service in wanted if not self._stays(service, site)], site)
             for level in _levels(wanted):
                 self._bring_up(level, launches, site)
         return self.status(*(service.name for service in wanted))
@@ -123,6 +124,12 @@ class Services:
     def _runs(self, service: Service) -> bool:
         return process_of(self._recorded(service), self.site().mark(service.name)) is not None
 
+    def _stays(self, service: Service, site: Site) -> bool:
+        """Whether it runs, and not only because it was killed a moment ago."""
+        if self._runs(service) and not service.answers(site):
+            time.sleep(_DYING_SECONDS)
+        return self._runs(service)
+
     def _choose_ports(self, asked: Mapping[str, int]) -> None:
         state = self._state()
         names = [name for service in SERVICES.values() for name in service.ports]
@@ -141,7 +148,7 @@ class Services:
         for service in services:
             kill(service.leftovers(site))  # or they hold its port
             for name in service.ports:
-                if not is_free(site.ports[name]):
+                if not _becomes_free(site.ports[name]):
                     # Its inner ports are part of what an object store remembers.
                     other = f"choose another: apo services start --port {name}=PORT"
                     remedy = other if name == service.name else "end what holds it"
@@ -189,6 +196,14 @@ def _chosen(names: Iterable[str]) -> list[Service]:
         if name not in SERVICES:
             raise ApoError(f"unknown service {name!r}; there are {', '.join(SERVICES)}")
     return [service for name, service in SERVICES.items() if not names or name in names]
+
+
+def _becomes_free(port: int) -> bool:
+    """Whether a port is free, or is about to be: the threads of a process that was killed end after it."""
+    deadline = time.monotonic() + _DYING_SECONDS
+    while not (free := is_free(port)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return free
 
 
 def _levels(services: list[Service]) -> tuple[list[Service], list[Service]]:

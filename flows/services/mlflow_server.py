@@ -17,7 +17,7 @@ class MlflowServer(PythonServer):
     name = "mlflow"
     title = "MLflow"
     ports: tuple[str, ...] = ("mlflow",)
-    needs = ("postgres", "s3")
+    needs: tuple[str, ...] = ("postgres", "s3")
 
     def prepare(self, site: Site) -> Launch:
         """Write the configuration of its accounts."""

@@ -28,7 +28,7 @@ class ObjectStore:
     title = "SeaweedFS"
     ports: tuple[str, ...] = tuple(_PORTS)
     needs: tuple[str, ...] = ()
-    stop_signal = signal.SIGTERM
+    stop_signal: signal.Signals = signal.SIGTERM
 
     def prepare(self, site: Site) -> Launch:
         """Make its directory."""

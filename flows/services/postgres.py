@@ -33,7 +33,8 @@ class Postgres:
     title = "PostgreSQL"
     ports: tuple[str, ...] = ("postgres",)
     needs: tuple[str, ...] = ()
-    stop_signal = signal.SIGINT  # ends its connections and writes a checkpoint; SIGTERM would wait for them
+    # Ends its connections and writes a checkpoint; SIGTERM would wait for them.
+    stop_signal: signal.Signals = signal.SIGINT
 
     def prepare(self, site: Site) -> Launch:
         """Make an empty cluster the first time."""

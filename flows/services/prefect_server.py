@@ -14,7 +14,7 @@ class PrefectServer(PythonServer):
     name = "prefect"
     title = "Prefect"
     ports: tuple[str, ...] = ("prefect",)
-    needs = ("postgres",)
+    needs: tuple[str, ...] = ("postgres",)
     health = "/api/health"
     healthy = b"true"
 

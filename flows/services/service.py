@@ -43,7 +43,7 @@ class PythonServer:
 
     name = ""
     needs: tuple[str, ...] = ()
-    stop_signal = signal.SIGTERM
+    stop_signal: signal.Signals = signal.SIGTERM
     health = "/health"
     healthy = b"OK"
 

@@ -197,4 +197,4 @@ def test_a_foreign_process_with_a_recorded_number_is_left_alone(services):
             assert services.status("prefect")[0].process is None
         finally:
             state.write_text(kept)
-        foreign.kill()
+            foreign.kill()
