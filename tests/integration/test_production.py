@@ -193,7 +193,6 @@ def scheduled(production):
         return done if len(done) >= 2 else None
 
     runs = until(finished, 600, lambda: production.worker_log.read_text()[-6000:])
-    production.execute("prefect deployment schedule ls pipeline/pipeline", production.source)
     deployment = production.deployment("pipeline")
     for schedule in deployment["schedules"]:
         production.api(
