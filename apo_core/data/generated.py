@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import chdir
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from apo_core.data.json_files import Row
@@ -29,7 +31,9 @@ def generated_rows(task: str, split: Split, count: int, seed: int) -> Iterator[R
     for number in range(1, _DRAWS * count + 1):
         if len(seen) == count:
             return
-        row: dict[str, Any] = dataset[number - 1]
+        # Some tasks write files into the working directory.
+        with TemporaryDirectory() as scratch, chdir(scratch):
+            row: dict[str, Any] = dataset[number - 1]
         question = normal_hash(row["question"])
         if question not in seen and (question % _EVERY == 0) == (split == "eval"):
             seen.add(question)
