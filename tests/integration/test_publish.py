@@ -191,14 +191,14 @@ def test_an_object_that_was_replaced_is_found_out_and_sent_again(place, client, 
     publish(client, place, base)
     weights = s3.get_object(**where(base, WEIGHTS))["Body"].read()
     assert len(weights) > 2 * PART
+    s3.put_object(**where(base, WEIGHTS), Body=weights[:-1])
+    with pytest.raises(StageRefused, match=rf"{WEIGHTS}: is damaged: it has {len(weights) - 1} bytes of"):
+        download(f"{base}/apo-ci/1", tmp_path / "copy", print)
     s3.put_object(**where(base, WEIGHTS), Body=weights[:-1] + bytes([weights[-1] ^ 1]))
     done = execute(f"apo download {base}/apo-ci/1 {tmp_path}/copy", tmp_path, check=False)
     assert done.returncode == 2
     problem = f"error: {base}/apo-ci/1/{WEIGHTS}: is damaged: its SHA-256 is not the manifest's"
     assert done.stdout.splitlines()[-1] == problem
-    s3.put_object(**where(base, WEIGHTS), Body=weights[:-1])
-    with pytest.raises(StageRefused, match=rf"{WEIGHTS}: is damaged: it has {len(weights) - 1} bytes of"):
-        download(f"{base}/apo-ci/1", tmp_path / "copy", print)
     assert not list(tmp_path.iterdir())
     said = publish(client, place, base)
     assert said[WEIGHTS] == "sent"
