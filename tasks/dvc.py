@@ -89,11 +89,12 @@ def run_dvc(
     assert process.stdout is not None
     lines = []
     try:
-        for line in _lines(process.stdout):
-            lines.append(line)
-            if not _HINT.match(line):
-                log(line)
-                note_progress(Workspace(workspace), line)
+        with process.stdout as output:
+            for line in _lines(output):
+                lines.append(line)
+                if not _HINT.match(line):
+                    log(line)
+                    note_progress(Workspace(workspace), line)
         return process.wait(), lines
     finally:
         _end_session(process)
