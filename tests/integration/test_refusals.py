@@ -1,0 +1,94 @@
+"""Whoever may not or cannot decide is told so in one line, and nothing has changed."""
+
+import base64
+import json
+import re
+import urllib.request
+
+import pytest
+from conftest import ROOT, execute
+from mlflow import MlflowClient
+
+from apo_core.config.file import load_params
+from tasks.approve import propose
+from tasks.audit_store import open_store, read_log
+from tasks.registry import find
+from tasks.tracking import connect
+from tasks.workspace import Workspace
+
+MODEL = "apo-refusals"
+READER = {"MLFLOW_TRACKING_USERNAME": "reader", "MLFLOW_TRACKING_PASSWORD": "reads-and-nothing-more"}
+
+
+@pytest.fixture
+def place(tmp_path, client_settings):
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def waiting(place, client_settings):
+    """A version that waits, on real servers; registry and log as they are then."""
+    client, store = connect(place), open_store(place)
+    if not client.search_registered_models(f"name = '{MODEL}'"):
+        client.create_registered_model(MODEL)
+        _make_reader(client_settings)
+    version = str(client.create_model_version(MODEL, "s3://mlflow/nowhere").version)
+    rules = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"approval": "manual"})
+    propose(client, store, find(client, MODEL, version), rules, started_by="Ada", evidence={})
+    return version
+
+
+def _make_reader(settings):
+    user, password = settings["MLFLOW_TRACKING_USERNAME"], settings["MLFLOW_TRACKING_PASSWORD"]
+    body = {"username": READER["MLFLOW_TRACKING_USERNAME"], "password": READER["MLFLOW_TRACKING_PASSWORD"]}
+    request = urllib.request.Request(
+        f"{settings['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/users/create",
+        json.dumps(body).encode(),
+        {
+            "Content-Type": "application/json",
+            "Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode(),
+        },
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+def state(place):
+    client = MlflowClient()
+    return read_log(open_store(place), MODEL), client.get_registered_model(MODEL).aliases
+
+
+WRONG = {
+    "a reader": (READER, "PERMISSION_DENIED|Permission denied|403"),
+    "a wrong password": ({"MLFLOW_TRACKING_PASSWORD": "wrong"}, "401|not authenticated"),
+    "no server": (
+        {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+        "refused",
+    ),
+    "no bucket": ({"APO_AUDIT_URI": "s3://nowhere/apo"}, "s3://nowhere/apo: .*NoSuchBucket"),
+    "a wrong key": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "s3://audit/apo: .*(SignatureDoesNotMatch|403)"),
+    "no object store": (
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"},
+        "s3://audit/apo: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", list(WRONG))
+@pytest.mark.parametrize("word", ["approve", "reject"])
+def test_a_decision_that_cannot_be_made_changes_nothing(waiting, place, client_settings, what, word):
+    before = state(place)
+    settings, problem = WRONG[what]
+    done = execute(
+        f"apo {word} {MODEL} {waiting} --by Bob --reason 'it is good'",
+        place.root,
+        check=False,
+        settings=client_settings | settings,
+    )
+    assert done.returncode == 2, done.stdout
+    assert "Traceback" not in done.stdout
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert re.search(problem, last), last
+    for secret in (client_settings["MLFLOW_TRACKING_PASSWORD"], client_settings["AWS_SECRET_ACCESS_KEY"]):
+        assert secret not in done.stdout
+    assert state(place) == before
