@@ -12,6 +12,7 @@ from prefect.input import RunInput
 
 from apo_core.approvals import DecisionRefused, state_of
 from apo_core.audit import Entry
+from flows.environment import be_quiet
 from flows.forms import close_forms
 from tasks import approve as decisions
 from tasks.audit_store import open_store
@@ -50,6 +51,7 @@ def approve(model: str, version: str, workspace: str = ".") -> str:
     Raises:
         ApoError: there is no such version, or registry or log refuse.
     """
+    be_quiet()
     place = Workspace.at(workspace)
     client, store = connect(place), open_store(place)
     description = describe_version(client, store, model, version)
@@ -80,6 +82,7 @@ def rollback(model: str, by: str, reason: str, to: str | None = None, workspace:
         DecisionRefused: there is none, or another champion meanwhile; nothing has changed.
         ApoError: registry or log refuse, or the registry does not follow.
     """
+    be_quiet()
     place = Workspace.at(workspace)
     entry = decisions.roll_back(connect(place), open_store(place), model, to, by=by, reason=reason)
     if entry is None:
@@ -96,6 +99,7 @@ def reconcile(model: str, workspace: str = ".") -> list[str]:
     Returns:
         A line for everything that was done.
     """
+    be_quiet()
     place = Workspace.at(workspace)
     client, store = connect(place), open_store(place)
     done = decisions.reconcile(client, store, model)

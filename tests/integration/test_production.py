@@ -223,7 +223,9 @@ def _form(production, version):
         runs = [run for run in production.runs("approve") if run["parameters"]["version"] == version]
         return next((run["id"] for run in runs if run["state_name"] == "Suspended"), None)
 
-    return until(asked, 120, lambda: production.worker_log.read_text()[-6000:])
+    found = until(asked, 120, lambda: production.worker_log.read_text()[-6000:])
+    time.sleep(3)  # no person answers while the process that has asked still ends
+    return found
 
 
 def _approve_by_form(production, client):
@@ -264,7 +266,9 @@ def _reject_new_data(production, client, store):
 
 def _roll_back(production, client, store):
     first = client.get_model_version(MODEL, "1")
-    client.create_model_version(MODEL, first.source, run_id=first.run_id)  # another, made elsewhere
+    client.create_model_version(
+        MODEL, first.source, run_id=first.run_id, model_id=first.model_id
+    )  # another, made elsewhere
     rules = _rules(production)
     approve.propose(client, store, find(client, MODEL, "3"), rules, started_by="Ada Lovelace", evidence={})
     approve.decide(client, store, MODEL, "3", "approve", by="Bob", reason="looks the same")
