@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import urllib.request
@@ -15,6 +16,8 @@ from apo_core.config import Params
 from apo_core.errors import ApoError
 from flows.inputs import Finding, examine_inputs
 from flows.memory import machine_mib, memory_plan
+from tasks.audit_store import VARIABLE, open_store
+from tasks.dvc import StageFailed
 from tasks.dvc_state import pending
 from tasks.tracking import is_remote, tracking_uri
 from tasks.workspace import Workspace
@@ -31,8 +34,8 @@ def examine_machine(workspace: Workspace) -> list[Finding]:
 
 
 def examine_workspace(workspace: Workspace, params: Params) -> list[Finding]:
-    """Look at inputs, the state of the stages and the tracking store."""
-    return [*examine_inputs(workspace, params), _dvc(workspace), _tracking(workspace)]
+    """Look at inputs, the state of the stages, the tracking store and the log of decisions."""
+    return [*examine_inputs(workspace, params), _dvc(workspace), _tracking(workspace), _decisions(workspace)]
 
 
 def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[Item]]:
@@ -53,6 +56,15 @@ def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[It
         f"checkpoints, with what is to stay free, {disk / 1024:.1f} GiB of {free / 1024:.1f} free"
     )
     return Finding("plan", peak <= machine and disk <= free, detail), items
+
+
+def _decisions(workspace: Workspace) -> Finding:
+    address = os.environ.get(VARIABLE, "") or f"{workspace.state / 'audit'}"
+    try:
+        open_store(workspace)
+    except (ApoError, StageFailed) as error:
+        return Finding("decisions", False, str(error))
+    return Finding("decisions", True, address)
 
 
 def _python() -> Finding:

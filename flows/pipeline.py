@@ -18,6 +18,7 @@ from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of, write_json
 from flows.environment import be_quiet
 from flows.outcome import ask, tell_failure, tell_outcome, waits
+from tasks.approve import read
 from tasks.audit_store import open_store
 from tasks.dvc_remote import has_remote as has_dvc_remote
 from tasks.dvc_state import pending
@@ -93,10 +94,11 @@ def _person(params: Params, started_by: str | None) -> str:
 
 
 def _pipeline(place: Workspace, params: Params, force: tuple[str, ...], started_by: str) -> dict[str, Any]:
+    client, store = connect(place), open_store(place)
+    read(client, store, params.tracking.model)  # what is damaged or out of reach is said before a training
     changed = [stage for stage in STAGES if stage in {*pending(place.root), *force}]
-    client = connect(place)
     done = finished_summary(place)
-    if not changed and done is not None and registry_agrees(client, open_store(place), done):
+    if not changed and done is not None and registry_agrees(client, store, done):
         get_run_logger().info("nothing changed")
         _run_stages(place, params, (), None)
         write_json(place.summary, done)
