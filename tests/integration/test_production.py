@@ -8,7 +8,6 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import boto3
@@ -338,48 +337,3 @@ def _find_no_secret(production, client, store):
     texts["lineage"] = production.execute(f"apo lineage {MODEL}@champion", production.source).stdout
     assert len(texts) > 12 and all(texts.values())
     assert not [(name, canary[:4]) for name, text in texts.items() for canary in canaries if canary in text]
-
-
-def test_services_that_die_in_the_middle_of_a_run(production, scheduled, client, store):
-    """Each in turn, by SIGKILL, and started again: the run ends, and nothing is lost or there twice."""
-    before = read_log(store, MODEL), pipeline_runs(client), client.search_model_versions(f"name = '{MODEL}'")
-    production.commit("seed=1", "train.steps=20")
-    run = production.start_run("pipeline")
-    for name, stage in (
-        ("mlflow", "sample"),
-        ("prefect", "values"),
-        ("postgres", "train"),
-        ("s3", "evaluate"),
-    ):
-        until(partial(_has_begun, production, stage), 300)
-        kill(production, name)
-        time.sleep(3)
-        production.services.start()
-    ended = until(lambda: _terminal(production, run), 500, lambda: production.worker_log.read_text()[-6000:])
-    if ended["state_type"] != "COMPLETED":
-        production.wait(production.start_run("pipeline"), "Completed")
-    newest = pipeline_runs(client)
-    finished = [one for one in newest if one.info.status == "FINISHED"]
-    assert len(finished) == 1 + len([one for one in before[1] if one.info.status == "FINISHED"])
-    steps = [point.step for point in client.get_metric_history(finished[0].info.run_id, "loss")]
-    assert steps == list(range(1, 21))
-    assert read_log(store, MODEL)[: len(before[0])] == before[0]
-    versions = client.search_model_versions(f"name = '{MODEL}'")
-    events = [entry.version for entry in read_log(store, MODEL) if entry.event == "candidate"]
-    assert len(events) == len(set(events))
-    assert {str(one.version) for one in versions} == set(events)
-
-
-def _has_begun(production, stage):
-    """Of the newest run in the worker's log."""
-    return f"Running stage '{stage}'" in production.worker_log.read_text().rsplit("'restore'", 1)[-1]
-
-
-def _terminal(production, run_id):
-    run = production.api("GET", f"flow_runs/{run_id}")
-    return run if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED") else None
-
-
-def kill(production, name):
-    (status,) = production.services.status(name)
-    os.kill(status.process, signal.SIGKILL)
