@@ -93,8 +93,9 @@ def run(
             summary = pipeline(
                 str(workspace.resolve()), tuple(settings or ()), tuple(force or ()), started_by=by
             )
-    print_summary(summary)
-    print(f"Pages of the run and of the model: apo ui{'' if workspace == Path() else f' -w {workspace}'}")
+    option = "" if workspace == Path() else f" -w {workspace}"
+    print_summary(summary, option)
+    print(f"Pages of the run and of the model: apo ui{option}")
 
 
 @app.command()

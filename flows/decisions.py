@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from apo_core.approvals import Decision
+from apo_core.errors import ApoError
 from flows import environment
 from flows.one_line import one_line
 from tasks.workspace import Workspace
@@ -79,7 +81,10 @@ def audit(model: Model, workspace: Place = Path()) -> None:
     from tasks.approve import read
 
     with _stores(workspace) as (client, store):
-        print_audit(read(client, store, model))
+        entries = read(client, store, model)
+    if not entries:
+        raise ApoError(f"{model}: no decisions are recorded here; is it the name, and the workspace (-w)?")
+    print_audit(entries)
 
 
 @app.command()
@@ -129,5 +134,7 @@ def _stores(workspace: Path) -> Iterator[tuple[MlflowClient, AuditStore]]:
     from tasks.audit_store import open_store
     from tasks.tracking import connect
 
+    # A person waits: a server that is away is said after seconds, not minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     with one_line():
         yield connect(place), open_store(place)

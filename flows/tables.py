@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _PHASES = {"always": "", "rollout": "while sampling", "update": "while updating", "disk": "on the disk"}
 
 
-def print_summary(summary: dict[str, Any]) -> None:
-    """The run's outcome as a table."""
+def print_summary(summary: dict[str, Any], workspace: str = "") -> None:
+    """The run's outcome as a table; commands in it have the option `-w` of a workspace that is elsewhere."""
     evaluation, values, train = summary["eval"], summary["values"], summary["train"]
     table = Table(title="A*-PO", show_header=False, title_justify="left")
     table.add_column(style="bold")
@@ -59,10 +59,16 @@ def print_summary(summary: dict[str, Any]) -> None:
     table.add_row("decision", escape(f"{summary['decision']['outcome']}: {summary['decision']['reason']}"))
     table.add_row("model", _model(summary["model"]))
     if summary["approval"] is not None:
-        table.add_row("approval", escape(_approval(summary)))
-    lineage = ", ".join(f"{name} {str(value)[:12]}" for name, value in summary["lineage"].items())
+        table.add_row("approval", escape(_approval(summary) + (workspace if _waits(summary) else "")))
+    lineage = ", ".join(f"{name} {_short(str(value))}" for name, value in summary["lineage"].items())
     table.add_row("lineage", lineage)
     Console().print(table)
+
+
+def _short(value: str) -> str:
+    """A hash that a person can tell from others; that a commit is not the whole is not cut off."""
+    digest, changes, _ = value.partition("+changes")
+    return digest[:12] + changes
 
 
 def _both(evaluation: dict[str, Any], name: str, form: str) -> str:
@@ -102,9 +108,13 @@ def _model(model: dict[str, Any]) -> str:
     return f"{model['name']} version {model['version']} ({aliases})"
 
 
+def _waits(summary: dict[str, Any]) -> bool:
+    return bool(summary["approval"]["waits"])
+
+
 def _approval(summary: dict[str, Any]) -> str:
     approval, model = summary["approval"], summary["model"]
-    if approval["waits"]:
+    if _waits(summary):
         return f"wanted: apo approve {model['name']} {model['version']} --by NAME --reason WHY"
     if approval["event"] == "candidate":
         return "none: a newer candidate took its place, or the time was over"

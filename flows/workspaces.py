@@ -44,7 +44,7 @@ def make_workspace(
     """Make a new workspace, or nothing if any part of it cannot be made.
 
     Args:
-        directory: must not exist, or be empty.
+        directory: must not exist, or be empty but for `.git`.
         preset: a name of `presets()`.
         train_prompts: files or directories to copy to `data/raw/prompts` and to train on; together with
             `eval_prompts` they take the place of the preset's `data.train_files` and `data.eval_files`.
@@ -54,7 +54,7 @@ def make_workspace(
     Raises:
         ApoError: the directory is in use, the preset is unknown, or an input is missing.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and not (directory.is_dir() and _is_empty(directory)):
         raise ApoError(f"{directory}: is there already and not empty")
     source = presets().get(preset)
     if source is None:
@@ -67,13 +67,18 @@ def make_workspace(
     if directory.exists():
         # It may be the shell's own: what is made beside it moves in, what makes it a workspace last.
         with tempfile.TemporaryDirectory(dir=directory.resolve().parent, prefix=".apo-init-") as beside:
-            _fill(Workspace(Path(beside)), source, prompts, model)
+            _fill(Workspace(Path(beside)), source, prompts, model, under_git=_under_git(directory))
             for entry in sorted(Path(beside).iterdir(), key=lambda entry: entry.name == "params.yaml"):
                 entry.rename(directory / entry.name)
     else:
         with replacing(directory.absolute()) as temporary:
-            _fill(Workspace(temporary), source, prompts, model)
+            _fill(Workspace(temporary), source, prompts, model, under_git=_under_git(temporary.parent))
     return Workspace(directory)
+
+
+def _is_empty(directory: Path) -> bool:
+    """Whether it has nothing, or only what `git init` makes."""
+    return all(entry.name == ".git" for entry in directory.iterdir())
 
 
 class _Prompts(NamedTuple):
@@ -97,7 +102,9 @@ def _check_prompts(prompts: _Prompts, split: str) -> None:
             raise ApoError(f"{file.name}: two files of prompts have this name; rename one")
 
 
-def _fill(workspace: Workspace, source: Path, prompts: _Prompts, model: Path | None) -> None:
+def _fill(
+    workspace: Workspace, source: Path, prompts: _Prompts, model: Path | None, *, under_git: bool
+) -> None:
     for name in _RAW:
         target = workspace.root / name
         target.parent.mkdir(parents=True)
@@ -115,17 +122,21 @@ def _fill(workspace: Workspace, source: Path, prompts: _Prompts, model: Path | N
         copy(file, workspace.raw_prompts / file.name)
     if model is not None:
         shutil.copytree(model, workspace.raw_model, dirs_exist_ok=True)
-    _init_dvc(workspace.root)
+    _init_dvc(workspace.root, under_git=under_git)
 
 
-def _init_dvc(directory: Path) -> None:
+def _under_git(directory: Path) -> bool:
+    inside = subprocess.run(
+        ["git", "rev-parse", "--is-inside-work-tree"], cwd=directory, capture_output=True, check=False
+    )
+    return inside.returncode == 0
+
+
+def _init_dvc(directory: Path, *, under_git: bool) -> None:
     """DVC with the settings of the shipped workspace; under git where there is a repository around it.
 
     Always made without git: with it DVC would stage files under the workspace's temporary name.
     """
-    inside = subprocess.run(
-        ["git", "rev-parse", "--is-inside-work-tree"], cwd=directory, capture_output=True, check=False
-    )
     done = subprocess.run(
         [*dvc_command(), "init", "--quiet", "--no-scm"],
         cwd=directory,
@@ -139,7 +150,7 @@ def _init_dvc(directory: Path) -> None:
     settings = directory / ".dvc/config"
     remove(settings)
     core = "[core]\n    analytics = false\n    check_update = false\n"
-    settings.write_text(core + ("" if inside.returncode == 0 else "    no_scm = true\n"), encoding="utf-8")
+    settings.write_text(core + ("" if under_git else "    no_scm = true\n"), encoding="utf-8")
     # Python makes these beside the user's verifiers, which stages depend on.
     (directory / ".dvcignore").write_text("__pycache__/\n", encoding="utf-8")
     (directory / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")

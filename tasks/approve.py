@@ -36,6 +36,8 @@ _ASKED = "audit_asked"  # tag of the registered model: when somebody last wanted
 _STATUS = "approval"  # tag of a version, for people: "approved by Ada: why"
 # Tags by which a person decides on MLflow's page: the last two first, the decision is what is waited for.
 DECISION_TAG, BY_TAG, REASON_TAG = "approval.decision", "approval.by", "approval.reason"
+_WORDS: dict[str, Decision] = {"approve": "approve", "reject": "reject"}
+_TAKEN_UP = "taken up: "  # how such a tag begins once it has been
 
 
 def propose(
@@ -263,15 +265,24 @@ def _take_up_tags(client: MlflowClient, store: AuditStore, model: str) -> list[s
         versions = versions_of(client, model)
     for version, found in versions.items():
         word = found.tags.get(DECISION_TAG, "").strip().casefold()
-        if word not in ("approve", "reject"):
+        if not word or word.startswith(_TAKEN_UP):
             continue
         by, reason = found.tags.get(BY_TAG, ""), found.tags.get(REASON_TAG, "")
         try:
-            entry = decide(client, store, model, version, word, by=by, reason=reason)
-            outcome: str = "done before" if entry is None else entry.event
+            outcome = _decide_by_tag(client, store, model, version, word, by=by, reason=reason)
         except approvals.DecisionRefused as error:
-            outcome = f"refused: {error}"
+            outcome = f"{_TAKEN_UP}refused: {error}"
         with registry_errors():
             client.set_model_version_tag(model, version, DECISION_TAG, outcome)
         done.append(f"{model} version {version}: {outcome}")
     return done
+
+
+def _decide_by_tag(
+    client: MlflowClient, store: AuditStore, model: str, version: str, word: str, *, by: str, reason: str
+) -> str:
+    decision = _WORDS.get(word)
+    if decision is None:
+        raise approvals.DecisionRefused(f"{word!r} is neither approve nor reject")
+    entry = decide(client, store, model, version, decision, by=by, reason=reason)
+    return _TAKEN_UP + ("said before" if entry is None else entry.event)

@@ -23,7 +23,7 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
 
     Raises:
         WorkspaceBusy: a stage is running.
-        ApoError: the directory is no DVC workspace.
+        ApoError: the directory is no DVC workspace, or git ignores it.
     """
     from dvc.exceptions import NotDvcRepoError
     from dvc.lock import LockError
@@ -36,6 +36,9 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
     targets = stages and [f"{(workspace / 'dvc.yaml').resolve()}:{stage}" for stage in stages]
     try:
         with Repo(str(workspace)) as repo:
+            # DVC passes over what git ignores without a word, and calls it up to date.
+            if repo.scm.is_ignored(str((workspace / "dvc.yaml").resolve())):
+                raise ApoError(f"{workspace}: git ignores it, and so does DVC; see .gitignore")
             changed = {address.rpartition(":")[2] for address in repo.status(targets=targets)}
             return [stage for stage in STAGES if stage in changed]
     except LockError:

@@ -48,7 +48,7 @@ def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) 
         "version": f"{registered.name}/{registered.version}",
         "aliases": registered.aliases,
         "run": registered.run_id,
-        "commit": report["lineage"]["git_commit"],
+        "commit of the training": report["lineage"]["git_commit"],
         "dvc.lock": f"sha256 {lock_hash}",
         **{name: _hash(stages, stage, "outs", path) for name, (stage, path) in _OUTPUTS.items()},
         **{name: _hash(stages, stage, "deps", path) for name, (stage, path) in _INPUTS.items()},

@@ -107,6 +107,8 @@ def test_by_command(client, store, place):
     assert "7 entries, verified" in shown and "it is rude" in shown
     missing = execute(f"apo approve {MODEL} 99 --by Bob {who}", place.root, check=False)
     assert (missing.returncode, "has no version 99" in missing.stdout) == (2, True)
+    nothing = execute(f"apo audit nobody -w {place.root}", place.root, check=False)
+    assert (nothing.returncode, "nobody: no decisions are recorded here" in nothing.stdout) == (2, True)
 
 
 def test_by_tags_on_mlflows_page(client, store):
@@ -122,8 +124,10 @@ def test_by_tags_on_mlflows_page(client, store):
     assert "refused: version 1: Ada started the run" in approve.reconcile(client, store, MODEL)[0]
     tag("approval.by", "Bob")
     tag("approval.decision", "approve")
-    assert approve.reconcile(client, store, MODEL) == [f"{MODEL} version {number}: approved"]
-    assert client.get_model_version(MODEL, number).tags["approval.decision"] == "approved"
+    assert approve.reconcile(client, store, MODEL) == [f"{MODEL} version {number}: taken up: approved"]
+    assert client.get_model_version(MODEL, number).tags["approval.decision"] == "taken up: approved"
+    tag("approval.decision", "maybe")
+    assert "refused: 'maybe' is neither approve nor reject" in approve.reconcile(client, store, MODEL)[0]
     assert aliases(client)["champion"] == number
 
 

@@ -1,6 +1,7 @@
 """Workspaces made of every preset, up to the point where stages would run."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,15 @@ def test_an_empty_directory_that_one_stands_in_is_filled(tmp_path, monkeypatch):
     make_workspace(tmp_path / "new", "ci")
     assert {"params.yaml", "dvc.yaml", ".dvc", "data"} <= {path.name for path in Path().iterdir()}
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_repository_that_is_new_is_filled(tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path / "new"], check=True)
+    make_workspace(tmp_path / "new", "ci")
+    assert {".git", "params.yaml", "prefect.yaml", ".dvc"} <= {
+        path.name for path in (tmp_path / "new").iterdir()
+    }
+    assert "no_scm" not in (tmp_path / "new/.dvc/config").read_text()
 
 
 def test_a_directory_in_use_is_left_alone(tmp_path):

@@ -39,6 +39,16 @@ def test_what_has_changed_does_not_depend_on_where_one_asks_from(workspace, monk
     assert pending(workspace, ["sample"]) == ["sample"]
 
 
+def test_a_workspace_that_git_ignores_is_refused_and_not_up_to_date(workspace):
+    """DVC passes over it without a word."""
+    subprocess.run(["git", "init", "-q"], cwd=workspace.parent, check=True)
+    (workspace / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    assert pending(workspace) == list(STAGES)
+    (workspace.parent / ".gitignore").write_text("/workspace/\n")
+    with pytest.raises(ApoError, match="workspace: git ignores it, and so does DVC"):
+        pending(workspace)
+
+
 def rwlock(workspace, pid):
     file = workspace / ".dvc/tmp/rwlock"
     file.parent.mkdir(parents=True, exist_ok=True)
