@@ -265,9 +265,7 @@ def _reject_new_data(production, client, store):
 
 def _roll_back(production, client, store):
     first = client.get_model_version(MODEL, "1")
-    client.create_model_version(
-        MODEL, first.source, run_id=first.run_id, model_id=first.model_id
-    )  # another, made elsewhere
+    mlflow.register_model(first.source, MODEL)  # another, made elsewhere
     rules = _rules(production)
     approve.propose(client, store, find(client, MODEL, "3"), rules, started_by="Ada Lovelace", evidence={})
     approve.decide(client, store, MODEL, "3", "approve", by="Bob", reason="looks the same")

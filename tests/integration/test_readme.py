@@ -8,6 +8,7 @@ import time
 import urllib.request
 from importlib.util import find_spec
 
+import mlflow
 import pytest
 from conftest import ROOT, environment, execute
 
@@ -84,9 +85,7 @@ def test_the_commands_of_decisions_work(finished, workspace, monkeypatch):
     place = Workspace(workspace)
     client, store = connect(place), open_store(place)
     first = client.get_model_version("apo-ci", "1")
-    client.create_model_version(
-        "apo-ci", first.source, run_id=first.run_id, model_id=first.source.rpartition("/")[2]
-    )
+    mlflow.register_model(first.source, "apo-ci")
     rules = load_params(place.params).promotion.model_copy(update={"approval": "manual"})
     propose(client, store, find(client, "apo-ci", "2"), rules, started_by="Bob", evidence={})
 
