@@ -23,7 +23,7 @@ from tasks.dvc import StageFailed, StageRefused
 from tasks.manifest import MANIFEST, parse_manifest
 from tasks.publish import _write_manifest, publish_version
 from tasks.publish import publish as publish_directory
-from tasks.registry import point, register, resolve
+from tasks.registry import register, resolve
 from tasks.s3_checksums import PART
 from tasks.s3_client import list_objects
 from tasks.shelf import Shelf, read_manifest
@@ -47,7 +47,7 @@ def place(tmp_path_factory):
         client = connect(place)
         for seed in (1, 2):
             _register(client, place, seed)
-        point(client, resolve(client, "apo-ci/1"), "champion")
+        client.set_registered_model_alias("apo-ci", "champion", "1")
     return place
 
 
