@@ -66,7 +66,7 @@ _LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest and one file that needs the run, servers, those that need no run, the longest, the others."""
+    """The longest and one that needs the run, servers, those that need no run, then the others."""
     names = ("production", "bad_input", *_SERVERS, "dvc_remote", *_WITHOUT_RUN, *_LONGEST_FIRST)
     order = [f"test_{name}.py" for name in names]
     items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else len(order))
