@@ -13,7 +13,8 @@ run: install            ## the main job: the pipeline of params.yaml, from data 
 
 test: install vllm      ## every test: unit, real engines, the whole pipeline, the README
 	$(MAKE) --no-print-directory unit
-	OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 pytest tests/integration -m servers -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers" -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install          ## lint, types and unit tests, within a minute
 	$(MAKE) --no-print-directory --jobs 3 lint types unit
