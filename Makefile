@@ -5,7 +5,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test check lint types unit bench ui services services-stop vllm clean clean-all install lock
+.PHONY: run test production check lint types unit bench ui services services-stop vllm clean clean-all install lock
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -14,7 +14,10 @@ run: install            ## the main job: the pipeline of params.yaml, from data 
 test: install vllm      ## every test: unit, real engines, the whole pipeline, the README
 	$(MAKE) --no-print-directory unit
 	OMP_NUM_THREADS=1 pytest tests/integration -m servers -n 2 --dist loadfile --no-loadscope-reorder
-	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers" -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers and not production" -n 2 --dist loadfile --no-loadscope-reorder
+
+production: install     ## a day of the whole system on real servers: schedule, form, champion, rollback, clean clone
+	OMP_NUM_THREADS=1 pytest tests/integration -m production
 
 check: install          ## lint, types and unit tests, within a minute
 	$(MAKE) --no-print-directory --jobs 3 lint types unit
