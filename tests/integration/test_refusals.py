@@ -17,7 +17,7 @@ from tasks.tracking import connect
 from tasks.workspace import Workspace
 
 MODEL = "apo-refusals"
-READER = {"MLFLOW_TRACKING_USERNAME": "reader", "MLFLOW_TRACKING_PASSWORD": "reads-and-nothing-more"}
+READER = {"MLFLOW_TRACKING_USERNAME": "onlooker", "MLFLOW_TRACKING_PASSWORD": "reads-and-nothing-more"}
 
 
 @pytest.fixture
