@@ -15,6 +15,7 @@ from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from flows.forms import open_form
 from tasks.notify import notify
+from tasks.summary import waits
 from tasks.tracking import run_page
 from tasks.workspace import Workspace
 
@@ -50,11 +51,6 @@ def ask(summary: dict[str, Any]) -> str | None:
     except (PrefectException, PrefectHTTPStatusError, OSError) as error:
         get_run_logger().warning("the form could not be opened: %s", error)
         return None
-
-
-def waits(summary: dict[str, Any]) -> bool:
-    """Whether the version waits for a person."""
-    return summary["approval"] is not None and bool(summary["approval"]["waits"])
 
 
 def tell_failure(_flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:

@@ -17,7 +17,7 @@ from apo_core.config.file import load_params, set_params
 from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of, write_json
 from flows.environment import be_quiet
-from flows.outcome import ask, tell_failure, tell_outcome, waits
+from flows.outcome import ask, tell_failure, tell_outcome
 from tasks.approve import read
 from tasks.audit_store import open_store
 from tasks.dvc_remote import has_remote as has_dvc_remote
@@ -28,7 +28,7 @@ from tasks.mirrors import has_remote
 from tasks.notify import check_settings
 from tasks.promote import promote
 from tasks.stages import fetch_task, push_task, restore_task, retried_task, stage_task
-from tasks.summary import complete_summary, finished_summary, registry_agrees
+from tasks.summary import complete_summary, finished_summary, registry_agrees, waits
 from tasks.tracking import connect, log_evidence, log_summary, start_run
 from tasks.workspace import STAGES, Workspace
 

@@ -12,7 +12,7 @@ from apo_core.errors import ApoError
 from flows.inputs import Finding
 from tasks.dvc_state import pending
 from tasks.lock import refuse_second_run
-from tasks.summary import finished_summary
+from tasks.summary import finished_summary, waits
 from tasks.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def print_summary(summary: dict[str, Any], workspace: str = "") -> None:
     table.add_row("decision", escape(f"{summary['decision']['outcome']}: {summary['decision']['reason']}"))
     table.add_row("model", _model(summary["model"]))
     if summary["approval"] is not None:
-        table.add_row("approval", escape(_approval(summary) + (workspace if _waits(summary) else "")))
+        table.add_row("approval", escape(_approval(summary) + (workspace if waits(summary) else "")))
     lineage = ", ".join(f"{name} {_short(str(value))}" for name, value in summary["lineage"].items())
     table.add_row("lineage", lineage)
     Console().print(table)
@@ -108,13 +108,9 @@ def _model(model: dict[str, Any]) -> str:
     return f"{model['name']} version {model['version']} ({aliases})"
 
 
-def _waits(summary: dict[str, Any]) -> bool:
-    return bool(summary["approval"]["waits"])
-
-
 def _approval(summary: dict[str, Any]) -> str:
     approval, model = summary["approval"], summary["model"]
-    if _waits(summary):
+    if waits(summary):
         return f"wanted: apo approve {model['name']} {model['version']} --by NAME --reason WHY"
     if approval["event"] == "candidate":
         return "none: a newer candidate took its place, or the time was over"

@@ -55,8 +55,7 @@ def versions_of(client: MlflowClient, name: str) -> dict[str, ModelVersion]:
 
 def find_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered | None:
     """The version that holds exactly this policy, or None."""
-    query = f"name = '{name}' and tag.{POLICY_TAG} = '{policy_sha256}'"
-    versions = client.search_model_versions(query)
+    versions = _versions_with(client, name, policy_sha256)
     return _registered(client, versions[0]) if versions else None
 
 
@@ -160,11 +159,15 @@ def _only_version(client: MlflowClient, name: str, policy_sha256: str) -> Regist
 
     A request whose answer is lost with the server is repeated, and has then made two.
     """
-    query = f"name = '{name}' and tag.{POLICY_TAG} = '{policy_sha256}'"
-    first, *others = sorted(client.search_model_versions(query), key=lambda found: int(found.version))
+    first, *others = sorted(_versions_with(client, name, policy_sha256), key=lambda found: int(found.version))
     for other in others:
         client.delete_model_version(name, str(other.version))
     return _registered(client, first)
+
+
+def _versions_with(client: MlflowClient, name: str, policy_sha256: str) -> list[ModelVersion]:
+    query = f"name = '{name}' and tag.{POLICY_TAG} = '{policy_sha256}'"
+    return list(client.search_model_versions(query))
 
 
 def refreshed(client: MlflowClient, registered: Registered) -> Registered:

@@ -57,6 +57,11 @@ def registry_agrees(client: MlflowClient, store: AuditStore, summary: dict[str, 
     return registered is not None
 
 
+def waits(summary: dict[str, Any]) -> bool:
+    """Whether the summary's version waits for a person."""
+    return summary["approval"] is not None and bool(summary["approval"]["waits"])
+
+
 def _approval(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, Any] | None:
     """What was last said of a version, and whether it waits for more."""
     state = state_of(read(client, store, registered.name))

@@ -113,7 +113,7 @@ def test_by_command(client, store, place):
 
 def test_by_tags_on_mlflows_page(client, store):
     number = version(client, store, four_eyes=True)
-    tag = lambda name, text: client.set_model_version_tag(MODEL, number, name, text)  # noqa: E731
+    tag = partial(client.set_model_version_tag, MODEL, number)
     tag("approval.decision", "Approve")
     (line,) = approve.reconcile(client, store, MODEL)
     assert "refused: a decision has the name of a person" in line
