@@ -16,7 +16,7 @@ test: install vllm      ## every test: unit, real engines, the whole pipeline, t
 	OMP_NUM_THREADS=1 pytest tests/integration -m servers -n 2 --dist loadfile --no-loadscope-reorder
 	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers and not production" -n 2 --dist loadfile --no-loadscope-reorder
 
-production: install     ## a day of the whole system on real servers: schedule, form, champion, rollback, clean clone
+production: install     ## on real servers: a day of the whole system; services that are killed in the middle of a run
 	OMP_NUM_THREADS=1 pytest tests/integration -m production
 
 check: install          ## lint, types and unit tests, within a minute

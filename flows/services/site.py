@@ -74,6 +74,8 @@ class Site:
         """What a client of all services needs."""
         return self.s3_variables | {
             "PREFECT_API_URL": f"{self.url('prefect')}/api",
+            # What the server answers while its database is away; else a worker ends, and its runs with it.
+            "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
             "MLFLOW_TRACKING_URI": self.url("mlflow"),
             "MLFLOW_TRACKING_USERNAME": ADMINISTRATOR,
             "MLFLOW_TRACKING_PASSWORD": self.passwords["mlflow"],

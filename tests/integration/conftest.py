@@ -63,6 +63,8 @@ _WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "c
 # They start servers by a fork, which the kernel refuses a process that engines have grown in: `-m servers`
 # runs them apart.
 _SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote")
+# Minutes each, with the whole of it: `-m production`.
+_PRODUCTION = ("production", "killed_services")
 _LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
 
 
@@ -70,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """First one file that needs the run, then those that do not, then the longest, then the others."""
     for item in items:
         name = item.path.stem.removeprefix("test_")
-        if name in _SERVERS or name == "production":
+        if name in _SERVERS or name in _PRODUCTION:
             item.add_marker(pytest.mark.servers if name in _SERVERS else pytest.mark.production)
     order = [f"test_{name}.py" for name in ("bad_input", *_WITHOUT_RUN, *_LONGEST_FIRST)]
     items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else len(order))
