@@ -146,7 +146,7 @@ def production(services, tmp_path_factory):
         source,
     )
     made.execute("prefect --no-prompt work-pool create apo --type process", source)
-    made.execute("prefect --no-prompt deploy --all", source)
+    made.execute("apo deploy", source)
     made.start_worker()
     try:
         yield made
