@@ -1,15 +1,11 @@
 """`apo deploy` on a real Prefect server: all of it or nothing, and who is told when a run dies."""
 
-import json
-import os
-import signal
-import subprocess
 import time
-import urllib.request
 
 import psutil
 import pytest
-from conftest import BIN, environment, execute
+from conftest import execute
+from prefect_worker import COMMIT, api, deployments, kill, start_run, start_worker, state_name, stop, until
 from webhook_receiver import receiving
 
 MODEL = "apo-deploy"
@@ -68,22 +64,6 @@ def change(file, *changes):
     file.write_text(text)
 
 
-def api(settings, path, body=None):
-    """Prefect's REST API."""
-    data = json.dumps(body or {}).encode()
-    request = urllib.request.Request(
-        f"{settings['PREFECT_API_URL']}/{path}", data, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.loads(answer.read())
-
-
-def deployments(settings):
-    flows = {one["id"]: one["name"] for one in api(settings, "flows/filter")}
-    found = api(settings, "deployments/filter")
-    return {f"{flows[one['flow_id']]}/{one['name']}": one["id"] for one in found}
-
-
 def runs(settings, flow):
     """Newest first, without those of the schedule."""
     wanted = {
@@ -122,33 +102,6 @@ def test_twice_is_once(place, settings):
     )
 
 
-def start_worker(settings, log):
-    with log.open("ab") as stream:
-        return subprocess.Popen(
-            [str(BIN / "prefect"), "worker", "start", "--pool", MODEL, "--type", "process"],
-            env=environment() | settings,
-            cwd=log.parent,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def kill(worker):
-    """The worker and all that it has started, as the end of its host does."""
-    os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait(timeout=30)
-
-
-def until(condition, log, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds} s\n{log.read_text()[-6000:]}")
-
-
 @pytest.fixture(scope="module")
 def worker_log(tmp_path_factory):
     return tmp_path_factory.mktemp("worker") / "worker.log"
@@ -158,14 +111,7 @@ def worker_log(tmp_path_factory):
 def worker(settings, worker_log):
     process = start_worker(settings, worker_log)
     yield process
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
-
-
-def run_pipeline(settings):
-    deployment = deployments(settings)[f"pipeline/{MODEL}"]
-    return api(settings, f"deployments/{deployment}/create_flow_run", {"state": {"type": "SCHEDULED"}})["id"]
+    stop(process)
 
 
 def told_of(settings, run, log):
@@ -182,7 +128,7 @@ def told_of(settings, run, log):
 def test_a_repository_that_is_not_there_is_told_once(place, settings, receiver, worker, worker_log):
     execute("apo deploy", place, settings=settings)
     receiver.received.clear()
-    run = run_pipeline(settings)
+    run = start_run(settings, f"pipeline/{MODEL}")
     told_of(settings, run, worker_log)
     (message,) = receiver.received
     assert (message["occasion"], message["model"]) == ("failure", MODEL)
@@ -195,9 +141,9 @@ def test_what_the_run_has_told_itself_is_not_told_again(
 ):
     execute(f"git init -q -b main {repository}", place)
     execute("echo 'seed: none' >params.yaml", repository)
-    execute("git add -A && git -c user.name=t -c user.email=t@t commit -qm all", repository)
+    execute(COMMIT, repository)
     receiver.received.clear()
-    run = run_pipeline(settings)
+    run = start_run(settings, f"pipeline/{MODEL}")
     told_of(settings, run, worker_log)
     (message,) = receiver.received
     assert "params.yaml" in message["text"]
@@ -208,7 +154,7 @@ def sleeping(place, settings, repository):
     """A pipeline that only sleeps, and is missed after a short while."""
     (place / "sleeping.py").write_text(SLEEPING)
     execute(f"git init -q -b main {repository}; cp sleeping.py {repository}", place)
-    execute("git add -A && git -c user.name=t -c user.email=t@t commit -qm sleeping", repository)
+    execute(COMMIT, repository)
     change(
         place / "prefect.yaml",
         ("flows.pipeline.pipeline", "sleeping.py:pipeline"),
@@ -220,16 +166,11 @@ def sleeping(place, settings, repository):
 
 def sleeper(settings, worker, log):
     """A run and its process, once it sleeps and has given a sign of life."""
-    run = run_pipeline(settings)
-    until(lambda: state_of(settings, run) == "Running", log)
+    run = start_run(settings, f"pipeline/{MODEL}")
+    until(lambda: state_name(settings, run) == "Running", log)
     time.sleep(8)
     (process,) = [one for one in psutil.Process(worker.pid).children() if run in str(one.environ())]
     return run, process
-
-
-def state_of(settings, run):
-    (found,) = api(settings, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
-    return found["state_name"]
 
 
 def test_a_process_that_is_killed_is_told_once(settings, sleeping, receiver, worker, worker_log):
