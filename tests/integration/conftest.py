@@ -62,7 +62,7 @@ def run(stage: ModuleType, place: Workspace) -> Facts:
 _WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "checkpoint")
 # They start servers by a fork, which the kernel refuses a process that engines have grown in: `-m servers`
 # runs them apart.
-_SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote", "deploy")
+_SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote", "deploy", "secrets")
 _LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
 
 
