@@ -16,6 +16,7 @@ from flows.environment import be_quiet
 from flows.forms import close_forms
 from tasks import approve as decisions
 from tasks.audit_store import open_store
+from tasks.follow import read
 from tasks.lineage import describe_version
 from tasks.tracking import connect
 from tasks.workspace import Workspace
@@ -57,7 +58,7 @@ def approve(model: str, version: str, workspace: str = ".") -> str:
     description = describe_version(client, store, model, version)
     problem = ""
     while True:
-        state = state_of(decisions.read(client, store, model))
+        state = state_of(read(client, store, model))
         if state.pending is None or state.pending.version != version:
             return _conclude(model, version, state.last.get(version))
         expires = datetime.fromisoformat(state.pending.evidence["expires"])
@@ -103,7 +104,7 @@ def reconcile(model: str, workspace: str = ".") -> list[str]:
     place = Workspace.at(workspace)
     client, store = connect(place), open_store(place)
     done = decisions.reconcile(client, store, model)
-    pending = state_of(decisions.read(client, store, model)).pending
+    pending = state_of(read(client, store, model)).pending
     done += close_forms(model, but=None if pending is None else pending.version)
     for line in done or ["nothing to do"]:
         get_run_logger().info(line)

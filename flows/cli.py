@@ -185,6 +185,14 @@ def fetch_prompts(workspace: Place = Path()) -> None:
 
 
 @app.command()
+def deploy(workspace: Place = Path()) -> None:
+    """Make or change the Prefect deployments of `prefect.yaml`, with the variables that it names."""
+    from flows.deploy import deploy
+
+    deploy(Workspace(workspace))
+
+
+@app.command()
 def ui(
     workspace: Place = Path(),
     prefect_port: Annotated[int, typer.Option(help="Loopback port.")] = 4200,

@@ -78,7 +78,7 @@ def reconcile(model: Model, workspace: Place = Path()) -> None:
 def audit(model: Model, workspace: Place = Path()) -> None:
     """Verify the log of a model's decisions, and print it."""
     from flows.tables import print_audit
-    from tasks.approve import read
+    from tasks.follow import read
 
     with _stores(workspace) as (client, store):
         entries = read(client, store, model)
@@ -91,7 +91,7 @@ def audit(model: Model, workspace: Place = Path()) -> None:
 def lineage(spec: Spec, workspace: Place = Path()) -> None:
     """Show what a version was made from, and who approved it."""
     from flows.tables import print_lineage
-    from tasks.approve import resolve_approved
+    from tasks.follow import resolve_approved
     from tasks.lineage import lineage_of
 
     with _stores(workspace) as (client, store):
@@ -102,7 +102,7 @@ def lineage(spec: Spec, workspace: Place = Path()) -> None:
 def restore(spec: Spec, workspace: Place = Path()) -> None:
     """Bring back a version's configuration, dvc.lock and data, by DVC's remote."""
     from apo_core.config.file import load_params
-    from tasks.approve import resolve_approved
+    from tasks.follow import resolve_approved
     from tasks.lock import only_run
     from tasks.restore import restore_version
 

@@ -14,6 +14,7 @@ from prefect.utilities.urls import url_for
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from flows.forms import open_form
+from flows.telling import failure_of, mark_told
 from tasks.notify import notify
 from tasks.summary import waits
 from tasks.tracking import run_page
@@ -62,5 +63,6 @@ def tell_failure(_flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None
         model = place.root.name
     page = url_for("flow-run", obj_id=run.id)
     links = {} if page is None else {"run": page}
-    reason = (state.message or "").strip().splitlines() or [""]
-    notify("failure", model, f"{run.name}: {state.name}: {reason[0]}", links, get_logger().warning)
+    text = failure_of(run, state)
+    if notify("failure", model, text, links, get_logger().warning) and run.deployment_id is not None:
+        mark_told(run)  # or the trigger of `prefect.yaml` tells of it again

@@ -18,10 +18,10 @@ from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of, write_json
 from flows.environment import be_quiet
 from flows.outcome import ask, tell_failure, tell_outcome
-from tasks.approve import read
 from tasks.audit_store import open_store
 from tasks.dvc_remote import has_remote as has_dvc_remote
 from tasks.dvc_state import pending
+from tasks.follow import read
 from tasks.git import author_of, commit_of
 from tasks.lock import only_run
 from tasks.mirrors import has_remote

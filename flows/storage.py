@@ -27,8 +27,8 @@ def publish(
     load_params(place.params)  # no registry is made in what is no workspace
     bucket_and_key(address)
     environment.apply(place)
-    from tasks.approve import resolve_approved
     from tasks.audit_store import open_store
+    from tasks.follow import resolve_approved
     from tasks.publish import publish_version
     from tasks.tracking import connect
 

@@ -1,7 +1,8 @@
 """Decisions on versions of the registered model: the audit log says what holds, the aliases follow.
 
 A decision is an entry of the log, and of two at once the one that is written first. The aliases are set after
-it; should that be interrupted, `follow` does it later.
+it; should that be interrupted, `follow` does it later. Every entry is read once for a decision; whether there
+are more is asked anew at every step.
 """
 
 from __future__ import annotations
@@ -12,28 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from apo_core import approvals
 from apo_core.approvals import Decision, Draft, State, state_of
-from apo_core.audit import Entry, Head, head_of
+from apo_core.audit import Entry
 from apo_core.config import Promotion
 from apo_core.errors import ApoError
-from tasks.audit_store import AuditStore, append, read_log
-from tasks.registry import (
-    CANDIDATE,
-    CHAMPION,
-    POLICY_TAG,
-    Registered,
-    model_aliases,
-    model_tags,
-    registry_errors,
-    resolve,
-    versions_of,
-)
+from tasks.audit_store import AuditStore, append, once
+from tasks.follow import follow, is_proposed, read
+from tasks.registry import Registered, registry_errors, versions_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_HEAD = "audit_head"  # tag of the registered model
 _ASKED = "audit_asked"  # tag of the registered model: when somebody last wanted to decide
-_STATUS = "approval"  # tag of a version, for people: "approved by Ada: why"
 # Tags by which a person decides on MLflow's page: the last two first, the decision is what is waited for.
 DECISION_TAG, BY_TAG, REASON_TAG = "approval.decision", "approval.by", "approval.reason"
 _WORDS: dict[str, Decision] = {"approve": "approve", "reject": "reject"}
@@ -54,7 +44,7 @@ def propose(
     Raises:
         ApoError: the log knows another policy by this version's number, or registry or log refuse.
     """
-    now, model, version = datetime.now(UTC), registered.name, registered.version
+    store, now, model, version = once(store), datetime.now(UTC), registered.name, registered.version
     _check_version(client, store, model, version)
 
     def opened(state: State) -> Draft | None:
@@ -90,6 +80,7 @@ def decide(
         DecisionRefused: the rules do not allow it; nothing has changed.
         ApoError: there is no such version, registry or log refuse, or the registry does not follow.
     """
+    store = once(store)
     if decision == "approve":  # one that is gone may be turned down
         _check_version(client, store, model, version)
     at = now or datetime.now(UTC)
@@ -112,6 +103,7 @@ def roll_back(
         DecisionRefused: there is none, not that one, or another champion meanwhile; nothing has changed.
         ApoError: the version is gone, registry or log refuse, or the registry does not follow.
     """
+    store = once(store)
     champion = state_of(read(client, store, model)).champion
 
     def proposed(state: State) -> Draft | None:
@@ -131,66 +123,12 @@ def reconcile(client: MlflowClient, store: AuditStore, model: str) -> list[str]:
     Returns:
         A line for everything that was done.
     """
+    store = once(store)
     done = _take_up_tags(client, store, model)
     expired = _append(client, store, model, lambda state: approvals.expire(state, datetime.now(UTC)))
     if expired is not None:
         done.append(f"{model} version {expired.version}: expired: {expired.reason}")
     return done + follow(client, store, model)
-
-
-def read(client: MlflowClient, store: AuditStore, model: str) -> list[Entry]:
-    """A model's log, compared with what the registry remembers of it.
-
-    Raises:
-        AuditBroken: it is not what was written.
-    """
-    return read_log(store, model, remembered_head(client, model))
-
-
-def follow(client: MlflowClient, store: AuditStore, model: str) -> list[str]:
-    """Set aliases, tags and the remembered head to what the log says; a line for every alias that moved.
-
-    Another process may write to the log meanwhile: what is right is looked at again after it was set.
-
-    Raises:
-        AuditBroken: the log is not what was written; nothing is set.
-    """
-    done: list[str] = []
-    while True:
-        head = remembered_head(client, model)
-        entries = read_log(store, model, head)
-        if not entries:
-            return done
-        with registry_errors():
-            done += _set_aliases(client, model, state_of(entries))
-            _describe(client, model, entries[0 if head is None else head.sequence :])
-            if head != head_of(entries):
-                sequence, digest = head_of(entries)
-                client.set_registered_model_tag(model, _HEAD, f"{sequence}:{digest}")
-        if len(read_log(store, model)) == len(entries):
-            return done
-
-
-def resolve_approved(client: MlflowClient, store: AuditStore, text: str) -> Registered:
-    """The version that a person names, by aliases as the log has them: see `registry.resolve`."""
-    registered = resolve(client, text)
-    return resolve(client, text) if follow(client, store, registered.name) else registered
-
-
-def remembered_head(client: MlflowClient, model: str) -> Head | None:
-    """What the registry remembers of a model's log; None where there is no such model yet.
-
-    Raises:
-        ApoError: the registry does not answer.
-    """
-    with registry_errors():
-        tag = model_tags(client, model).get(_HEAD)
-    if tag is None:
-        return None
-    sequence, _, digest = tag.partition(":")
-    if not sequence.isdigit():
-        raise ApoError(f"{model}: its tag {_HEAD} is {tag!r}, which apo-flow has not written")
-    return Head(int(sequence), digest)
 
 
 def _append(
@@ -222,40 +160,8 @@ def _check_version(client: MlflowClient, store: AuditStore, model: str, version:
         found = versions_of(client, model).get(version)
     if found is None:
         raise ApoError(f"{model}: has no version {version}")
-    if not _is_proposed(state, version, found.tags):
+    if not is_proposed(state, version, found.tags):
         raise ApoError(f"{model}: version {version} is another policy than the one that was proposed as that")
-
-
-def _is_proposed(state: State, version: str, tags: dict[str, str]) -> bool:
-    """Whether a version holds the policy that it was proposed with: numbers may be given again."""
-    candidate = state.candidates.get(version)
-    return candidate is None or candidate.evidence.get(POLICY_TAG) in (None, tags.get(POLICY_TAG))
-
-
-def _set_aliases(client: MlflowClient, model: str, state: State) -> list[str]:
-    aliases, versions = model_aliases(client, model), versions_of(client, model)
-    done = []
-    for alias, wanted in ((CHAMPION, state.champion), (CANDIDATE, state.candidate)):
-        found = None if wanted is None else versions.get(wanted)
-        known = found is not None and _is_proposed(state, str(wanted), found.tags)
-        version = wanted if known else None
-        if aliases.get(alias) == version:
-            continue
-        if version is None:
-            client.delete_registered_model_alias(model, alias)
-        else:
-            client.set_registered_model_alias(model, alias, version)
-        gone = "" if known or wanted is None else f": version {wanted} is gone, or another by now"
-        done.append(f"{model}: {alias} is {'no version' if version is None else f'version {version}'}{gone}")
-    return done
-
-
-def _describe(client: MlflowClient, model: str, entries: list[Entry]) -> None:
-    versions = versions_of(client, model)
-    for entry in entries:
-        if entry.version in versions:
-            status = f"{entry.event} by {entry.by}: {entry.reason}"
-            client.set_model_version_tag(model, entry.version, _STATUS, status)
 
 
 def _take_up_tags(client: MlflowClient, store: AuditStore, model: str) -> list[str]:

@@ -74,6 +74,33 @@ class DirectoryStore:
         return self.root / quote(model, safe=" ")
 
 
+class ReadOnce:
+    """Another store whose files are read once: they never change, and on S3 each costs a request."""
+
+    def __init__(self, store: AuditStore) -> None:
+        self._store = store
+        self._texts: dict[tuple[str, str], str] = {}
+
+    def names(self, model: str) -> list[str]:
+        """See `AuditStore`; always asked anew."""
+        return self._store.names(model)
+
+    def read(self, model: str, name: str) -> str:
+        """See `AuditStore`."""
+        if (model, name) not in self._texts:
+            self._texts[model, name] = self._store.read(model, name)
+        return self._texts[model, name]
+
+    def create(self, model: str, name: str, text: str) -> bool:
+        """See `AuditStore`."""
+        return self._store.create(model, name, text)
+
+
+def once(store: AuditStore) -> ReadOnce:
+    """A store for the length of one decision."""
+    return store if isinstance(store, ReadOnce) else ReadOnce(store)
+
+
 def open_store(workspace: Workspace) -> AuditStore:
     """The store of `APO_AUDIT_URI`, else the workspace's own.
 

@@ -19,6 +19,8 @@ _FINAL = (
     "Forbidden",
     "credentials",
 )
+# Of every output that no lock names: of all of them in a workspace that has seen no run.
+_NEVER_MADE = "WARNING: No file hash info found"
 
 
 def has_remote(workspace: Workspace) -> bool:
@@ -53,7 +55,8 @@ def pull(
         StageRefused: the remote refuses, or does not have all of it.
         StageFailed: it does not answer now.
     """
-    _transfer(workspace, "pull", ["--allow-missing"] if missing == "made again" else [], log)
+    options = ["--allow-missing"] if missing == "made again" else []
+    _transfer(workspace, "pull", options, lambda line: None if line.startswith(_NEVER_MADE) else log(line))
 
 
 def _transfer(workspace: Workspace, verb: str, options: list[str], log: Callable[[str], None]) -> None:

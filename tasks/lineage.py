@@ -12,8 +12,8 @@ from apo_core.audit import Entry
 from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of
 from apo_core.tables import read_metadata
-from tasks.approve import read
 from tasks.audit_store import AuditStore
+from tasks.follow import read
 from tasks.registry import Registered, download_artifact, registry_errors, resolve
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from apo_core.evaluation import per_prompt
 from apo_core.files import read_json, sha256_of
 from apo_core.promotion import Comparison, Decision, compare_by_set, decide, with_reference
 from apo_core.tables import EVALUATIONS, PROMPTS, read_table
-from tasks.approve import follow, propose
+from tasks.approve import propose
 from tasks.audit_store import AuditStore
+from tasks.follow import follow
 from tasks.registry import Registered, champion, find_version, refreshed, register
 from tasks.workspace import Workspace
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from apo_core.approvals import is_over, state_of
 from apo_core.files import read_json, sha256_of
-from tasks.approve import read
 from tasks.audit_store import AuditStore
+from tasks.follow import read
 from tasks.registry import Registered, find
 from tasks.workspace import Workspace
 

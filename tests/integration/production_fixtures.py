@@ -1,71 +1,18 @@
 """A repository with its deployments and a worker, on the real services: what a day in production needs."""
 
-import json
-import os
-import signal
-import subprocess
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
-from conftest import BIN, environment, execute
+from conftest import execute
+from prefect_worker import KeptWorker, api, deployments, start_run, until
 
 from apo_core.config.file import set_params
 from flows.services.control import Services
 
-WEBHOOK_SECRET, WEBHOOK_PATH = "canary-of-the-webhook-a5c1", "canary-of-its-path-77f0"
 _AS_ADA = "git -c user.name='Ada Lovelace' -c user.email=ada@host commit -q"
-
-
-class Worker:
-    """A worker and whoever starts it again when it has ended, as systemd does."""
-
-    def __init__(self, settings: dict[str, str], log: Path) -> None:
-        self.log = log
-        self._environment = environment() | settings
-        self._ended = threading.Event()
-        self._process = self._start()
-        self._keeper = threading.Thread(target=self._keep, daemon=True)
-        self._keeper.start()
-
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def end(self) -> None:
-        self._ended.set()
-        self._signal(signal.SIGTERM)
-        self._keeper.join(30)
-        self._signal(signal.SIGKILL)
-        self._keeper.join()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        with self.log.open("ab") as log:
-            return subprocess.Popen(
-                [str(BIN / "prefect"), "worker", "start", "--pool", "apo", "--type", "process"],
-                env=self._environment,
-                cwd=self.log.parent,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def _keep(self) -> None:
-        while True:
-            self._process.wait()
-            self._signal(signal.SIGKILL)  # what it has started ends with it
-            if self._ended.wait(1):
-                return
-            self._process = self._start()
-
-    def _signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
 
 
 @dataclass
@@ -76,16 +23,7 @@ class Production:
     model: str
     source: Path  # the repository that people commit to
     settings: dict[str, str]
-    worker: Worker
-
-    def api(self, method: str, path: str, body: object = None):
-        """Prefect's REST API, as its page uses it."""
-        url = f"{self.settings['PREFECT_API_URL']}/{path}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
+    worker: KeptWorker
 
     def runs(self, flow):
         """Newest first; those that are only scheduled for later are left out."""
@@ -95,34 +33,38 @@ class Production:
             "sort": "START_TIME_DESC",
             "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}},
         }
-        return self.api("POST", "flow_runs/filter", body)
-
-    def deployment(self, flow):
-        return self.api("GET", f"deployments/name/{flow}/{self.model}")
+        return api(self.settings, "flow_runs/filter", body)
 
     def pause_schedules(self, flow):
-        deployment = self.deployment(flow)
-        for schedule in deployment["schedules"]:
-            path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
-            self.api("PATCH", path, {"active": False})
+        number = deployments(self.settings)[f"{flow}/{self.model}"]
+        for schedule in api(self.settings, f"deployments/{number}", method="GET")["schedules"]:
+            path = f"deployments/{number}/schedules/{schedule['id']}"
+            api(self.settings, path, {"active": False}, method="PATCH")
 
     def start_run(self, flow, **parameters):
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        return self.api("POST", f"deployments/{self.deployment(flow)['id']}/create_flow_run", body)["id"]
+        return start_run(self.settings, f"{flow}/{self.model}", **parameters)
 
     def wait(self, run_id, *states, seconds=400):
         """The run in one of these states; what has failed or crashed is not waited for."""
 
         def there():
-            run = self.api("GET", f"flow_runs/{run_id}")
+            run = api(self.settings, f"flow_runs/{run_id}", method="GET")
             bad = run["state_type"] in ("FAILED", "CRASHED", "CANCELLED")
             assert run["state_name"] in states or not bad, f"{run['state']}\n{self.worker.text()[-6000:]}"
             return run if run["state_name"] in states else None
 
-        return until(there, seconds, self.worker.text)
+        return until(there, self.worker.log, seconds)
+
+    def wait_for_rest(self):
+        """Until no pipeline runs."""
+
+        def resting():
+            return not [run for run in self.runs("pipeline") if run["state_type"] == "RUNNING"]
+
+        until(resting, self.worker.log, 300)
 
     def answer(self, run_id, **form):
-        return self.api("POST", f"flow_runs/{run_id}/resume", {"run_input": form})
+        return api(self.settings, f"flow_runs/{run_id}/resume", {"run_input": form})
 
     def commit(self, *settings):
         set_params(self.source / "params.yaml", settings)
@@ -156,22 +98,20 @@ def production_of(
         "APO_WORKSPACE": ".",
         "APO_WORK_POOL": "apo",
         "APO_MODEL": model,
-        "APO_WEBHOOK_URL": f"http://127.0.0.1:9/{WEBHOOK_PATH}",  # where nobody listens
-        "APO_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
     execute(f"apo init {source} --preset ci", base)
     set_params(source / "params.yaml", (f"tracking.model={model}", *params))
-    deployments = (source / "prefect.yaml").read_text()
-    assert '"0 3 * * *"' in deployments
-    (source / "prefect.yaml").write_text(deployments.replace('"0 3 * * *"', f'"{cron or "0 3 1 1 *"}"'))
+    text = (source / "prefect.yaml").read_text()
+    assert '"0 3 * * *"' in text
+    (source / "prefect.yaml").write_text(text.replace('"0 3 * * *"', f'"{cron or "0 3 1 1 *"}"'))
     execute(
         "git init -q -b main && dvc config core.no_scm false && dvc remote add -q --default store"
         f" s3://dvc/{model} && git add -A && {_AS_ADA} -m first",
         source,
     )
     execute("prefect --no-prompt work-pool create apo --type process --overwrite", source, settings=settings)
-    execute("prefect --no-prompt deploy --all", source, settings=settings)
-    worker = Worker(settings, base / "worker.log")
+    execute("apo deploy", source, settings=settings)
+    worker = KeptWorker(settings, base / "worker.log")
     try:
         yield Production(services, model, source, settings, worker)
     finally:
@@ -193,16 +133,3 @@ def pipeline_runs(client, model):
     """MLflow's, newest first."""
     found = client.search_runs([one.experiment_id for one in client.search_experiments()])
     return [run for run in found if run.data.tags.get("model") == model]
-
-
-def until(condition, seconds, shown=lambda: ""):
-    """What a condition gives once it is true; a service that does not answer is asked again."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if found := condition():
-                return found
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            pass
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds} s\n{shown()[-6000:]}")

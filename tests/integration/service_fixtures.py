@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import boto3
 import pytest
 
 from apo_core.errors import ApoError
-from flows.services import object_store, postgres
+from flows.services import postgres
 from flows.services.control import Services
+from flows.services.object_store import program
 
 
 @pytest.fixture(scope="session")
@@ -20,12 +22,60 @@ def services() -> Iterator[Services]:
     """All services, running; this process's environment knows nothing of them."""
     try:
         postgres.programs()
-        object_store.program()
+        program()
     except ApoError as missing:
         pytest.skip(str(missing))
     with temporary_services() as running:
         running.start()
         yield running
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[Services]:
+    """The S3 server alone, running; for tests of S3, which leave no room for others' objects."""
+    try:
+        program()
+    except ApoError as missing:
+        pytest.skip(str(missing))
+    with temporary_services() as running:
+        running.start("s3")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3_directory(object_store) -> Path:
+    """Where it keeps its files."""
+    return object_store.site().home("s3")
+
+
+@pytest.fixture(scope="session")
+def s3_server(object_store) -> dict[str, str]:
+    """What its clients have in their environment; there is a bucket `apo`."""
+    settings = s3_settings(object_store)
+    client = boto3.Session().client(
+        "s3",
+        endpoint_url=settings["AWS_ENDPOINT_URL"],
+        region_name=settings["AWS_DEFAULT_REGION"],
+        aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+    )
+    client.create_bucket(Bucket="apo")
+    return settings
+
+
+def s3_settings(running: Services) -> dict[str, str]:
+    """The variables of an S3 server's clients, which look for credentials nowhere else."""
+    return running.site().s3_variables | {"AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """A client of that server; this process and those it starts find it too."""
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    from tasks.s3_client import connect
+
+    return connect("s3://apo")
 
 
 @pytest.fixture

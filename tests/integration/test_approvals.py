@@ -17,6 +17,7 @@ from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from tasks import approve
 from tasks.audit_store import append, open_store, read_log
+from tasks.follow import follow
 from tasks.registry import find
 from tasks.tracking import connect
 from tasks.workspace import Workspace
@@ -180,6 +181,21 @@ def test_a_changed_log_is_found_and_nothing_follows_it(client, store, place):
     assert aliases(client) == before
 
 
+def test_every_entry_is_read_once_for_a_decision(client, store, monkeypatch):
+    for _ in range(2):
+        say(client, store, version(client, store), "approve")
+    number, original, read = version(client, store), store.read, []
+    monkeypatch.setattr(store, "read", lambda model, name: read.append(name) or original(model, name))
+    for decide, entries in (
+        (lambda: say(client, store, number, "approve"), 6),
+        (lambda: approve.roll_back(client, store, MODEL, None, by="Bob", reason="it is bad"), 7),
+        (lambda: approve.reconcile(client, store, MODEL), 7),
+    ):
+        read.clear()
+        decide()
+        assert read == [f"{sequence:08}.json" for sequence in range(1, entries + 1)]
+
+
 def test_a_version_that_is_gone_is_not_rolled_back_to(client, store):
     for _ in range(2):
         say(client, store, version(client, store), "approve")
@@ -203,7 +219,7 @@ def test_a_version_that_is_gone_is_in_nobodys_way(client, store):
         say(client, store, waiting, "approve")
     assert say(client, store, waiting, "reject").event == "rejected"
     client.delete_model_version(MODEL, "1")
-    assert approve.follow(client, store, MODEL) == []
+    assert follow(client, store, MODEL) == []
     last = version(client, store)
     say(client, store, last, "approve")
     assert aliases(client) == {"candidate": last, "champion": last}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import execute
-from production_fixtures import mlflow_client, pipeline_runs, production_of, until
+from prefect_worker import until
+from production_fixtures import mlflow_client, pipeline_runs, production_of
 
 from tasks.audit_store import open_store, read_log
 from tasks.workspace import Workspace
@@ -64,7 +65,7 @@ def test_a_service_that_is_killed_in_the_middle_of_a_run(
         said = len(production.worker.text())
         time.sleep(_DOWN_SECONDS)
         production.services.start()
-    finished = until(lambda: finished_run(client, samples), 400, production.worker.text)
+    finished = until(lambda: finished_run(client, samples), production.worker.log, 400)
 
     # As an undisturbed run's, byte for byte.
     artifact = client.download_artifacts(finished.info.run_id, "lineage/dvc.lock", str(tmp_path))
@@ -80,11 +81,11 @@ def test_a_service_that_is_killed_in_the_middle_of_a_run(
     assert entry.event == "candidate"
     versions = {str(one.version): one.run_id for one in client.search_model_versions(f"name = '{MODEL}'")}
     assert len(versions) == len(log) + 1 and versions[entry.version] == finished.info.run_id
-    until(lambda: not [run for run in production.runs("pipeline") if run["state_type"] == "RUNNING"], 200)
+    production.wait_for_rest()
 
 
 def wait_for(worker, pattern, start):
-    until(lambda: re.search(pattern, worker.text()[start:]), 200, worker.text)
+    until(lambda: re.search(pattern, worker.text()[start:]), worker.log, 200)
 
 
 def kill(services, name):

@@ -7,8 +7,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import BIN, ROOT, execute, run
-from s3_server import free_ports, running, settings
+from conftest import ROOT, execute, run
+from service_fixtures import s3_settings, temporary_services
 
 from apo_core.config.file import set_params
 from apo_core.files import read_json
@@ -135,16 +135,17 @@ def test_a_server_that_does_not_answer_may_be_asked_again(place, shelf, monkeypa
         fetched(place)
 
 
-def test_a_server_that_is_being_started_is_waited_for(tmp_path, monkeypatch):
-    (port,) = free_ports(1)
-    for name, value in settings(port).items():
-        monkeypatch.setenv(name, value)
-    with ThreadPoolExecutor(1) as pool:
+def test_a_server_that_is_being_started_is_waited_for(s3_server, monkeypatch):
+    with temporary_services() as services, ThreadPoolExecutor(1) as pool:
+        services.start("s3")  # the first time it chooses its port
+        services.stop("s3")
+        for name, value in s3_settings(services).items():
+            monkeypatch.setenv(name, value)
         answer = pool.submit(connect("s3://apo").list_buckets)
         threading.Event().wait(0.5)
         assert not answer.done()
-        with running(tmp_path, BIN / "weed", port):
-            assert answer.result(timeout=40)["Buckets"] is not None
+        services.start("s3")
+        assert answer.result(timeout=40)["Buckets"] is not None
 
 
 @pytest.fixture

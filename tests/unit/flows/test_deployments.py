@@ -18,7 +18,7 @@ def flow_of(deployment):
 
 
 def test_what_people_come_for_is_there():
-    assert set(DEPLOYMENTS) == {"pipeline", "approve", "rollback", "reconcile"}
+    assert set(DEPLOYMENTS) == {"pipeline", "approve", "rollback", "reconcile", "tell"}
 
 
 @pytest.mark.parametrize("name", list(DEPLOYMENTS))
@@ -32,8 +32,23 @@ def test_every_deployment_can_be_run(name):
     given = set(deployment.get("parameters", {}))
     assert given <= set(parameters)
     wanted = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
-    # What has a schedule runs without anybody to fill parameters in.
+    # What has a schedule runs without anybody to fill parameters in, and so does what a trigger starts.
     assert not deployment.get("schedules") or wanted <= given
+    for trigger in deployment.get("triggers", []):
+        assert wanted <= given | set(trigger["parameters"]) <= set(parameters)
+
+
+def test_all_but_the_teller_are_told_of():
+    """By the model's tag; a teller that failed would be told of by another, and so on."""
+    (tell,) = [one for one in DEPLOYMENTS.values() if one.get("triggers")]
+    told = set()
+    for trigger in tell["triggers"]:
+        tag, flow = trigger["match_related"]
+        assert tag == {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.{{ $APO_MODEL }}"}
+        names = flow["prefect.resource.name"]
+        told |= {names} if isinstance(names, str) else set(names)
+    assert told == {name for name, one in DEPLOYMENTS.items() if one.get("tags") == ["{{ $APO_MODEL }}"]}
+    assert told == set(DEPLOYMENTS) - {"tell"}
 
 
 def test_one_run_of_a_workspace_at_a_time():

@@ -1,0 +1,197 @@
+"""`apo deploy` on a real Prefect server: all of it or nothing, and who is told when a run dies."""
+
+import time
+
+import psutil
+import pytest
+from conftest import execute
+from prefect_worker import COMMIT, api, deployments, kill, start_run, start_worker, state_name, stop, until
+from webhook_receiver import receiving
+
+MODEL = "apo-deploy"
+SLEEPING = """
+import time
+from prefect import flow
+
+@flow(name="pipeline", validate_parameters=False)
+def pipeline(workspace=".", restore=False):
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    with receiving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def settings(services, receiver, tmp_path_factory):
+    base = tmp_path_factory.mktemp("settings")
+    return {
+        **services.site().variables,
+        **receiver.settings,
+        "PREFECT_HOME": str(base / "prefect"),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "APO_REPOSITORY": (base / "repository").as_uri(),
+        "APO_BRANCH": "main",
+        "APO_WORKSPACE": ".",
+        "APO_MODEL": MODEL,
+        "APO_WORK_POOL": MODEL,
+    }
+
+
+@pytest.fixture(scope="module")
+def repository(settings):
+    """What the pipeline clones; it is not there yet."""
+    return settings["APO_REPOSITORY"].removeprefix("file://")
+
+
+@pytest.fixture(scope="module")
+def place(settings, tmp_path_factory):
+    made = tmp_path_factory.mktemp("deploy") / "workspace"
+    execute(f"apo init {made} --preset ci", made.parent)
+    change(made / "prefect.yaml", ("schedule_after: 60", "schedule_after: 5"))
+    execute(f"prefect --no-prompt work-pool create {MODEL} --type process", made, settings=settings)
+    return made
+
+
+def change(file, *changes):
+    text = file.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+
+
+def runs(settings, flow):
+    """Newest first, without those of the schedule."""
+    wanted = {
+        "flows": {"name": {"any_": [flow]}},
+        "deployments": {"name": {"any_": [MODEL]}},
+        "sort": "EXPECTED_START_TIME_DESC",
+    }
+    return [one for one in api(settings, "flow_runs/filter", wanted) if not one["auto_scheduled"]]
+
+
+@pytest.mark.parametrize(
+    "missing", [("APO_MODEL",), ("APO_BRANCH", "APO_WORK_POOL"), ("PREFECT_API_URL",)], ids=" ".join
+)
+def test_what_is_not_set_is_named_and_nothing_is_deployed(place, settings, missing):
+    before = deployments(settings)
+    given = {name: value for name, value in settings.items() if name not in missing}
+    done = execute("apo deploy", place, check=False, settings=given)
+    assert done.returncode == 2
+    (line,) = done.stdout.splitlines()
+    assert line == f"error: prefect.yaml: not set: {', '.join(missing)}; nothing is deployed"
+    assert deployments(settings) == before
+    assert not [name for name in before if name.endswith(MODEL)]
+
+
+def test_twice_is_once(place, settings):
+    execute("apo deploy", place, settings=settings)
+    made = deployments(settings)
+    flows = ("pipeline", "approve", "rollback", "reconcile", "tell")
+    assert {f"{flow}/{MODEL}" for flow in flows} <= set(made)
+    execute("apo deploy", place, settings=settings)
+    assert deployments(settings) == made
+    names = [one["name"] for one in api(settings, "automations/filter")]
+    wanted = ("a run has failed", "nothing is reconciled", "a run is silent")
+    assert sorted(name for name in names if name.startswith(MODEL)) == sorted(
+        f"{MODEL}: {what}" for what in wanted
+    )
+
+
+@pytest.fixture(scope="module")
+def worker_log(tmp_path_factory):
+    return tmp_path_factory.mktemp("worker") / "worker.log"
+
+
+@pytest.fixture
+def worker(settings, worker_log):
+    process = start_worker(settings, worker_log)
+    yield process
+    stop(process)
+
+
+def told_of(settings, run, log):
+    """The run of `tell` that a run has caused, when it is over."""
+
+    def over():
+        found = [one for one in runs(settings, "tell") if run in one["parameters"]["run"]]
+        return [one for one in found if one["state_type"] == "COMPLETED"]
+
+    (tell,) = until(over, log)
+    return tell
+
+
+def test_a_repository_that_is_not_there_is_told_once(place, settings, receiver, worker, worker_log):
+    execute("apo deploy", place, settings=settings)
+    receiver.received.clear()
+    run = start_run(settings, f"pipeline/{MODEL}")
+    told_of(settings, run, worker_log)
+    (message,) = receiver.received
+    assert (message["occasion"], message["model"]) == ("failure", MODEL)
+    assert message["text"].startswith(f"pipeline/{MODEL}: ") and "\n" not in message["text"]
+    assert message["links"]["run"].endswith(f"/runs/flow-run/{run}")
+
+
+def test_what_the_run_has_told_itself_is_not_told_again(
+    place, settings, repository, receiver, worker, worker_log
+):
+    execute(f"git init -q -b main {repository}", place)
+    execute("echo 'seed: none' >params.yaml", repository)
+    execute(COMMIT, repository)
+    receiver.received.clear()
+    run = start_run(settings, f"pipeline/{MODEL}")
+    told_of(settings, run, worker_log)
+    (message,) = receiver.received
+    assert "params.yaml" in message["text"]
+
+
+@pytest.fixture(scope="module")
+def sleeping(place, settings, repository):
+    """A pipeline that only sleeps, and is missed after a short while."""
+    (place / "sleeping.py").write_text(SLEEPING)
+    execute(f"git init -q -b main {repository}; cp sleeping.py {repository}", place)
+    execute(COMMIT, repository)
+    change(
+        place / "prefect.yaml",
+        ("flows.pipeline.pipeline", "sleeping.py:pipeline"),
+        ('FREQUENCY: "60"', 'FREQUENCY: "30"'),  # Prefect's shortest
+        ("within: 300", "within: 40"),
+    )
+    execute("apo deploy", place, settings=settings)
+
+
+def sleeper(settings, worker, log):
+    """A run and its process, once it sleeps and has given a sign of life."""
+    run = start_run(settings, f"pipeline/{MODEL}")
+    until(lambda: state_name(settings, run) == "Running", log)
+    time.sleep(8)
+    (process,) = [one for one in psutil.Process(worker.pid).children() if run in str(one.environ())]
+    return run, process
+
+
+def test_a_process_that_is_killed_is_told_once(settings, sleeping, receiver, worker, worker_log):
+    receiver.received.clear()
+    run, process = sleeper(settings, worker, worker_log)
+    process.kill()
+    told_of(settings, run, worker_log)
+    (message,) = receiver.received
+    assert "Crashed: " in message["text"]
+    assert message["links"]["run"].endswith(run)
+
+
+def test_a_host_that_is_gone_is_told_once(settings, sleeping, receiver, worker, worker_log):
+    receiver.received.clear()
+    run, _ = sleeper(settings, worker, worker_log)
+    kill(worker)
+    another = start_worker(settings, worker_log)
+    try:
+        told_of(settings, run, worker_log)
+    finally:
+        kill(another)
+    (message,) = receiver.received
+    assert "Running, without a sign of life" in message["text"]
+    assert message["links"]["run"].endswith(run)

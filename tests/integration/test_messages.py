@@ -1,0 +1,36 @@
+"""What a run tells a webhook: a failure in one line, then the outcome and that an approval is wanted."""
+
+import pytest
+from conftest import execute
+from webhook_receiver import PATH, SECRET, receiving
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as server:
+        yield server
+
+
+def test_a_failure_and_an_approval_that_is_wanted_are_told(workspace, receiver):
+    collapses = "apo run --set train.learning_rate=0.001 --set train.guard.max_kl=0.000001"
+    failed = execute(collapses, workspace, check=False, settings=receiver.settings)
+    assert failed.returncode == 2, failed.stdout
+    (failure,) = receiver.received
+    assert (failure["occasion"], failure["model"]) == ("failure", "apo-ci")
+    assert "KL" in failure["text"] and "\n" not in failure["text"]
+    assert "/runs/flow-run/" in failure["links"]["run"]
+
+    receiver.received.clear()
+    again = (
+        "apo run --set train.learning_rate=0.00015 --set train.guard.max_kl=100"
+        " --set promotion.approval=manual"
+    )
+    done = execute(again, workspace, settings=receiver.settings)
+    assert "wanted: apo approve apo-ci 1 --by" in " ".join(done.stdout.split())
+    outcome, wanted = receiver.received
+    assert (outcome["occasion"], wanted["occasion"]) == ("outcome", "approval wanted")
+    assert outcome["text"].startswith("promote: better than the reference")
+    assert outcome["links"].keys() >= {"run"}
+    assert "apo approve apo-ci 1 --by NAME --reason WHY" in wanted["text"]
+    for secret in (SECRET, PATH):
+        assert secret not in failed.stdout + done.stdout + (workspace / ".apo/logs/prefect.log").read_text()

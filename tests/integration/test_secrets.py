@@ -1,0 +1,147 @@
+"""No secret is kept or shown: all are canaries of a run and a decision on real services."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import boto3
+import mlflow
+import pytest
+from conftest import execute
+from prefect_worker import COMMIT, start_run, start_worker, state_name, stop, until
+from webhook_receiver import PATH, SECRET, receiving
+
+from apo_core.config.file import load_params, set_params
+from flows.services.postgres import programs
+from flows.services.site import BUCKETS
+from tasks.approve import propose
+from tasks.audit_store import open_store
+from tasks.registry import find
+from tasks.tracking import connect, last_finished_run
+from tasks.workspace import Workspace
+
+MODEL, TOKEN, REASON = "apo-secrets", "canary-of-the-repository-19be", "known-by-all-4c0d"
+# Half a minute of work; it teaches nothing, and what is decided on is proposed by the test.
+SETTINGS = (
+    f"tracking.model={MODEL}",
+    "promotion.approval=manual",
+    "reference.scratch.steps=60",
+    "data.train_prompts=32",
+    "data.eval_prompts=16",
+    "values.drop_unsolved=false",
+    "train.steps=2",
+)
+
+
+@pytest.fixture(scope="module")
+def settings(services, tmp_path_factory):
+    base = tmp_path_factory.mktemp("secrets")
+    with receiving() as receiver:
+        yield {
+            **services.site().variables,
+            **receiver.settings,
+            "PREFECT_HOME": str(base / "prefect"),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "COLUMNS": "1000",  # or tables break words, secrets among them
+            "APO_REPOSITORY": (base / "source").as_uri(),
+            "APO_BRANCH": "main",
+            "APO_WORKSPACE": ".",
+            "APO_MODEL": MODEL,
+            "APO_WORK_POOL": MODEL,
+        }
+
+
+@pytest.fixture(scope="module")
+def source(settings):
+    """A workspace in git, deployed with a token for its repository."""
+    source = Path(settings["APO_REPOSITORY"].removeprefix("file://"))
+    execute(f"apo init {source} --preset ci", source.parent)
+    set_params(source / "params.yaml", SETTINGS)
+    file = source / "prefect.yaml"
+    branch = 'branch: "{{ $APO_BRANCH }}"\n'
+    token = '          access_token: "{{ prefect.blocks.secret.apo-canary }}"\n'
+    assert branch in file.read_text()
+    file.write_text(file.read_text().replace(branch, branch + token))
+    execute(
+        "git init -q -b main && dvc config core.no_scm false"
+        f" && dvc remote add -q --default store s3://dvc/secrets && {COMMIT}",
+        source,
+    )
+    secret = f"from prefect.blocks.system import Secret; Secret(value='{TOKEN}').save('apo-canary')"
+    execute(f'python -c "{secret}"', source, settings=settings)
+    execute(f"prefect --no-prompt work-pool create {MODEL} --type process", source, settings=settings)
+    return source
+
+
+@pytest.fixture(scope="module")
+def said(source, settings):
+    """What the worker and the commands have said of a run and a decision."""
+    log, texts = source.parent / "worker.log", {}
+    texts["deploy"] = execute("apo deploy", source, settings=settings).stdout
+    worker = start_worker(settings, log)
+    try:
+        run = start_run(settings, f"pipeline/{MODEL}")
+        until(lambda: state_name(settings, run) in ("Completed", "Failed", "Crashed"), log, 400)
+        assert state_name(settings, run) == "Completed", log.read_text()[-6000:]
+    finally:
+        stop(worker)
+    propose_the_run(source, settings)
+    for command in (
+        f"approve {MODEL} 1 --by Bob --reason {REASON}",
+        f"audit {MODEL}",
+        f"lineage {MODEL}@champion",
+    ):
+        texts[command.split()[0]] = execute(f"apo {command}", source, settings=settings).stdout
+    return texts | {"worker": log.read_text()}
+
+
+def propose_the_run(source, settings):
+    """Make what the run left a candidate, whatever it has learned."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        client, store = connect(Workspace(source)), open_store(Workspace(source))
+        run = last_finished_run(client, MODEL)
+        client.create_registered_model(MODEL)
+        client.create_model_version(MODEL, f"runs:/{run}/reports", run)
+        rules = load_params(source / "params.yaml").promotion
+        propose(client, store, find(client, MODEL, "1"), rules, started_by="Ada Lovelace", evidence={})
+    mlflow.set_tracking_uri(None)
+
+
+def dumped(services, database):
+    """All rows of a database, as a backup has them."""
+    site = services.site()
+    command = [str(programs() / "pg_dump"), "--data-only", f"postgresql://{site.database(*database)}"]
+    secret = {"PGPASSFILE": str(site.passwords_of_databases)}
+    return subprocess.run(command, env=os.environ | secret, capture_output=True, check=True).stdout
+
+
+def stored(bucket):
+    """Every object of a bucket, by name."""
+    s3 = boto3.client("s3")
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+    return {f"{bucket}/{key}": s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+
+def test_no_secret_is_kept_or_shown(services, source, said, client_settings):
+    found = {name: text.encode() for name, text in said.items()}
+    for database in (("prefect",), ("mlflow",), ("mlflow", "mlflow_accounts")):
+        found[f"database {database[-1]}"] = dumped(services, database)
+    for bucket in BUCKETS:
+        found |= stored(bucket)
+    for directory in (source.parent, services.root / "logs"):
+        found |= {str(file): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
+    # What is no secret is found: it would be seen.
+    for place in ("audit", "lineage", "database mlflow", f"audit/apo/{MODEL}/00000002.json"):
+        assert REASON.encode() in found[place], place
+    assert MODEL.encode() in found["database prefect"] and b"apo-canary" in found["database prefect"]
+    assert any(name.endswith("lineage/params.yaml") for name in found)
+    canaries = {"webhook": SECRET, "its address": PATH, "repository": TOKEN} | services.site().passwords
+    assert not [
+        (name, canary)
+        for name, text in found.items()
+        for canary, secret in canaries.items()
+        if secret.encode() in text
+    ]

@@ -1,0 +1,54 @@
+"""A webhook on loopback that believes only what is signed, by the recipe of docs/operations.md."""
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+SECRET = "canary-of-the-webhook-a5c1"
+PATH = "canary-of-its-path-77f0"
+
+
+class Receiver(ThreadingHTTPServer):
+    """Keeps the messages that it was sent, and how often it was sent another's."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.received, self.forged = [], 0
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What a sender has in its environment."""
+        return {
+            "APO_WEBHOOK_URL": f"http://127.0.0.1:{self.server_port}/{PATH}",
+            "APO_WEBHOOK_SECRET": SECRET,
+        }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        expected = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+        genuine = hmac.compare_digest(expected, self.headers.get("X-Apo-Signature", ""))
+        if genuine:
+            self.server.received.append(json.loads(body))
+        else:
+            self.server.forged += 1
+        self.send_response(204 if genuine else 403)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    """A receiver for the length of the block."""
+    with Receiver() as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()
+        assert server.forged == 0
