@@ -7,6 +7,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def test_an_image_is_made_for_any_base_and_does_not_run_as_root(file):
     assert instructions[0].startswith("ARG BASE_IMAGE=")
     assert [line for line in instructions if line.startswith("USER")] == ["USER 10001"]
     assert any(line.startswith("HEALTHCHECK") for line in instructions)
+
+
+def test_what_the_wheel_is_made_of_reaches_the_engine():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {*wheel["packages"], *wheel["force-include"], project["project"]["readme"], "pyproject.toml"}
+    kept = set(re.findall("^!(.+)$", (ROOT / ".dockerignore").read_text(), re.M))
+    assert needed | set(project["project"]["license-files"]) <= kept
 
 
 def test_every_image_is_pinned(services, filled, tmp_path):
