@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from apo_core import config
 from apo_core.adapters import AdaptersOff, add_adapters, merged
+from apo_core.algorithms.apo import Apo
 from apo_core.files import sha256_of, write_text
 from apo_core.fingerprint import check_fingerprint
 from apo_core.logprobs import ResponseLogProbs
@@ -28,7 +29,7 @@ from apo_core.training.gathered import gathered
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import read_metrics
 from apo_core.training.rollouts import InPlace, Synchronised
-from apo_core.training.step import ReferenceLogProbs, Stage2, TrainingSet
+from apo_core.training.stage2 import ReferenceLogProbs, Stage2, TrainingSet
 from apo_core.training.trainer import train as train_policy
 from apo_core.verifiers import ErrorBudget
 from tasks.encoder import encoder_of
@@ -95,6 +96,7 @@ def run(
     ):
         stage = Stage2(
             engine=model.engine,
+            algorithm=Apo(beta2=train.beta2),
             reference=model.reference,
             adapters=model.adapters,
             sampler=sampler,
@@ -106,7 +108,6 @@ def run(
                 batches=train.guard.window,
             ),
             prompts=training_set,
-            beta2=train.beta2,
             max_new_tokens=generation.max_new_tokens,
             temperature=generation.temperature,
             micro_batch_tokens=train.micro_batch_tokens,
