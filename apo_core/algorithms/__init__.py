@@ -7,9 +7,19 @@ from typing import Any
 
 from apo_core.algorithms.apo import Apo
 from apo_core.algorithms.base import Algorithm
+from apo_core.algorithms.grpo import Grpo
+from apo_core.algorithms.oapl import Oapl
+from apo_core.algorithms.ppo import Ppo
+from apo_core.algorithms.rebel import Rebel
 
 # By their names in the configuration, whose keys are their fields.
-ALGORITHMS: dict[str, Callable[..., Algorithm]] = {"apo": Apo}
+ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
+    "apo": Apo,
+    "grpo": Grpo,
+    "ppo": Ppo,
+    "rebel": Rebel,
+    "oapl": Oapl,
+}
 
 
 def make_algorithm(name: str, **settings: Any) -> Algorithm:
@@ -17,4 +27,4 @@ def make_algorithm(name: str, **settings: Any) -> Algorithm:
     return ALGORITHMS[name](**settings)
 
 
-__all__ = ["ALGORITHMS", "Algorithm", "make_algorithm"]
+__all__ = ["ALGORITHMS", "Algorithm", "Apo", "Grpo", "Oapl", "Ppo", "Rebel", "make_algorithm"]
