@@ -103,8 +103,11 @@ def stage_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=24
     )
 
 
-@pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize("algorithm", EACH + SEVERAL, ids=str)
+@pytest.mark.parametrize(
+    ("algorithm", "mode"),
+    [(one, mode) for one in EACH[1:] for mode in MODES] + [(one, MODES[0]) for one in SEVERAL],
+    ids=str,
+)
 def test_a_step_moves_the_policy_and_says_what_the_guard_asks_for(tokenizer, algorithm, mode):
     stage = stage_of(tokenizer, algorithm, mode)
     before = weights(stage)
@@ -136,8 +139,8 @@ def test_minibatches_do_not_depend_on_how_they_are_cut(tokenizer, normalisation)
 
 
 @pytest.mark.parametrize("lora", [False, True])
-@pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize("algorithm", [SEVERAL[1], SEVERAL[2], EACH[4]], ids=str)
+@pytest.mark.parametrize("mode", [MODES[0], MODES[3], MODES[4]], ids=str)
+@pytest.mark.parametrize("algorithm", [SEVERAL[2], EACH[4]], ids=str)
 def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, algorithm, mode, lora):
     """OAPL's copy is older than the checkpoint: step 1 draws with what the policy was before step 0."""
 
@@ -222,7 +225,7 @@ def named(stage):
 
 
 @pytest.mark.parametrize("lora", [False, True])
-@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("mode", [MODES[0], MODES[3], MODES[4]], ids=str)
 def test_the_copy_is_the_policy_until_that_learns(tokenizer, mode, lora):
     stage = stage_of(tokenizer, EACH[4], mode, lora=lora, tied=not lora)
     batch = pad_rollouts([[3, 4]], [[5, 6, 1]], pad_id=0)
