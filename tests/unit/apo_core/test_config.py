@@ -323,6 +323,13 @@ def test_an_algorithm_is_chosen_with_its_published_settings(file, text, name):
     assert load_params(file).algorithm.model_dump() == PUBLISHED["apo"]
 
 
+def test_a_lagging_copy_does_not_draw_with_vllm(file):
+    set_params(file, ["algorithm=oapl"])
+    with pytest.raises(InputError, match=r"train.sampler.engine: the lagging copy of oapl draws with trans"):
+        set_params(file, ["train.sampler.engine=vllm"])
+    set_params(file, ["sampler.engine=vllm"])
+
+
 def test_every_algorithm_has_published_settings():
     assert list(PUBLISHED) == list(ALGORITHMS)
 
