@@ -79,7 +79,7 @@ def group_advantages(rewards: Tensor, *, scale: Scale) -> Tensor:
     scored = ~rewards.isnan()  # (P, G)
     count = scored.sum(dim=1, keepdim=True)  # (P, 1)
     mean = rewards.nanmean(dim=1, keepdim=True)  # (P, 1)
-    advantages = torch.where(scored & (count > 1), rewards - mean, 0.0)  # (P, G)
+    advantages = torch.where(scored, rewards - mean, 0.0)  # (P, G)
     if scale == "std":
         variance = advantages.square().sum(dim=1, keepdim=True) / (count - 1).clamp(min=1)  # (P, 1)
         advantages = advantages / (variance.sqrt() + _EPSILON)

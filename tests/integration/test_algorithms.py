@@ -184,6 +184,17 @@ def test_a_pair_with_a_failed_response_is_of_weight_0(tokenizer):
     assert one["gradient_norm"] == pytest.approx(both["gradient_norm"], rel=1e-6)
 
 
+@pytest.mark.parametrize("algorithm", [EACH[1], PPO], ids=str)
+def test_later_updates_are_held_against_the_policy_that_drew(tokenizer, algorithm):
+    tight = {"clip": 1e-3} if algorithm is PPO else {"clip_low": 1e-3, "clip_high": 1e-3}
+    clipped = []
+    for epochs in (1, 3):
+        stage = stage_of(tokenizer, replace(algorithm, epochs=epochs, **tight))
+        clipped.append(run_step(stage, 0, BATCH)["clipped"])
+    assert clipped[0] == 0
+    assert clipped[1] > 0.1
+
+
 def test_the_first_response_is_drawn_as_a_single_one_is(tokenizer):
     keys = []
 
