@@ -37,7 +37,7 @@ class Micro(NamedTuple):
     log_probs: Tensor  # (B, S) of the policy; carries the gradient
     mask: Tensor  # (B, S) bool
     scored: Tensor  # (B,) bool, False where the verifier failed: of weight 0 in the mean over all
-    behaviour: Tensor  # (B, S) log-probs of the policy that drew them, without gradient
+    behaviour: Tensor  # (B, S) log-probs of the policy that drew them, where needed; without gradient
     reference: Tensor | None  # (B, S) log-probs of what the policy is held against, without gradient
     critic: Tensor | None  # (B, S) values before each token; carries the gradient
     targets: Targets  # of these responses, (B,) or (B, S)
