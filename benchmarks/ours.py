@@ -12,6 +12,7 @@ import torch
 from transformers import PretrainedConfig
 
 from apo_core.algorithms.apo import Apo
+from apo_core.heap import keep_heap
 from apo_core.linear import packs
 from apo_core.logprobs import ResponseLogProbs
 from apo_core.memory_plan import peak_mib, plan_training
@@ -124,6 +125,8 @@ def run_stage1(setting: Setting) -> tuple[list[list[float]], float]:
 
 def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
     """The parts of stage 2."""
+    if not setting.checkpointing:
+        keep_heap()
     policy = workload.random_model(setting.shape, setting.dtype)
     reference = workload.random_model(setting.shape, setting.reference_dtype or setting.dtype)
     vocabulary = workload.SHAPES[setting.shape]["vocab_size"]

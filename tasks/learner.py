@@ -14,6 +14,7 @@ from apo_core import config
 from apo_core.adapters import AdaptersOff, add_adapters
 from apo_core.algorithms import Algorithm
 from apo_core.critic import Critic, PolicyAndCritic
+from apo_core.heap import keep_heap
 from apo_core.logprobs import ResponseLogProbs
 from apo_core.models import load_policy
 from apo_core.sampling import Sampler
@@ -50,6 +51,8 @@ def make_learner(
     seed: int,
 ) -> Learner:
     """The policy in its engine, and what the algorithm needs beside it, all from the reference's weights."""
+    if not train.gradient_checkpointing:
+        keep_heap()
     load = partial(load_policy, workspace.reference, trust_remote_code=trust_remote_code)
 
     def to_train() -> tuple[PreTrainedModel, PeftModel | None]:

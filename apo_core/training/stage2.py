@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from apo_core.algorithms.base import Algorithm
+from apo_core.heap import trim_heap
 from apo_core.sampling import Sampler
 from apo_core.tokenization import Template
 from apo_core.verifiers import ErrorBudget, Scorer
@@ -52,3 +53,8 @@ class Stage2:
     pad_id: int
     seed: int
     lagging: Lagging | None = None  # the copy that draws, where the algorithm has one
+
+    def spare_memory(self) -> None:
+        """Where memory matters more than time, give back what was freed since the last time."""
+        if self.engine.module.model.is_gradient_checkpointing:
+            trim_heap()

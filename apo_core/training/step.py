@@ -7,7 +7,6 @@ from dataclasses import replace
 from statistics import fmean
 
 from apo_core.errors import VerifierFailed
-from apo_core.heap import trim_heap
 from apo_core.training.batch import Row, draw, score
 from apo_core.training.metrics import StepMetrics
 from apo_core.training.ranks import gather, share
@@ -41,7 +40,7 @@ def run_step(stage: Stage2, step: int, indices: list[int]) -> StepMetrics:
         stage.lagging.synchronise()
     own = share(list(enumerate(indices)))
     responses = draw(stage, step, own)
-    trim_heap()
+    stage.spare_memory()
     rows = score(stage, [index for _, index in own for _ in range(stage.algorithm.responses)], responses)
     sampled = time.perf_counter()
     norm = learn(stage, step, rows)

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from apo_core.errors import PolicyCollapse
+from apo_core.heap import trim_heap
 from apo_core.progress import progress
 from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
@@ -70,6 +71,7 @@ def train(
             if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
                 reward = fmean(row["reward"] for row in log[-checkpoint_every:])
                 checkpoints.save(stage.engine, step + 1, reward)
+                trim_heap()  # what steps of other lengths have left in pieces
             divergence = f", KL {metrics['kl']:.2f}" if "kl" in metrics else ""
             bar.set_postfix_str(f"reward {metrics['reward']:.3f}{divergence}", refresh=False)
             bar.update()

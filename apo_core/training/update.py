@@ -11,7 +11,6 @@ from torch import Tensor
 from apo_core.algorithms.base import Drawn, Micro, Targets, records
 from apo_core.algorithms.tokens import lay_out
 from apo_core.errors import PolicyCollapse
-from apo_core.heap import trim_heap
 from apo_core.logprobs import Rollouts, pad_rollouts
 from apo_core.training.batch import Row, mask_of, rewards_of
 from apo_core.training.finite import FiniteGradients, whole_norm
@@ -104,9 +103,9 @@ def _update(stage: Stage2, step: int, lesson: Lesson, chosen: list[int]) -> floa
             # DeepSpeed takes the mean over ranks; each has as many rows.
             loss = _micro_batch(stage, lesson, batch, mean_length) * (len(batch) / len(chosen))
             finite = finite and bool(torch.isfinite(loss))
-            _spare(stage)
+            stage.spare_memory()
             stage.engine.backward(loss)
-            _spare(stage)
+            stage.spare_memory()
         # All ranks stop, or none: one that went on alone would wait for the others for ever.
         if not all(gather([finite])):
             raise PolicyCollapse(f"step {step + 1}: the loss is not finite; the update was not applied")
@@ -114,7 +113,7 @@ def _update(stage: Stage2, step: int, lesson: Lesson, chosen: list[int]) -> floa
             raise PolicyCollapse(f"step {step + 1}: a gradient is not finite; it was not applied")
     norm = whole_norm(stage.engine.module)
     stage.engine.step()
-    _spare(stage)
+    stage.spare_memory()
     stage.engine.eval()
     reported = stage.engine.get_global_grad_norm()  # None without ZeRO in float32
     return float(norm if reported is None else reported)
@@ -180,9 +179,3 @@ def _padded(stage: Stage2, rows: list[Row]) -> Rollouts:
     prompts = [row.prompt for row in rows]
     responses = [row.response.token_ids for row in rows]
     return pad_rollouts(prompts, responses, stage.pad_id).to(stage.engine.device)
-
-
-def _spare(stage: Stage2) -> None:
-    """Where memory matters more than time, give back what was freed since the last time."""
-    if stage.engine.module.model.is_gradient_checkpointing:
-        trim_heap()
