@@ -44,9 +44,10 @@ services-stop:
 vllm: .venv/installed-vllm ## the CPU build of vLLM, for its tests and for sampler.engine: vllm without a GPU
 
 # The peers live in an environment of their own: TRL asks for other versions than ours.
-bench: install          ## speed and memory beside TRL, about half an hour; results in benchmarks/results
+bench: install          ## losses, speed and memory beside TRL, about half an hour; results in benchmarks/results
 	$(PYTHON) -m venv --clear .venv/peers
 	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/peers/bin/python $(FIND_LINKS) -r requirements/bench.txt
+	.venv/peers/bin/python -m benchmarks.peer_losses
 	python -m benchmarks.compare --peer-python .venv/peers/bin/python
 
 clean:                  ## removes what runs and tests make again; the registry, dvc.lock and DVC's cache stay

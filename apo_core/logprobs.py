@@ -21,6 +21,11 @@ class Rollouts(NamedTuple):
     attended: Tensor  # (B, T) bool, prompt and response tokens
     response: Tensor  # (B, T) bool, response tokens, the end-of-sequence token included
 
+    @property
+    def predicts(self) -> Tensor:
+        """(B, T-1) bool, positions whose next token is of the response."""
+        return self.response[:, 1:]
+
     def to(self, device: torch.device) -> Rollouts:
         """The same on another device."""
         return Rollouts(*(tensor.to(device) for tensor in self))
@@ -47,7 +52,7 @@ def pad_rollouts(prompts: list[list[int]], responses: list[list[int]], pad_id: i
 
 
 class ResponseLogProbs(nn.Module):
-    """A causal language model that answers with ln pi(y|x) instead of logits.
+    """A causal language model that answers with the log-probs of responses' tokens instead of logits.
 
     The vocabulary-wide logits exist for `chunk_tokens` response tokens at a time, in the forward and in the
     backward pass, and for no prompt token.
@@ -68,15 +73,15 @@ class ResponseLogProbs(nn.Module):
         )
 
     def forward(self, token_ids: Tensor, attended: Tensor, response: Tensor) -> Tensor:
-        """Sum the response tokens' log-probabilities at the sampling temperature.
+        """The response tokens' log-probabilities at the sampling temperature.
 
         Args:
             token_ids: (B, T) long.
             attended: (B, T) bool.
-            response: (B, T) bool; a row without any True yields 0, which still back-propagates.
+            response: (B, T) bool; a row without any True yields zeros, which still back-propagate.
 
         Returns:
-            (B,) float32.
+            (B, T-1) float32: position t is of token t + 1, 0 where that is not of the response.
         """
         hidden = self.model.base_model(
             input_ids=token_ids, attention_mask=attended.long(), use_cache=False
@@ -85,10 +90,9 @@ class ResponseLogProbs(nn.Module):
         states = hidden[:, :-1][predicts]  # (M, H), M response tokens in row order
         targets = token_ids[:, 1:][predicts]  # (M,)
         log_probs = self.head(states, targets)  # (M,)
-        rows = predicts.nonzero()[:, 0]  # (M,)
         # The zero keeps a path to the parameters where the mask is empty.
-        zero = hidden[:, 0, 0].float() * 0.0  # (B,)
-        return zero.index_add(0, rows, log_probs)
+        zero = hidden[:, :1, 0].float() * 0.0  # (B, 1)
+        return zero.expand(predicts.shape).masked_scatter(predicts, log_probs)
 
 
 @torch.no_grad()

@@ -47,6 +47,8 @@ def plan_training(
     offload: str,
     kept_checkpoints: int,
     reference_dtype: str | None,
+    critic: bool = False,
+    lagging: bool = False,
     lora_rank: int | None = None,
     packed: bool = False,
     engine_mib: float = 0.0,
@@ -66,7 +68,9 @@ def plan_training(
         zero_stage: DeepSpeed's.
         offload: what is in the host's memory and not counted: "none", "optimizer" or "all".
         kept_checkpoints: on the disk at once, the one being written included.
-        reference_dtype: of the reference beside the policy; None where there is none (beta2 is 0).
+        reference_dtype: of the reference beside the policy; None where there is none.
+        critic: a second model learns beside the policy, and is as large.
+        lagging: what is held against is a copy of the policy, in its precision and in every checkpoint.
         lora_rank: of the adapters, or None to train all weights.
         packed: the policy decodes with packed copies of its weights (`apo_core.linear`).
         engine_mib: of an engine beside the policy that draws its responses.
@@ -80,8 +84,12 @@ def plan_training(
     trained = parameters if lora_rank is None else adapter_parameters(config, lora_rank)
     # Of a policy that trains adapters alone, the reference is what they are beside.
     held = _BYTES[reference_dtype] if reference_dtype is not None and lora_rank is None else 0
+    if lagging:
+        held = size
+    models = 2 if critic else 1
+    trained *= models
     optimizer = 0.0 if offload != "none" else trained / (ranks if shared else 1)
-    weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
+    weights = 0.0 if offload == "all" else models * parameters * size / (ranks if zero_stage == 3 else 1)
     rows = max(1, min(micro_batch_tokens // row_tokens, batch_rows))
     # Its gradient in float32, then as the weights are; if tied also the input embedding's, and their sum,
     # unless they are one (`apo_core.embedding`).
@@ -96,22 +104,23 @@ def plan_training(
         dtype=dtype,
         gradient_checkpointing=gradient_checkpointing,
     )
+    saved = trained * (size + masters + _ADAM) + (parameters * size if lagging else 0)
     return [
         Item("process", _PROCESS_MIB, "always"),
-        Item("policy", weights / _MIB, "always"),
-        Item("reference", held * parameters / _MIB, "always"),
+        Item("policy and critic" if critic else "policy", weights / _MIB, "always"),
+        Item("lagging copy" if lagging else "reference", held * parameters / _MIB, "always"),
         Item("master weights", optimizer * masters / _MIB, "always"),
         Item("optimizer", optimizer * _ADAM / _MIB, "always"),
         Item("gradients", trained * gradients / (ranks if zero_stage >= 2 else 1) / _MIB, "always"),
         Item("rollout engine", engine_mib, "always"),
-        Item("gathered weights", (parameters * size - weights) / _MIB, "rollout"),
+        Item("gathered weights", (models * parameters * size - weights) / _MIB, "rollout"),
         Item("packed weights", packed * parameters * size / _MIB, "rollout"),
         Item("key-value cache", rollout_rows * row_tokens * cache_bytes(config, dtype) / _MIB, "rollout"),
         Item("logits of a token", rollout_rows * text.vocab_size * (size + 8) / _MIB, "rollout"),
-        Item("activations", activations / _MIB, "update"),
+        Item("activations", models * activations / _MIB, "update"),
         Item("gradient of the head", head / _MIB, "update"),
         Item("logits of a chunk", chunk * text.vocab_size * 4 * _HEAD_COPIES / _MIB, "update"),
-        Item("checkpoints", kept_checkpoints * trained * (size + masters + _ADAM) / _MIB, "disk"),
+        Item("checkpoints", kept_checkpoints * saved / _MIB, "disk"),
     ]
 
 

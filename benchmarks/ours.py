@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PretrainedConfig
 
+from apo_core.algorithms.apo import Apo
+from apo_core.heap import keep_heap
 from apo_core.linear import packs
 from apo_core.logprobs import ResponseLogProbs
 from apo_core.memory_plan import peak_mib, plan_training
@@ -18,7 +20,8 @@ from apo_core.sampling import TransformersSampler
 from apo_core.tokenization import Template
 from apo_core.training.engine import start_engine
 from apo_core.training.rollouts import InPlace
-from apo_core.training.step import Stage2, TrainingSet, run_step
+from apo_core.training.stage2 import Stage2, TrainingSet
+from apo_core.training.step import run_step
 from apo_core.values import optimal_value
 from apo_core.verifiers import ErrorBudget, InProcess, Verdict
 from benchmarks import workload
@@ -122,6 +125,8 @@ def run_stage1(setting: Setting) -> tuple[list[list[float]], float]:
 
 def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
     """The parts of stage 2."""
+    if not setting.checkpointing:
+        keep_heap()
     policy = workload.random_model(setting.shape, setting.dtype)
     reference = workload.random_model(setting.shape, setting.reference_dtype or setting.dtype)
     vocabulary = workload.SHAPES[setting.shape]["vocab_size"]
@@ -139,6 +144,7 @@ def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
     sampler = TransformersSampler(policy, eos_ids={-1}, pad_id=0, batch_size=workload.PROMPTS)
     return Stage2(
         engine=engine,
+        algorithm=Apo(beta2=workload.BETA2),
         reference=ResponseLogProbs(reference.requires_grad_(False), temperature=1.0),
         adapters=None,
         sampler=InPlace(engine, sampler),
@@ -152,7 +158,6 @@ def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
             rows=["{}"] * workload.PROMPTS,
             values=optimal_value(torch.tensor(rewards), workload.BETA1).tolist(),
         ),
-        beta2=workload.BETA2,
         max_new_tokens=workload.NEW_TOKENS,
         temperature=1.0,
         # One update a batch, as the peers', from parts that are added up: that is how ours saves memory.

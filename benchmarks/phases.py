@@ -18,9 +18,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from apo_core.algorithms.apo import apo_loss
+from apo_core.algorithms.tokens import sum_tokens
 from apo_core.linear import product_for
 from apo_core.logprobs import ResponseLogProbs, pad_rollouts
-from apo_core.loss import apo_loss
 from apo_core.models import device
 from apo_core.sampling import TransformersSampler
 from apo_core.training.engine import start_engine
@@ -131,7 +132,9 @@ def update(
             found["reference"] = reference(*batch)
 
     def forward() -> None:
-        found["loss"], _ = apo_loss(engine(*batch), found["reference"], zeros, zeros - 1, beta2=0.001)
+        log_probs = sum_tokens(engine(*batch), batch.predicts)
+        reference = sum_tokens(found["reference"], batch.predicts)
+        found["loss"], _ = apo_loss(log_probs, reference, zeros, zeros - 1, beta2=0.001)
 
     tokens = PROMPTS * (PROMPT_TOKENS + NEW_TOKENS)
     once = tokens * work.layers + PROMPTS * NEW_TOKENS * work.head

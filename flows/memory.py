@@ -27,11 +27,14 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     """
     import torch
 
+    from apo_core.algorithms import make_algorithm
     from apo_core.linear import packs
     from apo_core.memory_plan import plan_training
     from apo_core.models import device
 
     train, generation = params.train, params.generation
+    algorithm = make_algorithm(**params.algorithm.model_dump())
+    batch_rows = train.batch_size // train.ranks * algorithm.responses
     engine = train.sampler.engine == "vllm"
     model = _model_config(workspace, params.reference)
     return plan_training(
@@ -39,14 +42,16 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         dtype=train.dtype,
         prompt_tokens=params.template.max_prompt_tokens,
         new_tokens=generation.max_new_tokens,
-        rollout_rows=0 if engine else min(train.rollout_batch_size, train.batch_size // train.ranks),
-        batch_rows=train.batch_size // train.ranks,
+        rollout_rows=0 if engine else min(train.rollout_batch_size, batch_rows),
+        batch_rows=batch_rows,
         micro_batch_tokens=train.micro_batch_tokens,
         gradient_checkpointing=train.gradient_checkpointing,
         ranks=train.ranks,
         zero_stage=train.zero_stage,
         offload=train.offload if torch.cuda.is_available() else "none",  # else it is the same memory
-        reference_dtype=(train.reference_dtype or train.dtype) if train.beta2 else None,
+        reference_dtype=(train.reference_dtype or train.dtype) if algorithm.needs_reference else None,
+        critic=algorithm.critic_learning_rate is not None,
+        lagging=algorithm.sync_every is not None,
         lora_rank=train.lora.rank if train.lora else None,
         packed=not engine and packs(getattr(torch, train.dtype), device().type),
         engine_mib=_engine_mib(train.sampler.vllm, model, train.dtype) if engine else 0.0,

@@ -51,7 +51,7 @@ def print_summary(summary: dict[str, Any], workspace: str = "") -> None:
     )
     table.add_row(
         "training",
-        f"{train['steps']} steps of {train['prompts_per_step']} prompts, "
+        f"{train['algorithm']}, {train['steps']} steps of {train['prompts_per_step']} prompts, "
         f"peak {train['peak_rss_mib']:.0f} MiB",
     )
     seconds = summary["seconds"]

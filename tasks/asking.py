@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from apo_core import config
+from apo_core.algorithms.tokens import sum_tokens
 from apo_core.logprobs import ResponseLogProbs, pad_rollouts
 from apo_core.models import load_policy
 from apo_core.sampling import Sampler
@@ -151,7 +152,8 @@ def _log_ratios(
             [row.response.token_ids for row in rows],
             encoder.tokenizer.pad_token_id,
         ).to(policy.model.device)
-        ratios += (policy(*batch) - reference(*batch)).tolist()
+        ours, theirs = (sum_tokens(head(*batch), batch.predicts) for head in (policy, reference))  # (B,)
+        ratios += (ours - theirs).tolist()
     return ratios
 
 

@@ -31,7 +31,7 @@ _INPUTS = {"raw prompts": ("prepare", "data/raw/prompts"), "raw model": ("refere
 
 
 def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, Any]:
-    """Commit, `dvc.lock`, data, value table and its fingerprint, reference, verifier, metrics, approver.
+    """Commit, `dvc.lock`, data, value table and its fingerprint, verifier, algorithm, metrics, approver.
 
     Raises:
         ApoError: its run has lost what is asked for.
@@ -54,6 +54,8 @@ def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) 
         **{name: _hash(stages, stage, "deps", path) for name, (stage, path) in _INPUTS.items()},
         "fingerprint": report["lineage"]["fingerprint"],
         "verifier": values["fingerprint"]["verifier"],
+        # A report that names none is older than the choice.
+        "algorithm": report["train"].get("algorithm", "apo"),
         "reference pass@1": evaluation["reference"]["pass@1"],
         "policy pass@1": evaluation["policy"]["pass@1"],
         "gain": evaluation["gain"],

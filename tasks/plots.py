@@ -36,7 +36,7 @@ def plot_training(metrics: pd.DataFrame, file: Path) -> None:
     reward.plot(metrics["step"], metrics["reward"], color=_POLICY, alpha=0.25)
     reward.plot(metrics["step"], metrics["reward"].rolling(10, min_periods=1).mean(), color=_POLICY)
     reward.set(title="reward of the fresh responses (mean of 10 steps)", ylim=(0, 1))
-    if "kl" in metrics:  # not where beta2 is 0
+    if "kl" in metrics:  # not where no reference is held
         divergence.plot(metrics["step"], metrics["kl"], color=_POLICY)
     divergence.set(title="KL to the reference, nats a response")
     loss.plot(metrics["step"], metrics["loss"], color=_POLICY)

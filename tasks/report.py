@@ -67,6 +67,7 @@ def _report(
             "beta1": metadata["beta1"],
         },
         "train": {
+            "algorithm": facts["train"]["algorithm"],
             "steps": facts["train"]["steps"],
             "prompts_per_step": facts["train"]["prompts_per_step"],
             "peak_rss_mib": facts["train"]["peak_rss_mib"],

@@ -1,47 +1,37 @@
-"""Stage `train`: A*-PO's second stage, from the reference and the value table to a policy."""
+"""Stage `train`: from the reference and the value table to a policy, by the algorithm that is configured."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
-from transformers import PreTrainedModel
 
 from apo_core import config
-from apo_core.adapters import AdaptersOff, add_adapters, merged
+from apo_core.adapters import merged
+from apo_core.algorithms import make_algorithm
 from apo_core.files import sha256_of, write_text
 from apo_core.fingerprint import check_fingerprint
-from apo_core.logprobs import ResponseLogProbs
-from apo_core.models import load_policy, save_policy
-from apo_core.sampling import Sampler
-from apo_core.sampling.vllm_process import VllmProcess
+from apo_core.models import save_policy
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.tokenization import Template, stop_ids
 from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
-from apo_core.training.engine import join_ranks, start_engine
+from apo_core.training.engine import join_ranks
 from apo_core.training.gathered import gathered
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import read_metrics
-from apo_core.training.rollouts import InPlace, Synchronised
-from apo_core.training.step import ReferenceLogProbs, Stage2, TrainingSet
+from apo_core.training.stage2 import Stage2, TrainingSet
 from apo_core.training.trainer import train as train_policy
 from apo_core.verifiers import ErrorBudget
 from tasks.encoder import encoder_of
 from tasks.git import commit_of
-from tasks.inputs import conditions_of_values, make_sampler, order_of, read_split
+from tasks.inputs import conditions_of_values, order_of, read_split
+from tasks.learner import make_learner, open_sampler
 from tasks.resume import open_work
-from tasks.samplers import vllm_arguments
 from tasks.scoring import scorer_of, verifier_of
 from tasks.stage import Facts
 from tasks.workspace import Workspace
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 # More steps, or a stricter guard, may go on from the checkpoints that are there; other ranks too, or they are
 # refused.
@@ -55,6 +45,7 @@ def run(
     template: config.Template,
     verifier: config.Verifier,
     generation: config.Generation,
+    algorithm: config.Algorithm,
     train: config.Train,
 ) -> Facts:
     """Write `data/policy` and `data/metrics.jsonl`, from checkpoints that survive a kill."""
@@ -72,20 +63,22 @@ def run(
         "order": order_of(prompts),
         "values": sha256_of(workspace.values),
         "seed": seed,
+        "algorithm": algorithm.model_dump(mode="json"),
         "train": train.model_dump(mode="json", exclude=_MAY_CHANGE),
         "engine": train.sampler.engine,
     }
     work = ranks.first_only(lambda: open_work(workspace.work("train"), all_conditions))
-    model = _model(workspace, trust_remote_code, generation, train, seed)
+    method = make_algorithm(**algorithm.model_dump())
+    learner = make_learner(workspace, trust_remote_code, generation, method, train, seed)
     metrics_file = work / "metrics.jsonl"
-    recent = train.guard.window * train.batch_size  # rows that the error share is of
+    recent = train.guard.window * train.batch_size * method.responses  # rows that the error share is of
     stop = stop_ids(encoder.tokenizer, generation.stop_character)
     with (
         scorer_of(verifier, workspace.raw_verifiers, rows=recent) as scorer,
-        _open_sampler(
+        open_sampler(
             workspace,
             train,
-            model,
+            learner,
             encoder,
             training_set,
             stop=stop,
@@ -94,9 +87,10 @@ def run(
         ) as sampler,
     ):
         stage = Stage2(
-            engine=model.engine,
-            reference=model.reference,
-            adapters=model.adapters,
+            engine=learner.engine,
+            algorithm=method,
+            reference=learner.reference,
+            adapters=learner.adapters,
             sampler=sampler,
             template=encoder,
             scorer=scorer,
@@ -106,12 +100,12 @@ def run(
                 batches=train.guard.window,
             ),
             prompts=training_set,
-            beta2=train.beta2,
             max_new_tokens=generation.max_new_tokens,
             temperature=generation.temperature,
             micro_batch_tokens=train.micro_batch_tokens,
             pad_id=encoder.tokenizer.pad_token_id,
             seed=seed,
+            lagging=learner.lagging,
         )
         resumed = train_policy(
             stage,
@@ -119,7 +113,10 @@ def run(
             batch_size=train.batch_size,
             checkpoint_every=train.checkpoint.every,
             checkpoints=Checkpoints(
-                work / "checkpoints", keep=train.checkpoint.keep, min_free_mib=train.checkpoint.min_free_mib
+                work / "checkpoints",
+                keep=train.checkpoint.keep,
+                min_free_mib=train.checkpoint.min_free_mib,
+                beside=None if learner.lagging is None else learner.lagging.model,
             ),
             guard=_guard(train.guard, values),
             metrics_file=metrics_file,
@@ -129,7 +126,9 @@ def run(
     return {
         "ranks": train.ranks,
         "steps": steps,
+        "algorithm": algorithm.name,
         "prompts_per_step": train.batch_size,
+        "responses_per_prompt": method.responses,
         "git_commit": commit_of(workspace.root),
         "resumed_from_step": resumed,
         "train_seconds": sum(
@@ -171,85 +170,3 @@ def _guard(guard: config.Guard, values: pd.DataFrame) -> Guard:
         min_reward=guard.min_reward_share * values.loc[values["dropped"].isna(), "mean_reward"].mean(),
         min_length_share=guard.min_length_share,
     )
-
-
-class _Model(NamedTuple):
-    """What learns, and what it is held against."""
-
-    policy: PreTrainedModel
-    engine: Any  # DeepSpeed's, over the policy's log-probs
-    adapters: PeftModel | None
-    reference: ReferenceLogProbs | None
-
-
-def _model(
-    workspace: Workspace,
-    trust_remote_code: bool,
-    generation: config.Generation,
-    train: config.Train,
-    seed: int,
-) -> _Model:
-    policy = load_policy(workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
-    adapters = None if train.lora is None else add_adapters(policy, **train.lora.model_dump(), seed=seed)
-    if train.gradient_checkpointing:
-        policy.gradient_checkpointing_enable()
-    log_probs = ResponseLogProbs(policy, temperature=generation.temperature)
-    reference: ReferenceLogProbs | None = None
-    if train.beta2 and adapters is not None:
-        reference = AdaptersOff(log_probs, adapters)
-    elif train.beta2:
-        dtype = train.reference_dtype or train.dtype
-        frozen = load_policy(workspace.reference, dtype=dtype, trust_remote_code=trust_remote_code)
-        reference = _frozen(frozen, generation.temperature)
-    engine = start_engine(
-        log_probs,
-        learning_rate=train.learning_rate,
-        adam_betas=train.adam_betas,
-        weight_decay=train.weight_decay,
-        max_grad_norm=train.max_grad_norm,
-        dtype=train.dtype,
-        zero_stage=train.zero_stage,
-        offload=train.offload,
-    )
-    return _Model(policy, engine, adapters, reference)
-
-
-@contextmanager
-def _open_sampler(
-    workspace: Workspace,
-    train: config.Train,
-    model: _Model,
-    encoder: Template,
-    training_set: TrainingSet,
-    *,
-    stop: set[int],
-    max_length: int,
-    trust_remote_code: bool,
-) -> Iterator[Sampler]:
-    """Of the policy as it is at each call."""
-    if train.sampler.engine == "transformers":
-        in_place = make_sampler(
-            model.policy, encoder.tokenizer, batch_size=train.rollout_batch_size, stop=stop
-        )
-        yield InPlace(model.engine, in_place)
-        return
-    given = vllm_arguments(
-        train.sampler.vllm,
-        workspace.reference,
-        encoder.tokenizer,
-        dtype=train.dtype,
-        stop=stop,
-        max_length=max_length,
-        trust_remote_code=trust_remote_code,
-    )
-    # Without weights: whatever it answers, it has from the policy.
-    gpu = model.engine.device.index
-    with VllmProcess(workspace.reference, gpu=gpu, with_weights=False, **given) as vllm:
-        # Ends of prompts: chats begin alike, with what every policy is certain of.
-        canary = [token for prompt in training_set.token_ids[:8] for token in prompt[-8:]]
-        yield Synchronised(model.engine, vllm, canary[:max_length])
-
-
-def _frozen(model: PreTrainedModel, temperature: float) -> ResponseLogProbs:
-    model.requires_grad_(False)
-    return ResponseLogProbs(model, temperature=temperature)

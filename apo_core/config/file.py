@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from apo_core.config import Params, Template
+from apo_core.config import PUBLISHED, Params, Template
 from apo_core.errors import InputError
 from apo_core.files import write_text
 
@@ -42,6 +42,8 @@ def load_template_section(file: Path) -> Template:
 
 def set_params(file: Path, assignments: Sequence[str], *, write: bool = True) -> Params:
     """Apply `key.path=value` assignments (values in YAML) to the file, all or none.
+
+    `algorithm=NAME` writes the whole section with that algorithm's published settings.
 
     Args:
         file: the configuration.
@@ -99,10 +101,17 @@ def _assign(file: Path, tree: Any, assignment: str) -> str:
     if not isinstance(node, dict) or last not in node:
         raise InputError(file, "unknown parameter", field=key)
     try:
-        node[last] = _yaml().load(text)
+        value = _yaml().load(text)
     except YAMLError:
         raise InputError(file, f"{text!r} is not YAML", field=key) from None
+    node[last] = _published(file, value) if key == "algorithm" and isinstance(value, str) else value
     return key
+
+
+def _published(file: Path, name: str) -> dict[str, Any]:
+    if name not in PUBLISHED:
+        raise InputError(file, f"is one of {', '.join(PUBLISHED)}, found {name!r}", field="algorithm")
+    return dict(PUBLISHED[name])
 
 
 def _checked(file: Path, tree: Any, assigned: Sequence[str] = ()) -> Params:
@@ -118,10 +127,16 @@ def _refusal(file: Path, tree: Any, assigned: Sequence[str], error: ValidationEr
     first = error.errors()[0]
     location = [part for part in first["loc"] if isinstance(part, str)]
     problem = first["msg"].removeprefix("Value error, ")
+    named = location[1:2] if location[:1] == ["algorithm"] else []
+    if named:  # pydantic names the algorithm whose key it is
+        del location[1]
     if first["type"] == "extra_forbidden":
         problem = "unknown parameter"
     elif first["type"] == "missing":
-        problem = "missing parameter"
+        problem = "missing parameter" + (f"; algorithm={named[0]} writes them all" if named else "")
+    elif first["type"].startswith("union_tag"):
+        location.append("name")
+        problem = f"is one of {', '.join(PUBLISHED)}, found {first.get('ctx', {}).get('tag')!r}"
     elif not isinstance(first["input"], dict):
         problem += f", found {first['input']!r}"
     field = ".".join(location)

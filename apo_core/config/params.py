@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from apo_core.config.algorithm import Algorithm
 from apo_core.config.inputs import Arithmetic, Data, Reference, Template, Verifier
 from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
 from apo_core.config.sampling import Generation, Sampler, Sampling, Values
@@ -30,6 +31,7 @@ class Params(Section):
     sampler: Sampler
     sampling: Sampling
     values: Values
+    algorithm: Algorithm
     train: Train
     evaluation: Evaluation
     promotion: Promotion
@@ -45,6 +47,14 @@ class Params(Section):
         adaptive = self.sampling.adaptive
         if adaptive is not None and adaptive.beta1 != self.values.beta1:
             raise ValueError(f"sampling.adaptive.beta1: {adaptive.beta1} is not values.beta1")
+        share = self.train.ranks * self.algorithm.minibatches
+        if self.train.batch_size % share:
+            raise ValueError(
+                f"algorithm.minibatches: batch_size {self.train.batch_size} is not a multiple of them times "
+                f"ranks, {share}"
+            )
+        if self.algorithm.name == "oapl" and self.train.sampler.engine == "vllm":
+            raise ValueError("train.sampler.engine: the lagging copy of oapl draws with transformers only")
         engines = (self.sampler.engine, self.train.sampler.engine)
         if "vllm" in engines and self.generation.temperature < _VLLM_MIN_TEMPERATURE:
             raise ValueError(

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from apo_core.config.sampling import Sampler
-from apo_core.config.section import Decay, DType, NonNegative, Positive, PositiveFloat, Section, Share
+from apo_core.config.section import (
+    Decay,
+    DType,
+    NonNegative,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Section,
+    Share,
+)
 
 
 class Checkpoint(Section):
@@ -40,21 +49,19 @@ class Lora(Section):
 
 
 class Train(Section):
-    """Stage 2: least squares, one response a prompt, one optimizer update a batch."""
+    """Stage 2: whatever does not depend on the algorithm."""
 
     steps: Positive | None
     epochs: PositiveFloat | None
     batch_size: Positive
-    """Prompts an update, over all ranks."""
+    """Prompts a step, over all ranks."""
     micro_batch_tokens: Positive
     """Tokens of a forward and backward pass on one rank, padding included."""
     rollout_batch_size: Positive
     """Responses decoded at once on one rank by `sampler.engine: transformers`."""
-    beta2: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    """0 regularises by V* alone: no reference is held in memory, and no KL is known during training."""
     learning_rate: PositiveFloat
     adam_betas: tuple[Decay, Decay]
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    weight_decay: NonNegativeFloat
     max_grad_norm: PositiveFloat
     dtype: DType
     """bfloat16 computes over float32 master weights."""

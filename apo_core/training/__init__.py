@@ -1,1 +1,1 @@
-"""Stage 2: on-policy least squares over DeepSpeed."""
+"""Stage 2: an algorithm's steps over DeepSpeed."""

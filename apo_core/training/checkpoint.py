@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
 
 from apo_core.errors import ApoError
 from apo_core.files import read_json, remove, replacing, require_space, temporary_of, write_json
 from apo_core.training import ranks
 
-_ENGINE = "engine"
+_ENGINE, _BESIDE = "engine", "beside.safetensors"
 
 
 class Saved(NamedTuple):
@@ -29,12 +31,16 @@ class Saved(NamedTuple):
 class Checkpoints:
     """The checkpoints of one training run, in a directory that all ranks see.
 
-    A checkpoint holds the engine (weights, optimizer) and the step. Data order and sampling noise are
-    functions of seed and step, so nothing else decides how a run goes on.
+    A checkpoint holds the engine (weights, optimizer), the module beside it if there is one, and the step.
+    Data order and sampling noise are functions of seed and step, so nothing else decides how a run goes on.
     """
 
-    def __init__(self, directory: Path, *, keep: int, min_free_mib: float) -> None:
+    def __init__(
+        self, directory: Path, *, keep: int, min_free_mib: float, beside: nn.Module | None = None
+    ) -> None:
+        """The checkpoints in `directory`, of an engine and of a module `beside` it, whole on every rank."""
         self.directory = directory
+        self.beside = beside
         self.keep = keep
         self.min_free_mib = min_free_mib
 
@@ -56,6 +62,7 @@ class Checkpoints:
             engine.save_checkpoint(
                 str(temporary), tag=_ENGINE, save_latest=False, exclude_frozen_parameters=frozen
             )
+            ranks.first_only(lambda: self._save_beside(temporary))
             state = {"step": step, "reward": reward, "ranks": ranks.world_size()}
             ranks.first_only(lambda: write_json(temporary / "state.json", state))
         ranks.first_only(self._prune)
@@ -85,11 +92,19 @@ class Checkpoints:
             )
         if loaded is None:
             raise RuntimeError(f"{saved[-1].directory}: DeepSpeed loaded nothing")
+        if self.beside is not None:
+            load_model(self.beside, saved[-1].directory / _BESIDE)
         return saved[-1].step
+
+    def _save_beside(self, directory: Path) -> None:
+        if self.beside is not None:
+            save_model(self.beside, str(directory / _BESIDE))
 
     def _require_space(self, module: Any) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        require_space(self.directory, self.min_free_mib + _size_mib(module), "a checkpoint")
+        tensors = () if self.beside is None else self.beside.state_dict().values()
+        beside = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 2**20
+        require_space(self.directory, self.min_free_mib + _size_mib(module) + beside, "a checkpoint")
 
     def _drop_longer(self, at_most: int) -> None:
         for checkpoint in self.all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ def start_engine(
     dtype: str,
     zero_stage: int,
     offload: str = "none",
+    other_rates: Mapping[str, float] | None = None,
 ) -> Any:
     """Wrap a module for training with AdamW at a constant rate.
 
@@ -41,6 +43,7 @@ def start_engine(
         dtype: "bfloat16" computes in bfloat16 over float32 master weights.
         zero_stage: what DeepSpeed partitions over ranks: nothing, optimizer, gradients too, weights too.
         offload: what it keeps in the host's memory: "none", the "optimizer", or "all" of it (stage 3).
+        other_rates: of submodules that learn at another rate, by their names.
 
     Returns:
         A `deepspeed.DeepSpeedEngine`.
@@ -48,7 +51,7 @@ def start_engine(
     join_ranks()
     deepspeed = _import_deepspeed()
     optimizer = torch.optim.AdamW(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        _groups(model, learning_rate, other_rates or {}),
         lr=learning_rate,
         betas=adam_betas,
         weight_decay=weight_decay,
@@ -72,6 +75,16 @@ def start_engine(
     if zero_stage == 0 and torch.distributed.get_world_size() == 1:
         engine.enable_backward_allreduce = False  # it would copy all gradients to add them up over one rank
     return engine
+
+
+def _groups(model: nn.Module, rate: float, others: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Trained parameters by the rate they learn at, the model's own first."""
+    groups: dict[str, list[nn.Parameter]] = {"": [], **{name: [] for name in others}}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            within = next((other for other in others if name.startswith(f"{other}.")), "")
+            groups[within].append(parameter)
+    return [{"params": found, "lr": others.get(name, rate)} for name, found in groups.items()]
 
 
 def _import_deepspeed() -> Any:

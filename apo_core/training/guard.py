@@ -39,7 +39,7 @@ class Guard:
         self._recent.append(metrics)
         if len(self._recent) < (self._recent.maxlen or 0):
             return
-        # Training without a reference (beta2 0) knows no KL.
+        # Training without a reference knows no KL.
         kl = self._mean("kl") if "kl" in metrics else 0.0
         reward, length = self._mean("reward"), self._mean("response_length")
         if self._first_length is None:

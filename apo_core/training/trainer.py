@@ -7,13 +7,15 @@ from pathlib import Path
 from statistics import fmean
 
 from apo_core.errors import PolicyCollapse
+from apo_core.heap import trim_heap
 from apo_core.progress import progress
 from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import append_metrics, truncate_metrics
 from apo_core.training.order import batch_at
-from apo_core.training.step import Stage2, run_step
+from apo_core.training.stage2 import Stage2
+from apo_core.training.step import run_step
 
 
 def train(
@@ -26,13 +28,13 @@ def train(
     guard: Guard,
     metrics_file: Path,
 ) -> int:
-    """Train up to `steps` updates, from the newest checkpoint where there is one.
+    """Train up to `steps` steps, from the newest checkpoint where there is one.
 
     Args:
         stage: the parts of a step.
-        steps: updates in all, those before a resume included.
-        batch_size: prompts an update.
-        checkpoint_every: updates between checkpoints; the last update is always followed by one.
+        steps: in all, those before a resume included.
+        batch_size: prompts a step.
+        checkpoint_every: steps between checkpoints; the last one is always followed by one.
         checkpoints: where they lie.
         guard: stops a collapse.
         metrics_file: gets one line a step.
@@ -69,6 +71,7 @@ def train(
             if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
                 reward = fmean(row["reward"] for row in log[-checkpoint_every:])
                 checkpoints.save(stage.engine, step + 1, reward)
+                trim_heap()  # what steps of other lengths have left in pieces
             divergence = f", KL {metrics['kl']:.2f}" if "kl" in metrics else ""
             bar.set_postfix_str(f"reward {metrics['reward']:.3f}{divergence}", refresh=False)
             bar.update()

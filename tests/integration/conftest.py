@@ -59,7 +59,7 @@ def run(stage: ModuleType, place: Workspace) -> Facts:
 
 
 # They need no pipeline run: the other processes are at them while one makes it.
-_WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "checkpoint")
+_WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "algorithms", "checkpoint")
 # They start servers by a fork, which the kernel refuses a process that engines have grown in: `-m servers`
 # runs them apart.
 _SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote", "deploy")

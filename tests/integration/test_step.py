@@ -8,6 +8,7 @@ import torch
 
 from apo_core import linear, logprobs
 from apo_core.adapters import AdaptersOff, add_adapters
+from apo_core.algorithms.apo import Apo
 from apo_core.embedding import share_gradient
 from apo_core.errors import PolicyCollapse, VerifierFailed
 from apo_core.logprobs import ResponseLogProbs
@@ -18,7 +19,8 @@ from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
 from apo_core.training.gathered import gathered
 from apo_core.training.rollouts import InPlace
-from apo_core.training.step import Stage2, TrainingSet, run_step
+from apo_core.training.stage2 import Stage2, TrainingSet
+from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess, Verdict, make_verifier
 
 MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2), ("float32", 3)]
@@ -60,6 +62,7 @@ def stage_of(
     encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
     return Stage2(
         engine=engine,
+        algorithm=Apo(beta2=beta2),
         reference=_reference(reference.to(policy.dtype), adapters, log_probs) if beta2 else None,
         adapters=adapters,
         sampler=InPlace(engine, TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4)),
@@ -73,7 +76,6 @@ def stage_of(
             rows=["{}"] * 4,
             values=[0.5, 0.2, 0.9, 0.4],
         ),
-        beta2=beta2,
         max_new_tokens=6,
         temperature=1.0,
         micro_batch_tokens=micro_batch_tokens,

@@ -3,6 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from apo_core.algorithms import ALGORITHMS, make_algorithm
+from apo_core.algorithms.base import updates
+from apo_core.config import PUBLISHED
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import InputError
 
@@ -59,7 +62,7 @@ def test_there_are_presets():
 def test_the_papers_presets_hold_its_settings(file):
     params = load_params(file)
     train = params.train
-    assert (params.sampling.n, params.values.beta1, train.beta2) == (8, 0.5, 1e-3)
+    assert (params.sampling.n, params.values.beta1, params.algorithm.beta2) == (8, 0.5, 1e-3)
     assert (train.learning_rate, train.adam_betas, train.weight_decay) == (1e-6, (0.9, 0.999), 0.01)
     assert (train.max_grad_norm, train.batch_size) == (1.0, 256)
     assert (train.epochs, train.steps) == (25.0, None)
@@ -302,7 +305,38 @@ def test_assignments_change_their_lines_only(file, text):
 
 
 def test_beta2_may_be_zero(file):
-    assert set_params(file, ["train.beta2=0"]).train.beta2 == 0
+    assert set_params(file, ["algorithm.beta2=0"]).algorithm.beta2 == 0
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_an_algorithm_is_chosen_with_its_published_settings(file, text, name):
+    params = set_params(file, ["train.learning_rate=0.001", f"algorithm={name}", "algorithm.minibatches=2"])
+    assert params.algorithm.model_dump() == PUBLISHED[name] | {"minibatches": 2}
+    assert load_params(file) == params
+    method = make_algorithm(**params.algorithm.model_dump())
+    assert type(method).__name__.lower() == name
+    assert updates(method) == 2 * PUBLISHED[name]["epochs"]
+    # Back again, the file says what it said.
+    set_params(file, ["train.learning_rate=0.0001", "algorithm=apo"])
+    assert load_params(file).model_dump() == set_params(file, []).model_dump()
+    file.write_text(text, encoding="utf-8")
+    assert load_params(file).algorithm.model_dump() == PUBLISHED["apo"]
+
+
+def test_a_lagging_copy_does_not_draw_with_vllm(file):
+    set_params(file, ["algorithm=oapl"])
+    with pytest.raises(InputError, match=r"train.sampler.engine: the lagging copy of oapl draws with trans"):
+        set_params(file, ["train.sampler.engine=vllm"])
+    set_params(file, ["sampler.engine=vllm"])
+
+
+def test_every_algorithm_has_published_settings():
+    assert list(PUBLISHED) == list(ALGORITHMS)
+
+
+def test_what_is_written_does_not_change_what_is_published(file):
+    set_params(file, ["algorithm=grpo", "algorithm.beta=0.5"])
+    assert PUBLISHED["grpo"]["beta"] == 0.04
 
 
 def test_no_assignment_leaves_the_file_as_it_is(file, text):
@@ -339,8 +373,15 @@ def test_presets_keep_their_layout_when_a_value_changes(tmp_path, name):
     ("assignment", "problem"),
     [
         ("values.beta1=0", "values.beta1: Input should be greater than 0"),
-        ("train.beta2=-0.1", "train.beta2: Input should be greater than or equal to 0"),
-        ("train.beta2=.inf", "train.beta2: Input should be a finite number"),
+        ("algorithm.beta2=-0.1", "algorithm.beta2: Input should be greater than or equal to 0"),
+        ("algorithm.beta2=.inf", "algorithm.beta2: Input should be a finite number"),
+        ("train.beta2=0.1", "train.beta2: unknown parameter"),
+        ("algorithm=dpo", "algorithm: is one of apo, grpo, ppo, rebel, oapl, found 'dpo'"),
+        ("algorithm.name=dpo", "algorithm.name: is one of apo, grpo, ppo, rebel, oapl, found 'dpo'"),
+        ("algorithm={beta2: 0.1}", "algorithm.name: is one of apo, grpo, ppo, rebel, oapl"),
+        ("algorithm.name=rebel", "algorithm.eta: missing parameter; algorithm=rebel"),
+        ("algorithm={name: grpo, responses: 1}", "algorithm.epochs: missing parameter"),
+        ("algorithm.minibatches=3", "algorithm.minibatches: batch_size 256 is not a multiple"),
         ("values.beta3=1", "values.beta3: unknown parameter"),
         ("nowhere.beta1=1", "nowhere.beta1: unknown parameter"),
         ("seed.deeper=1", "seed.deeper: unknown parameter"),

@@ -3,6 +3,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
+from apo_core.algorithms.tokens import sum_tokens
 from apo_core.head import HeadLogProbs
 from apo_core.logprobs import ResponseLogProbs, head_mismatch, pad_rollouts
 
@@ -34,7 +35,8 @@ def gradients(model, log_probs):
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("chunk_tokens", [1, 3, 1024])
 def test_log_probs_and_gradients_equal_the_naive_ones(decoder, batch, chunk_tokens, temperature):
-    ours = ResponseLogProbs(decoder, temperature=temperature, chunk_tokens=chunk_tokens)(*batch)
+    module = ResponseLogProbs(decoder, temperature=temperature, chunk_tokens=chunk_tokens)
+    ours = sum_tokens(module(*batch), batch.predicts)
     expected = naive(decoder, temperature)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
@@ -50,7 +52,9 @@ def test_more_padding_and_its_token_change_nothing(decoder, batch):
         torch.nn.functional.pad(batch.response, (0, 5)),
     ]
     with torch.no_grad():
-        torch.testing.assert_close(module(*wider), module(*batch), atol=1e-5, rtol=1e-5)
+        wide, narrow = module(*wider), module(*batch)
+        torch.testing.assert_close(wide[:, : narrow.shape[1]], narrow, atol=1e-5, rtol=1e-5)
+        assert (wide[:, narrow.shape[1] :] == 0).all()
 
 
 def test_a_row_without_response_tokens_is_zero_and_leaves_the_others_alone(decoder, batch):
@@ -59,7 +63,7 @@ def test_a_row_without_response_tokens_is_zero_and_leaves_the_others_alone(decod
     response[1] = False
     with torch.no_grad():
         whole, found = module(*batch), module(batch.token_ids, batch.attended, response)
-    assert found[1] == 0
+    assert (found[1] == 0).all()
     torch.testing.assert_close(found[[0, 2, 3]], whole[[0, 2, 3]])
 
 
@@ -67,7 +71,8 @@ def test_an_empty_mask_yields_zeros_that_back_propagate(decoder, batch):
     log_probs = ResponseLogProbs(decoder, temperature=1.0)(
         batch.token_ids, batch.attended, torch.zeros_like(batch.response)
     )
-    assert log_probs.tolist() == [0.0] * 4
+    assert log_probs.shape == batch.predicts.shape
+    assert (log_probs == 0).all()
     found = torch.autograd.grad(log_probs.sum(), list(decoder.parameters()))
     assert all((gradient == 0).all() for gradient in found)
 
@@ -114,7 +119,20 @@ def test_the_heads_gradient_is_summed_over_chunks_in_float32():
 
 def test_gradients_reach_every_parameter(decoder, batch):
     log_probs = ResponseLogProbs(decoder, temperature=1.0)(*batch)
-    assert all(gradient.abs().sum() > 0 for gradient in gradients(decoder, log_probs))
+    sums = sum_tokens(log_probs, batch.predicts)
+    assert all(gradient.abs().sum() > 0 for gradient in gradients(decoder, sums))
+
+
+def test_each_tokens_log_prob_is_at_the_position_that_predicts_it(decoder, batch):
+    found = ResponseLogProbs(decoder, temperature=0.7)(*batch)
+    rows = zip(PROMPTS, RESPONSES, found, batch.predicts, strict=True)
+    for prompt, response, log_probs, predicts in rows:
+        every = (decoder(torch.tensor([prompt + response])).logits[0] / 0.7).log_softmax(-1)  # (T, V)
+        at = range(len(prompt) - 1, len(prompt) + len(response) - 1)
+        wanted = torch.stack([every[t, token] for t, token in zip(at, response, strict=True)])
+        torch.testing.assert_close(log_probs[predicts], wanted, atol=1e-5, rtol=1e-5)
+        assert predicts.nonzero()[:, 0].tolist() == list(at)
+        assert (log_probs[~predicts] == 0).all()
 
 
 class Widest(TorchDispatchMode):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from apo_core.config import PUBLISHED, Params
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.memory_plan import peak_mib
@@ -47,6 +48,24 @@ def test_ranks_share_what_the_stage_says(root, tmp_path, zero_stage, shared):
     smaller = {name for name in one if four[name] == pytest.approx(one[name] / 4) and one[name]}
     assert smaller - {"key-value cache", "logits of a token"} == shared | {"master weights", "optimizer"}
     assert four["gathered weights"] == pytest.approx(one["policy"] * (0.75 if zero_stage == 3 else 0))
+
+
+def test_a_critic_is_a_second_policy_and_a_lagging_copy_a_reference_in_checkpoints(root, tmp_path):
+    params = load_params(root / "presets/qwen2.5-1.5b-gsm8k.yaml")
+
+    def plan(name):
+        algorithm = Params.model_validate(params.model_dump() | {"algorithm": PUBLISHED[name]}).algorithm
+        items = memory_plan(Workspace(tmp_path), params.model_copy(update={"algorithm": algorithm}))
+        return {item.name: item.mib for item in items}
+
+    apo, ppo, oapl, grpo = (plan(name) for name in ("apo", "ppo", "oapl", "grpo"))
+    for name in ("optimizer", "gradients", "master weights", "checkpoints", "activations"):
+        assert ppo[name] == pytest.approx(2 * apo[name]), name
+    assert ppo["policy and critic"] == 2 * apo["policy"]
+    assert oapl["lagging copy"] == apo["reference"] == apo["policy"]
+    kept = params.train.checkpoint.keep + 2
+    assert oapl["checkpoints"] == pytest.approx(apo["checkpoints"] + kept * apo["policy"])
+    assert grpo["policy"] == apo["policy"]
 
 
 def test_an_engine_beside_the_policy_decodes_in_its_place(root, tmp_path):

@@ -34,7 +34,7 @@ def summary():
             "responses": 16,
             "beta1": 0.5,
         },
-        "train": {"steps": 2, "prompts_per_step": 4, "peak_rss_mib": 100.0},
+        "train": {"algorithm": "apo", "steps": 2, "prompts_per_step": 4, "peak_rss_mib": 100.0},
         "seconds": dict.fromkeys(STAGES, 1.0),
         "decision": {"outcome": "hold", "reason": "worse on [x]"},
         "model": {"name": "m", "version": None, "aliases": []},

@@ -1,9 +1,52 @@
-"""Stage 2's loss: one squared residual a response, and its limit without regularisation."""
+"""A*-PO: one squared residual a response, and its limit without regularisation (arXiv 2505.20686)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
+
+from apo_core.algorithms.base import Drawn, Gather, Micro, Parts, Targets
+from apo_core.algorithms.tokens import sum_tokens
+
+
+@dataclass(frozen=True)
+class Apo:
+    """One response a prompt, V* from the value table.
+
+    More than one update a batch is off-policy; V* is above the mean reward, and that collapses the policy.
+    """
+
+    beta2: float
+    epochs: int = 1
+    minibatches: int = 1
+
+    responses: ClassVar[int] = 1
+    together: ClassVar[int] = 1
+    needs_behaviour: ClassVar[bool] = False
+    critic_learning_rate: ClassVar[float | None] = None
+    sync_every: ClassVar[int | None] = None
+
+    @property
+    def needs_reference(self) -> bool:
+        """Without regularisation the reference is in V* alone."""
+        return self.beta2 > 0
+
+    def targets(self, drawn: Drawn, gather: Gather) -> Targets:
+        """`rewards` and `values`; a row without a reward has no advantage."""
+        rewards = torch.where(drawn.rewards.isnan(), drawn.values[:, None], drawn.rewards)  # (P, 1)
+        return {"rewards": rewards[:, 0], "values": drawn.values}
+
+    def loss(self, micro: Micro) -> tuple[Tensor, Parts]:
+        """See `apo_loss`."""
+        log_probs = sum_tokens(micro.log_probs, micro.mask)  # (B,)
+        rewards, values = micro.targets["rewards"], micro.targets["values"]
+        if micro.reference is None:
+            return unregularised_loss(log_probs, rewards, values)
+        reference = sum_tokens(micro.reference, micro.mask)  # (B,)
+        return apo_loss(log_probs, reference, rewards, values, beta2=self.beta2, scored=micro.scored)
 
 
 def apo_loss(
@@ -14,7 +57,7 @@ def apo_loss(
     *,
     beta2: float,
     scored: Tensor | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> tuple[Tensor, Parts]:
     """mean_x (beta2 (ln pi(y|x) - ln pi_ref(y|x)) - (r(x,y) - V*(x)))^2.
 
     Source: A*-PO (arXiv 2505.20686), the least-squares objective of stage 2. Its minimum over all policies is
@@ -29,7 +72,7 @@ def apo_loss(
         scored: (B,) bool, True where there is a reward; other responses are of weight 0 in the mean over all.
 
     Returns:
-        The scalar loss, and detached per-response tensors (B,): `loss` whose mean it is, `log_ratio`.
+        The scalar loss, and detached per-response tensors (B,): `loss` whose mean it is, `kl` the log-ratio.
     """
     log_ratio = log_probs - reference_log_probs  # (B,)
     advantage = rewards - values  # (B,)
@@ -37,12 +80,10 @@ def apo_loss(
     loss = residual.square()  # (B,)
     if scored is not None:
         loss = torch.where(scored, loss, 0.0)
-    return loss.mean(), {"loss": loss.detach(), "log_ratio": log_ratio.detach()}
+    return loss.mean(), {"loss": loss.detach(), "kl": log_ratio.detach()}
 
 
-def unregularised_loss(
-    log_probs: Tensor, rewards: Tensor, values: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
+def unregularised_loss(log_probs: Tensor, rewards: Tensor, values: Tensor) -> tuple[Tensor, Parts]:
     """mean_x -(r(x,y) - V*(x)) ln pi(y|x): what `apo_loss` learns from as beta2 goes to 0.
 
     With A the advantage, the squared residual's gradient is 2 beta2 (beta2 log_ratio - A) grad ln pi, which

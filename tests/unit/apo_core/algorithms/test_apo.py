@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo_core.loss import apo_loss, unregularised_loss
+from apo_core.algorithms.apo import apo_loss, unregularised_loss
 
 
 def doubles(*numbers, grad=False):
@@ -26,7 +26,7 @@ def test_the_parts_are_those_of_each_response(worked):
     parts = {name: part.tolist() for name, part in worked[2].items()}
     assert parts == {
         "loss": pytest.approx([0.16, 0.09]),
-        "log_ratio": pytest.approx([1.0, 0.5]),
+        "kl": pytest.approx([1.0, 0.5]),
     }
     assert not any(part.requires_grad for part in worked[2].values())
 

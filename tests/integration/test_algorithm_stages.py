@@ -1,0 +1,56 @@
+"""Stage `train` with every algorithm: what it leaves, and that a kill changes nothing."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import execute, run
+from test_interruption import kill_when, steps_done, weights
+
+from apo_core.config import PUBLISHED
+from apo_core.config.file import set_params
+from apo_core.models import load_policy
+from tasks import train
+from tasks.workspace import Workspace
+
+SMALL = ["train.batch_size=16", "train.rollout_batch_size=64", "train.checkpoint.every=4"]
+
+
+LORA = "train.lora={rank: 2, alpha: 4.0}"
+ALL = [(name, "train.lora=null") for name in PUBLISHED] + [("ppo", LORA), ("oapl", LORA)]
+
+
+@pytest.mark.parametrize(("name", "lora"), ALL)
+def test_it_leaves_a_policy_its_metrics_and_its_facts(workspace, name, lora):
+    set_params(workspace / "params.yaml", [f"algorithm={name}", *SMALL, "train.steps=2", lora])
+    place = Workspace(workspace)
+    facts = run(train, place)
+    responses = PUBLISHED[name].get("responses", 2 if name == "rebel" else 1)
+    assert (facts["algorithm"], facts["responses_per_prompt"]) == (name, responses)
+    rows = [json.loads(line) for line in place.metrics.read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all({"kl", "reward", "response_length"} <= set(row) for row in rows)
+    policy, reference = (load_policy(where, dtype="float32") for where in (place.policy, place.reference))
+    before, after = reference.state_dict(), policy.state_dict()
+    assert set(before) == set(after)
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+# A critic with its own optimizer state; a copy that is older than the checkpoint it is in.
+@pytest.mark.parametrize(
+    "settings", [["algorithm=ppo"], ["algorithm=oapl", "algorithm.sync_every=6"]], ids=str
+)
+def test_killed_training_goes_on_and_ends_with_the_same_weights(workspace, settings):
+    set_params(workspace / "params.yaml", [*settings, *SMALL, "train.steps=40"])
+    execute("apo stage train --force", workspace)
+    shutil.rmtree(workspace / ".dvc/cache")  # it would hand the finished result back
+    wanted, before = (workspace / "data/metrics.jsonl").read_text(), weights(workspace)
+    kill_when(workspace, ["apo", "stage", "train", "--force"], lambda: 10 <= steps_done(workspace) < 40)
+    output = execute("apo stage train", workspace).stdout
+    assert "train: resumed at step " in output
+    assert json.loads((workspace / "reports/stages/train.json").read_text())["resumed_from_step"] >= 8
+    rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
+    losses = [json.loads(line)["loss"] for line in wanted.splitlines()]
+    assert [row["loss"] for row in rows] == losses
+    assert weights(workspace) == before

@@ -1,0 +1,282 @@
+"""Real steps of every algorithm over the real engine, in the modes that can be configured."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_step import MODES, OPTIMIZER, PROMPTS, Failing, unchanged, weights, with_scorer
+
+from apo_core.adapters import AdaptersOff, add_adapters
+from apo_core.algorithms import Apo, Grpo, Oapl, Ppo, Rebel
+from apo_core.critic import Critic, PolicyAndCritic
+from apo_core.errors import PolicyCollapse
+from apo_core.logprobs import ResponseLogProbs, pad_rollouts
+from apo_core.sampling import TransformersSampler
+from apo_core.scratch import character_tokenizer, tiny_decoder
+from apo_core.tokenization import Template
+from apo_core.training.checkpoint import Checkpoints
+from apo_core.training.engine import start_engine
+from apo_core.training.lagging import Lagging
+from apo_core.training.rollouts import InPlace
+from apo_core.training.stage2 import Stage2, TrainingSet
+from apo_core.training.step import run_step
+from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
+
+BATCH = [0, 1, 2, 3]
+CRITIC_RATE = 3e-3
+PPO = Ppo(0.1, 0.2, 0.2, 0.1, 1.0, 0.95, True, CRITIC_RATE, epochs=1, minibatches=1)
+EACH = [
+    Apo(beta2=0.1),
+    Grpo(3, 0.04, 0.2, 0.2, "std", "response"),
+    PPO,
+    Rebel(eta=1.0, kl_coefficient=0.1),
+    Oapl(responses=3, beta1=0.5, beta2=0.1, sync_every=2),
+]
+SEVERAL = [replace(one, epochs=2, minibatches=2) for one in EACH]
+
+
+class Digits:
+    """A scorer whose rewards differ between the responses to a prompt."""
+
+    def score(self, attempts):
+        whole = Failing().score(attempts)
+        return [
+            verdict._replace(reward=len(set(attempt.completion)) / 8)
+            for verdict, attempt in zip(whole, attempts, strict=True)
+        ]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return character_tokenizer()
+
+
+def stage_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=24, lora=False, tied=False):
+    dtype, zero_stage = mode
+
+    def model(seed):
+        made = tiny_decoder(tokenizer, hidden_size=16, layers=2, heads=2, seed=seed).eval()
+        if tied:
+            made.lm_head.weight = made.model.embed_tokens.weight
+        return made.to(getattr(torch, dtype))
+
+    policy = model(0)
+    adapters = add_adapters(policy, rank=2, alpha=4.0, seed=0) if lora else None
+    log_probs = ResponseLogProbs(policy, temperature=1.0)
+    has_critic = algorithm.critic_learning_rate is not None
+    engine = start_engine(
+        PolicyAndCritic(log_probs, Critic(model(0))) if has_critic else log_probs,
+        dtype=dtype,
+        zero_stage=zero_stage,
+        other_rates={"critic": CRITIC_RATE} if has_critic else None,
+        **OPTIMIZER,
+    )
+    lagging = None
+    if algorithm.sync_every is not None:
+        lagging = Lagging(engine, model(2), temperature=1.0)
+    reference = AdaptersOff(log_probs, adapters) if lora else ResponseLogProbs(model(1), temperature=1.0)
+    drawing = policy if lagging is None else lagging.model
+    sampler = TransformersSampler(drawing, eos_ids={1}, pad_id=0, batch_size=4)
+    encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
+    return Stage2(
+        engine=engine,
+        algorithm=algorithm,
+        reference=(lagging or reference) if algorithm.needs_reference else None,
+        adapters=adapters,
+        sampler=InPlace(engine, sampler) if lagging is None else sampler,
+        template=encoder,
+        scorer=Digits(),
+        errors=ErrorBudget(0.9, rows=12),
+        prompts=TrainingSet(
+            prompt_ids=list("abcd"),
+            token_ids=[encoder.encode(prompt) for prompt in PROMPTS],
+            answers=["2", "9", "4", "6"],
+            rows=["{}"] * 4,
+            values=[0.5, 0.2, 0.9, 0.4],
+        ),
+        max_new_tokens=6,
+        temperature=1.0,
+        micro_batch_tokens=micro_batch_tokens,
+        pad_id=0,
+        seed=0,
+        lagging=lagging,
+    )
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "mode"),
+    [(one, mode) for one in EACH[1:] for mode in MODES] + [(one, MODES[0]) for one in SEVERAL],
+    ids=str,
+)
+def test_a_step_moves_the_policy_and_says_what_the_guard_asks_for(tokenizer, algorithm, mode):
+    stage = stage_of(tokenizer, algorithm, mode)
+    before = weights(stage)
+    for step in range(2):
+        metrics = run_step(stage, step, BATCH)
+        assert {"kl", "reward", "response_length", "loss", "gradient_norm"} <= set(metrics)
+        assert metrics["gradient_norm"] > 0
+        assert all(number == number for number in metrics.values())
+    moved = [not torch.equal(one, other) for one, other in zip(before, weights(stage), strict=True)]
+    assert all(moved)
+
+
+@pytest.mark.parametrize("algorithm", EACH, ids=str)
+def test_micro_batches_add_up_to_the_batch(tokenizer, algorithm):
+    apart, whole = (stage_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999))
+    found, wanted = (run_step(one, 0, BATCH) for one in (apart, whole))
+    for name in ("loss", "kl", "gradient_norm", "reward"):
+        assert found[name] == pytest.approx(wanted[name], rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize("normalisation", ["response", "constant", "tokens"])
+def test_minibatches_do_not_depend_on_how_they_are_cut(tokenizer, normalisation):
+    algorithm = Grpo(3, 0.04, 0.2, 0.2, "none", normalisation, epochs=2, minibatches=2)
+    stages = [stage_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999)]
+    found, wanted = ([run_step(stage, step, BATCH) for step in range(2)] for stage in stages)
+    for one, other in zip(found, wanted, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-2, abs=1e-5)
+        assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-2)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("mode", [MODES[0], MODES[3], MODES[4]], ids=str)
+@pytest.mark.parametrize("algorithm", [SEVERAL[2], EACH[4]], ids=str)
+def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, algorithm, mode, lora):
+    """OAPL's copy is older than the checkpoint: step 1 draws with what the policy was before step 0."""
+
+    def start():
+        stage = stage_of(tokenizer, algorithm, mode, lora=lora, tied=not lora)
+        beside = None if stage.lagging is None else stage.lagging.model
+        return stage, Checkpoints(tmp_path, keep=1, min_free_mib=0, beside=beside)
+
+    whole, checkpoints = start()
+    run_step(whole, 0, BATCH)
+    checkpoints.save(whole.engine, 1, 0.5)
+    wanted = [run_step(whole, step, BATCH) for step in (1, 2)]
+    resumed, checkpoints = start()
+    assert checkpoints.restore_latest(resumed.engine, at_most=2) == 1
+    found = [run_step(resumed, step, BATCH) for step in (1, 2)]
+    for one, other in zip(found, wanted, strict=True):
+        for name in ("loss", "kl", "reward", "gradient_norm"):
+            assert one[name] == other[name], name
+    assert unchanged(resumed, weights(whole))
+
+
+@pytest.mark.parametrize("algorithm", [EACH[1], EACH[2], EACH[4]], ids=str)
+def test_a_failed_response_is_of_weight_0(tokenizer, algorithm):
+    """The policy's update is the same whatever V* its prompt has, and some update is made."""
+    found = []
+    for value in (0.4, 7.0):
+        stage = with_scorer(stage_of(tokenizer, algorithm), Failing(1))
+        stage.prompts.values[1 // algorithm.responses] = value
+        before = weights(stage)
+        metrics = run_step(stage, 0, BATCH)
+        assert metrics["verifier_errors"] == 1
+        assert not unchanged(stage, before)
+        found.append((metrics["loss"], metrics["gradient_norm"]))
+    assert found[0] == found[1]
+
+
+def test_a_pair_with_a_failed_response_is_of_weight_0(tokenizer):
+    one = run_step(with_scorer(stage_of(tokenizer, EACH[3]), Failing(0)), 0, BATCH)
+    both = run_step(with_scorer(stage_of(tokenizer, EACH[3]), Failing(0, 1)), 0, BATCH)
+    assert one["loss"] == pytest.approx(both["loss"], rel=1e-6)
+    assert one["gradient_norm"] == pytest.approx(both["gradient_norm"], rel=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", [EACH[1], PPO], ids=str)
+def test_later_updates_are_held_against_the_policy_that_drew(tokenizer, algorithm):
+    tight = {"clip": 1e-3} if algorithm is PPO else {"clip_low": 1e-3, "clip_high": 1e-3}
+    clipped = []
+    for epochs in (1, 3):
+        stage = stage_of(tokenizer, replace(algorithm, epochs=epochs, **tight))
+        clipped.append(run_step(stage, 0, BATCH)["clipped"])
+    assert clipped[0] == 0
+    assert clipped[1] > 0.1
+
+
+def test_the_first_response_is_drawn_as_a_single_one_is(tokenizer):
+    keys = []
+
+    class Listening:
+        def __init__(self, sampler):
+            self.sampler = sampler
+
+        def generate(self, prompts, given, **settings):
+            keys.append(given)
+            return self.sampler.generate(prompts, given, **settings)
+
+    for algorithm in (EACH[0], EACH[1]):
+        stage = stage_of(tokenizer, algorithm)
+        run_step(replace(stage, sampler=Listening(stage.sampler)), 5, [2, 0])
+    assert keys[0] == ["train/0/5/0/c", "train/0/5/1/a"]
+    assert keys[1][::3] == keys[0]
+    assert keys[1][1:3] == ["train/0/5/0/c/1", "train/0/5/0/c/2"]
+
+
+def test_critic_and_policy_learn_at_their_own_rates(tokenizer):
+    stage = stage_of(tokenizer, PPO)
+    body = stage.engine.module.critic.body.layers[0].mlp.up_proj.weight
+    start, before = body.detach().clone(), named(stage)
+    run_step(stage, 0, BATCH)
+    first = named(stage)
+    # Adam's first step is the rate itself, after the decay of the weight.
+    policy, head = "policy.model.lm_head.weight", "critic.head.weight"
+    moved = (first[policy] - before[policy] * (1 - 1e-2 * 0.1)).abs().max()
+    assert moved == pytest.approx(OPTIMIZER["learning_rate"], rel=1e-2)
+    assert (first[head] - before[head]).abs().max() == pytest.approx(CRITIC_RATE, rel=1e-2)
+    # The body learns once its head is not 0 any more.
+    torch.testing.assert_close(body.detach(), start * (1 - CRITIC_RATE * 0.1))
+    run_step(stage, 1, BATCH)
+    assert (body.detach() - start).abs().max() > CRITIC_RATE / 2
+
+
+def named(stage):
+    return {name: weight.detach().clone() for name, weight in stage.engine.module.named_parameters()}
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("mode", [MODES[0], MODES[3], MODES[4]], ids=str)
+def test_the_copy_is_the_policy_until_that_learns(tokenizer, mode, lora):
+    stage = stage_of(tokenizer, EACH[4], mode, lora=lora, tied=not lora)
+    batch = pad_rollouts([[3, 4]], [[5, 6, 1]], pad_id=0)
+    kls = [run_step(stage, step, BATCH)["kl"] for step in range(3)]
+    # With adapters the copy is their sum with the weights, rounded.
+    rounding = 0.02 if lora and mode[0] == "bfloat16" else 1e-5
+    assert abs(kls[0]) < rounding and abs(kls[2]) < rounding
+    assert abs(kls[1]) > 1e-3
+    with torch.no_grad():
+        before = stage.lagging(*batch)
+        stage.lagging.synchronise()
+        assert not torch.equal(stage.lagging(*batch), before)
+        assert not any(parameter.requires_grad for parameter in stage.lagging.model.parameters())
+
+
+@pytest.mark.parametrize("algorithm", EACH[1:3], ids=str)
+def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, algorithm):
+    stage = stage_of(tokenizer, algorithm)
+
+    class Infinite:
+        def score(self, attempts):
+            whole = Digits().score(attempts)
+            return [whole[0]._replace(reward=float("inf")), *whole[1:]]
+
+    before = weights(stage)
+    with pytest.raises(PolicyCollapse, match="step 1: the loss is not finite; the update was not applied"):
+        run_step(replace(stage, scorer=Infinite()), 0, BATCH)
+    assert unchanged(stage, before)
+
+
+def test_without_a_penalty_there_is_no_reference_and_no_kl(tokenizer):
+    algorithms = [replace(EACH[1], beta=0.0), replace(PPO, kl_coefficient=0.0)]
+    algorithms.append(Rebel(eta=1.0, kl_coefficient=0.0))
+    for algorithm in algorithms:
+        stage = stage_of(tokenizer, algorithm)
+        assert stage.reference is None
+        assert "kl" not in run_step(stage, 0, BATCH)
+
+
+def test_a_real_verifier_scores_every_response_of_a_group(tokenizer):
+    scorer = InProcess(make_verifier("numeric", ("last",), None))
+    metrics = run_step(replace(stage_of(tokenizer, EACH[1]), scorer=scorer), 0, BATCH)
+    assert 0 <= metrics["reward"] <= 1

@@ -1,0 +1,182 @@
+"""Every algorithm, through its interface, on a problem whose optimum is known: two tokens of three."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from apo_core.algorithms import Apo, Grpo, Oapl, Ppo, Rebel
+from apo_core.algorithms.base import Drawn, Micro
+
+BETA = 0.3
+ROWS = 2048
+TOLERANCE = 0.01
+
+
+class Tabular(torch.nn.Module):
+    """A policy over the nine responses, and what it expects at the start and after each first token."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first = torch.nn.Parameter(first.clone())  # (3,)
+        self.second = torch.nn.Parameter(second.clone())  # (3, 3)
+        self.start = torch.nn.Parameter(torch.zeros(()))
+        self.after = torch.nn.Parameter(torch.zeros(3))
+
+    def forward(self, responses):
+        """(R, 2) responses to (R, 2) log-probs."""
+        one, two = responses.unbind(1)
+        return torch.stack([self.first.log_softmax(-1)[one], self.second.log_softmax(-1)[one, two]], 1)
+
+    def values(self, responses):
+        """(R, 2) before each token."""
+        return torch.stack([self.start.expand(len(responses)), self.after[responses[:, 0]]], 1)
+
+    @torch.no_grad()
+    def distribution(self):
+        """(3, 3) of responses."""
+        return self.first.softmax(-1)[:, None] * self.second.softmax(-1)
+
+
+@cache
+def problem():
+    generator = torch.Generator().manual_seed(4)
+    reference = Tabular(torch.randn(3, generator=generator), torch.randn(3, 3, generator=generator))
+    return reference.requires_grad_(False), torch.rand(3, 3, generator=generator)
+
+
+def tilted(distribution, rewards, beta=BETA):
+    """Where E[r] - beta KL(pi || distribution) is largest, and what is there."""
+    weights = distribution * (rewards / beta).exp()
+    return weights / weights.sum(), beta * weights.sum().log()
+
+
+def reversed_optimum(reference, rewards):
+    """Where E[r] - beta KL(reference || pi) is, which GRPO's penalty has the gradient of, token by token.
+
+    pi(a) (Q(a) - mean) = beta (pi(a) - ref(a)), so that pi = beta ref / (level - Q), with the level at which
+    the sum is 1, and the mean of Q is the level less beta.
+    """
+
+    def solve(q, weights):
+        low, high = q.max(), q.max() + BETA
+        for _ in range(60):
+            level = (low + high) / 2
+            low, high = (level, high) if (BETA * weights / (level - q)).sum() > 1 else (low, level)
+        return BETA * weights / (level - q), level - BETA
+
+    first, second = reference.first.softmax(-1), reference.second.softmax(-1)
+    solved = [solve(rewards[one].double(), second[one].double()) for one in range(3)]
+    found, _ = solve(torch.stack([mean for _, mean in solved]), first.double())
+    return (found[:, None] * torch.stack([row for row, _ in solved])).float()
+
+
+def train(algorithm, *, steps=300, decay=0.01):
+    """What the trainer does, with rows in the place of prompts where an algorithm wants one response."""
+    reference, table = problem()
+    policy = Tabular(reference.first, reference.second)
+    lagging = Tabular(reference.first, reference.second)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, decay ** (1 / steps))
+    generator = torch.Generator().manual_seed(0)
+    best = tilted(reference.distribution(), table)[1]
+    for step in range(steps):
+        if algorithm.sync_every is not None and step % algorithm.sync_every == 0:
+            lagging.load_state_dict(policy.state_dict())
+        drawing = policy if algorithm.sync_every is None else lagging
+        flat = drawing.distribution().flatten().multinomial(ROWS, replacement=True, generator=generator)
+        responses = torch.stack([flat // 3, flat % 3], 1)
+        held = lagging if algorithm.sync_every is not None else reference
+        with torch.no_grad():
+            drawn = Drawn(
+                table.flatten()[flat].view(-1, algorithm.responses),
+                best.expand(ROWS // algorithm.responses),
+                torch.ones(ROWS, 2).bool(),
+                policy(responses),
+                held(responses),
+                policy.values(responses),
+            )
+        targets = algorithm.targets(drawn, lambda own: own)
+        size = ROWS // algorithm.minibatches
+        for start in [*range(0, ROWS, size)] * algorithm.epochs:
+            rows = slice(start, start + size)
+            loss, _ = algorithm.loss(
+                Micro(
+                    log_probs=policy(responses[rows]),
+                    mask=drawn.mask[rows],
+                    scored=torch.ones(size).bool(),
+                    behaviour=drawn.behaviour[rows],
+                    reference=drawn.reference[rows] if algorithm.needs_reference else None,
+                    critic=policy.values(responses[rows]),
+                    targets={name: numbers[rows] for name, numbers in targets.items()},
+                    mean_length=2.0,
+                    max_new_tokens=2,
+                )
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+    return policy.distribution()
+
+
+def distance(found, wanted):
+    return (found - wanted).abs().max().item()
+
+
+def test_the_optima_are_apart_from_the_reference_and_from_each_other():
+    reference, table = problem()
+    start, optimum = reference.distribution(), tilted(reference.distribution(), table)[0]
+    other = reversed_optimum(reference, table)
+    assert other.sum().item() == pytest.approx(1)
+    assert min(distance(start, optimum), distance(start, other), distance(optimum, other)) > 5 * TOLERANCE
+
+
+def ppo(**settings):
+    given = {
+        "kl_coefficient": BETA,
+        "clip": 0.2,
+        "value_clip": 10.0,
+        "value_coefficient": 1.0,
+        "gamma": 1.0,
+        "lam": 0.95,
+        "whiten": False,
+        "critic_learning_rate": 0.1,
+        "epochs": 1,
+        "minibatches": 1,
+    }
+    return Ppo(**given | settings)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        Apo(beta2=BETA),
+        ppo(),
+        ppo(epochs=2, minibatches=2),
+        ppo(whiten=True),
+        Rebel(eta=1.0, kl_coefficient=BETA),
+        Rebel(eta=1.0, kl_coefficient=BETA, epochs=2, minibatches=2),
+        Oapl(responses=ROWS, beta1=BETA, beta2=BETA, sync_every=10**9),
+    ],
+    ids=str,
+)
+def test_it_reaches_the_optimum_of_kl_regularised_rl(algorithm):
+    reference, table = problem()
+    optimum, _ = tilted(reference.distribution(), table)
+    assert distance(train(algorithm), optimum) < TOLERANCE
+
+
+@pytest.mark.parametrize(("epochs", "minibatches"), [(1, 1), (2, 2)])
+def test_grpo_reaches_the_optimum_with_the_reversed_kl(epochs, minibatches):
+    algorithm = Grpo(ROWS // 2, BETA, 0.2, 0.2, "none", "response", epochs=epochs, minibatches=minibatches)
+    assert distance(train(algorithm), reversed_optimum(*problem())) < TOLERANCE
+
+
+def test_oapls_optimum_is_tilted_once_more_by_every_renewal_of_the_copy():
+    reference, table = problem()
+    once, _ = tilted(reference.distribution(), table)
+    twice, _ = tilted(once, table)
+    algorithm = Oapl(responses=ROWS, beta1=BETA, beta2=BETA, sync_every=200)
+    assert distance(once, twice) > 5 * TOLERANCE
+    assert distance(train(algorithm, steps=400, decay=0.03), twice) < TOLERANCE

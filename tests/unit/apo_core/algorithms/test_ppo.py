@@ -1,0 +1,190 @@
+import math
+
+import pytest
+import torch
+
+from apo_core.algorithms.base import Drawn, Micro
+from apo_core.algorithms.ppo import (
+    Ppo,
+    generalised_advantages,
+    token_rewards,
+    value_loss,
+    whitened,
+)
+
+METHOD = Ppo(
+    kl_coefficient=0.1,
+    clip=0.2,
+    value_clip=0.5,
+    value_coefficient=2.0,
+    gamma=0.9,
+    lam=0.5,
+    whiten=False,
+    critic_learning_rate=1e-3,
+    epochs=1,
+    minibatches=1,
+)
+
+
+def doubles(*numbers, grad=False):
+    return torch.tensor(numbers, dtype=torch.float64, requires_grad=grad)
+
+
+MASK = torch.tensor([[True, True, True], [True, True, False], [False, False, False]])
+
+
+def alone(own):
+    return own
+
+
+def test_the_reward_is_on_the_last_token_and_the_penalty_on_all():
+    kl = doubles([1.0, -2.0, 3.0], [4.0, 5.0, 99.0], [99.0, 99.0, 99.0])
+    found = token_rewards(doubles(1.0, 0.5, 7.0), kl, MASK, kl_coefficient=0.1)
+    torch.testing.assert_close(found, doubles([-0.1, 0.2, 0.7], [-0.4, 0.0, 0.0], [0.0, 0.0, 0.0]))
+    bare = token_rewards(doubles(1.0, 0.5, 7.0), None, MASK, kl_coefficient=0.1)
+    assert bare.tolist() == [[0, 0, 1], [0, 0.5, 0], [0, 0, 0]]
+
+
+def test_advantages_by_hand():
+    rewards, values = doubles([0.0, 0.0, 1.0]), doubles([0.5, 0.25, 0.75])
+    # Deltas: 0.9/4 - 1/2 = -0.275, 0.9 * 3/4 - 1/4 = 0.425, 1 - 3/4 = 0.25; gamma lambda 0.45.
+    last, middle = 0.25, 0.425 + 0.45 * 0.25
+    found = generalised_advantages(rewards, values, torch.ones(1, 3).bool(), gamma=0.9, lam=0.5)
+    torch.testing.assert_close(found, doubles([-0.275 + 0.45 * middle, middle, last]))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_advantages_equal_their_sum_written_out(seed):
+    generator = torch.Generator().manual_seed(seed)
+    rewards, values = torch.randn(2, 3, 3, generator=generator, dtype=torch.float64)
+    found = generalised_advantages(rewards, values, MASK, gamma=0.9, lam=0.8)
+    for row, length in enumerate((3, 2, 0)):
+        r, v = rewards[row].tolist(), [*values[row, :length].tolist(), 0.0]
+        deltas = [r[t] + 0.9 * v[t + 1] - v[t] for t in range(length)]
+        for t in range(3):
+            wanted = sum(0.72 ** (k - t) * deltas[k] for k in range(t, length))
+            assert found[row, t].item() == pytest.approx(wanted, abs=1e-12)
+
+
+def test_with_lambda_1_returns_are_discounted_sums():
+    rewards, values = doubles([0.2, 0.3, 1.0]), doubles([0.5, 0.1, 0.9])
+    found = generalised_advantages(rewards, values, torch.ones(1, 3).bool(), gamma=0.5, lam=1.0)
+    torch.testing.assert_close(found + values, doubles([0.2 + 0.15 + 0.25, 0.3 + 0.5, 1.0]))
+
+
+def test_whitened_numbers_have_mean_0_and_deviation_1_over_all_ranks():
+    numbers = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    mask = torch.rand(4, 6, generator=torch.Generator().manual_seed(1)) < 0.6
+    whole = whitened(numbers, mask, alone)
+    assert whole[mask].mean().item() == pytest.approx(0, abs=1e-12)
+    assert whole[mask].var(unbiased=False).item() == pytest.approx(1, abs=1e-6)
+    # Two ranks with half of the rows each find the same.
+    halves = [(numbers[:2], mask[:2]), (numbers[2:], mask[2:])]
+    moments = []
+    for part, where in halves:
+        whitened(part, where, lambda own: moments.append(own[0]) or own)
+    for rank, (part, where) in enumerate(halves):
+        torch.testing.assert_close(
+            whitened(part, where, lambda _: moments), whole[2 * rank : 2 * rank + 2], atol=1e-9, rtol=0
+        )
+
+
+def test_whitening_equal_numbers_is_no_division_by_zero():
+    assert whitened(doubles([2.0, 2.0]), torch.ones(1, 2).bool(), alone).tolist() == [[0.0, 0.0]]
+
+
+def test_the_value_loss_is_the_worse_of_plain_and_clipped():
+    values, before, returns = (
+        doubles([1.0, 0.2, 0.0], grad=True),
+        doubles([0.0, 0.0, 0.0]),
+        doubles([2.0, 1.0, 9.0]),
+    )
+    mask = torch.tensor([[True, True, False]])
+    # 1 is clipped to 0.5: (0.5 - 2)^2 = 2.25 is above 1; 0.2 is within: 0.64.
+    loss, parts = value_loss(values, before, returns, mask, doubles(2.0), torch.tensor([True]), clip=0.5)
+    assert loss.item() == pytest.approx(0.5 * (2.25 + 0.64) / 2)
+    assert parts["value_loss"].tolist() == pytest.approx([loss.item()])
+    loss.backward()
+    torch.testing.assert_close(values.grad, doubles([0.0, -0.8 / 2, 0.0]))
+
+
+def drawn_of(rewards):
+    zeros = torch.zeros(3, 3)
+    return Drawn(torch.tensor(rewards)[:, None], torch.zeros(3), MASK, zeros - 1, zeros - 1.5, zeros + 0.25)
+
+
+def test_targets_by_hand():
+    targets = METHOD.targets(drawn_of([1.0, 0.0, 0.0]), alone)
+    # KL 1/2 a token costs 0.05. Second row: deltas -0.05 + 0.9/4 - 1/4 = -0.075 and -0.05 - 1/4 = -0.3.
+    assert targets["advantages"][1].tolist() == pytest.approx([-0.075 - 0.45 * 0.3, -0.3, 0.0])
+    torch.testing.assert_close(targets["returns"], targets["advantages"] + 0.25)
+    assert (targets["values"] == 0.25).all()
+
+
+def test_a_failed_response_is_no_part_of_the_mean_that_is_taken_away():
+    whitening = Ppo(**{**vars(METHOD), "whiten": True})
+    found = whitening.targets(drawn_of([1.0, math.nan, 0.0]), alone)["advantages"]
+    assert found[0].mean().item() == pytest.approx(0, abs=1e-6)
+
+
+def micro_of(log_probs, critic, scored=(True, True, True), mask=MASK):
+    generator = torch.Generator().manual_seed(5)
+    numbers = [torch.randn(3, 3, generator=generator, dtype=torch.float64) for _ in range(4)]
+    return Micro(
+        log_probs=log_probs,
+        mask=mask,
+        scored=torch.tensor(scored),
+        behaviour=log_probs.detach() + 0.3 * numbers[0],
+        reference=log_probs.detach() - 1,
+        critic=critic,
+        targets={"advantages": numbers[1], "returns": numbers[2], "values": numbers[3]},
+        mean_length=5 / 3,
+        max_new_tokens=9,
+    )
+
+
+def parameters():
+    generator = torch.Generator().manual_seed(6)
+    return [torch.randn(3, 3, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2)]
+
+
+def test_the_loss_equals_a_loop_over_all_tokens():
+    log_probs, critic = parameters()
+    micro = micro_of(log_probs, critic)
+    loss, parts = METHOD.loss(micro)
+    policy = value = 0.0
+    for i, t in MASK.nonzero().tolist():
+        ratio = math.exp(float(micro.log_probs.detach()[i, t] - micro.behaviour[i, t]))
+        a, r, v0 = (float(micro.targets[name][i, t]) for name in ("advantages", "returns", "values"))
+        v = float(critic.detach()[i, t])
+        policy -= min(ratio * a, min(max(ratio, 0.8), 1.2) * a) / 5
+        value += 0.5 * max((v - r) ** 2, (min(max(v, v0 - 0.5), v0 + 0.5) - r) ** 2) / 5
+    assert loss.item() == pytest.approx(policy + 2 * value, rel=1e-6)
+    assert parts["loss"].mean().item() == pytest.approx(loss.item(), rel=1e-6)
+    assert parts["value_loss"].mean().item() == pytest.approx(value, rel=1e-6)
+    wanted = [(micro.behaviour - micro.reference)[i][MASK[i]].sum().item() for i in range(3)]
+    assert parts["kl"].tolist() == pytest.approx(wanted)
+
+
+def test_a_failed_response_moves_neither_policy_nor_critic():
+    log_probs, critic = parameters()
+    METHOD.loss(micro_of(log_probs, critic, scored=(True, False, True)))[0].backward()
+    assert (log_probs.grad[1] == 0).all() and (critic.grad[1] == 0).all()
+    assert (log_probs.grad[0] != 0).any() and (critic.grad[0] != 0).any()
+
+
+def test_an_empty_mask_yields_a_zero_that_back_propagates():
+    log_probs, critic = parameters()
+    loss, _ = METHOD.loss(micro_of(log_probs, critic, mask=torch.zeros_like(MASK)))
+    assert loss.item() == 0
+    loss.backward()
+    assert (log_probs.grad == 0).all() and (critic.grad == 0).all()
+
+
+def test_gradcheck_agrees_with_finite_differences():
+    fixed = micro_of(*(one.detach() for one in parameters()))
+
+    def loss(log_probs, critic):
+        return METHOD.loss(fixed._replace(log_probs=log_probs, critic=critic))[0]
+
+    assert torch.autograd.gradcheck(loss, parameters())
