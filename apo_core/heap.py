@@ -23,8 +23,8 @@ def keep_heap() -> None:
     """Let the C library keep what is freed, of whatever size, for what this process allocates next.
 
     By itself it maps every tensor above 32 MiB anew, and the system clears each page of it: a tenth of a
-    training step. In one arena: the backward pass runs on a thread of its own, whose would hold as much
-    again. Only glibc can be asked to; elsewhere nothing changes.
+    training step. In one arena, or other threads' would keep as much again. Only glibc can be asked to;
+    elsewhere nothing changes.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

@@ -49,6 +49,7 @@ def plan_training(
     reference_dtype: str | None,
     critic: bool = False,
     lagging: bool = False,
+    together: int = 1,
     lora_rank: int | None = None,
     packed: bool = False,
     engine_mib: float = 0.0,
@@ -71,6 +72,7 @@ def plan_training(
         reference_dtype: of the reference beside the policy; None where there is none.
         critic: a second model learns beside the policy, and is as large.
         lagging: what is held against is a copy of the policy, in its precision and in every checkpoint.
+        together: responses that a micro-batch cannot part.
         lora_rank: of the adapters, or None to train all weights.
         packed: the policy decodes with packed copies of its weights (`apo_core.linear`).
         engine_mib: of an engine beside the policy that draws its responses.
@@ -89,8 +91,9 @@ def plan_training(
     models = 2 if critic else 1
     trained *= models
     optimizer = 0.0 if offload != "none" else trained / (ranks if shared else 1)
-    weights = 0.0 if offload == "all" else models * parameters * size / (ranks if zero_stage == 3 else 1)
-    rows = max(1, min(micro_batch_tokens // row_tokens, batch_rows))
+    weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
+    fitting = micro_batch_tokens // (together * row_tokens) * together
+    rows = max(together, min(fitting, batch_rows))
     # Its gradient in float32, then as the weights are; if tied also the input embedding's, and their sum,
     # unless they are one (`apo_core.embedding`).
     one = packed and dtype == "float32"
@@ -107,13 +110,13 @@ def plan_training(
     saved = trained * (size + masters + _ADAM) + (parameters * size if lagging else 0)
     return [
         Item("process", _PROCESS_MIB, "always"),
-        Item("policy and critic" if critic else "policy", weights / _MIB, "always"),
+        Item("policy and critic" if critic else "policy", models * weights / _MIB, "always"),
         Item("lagging copy" if lagging else "reference", held * parameters / _MIB, "always"),
         Item("master weights", optimizer * masters / _MIB, "always"),
         Item("optimizer", optimizer * _ADAM / _MIB, "always"),
         Item("gradients", trained * gradients / (ranks if zero_stage >= 2 else 1) / _MIB, "always"),
         Item("rollout engine", engine_mib, "always"),
-        Item("gathered weights", (models * parameters * size - weights) / _MIB, "rollout"),
+        Item("gathered weights", (parameters * size - weights) / _MIB, "rollout"),
         Item("packed weights", packed * parameters * size / _MIB, "rollout"),
         Item("key-value cache", rollout_rows * row_tokens * cache_bytes(config, dtype) / _MIB, "rollout"),
         Item("logits of a token", rollout_rows * text.vocab_size * (size + 8) / _MIB, "rollout"),

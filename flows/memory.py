@@ -50,8 +50,9 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         zero_stage=train.zero_stage,
         offload=train.offload if torch.cuda.is_available() else "none",  # else it is the same memory
         reference_dtype=(train.reference_dtype or train.dtype) if algorithm.needs_reference else None,
-        critic=algorithm.critic_learning_rate is not None,
+        critic=algorithm.critic_rate is not None,
         lagging=algorithm.sync_every is not None,
+        together=algorithm.together,
         lora_rank=train.lora.rank if train.lora else None,
         packed=not engine and packs(getattr(torch, train.dtype), device().type),
         engine_mib=_engine_mib(train.sampler.vllm, model, train.dtype) if engine else 0.0,

@@ -65,7 +65,7 @@ def make_learner(
     policy, adapters = to_train()
     log_probs = ResponseLogProbs(policy, temperature=generation.temperature)
     module: nn.Module = log_probs
-    rate = algorithm.critic_learning_rate
+    rate = algorithm.critic_rate
     if rate is not None:
         module = PolicyAndCritic(log_probs, Critic(to_train()[0]))
     reference: ReferenceLogProbs | None = None
@@ -84,7 +84,7 @@ def make_learner(
         dtype=train.dtype,
         zero_stage=train.zero_stage,
         offload=train.offload,
-        other_rates=None if rate is None else {"critic": rate},
+        other_rates=None if rate is None else {"critic": rate * train.learning_rate},
     )
     if algorithm.sync_every is None:
         return Learner(policy, engine, adapters, reference, None)

@@ -38,7 +38,7 @@ def plot_training(metrics: pd.DataFrame, file: Path) -> None:
     reward.set(title="reward of the fresh responses (mean of 10 steps)", ylim=(0, 1))
     if "kl" in metrics:  # not where no reference is held
         divergence.plot(metrics["step"], metrics["kl"], color=_POLICY)
-    divergence.set(title="KL to the reference, nats a response")
+    divergence.set(title="KL, nats a response")
     loss.plot(metrics["step"], metrics["loss"], color=_POLICY)
     loss.set(title="loss")
     length.plot(metrics["step"], metrics["response_length"], color=_POLICY)

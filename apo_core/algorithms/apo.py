@@ -26,7 +26,7 @@ class Apo:
     responses: ClassVar[int] = 1
     together: ClassVar[int] = 1
     needs_behaviour: ClassVar[bool] = False
-    critic_learning_rate: ClassVar[float | None] = None
+    critic_rate: ClassVar[float | None] = None
     sync_every: ClassVar[int | None] = None
 
     @property

@@ -79,8 +79,8 @@ class Algorithm(Protocol):
         ...
 
     @property
-    def critic_learning_rate(self) -> float | None:
-        """Of its critic; None if it has none."""
+    def critic_rate(self) -> float | None:
+        """The learning rate of its critic, in multiples of the policy's; None if it has none."""
         ...
 
     @property
@@ -107,4 +107,4 @@ def records(algorithm: Algorithm) -> bool:
 
     Where there is one update, the policy that learns is still the one that drew.
     """
-    return updates(algorithm) > 1 or algorithm.critic_learning_rate is not None
+    return updates(algorithm) > 1 or algorithm.critic_rate is not None

@@ -31,7 +31,7 @@ class Grpo:
 
     together: ClassVar[int] = 1
     needs_behaviour: ClassVar[bool] = True
-    critic_learning_rate: ClassVar[float | None] = None
+    critic_rate: ClassVar[float | None] = None
     sync_every: ClassVar[int | None] = None
 
     @property

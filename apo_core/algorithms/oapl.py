@@ -28,7 +28,7 @@ class Oapl:
     together: ClassVar[int] = 1
     needs_reference: ClassVar[bool] = True  # which is the copy
     needs_behaviour: ClassVar[bool] = False
-    critic_learning_rate: ClassVar[float | None] = None
+    critic_rate: ClassVar[float | None] = None
 
     def targets(self, drawn: Drawn, gather: Gather) -> Targets:
         """`rewards`, and `values` of their groups."""

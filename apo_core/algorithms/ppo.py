@@ -31,7 +31,7 @@ class Ppo:
     gamma: float
     lam: float
     whiten: bool
-    critic_learning_rate: float
+    critic_rate: float
     epochs: int
     minibatches: int
 

@@ -24,7 +24,7 @@ class Rebel:
     responses: ClassVar[int] = 2
     together: ClassVar[int] = 2
     needs_behaviour: ClassVar[bool] = True
-    critic_learning_rate: ClassVar[float | None] = None
+    critic_rate: ClassVar[float | None] = None
     sync_every: ClassVar[int | None] = None
 
     @property

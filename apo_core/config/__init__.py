@@ -4,7 +4,7 @@ Configuration stops at the boundary: stages unpack these models, and the mathema
 No key has a default: `params.yaml` is the whole truth, so that DVC sees every change that matters.
 """
 
-from apo_core.config.algorithm import PUBLISHED, Algorithm
+from apo_core.config.algorithm import DEFAULTS, Algorithm
 from apo_core.config.inputs import Arithmetic, Data, Reference, Scratch, Template, Verifier
 from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
 from apo_core.config.params import Params
@@ -12,7 +12,7 @@ from apo_core.config.sampling import Adaptive, Generation, Sampler, Sampling, Va
 from apo_core.config.training import Checkpoint, Guard, Train
 
 __all__ = [
-    "PUBLISHED",
+    "DEFAULTS",
     "Adaptive",
     "Algorithm",
     "Arithmetic",

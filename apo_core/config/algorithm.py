@@ -1,4 +1,4 @@
-"""How stage 2 learns: the keys of each algorithm, and the settings it was published with.
+"""How stage 2 learns: the keys of each algorithm, and settings to begin with.
 
 The formulas that the keys stand in are in `docs/algorithms.md`.
 """
@@ -64,7 +64,8 @@ class Ppo(_Algorithm):
     lam: Share
     whiten: bool
     """Advantages less their mean, over their standard deviation."""
-    critic_learning_rate: PositiveFloat
+    critic_rate: PositiveFloat
+    """The critic's learning rate, in multiples of the policy's."""
 
 
 class Rebel(_Algorithm):
@@ -93,8 +94,9 @@ class Oapl(_Algorithm):
 
 Algorithm = Annotated[Apo | Grpo | Ppo | Rebel | Oapl, Field(discriminator="name")]
 
-# What `--set algorithm=NAME` writes: as published where the paper says it, else as TRL has it.
-PUBLISHED: dict[str, dict[str, Any]] = {
+# What `--set algorithm=NAME` writes. A*-PO's, and GRPO's `beta`, clipping, scale and normalisation, are the
+# papers'; PPO's are common in RLHF; REBEL's, OAPL's and the sizes of groups are ours. None is tuned.
+DEFAULTS: dict[str, dict[str, Any]] = {
     "apo": {"name": "apo", "beta2": 0.001, "epochs": 1, "minibatches": 1},
     "grpo": {
         "name": "grpo",
@@ -116,7 +118,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "gamma": 1.0,
         "lam": 0.95,
         "whiten": True,
-        "critic_learning_rate": 0.00001,
+        "critic_rate": 10.0,
         "epochs": 4,
         "minibatches": 1,
     },

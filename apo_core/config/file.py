@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.tokens import CommentToken
 
-from apo_core.config import PUBLISHED, Params, Template
+from apo_core.config import DEFAULTS, Params, Template
 from apo_core.errors import InputError
 from apo_core.files import write_text
 
@@ -43,7 +44,7 @@ def load_template_section(file: Path) -> Template:
 def set_params(file: Path, assignments: Sequence[str], *, write: bool = True) -> Params:
     """Apply `key.path=value` assignments (values in YAML) to the file, all or none.
 
-    `algorithm=NAME` writes the whole section with that algorithm's published settings.
+    `algorithm=NAME` writes the whole section with that algorithm's default settings.
 
     Args:
         file: the configuration.
@@ -104,14 +105,27 @@ def _assign(file: Path, tree: Any, assignment: str) -> str:
         value = _yaml().load(text)
     except YAMLError:
         raise InputError(file, f"{text!r} is not YAML", field=key) from None
-    node[last] = _published(file, value) if key == "algorithm" and isinstance(value, str) else value
+    if key == "algorithm" and isinstance(value, str):
+        value = _in_place_of(node[last], _defaults(file, value))
+    node[last] = value
     return key
 
 
-def _published(file: Path, name: str) -> dict[str, Any]:
-    if name not in PUBLISHED:
-        raise InputError(file, f"is one of {', '.join(PUBLISHED)}, found {name!r}", field="algorithm")
-    return dict(PUBLISHED[name])
+def _defaults(file: Path, name: str) -> dict[str, Any]:
+    if name not in DEFAULTS:
+        raise InputError(file, f"is one of {', '.join(DEFAULTS)}, found {name!r}", field="algorithm")
+    return dict(DEFAULTS[name])
+
+
+def _in_place_of(before: Any, section: dict[str, Any]) -> CommentedMap:
+    """A section followed by the lines that follow another in the file: they hang on that one's last key."""
+    made = CommentedMap(section)
+    comments = before.ca.items.get(list(before)[-1]) if isinstance(before, CommentedMap) and before else None
+    if comments is not None and comments[2] is not None:
+        _, newline, after = comments[2].value.partition("\n")
+        token = CommentToken(newline + after, comments[2].start_mark)
+        made.ca.items[list(made)[-1]] = [None, None, token, None]
+    return made
 
 
 def _checked(file: Path, tree: Any, assigned: Sequence[str] = ()) -> Params:
@@ -136,7 +150,7 @@ def _refusal(file: Path, tree: Any, assigned: Sequence[str], error: ValidationEr
         problem = "missing parameter" + (f"; algorithm={named[0]} writes them all" if named else "")
     elif first["type"].startswith("union_tag"):
         location.append("name")
-        problem = f"is one of {', '.join(PUBLISHED)}, found {first.get('ctx', {}).get('tag')!r}"
+        problem = f"is one of {', '.join(DEFAULTS)}, found {first.get('ctx', {}).get('tag')!r}"
     elif not isinstance(first["input"], dict):
         problem += f", found {first['input']!r}"
     field = ".".join(location)

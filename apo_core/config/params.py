@@ -55,6 +55,9 @@ class Params(Section):
             )
         if self.algorithm.name == "oapl" and self.train.sampler.engine == "vllm":
             raise ValueError("train.sampler.engine: the lagging copy of oapl draws with transformers only")
+        if self.algorithm.name == "oapl" and self.train.lora is not None and self.train.dtype == "bfloat16":
+            # The copy is of plain weights, and bfloat16 cannot tell them from those without adapters.
+            raise ValueError("train.lora: with algorithm oapl only in dtype float32")
         engines = (self.sampler.engine, self.train.sampler.engine)
         if "vllm" in engines and self.generation.temperature < _VLLM_MIN_TEMPERATURE:
             raise ValueError(

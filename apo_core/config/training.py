@@ -33,7 +33,7 @@ class Guard(Section):
 
     window: Positive
     max_kl: PositiveFloat
-    """In nats a response, policy to reference."""
+    """In nats a response, to the reference; of `oapl`, which holds none, to the policy from its copy."""
     min_reward_share: Share
     """Of the mean reward of stage 1 on the same prompts."""
     min_length_share: Share

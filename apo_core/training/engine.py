@@ -72,6 +72,9 @@ def start_engine(
             "steps_per_print": 10**9,
         },
     )
+    # To make its state DeepSpeed may have had it take a step without gradients: that one does not count.
+    for state in optimizer.state.values():
+        state["step"].zero_()
     if zero_stage == 0 and torch.distributed.get_world_size() == 1:
         engine.enable_backward_allreduce = False  # it would copy all gradients to add them up over one rank
     return engine

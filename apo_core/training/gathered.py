@@ -9,7 +9,9 @@ from typing import Any
 
 @contextmanager
 def gathered(engine: Any) -> Iterator[None]:
-    """Every rank holds all weights inside the block; it must not change them. Below stage 3 it always does.
+    """Every rank holds all of the policy's weights inside the block, which must not change them.
+
+    Below stage 3 it always does.
 
     DeepSpeed's hooks are taken off meanwhile: they would spread a layer's weights again after its first use,
     and would have every rank take part in each token that another draws.
@@ -20,7 +22,7 @@ def gathered(engine: Any) -> Iterator[None]:
     import deepspeed
 
     offload = engine.optimizer.parameter_offload
-    with deepspeed.zero.GatheredParameters(list(engine.module.parameters())):
+    with deepspeed.zero.GatheredParameters(list(engine.module.model.parameters())):
         for hook in [*offload.forward_hooks, *offload.backward_hooks]:
             hook.remove()
         offload.forward_hooks, offload.backward_hooks = [], []

@@ -172,7 +172,7 @@ def _micro(stage: Stage2, lesson: Lesson, batch: list[int], mean_length: float) 
 def _forward(stage: Stage2, padded: Rollouts) -> tuple[Tensor, Tensor | None]:
     """Log-probs and, of a policy with a critic, values: (B, T-1) each."""
     found = stage.engine(*padded)
-    return (found, None) if stage.algorithm.critic_learning_rate is None else found
+    return (found, None) if stage.algorithm.critic_rate is None else found
 
 
 def _padded(stage: Stage2, rows: list[Row]) -> Rollouts:

@@ -8,7 +8,7 @@ import torch
 from conftest import execute, run
 from test_interruption import kill_when, steps_done, weights
 
-from apo_core.config import PUBLISHED
+from apo_core.config import DEFAULTS
 from apo_core.config.file import set_params
 from apo_core.models import load_policy
 from tasks import train
@@ -18,7 +18,7 @@ SMALL = ["train.batch_size=16", "train.rollout_batch_size=64", "train.checkpoint
 
 
 LORA = "train.lora={rank: 2, alpha: 4.0}"
-ALL = [(name, "train.lora=null") for name in PUBLISHED] + [("ppo", LORA), ("oapl", LORA)]
+ALL = [(name, "train.lora=null") for name in DEFAULTS] + [("ppo", LORA), ("oapl", LORA)]
 
 
 @pytest.mark.parametrize(("name", "lora"), ALL)
@@ -26,7 +26,7 @@ def test_it_leaves_a_policy_its_metrics_and_its_facts(workspace, name, lora):
     set_params(workspace / "params.yaml", [f"algorithm={name}", *SMALL, "train.steps=2", lora])
     place = Workspace(workspace)
     facts = run(train, place)
-    responses = PUBLISHED[name].get("responses", 2 if name == "rebel" else 1)
+    responses = DEFAULTS[name].get("responses", 2 if name == "rebel" else 1)
     assert (facts["algorithm"], facts["responses_per_prompt"]) == (name, responses)
     rows = [json.loads(line) for line in place.metrics.read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]

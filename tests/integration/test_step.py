@@ -98,6 +98,20 @@ def unchanged(stage, before):
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
+def test_the_first_update_is_of_the_whole_rate(tokenizer, mode):
+    """As Adam's is; not of three quarters, as a second one after a first without gradients would be."""
+    stage = stage_of(tokenizer, mode)
+    before = weights(stage)
+    run_step(stage, 0, [0, 1, 2, 3])
+    rate, decay = OPTIMIZER["learning_rate"], OPTIMIZER["weight_decay"]
+    moved = max(
+        float((new - old * (1 - rate * decay)).abs().max())
+        for old, new in zip(before, weights(stage), strict=True)
+    )
+    assert moved == pytest.approx(rate, rel=0.1)  # bfloat16 rounds
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_finite_step_is_applied(tokenizer, mode):
     stage = stage_of(tokenizer, mode)
     before = weights(stage)

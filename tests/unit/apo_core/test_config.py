@@ -5,7 +5,7 @@ import pytest
 
 from apo_core.algorithms import ALGORITHMS, make_algorithm
 from apo_core.algorithms.base import updates
-from apo_core.config import PUBLISHED
+from apo_core.config import DEFAULTS
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import InputError
 
@@ -308,19 +308,22 @@ def test_beta2_may_be_zero(file):
     assert set_params(file, ["algorithm.beta2=0"]).algorithm.beta2 == 0
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_an_algorithm_is_chosen_with_its_published_settings(file, text, name):
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_an_algorithm_is_chosen_with_its_settings(file, text, name):
     params = set_params(file, ["train.learning_rate=0.001", f"algorithm={name}", "algorithm.minibatches=2"])
-    assert params.algorithm.model_dump() == PUBLISHED[name] | {"minibatches": 2}
+    assert params.algorithm.model_dump() == DEFAULTS[name] | {"minibatches": 2}
     assert load_params(file) == params
     method = make_algorithm(**params.algorithm.model_dump())
     assert type(method).__name__.lower() == name
-    assert updates(method) == 2 * PUBLISHED[name]["epochs"]
-    # Back again, the file says what it said.
+    assert updates(method) == 2 * DEFAULTS[name]["epochs"]
+    # Back again, the file says what it said, but for comments inside the section.
     set_params(file, ["train.learning_rate=0.0001", "algorithm=apo"])
-    assert load_params(file).model_dump() == set_params(file, []).model_dump()
-    file.write_text(text, encoding="utf-8")
-    assert load_params(file).algorithm.model_dump() == PUBLISHED["apo"]
+    head, _, rest = text.partition("algorithm:")
+    _, _, tail = rest.partition("\n\n")
+    changed_head, _, changed_rest = file.read_text(encoding="utf-8").partition("algorithm:")
+    assert changed_head == head
+    assert changed_rest.partition("\n\n")[2] == tail
+    assert load_params(file).algorithm.model_dump() == DEFAULTS["apo"]
 
 
 def test_a_lagging_copy_does_not_draw_with_vllm(file):
@@ -330,13 +333,19 @@ def test_a_lagging_copy_does_not_draw_with_vllm(file):
     set_params(file, ["sampler.engine=vllm"])
 
 
-def test_every_algorithm_has_published_settings():
-    assert list(PUBLISHED) == list(ALGORITHMS)
+def test_a_lagging_copy_of_adapters_is_float32(file):
+    set_params(file, ["algorithm=oapl", "train.lora={rank: 2, alpha: 4.0}"])
+    with pytest.raises(InputError, match=r"train.lora: with algorithm oapl only in dtype float32"):
+        set_params(file, ["train.dtype=bfloat16"])
 
 
-def test_what_is_written_does_not_change_what_is_published(file):
+def test_every_algorithm_has_settings_to_begin_with():
+    assert list(DEFAULTS) == list(ALGORITHMS)
+
+
+def test_what_is_written_does_not_change_the_defaults(file):
     set_params(file, ["algorithm=grpo", "algorithm.beta=0.5"])
-    assert PUBLISHED["grpo"]["beta"] == 0.04
+    assert DEFAULTS["grpo"]["beta"] == 0.04
 
 
 def test_no_assignment_leaves_the_file_as_it_is(file, text):

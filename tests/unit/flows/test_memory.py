@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from apo_core.config import PUBLISHED, Params
+from apo_core.config import DEFAULTS, Params
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.memory_plan import peak_mib
@@ -54,7 +54,7 @@ def test_a_critic_is_a_second_policy_and_a_lagging_copy_a_reference_in_checkpoin
     params = load_params(root / "presets/qwen2.5-1.5b-gsm8k.yaml")
 
     def plan(name):
-        algorithm = Params.model_validate(params.model_dump() | {"algorithm": PUBLISHED[name]}).algorithm
+        algorithm = Params.model_validate(params.model_dump() | {"algorithm": DEFAULTS[name]}).algorithm
         items = memory_plan(Workspace(tmp_path), params.model_copy(update={"algorithm": algorithm}))
         return {item.name: item.mib for item in items}
 

@@ -141,7 +141,7 @@ def ppo(**settings):
         "gamma": 1.0,
         "lam": 0.95,
         "whiten": False,
-        "critic_learning_rate": 0.1,
+        "critic_rate": 0.1,
         "epochs": 1,
         "minibatches": 1,
     }

@@ -7,9 +7,9 @@ import torch
 
 from apo_core.algorithms import ALGORITHMS, make_algorithm
 from apo_core.algorithms.base import Drawn, Micro, records, updates
-from apo_core.config import PUBLISHED
+from apo_core.config import DEFAULTS
 
-METHODS = {name: make_algorithm(**settings) for name, settings in PUBLISHED.items()}
+METHODS = {name: make_algorithm(**settings) for name, settings in DEFAULTS.items()}
 
 
 def test_there_are_these():
@@ -31,7 +31,7 @@ def test_what_is_recorded_is_what_an_update_would_change():
         "rebel": False,
         "oapl": False,
     }
-    assert records(make_algorithm(**PUBLISHED["grpo"] | {"minibatches": 2}))
+    assert records(make_algorithm(**DEFAULTS["grpo"] | {"minibatches": 2}))
 
 
 @pytest.mark.parametrize("name", METHODS)

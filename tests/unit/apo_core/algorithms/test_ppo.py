@@ -20,7 +20,7 @@ METHOD = Ppo(
     gamma=0.9,
     lam=0.5,
     whiten=False,
-    critic_learning_rate=1e-3,
+    critic_rate=1e-3,
     epochs=1,
     minibatches=1,
 )
