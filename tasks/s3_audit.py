@@ -8,9 +8,8 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError
 
 from tasks.dvc import StageFailed, StageRefused
-from tasks.s3_client import bucket_and_key, connect, list_objects, understood
+from tasks.s3_client import bucket_and_key, connect, is_taken, list_objects, understood
 
-_TAKEN = {"PreconditionFailed", "412"}
 _BUSY = {"ConditionalRequestConflict", "409"}  # somebody is writing it now: who has won is not known yet
 _PAUSE, _TRIES = 0.2, 50  # seconds
 _PROBE = ".conditions"  # an object beside the logs; stays
@@ -75,11 +74,10 @@ class S3Store:
             try:
                 self._client.put_object(Bucket=self._bucket, Key=key, Body=text.encode(), IfNoneMatch="*")
             except ClientError as error:
-                code = error.response["Error"].get("Code")
-                if code in _BUSY:
+                if error.response["Error"].get("Code") in _BUSY:
                     time.sleep(_PAUSE)
                     continue
-                if code in _TAKEN:
+                if is_taken(error):
                     return False
                 raise
             return True
