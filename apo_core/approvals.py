@@ -80,26 +80,38 @@ def propose(
     expires: datetime,
     evidence: dict[str, Any],
 ) -> Draft | None:
-    """Open the approval of a version; None where that has been done.
+    """Open the approval of a version, or open it again; None where that is not to be: see `is_open`.
 
     The rules that it is to be decided by are part of the entry: who decides cannot change them. A model's
-    rules only become stricter, whatever the configuration of a later run says.
+    rules only become stricter, whatever the configuration of a later run says. For four eyes, who started
+    the run that made a version stays who did, whoever has it opened again.
 
     Raises:
         DecisionRefused: nobody is named who started the run.
     """
-    if version in state.candidates:
+    if not is_open(state, version):
         return None
     started_by = _person(started_by)
     before = [entry.evidence for entry in state.candidates.values()]
+    first = state.candidates.get(version)
     rules = {
-        "started_by": started_by,
+        "started_by": started_by if first is None else first.evidence["started_by"],
         "by_person": by_person or any(one["by_person"] for one in before),
         "four_eyes": four_eyes or any(one["four_eyes"] for one in before),
         "expires": expires.isoformat(),
     }
     reason = str(evidence.get("decision", "a candidate"))
     return Draft("candidate", version, started_by, reason, evidence | rules)
+
+
+def is_open(state: State, version: str) -> bool:
+    """Whether a version may be proposed: it never was, or it was and no person has ever decided on it.
+
+    That is so where the time was over, or a newer candidate took its place. It does not take that one's place
+    in turn: while anything waits, what was proposed before stays as it is.
+    """
+    last = state.last.get(version)
+    return last is None or (state.pending is None and last.event in ("candidate", "expired"))
 
 
 def decide(
@@ -146,6 +158,14 @@ def expire(state: State, now: datetime) -> Draft | None:
         return None
     reason = f"nobody decided before {pending.evidence['expires']}"
     return Draft("expired", pending.version, "the clock", reason, {"candidate": pending.hash})
+
+
+def ran_out(state: State, version: str, now: datetime) -> bool:
+    """Whether nobody decided on a version in time, and no other waits by now."""
+    last, pending = state.last.get(version), state.pending
+    if last is None or (pending is not None and not is_over(pending, now)):
+        return False
+    return last.event == "expired" or last == pending
 
 
 def is_over(candidate: Entry, now: datetime) -> bool:

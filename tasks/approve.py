@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from apo_core import approvals
-from apo_core.approvals import Decision, Draft, State, state_of
+from apo_core.approvals import Decision, DecisionRefused, Draft, State, state_of
 from apo_core.audit import Entry
 from apo_core.config import Promotion
 from apo_core.errors import ApoError
@@ -41,8 +41,11 @@ def propose(
 ) -> None:
     """Make a registered version a candidate, and the champion where no person is to be asked.
 
+    What is out of time is closed first, and may be this version: it is opened again then.
+
     Raises:
-        ApoError: the log knows another policy by this version's number, or registry or log refuse.
+        DecisionRefused: the log knows another policy by this version's number.
+        ApoError: registry or log refuse.
     """
     store, now, model, version = once(store), datetime.now(UTC), registered.name, registered.version
     _check_version(client, store, model, version)
@@ -58,6 +61,7 @@ def propose(
             evidence=evidence,
         )
 
+    _append(client, store, model, lambda state: approvals.expire(state, now))
     _append(client, store, model, opened)
     _append(client, store, model, lambda state: approvals.approve_automatically(state, version, now))
     follow(client, store, model)
@@ -77,8 +81,8 @@ def decide(
     """Approve or reject a version; None where the same person has said the same before.
 
     Raises:
-        DecisionRefused: the rules do not allow it; nothing has changed.
-        ApoError: there is no such version, registry or log refuse, or the registry does not follow.
+        DecisionRefused: the rules do not allow it, or there is no such version; nothing has changed.
+        ApoError: registry or log refuse, or the registry does not follow.
     """
     store = once(store)
     if decision == "approve":  # one that is gone may be turned down
@@ -100,8 +104,9 @@ def roll_back(
     """Give production back to an earlier champion; None where that is what the last rollback did.
 
     Raises:
-        DecisionRefused: there is none, not that one, or another champion meanwhile; nothing has changed.
-        ApoError: the version is gone, registry or log refuse, or the registry does not follow.
+        DecisionRefused: there is none, not that one, it is gone, or there is another champion meanwhile;
+            nothing has changed.
+        ApoError: registry or log refuse, or the registry does not follow.
     """
     store = once(store)
     champion = state_of(read(client, store, model)).champion
@@ -159,9 +164,11 @@ def _check_version(client: MlflowClient, store: AuditStore, model: str, version:
     with registry_errors():
         found = versions_of(client, model).get(version)
     if found is None:
-        raise ApoError(f"{model}: has no version {version}")
+        raise DecisionRefused(f"{model}: has no version {version}")
     if not is_proposed(state, version, found.tags):
-        raise ApoError(f"{model}: version {version} is another policy than the one that was proposed as that")
+        raise DecisionRefused(
+            f"{model}: version {version} is another policy than the one that was proposed as that"
+        )
 
 
 def _take_up_tags(client: MlflowClient, store: AuditStore, model: str) -> list[str]:
@@ -176,7 +183,7 @@ def _take_up_tags(client: MlflowClient, store: AuditStore, model: str) -> list[s
         by, reason = found.tags.get(BY_TAG, ""), found.tags.get(REASON_TAG, "")
         try:
             outcome = _decide_by_tag(client, store, model, version, word, by=by, reason=reason)
-        except approvals.DecisionRefused as error:
+        except DecisionRefused as error:
             outcome = f"{_TAKEN_UP}refused: {error}"
         with registry_errors():
             client.set_model_version_tag(model, version, DECISION_TAG, outcome)
@@ -189,6 +196,6 @@ def _decide_by_tag(
 ) -> str:
     decision = _WORDS.get(word)
     if decision is None:
-        raise approvals.DecisionRefused(f"{word!r} is neither approve nor reject")
+        raise DecisionRefused(f"{word!r} is neither approve nor reject")
     entry = decide(client, store, model, version, decision, by=by, reason=reason)
     return _TAKEN_UP + ("said before" if entry is None else entry.event)

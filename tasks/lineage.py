@@ -75,7 +75,7 @@ def _decisions(client: MlflowClient, store: AuditStore, registered: Registered) 
     entries = [one for one in read(client, store, registered.name) if one.version == registered.version]
     of = {entry.event: entry for entry in entries}
     return {
-        "started by": of["candidate"].by if "candidate" in of else None,
+        "started by": of["candidate"].evidence["started_by"] if "candidate" in of else None,
         "approved by": _told(of["approved"]) if "approved" in of else None,
         "last decision": _told(entries[-1]) if entries else None,
     }

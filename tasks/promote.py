@@ -33,7 +33,7 @@ def promote(
     """Register the workspace's policy as a candidate if it is better than the reference and the champion.
 
     Doing it again changes nothing: a policy that is registered already keeps its version, and what was
-    decided about it holds.
+    decided about it holds. What nobody decided on in time is asked again.
     """
     follow(client, store, params.tracking.model)  # or it is compared with what was the champion
     report = read_json(workspace.report)

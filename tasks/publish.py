@@ -16,7 +16,7 @@ from tasks.lock import only_process
 from tasks.manifest import MANIFEST, Manifest, make_manifest
 from tasks.registry import POLICY_TAG, Registered, download_model, tags_of
 from tasks.s3_checksums import Sums, sums_of
-from tasks.s3_client import bucket_and_key, connect, list_objects, understood
+from tasks.s3_client import bucket_and_key, connect, is_taken, list_objects, understood
 from tasks.s3_files import send_file, state_of
 from tasks.shelf import Shelf, read_manifest
 from tasks.workspace import Workspace
@@ -81,6 +81,7 @@ def publish(directory: Path, registered: Registered, tags: dict[str, str], shelf
     for path in sorted(sums, key=lambda path: (sums[path].bytes, path)):
         _bring(shelf, path, directory / path, sums[path], published is not None, log)
     if published is None:
+        _see_all_there(shelf, sums)
         _write_manifest(shelf, manifest)
         log(f"{MANIFEST}: {len(sums)} files, {manifest.bytes / 1e6:.1f} MB")
         _drop_unfinished(shelf)
@@ -112,8 +113,15 @@ def _bring(shelf: Shelf, path: str, file: Path, sums: Sums, published: bool, log
         log(f"{path}: is damaged there")
     elif state == "other":  # objects are written whole or not at all: this one is of another model
         raise StageRefused(f"{shelf.address}: holds another {path}, of a publication that was not finished")
-    send_file(shelf.client, file, sums, shelf.bucket, key)
+    send_file(shelf.client, file, sums, shelf.bucket, key, replace=published)
     log(f"{path}: sent, {sums.bytes / 1e6:.1f} MB")
+
+
+def _see_all_there(shelf: Shelf, sums: dict[str, Sums]) -> None:
+    """Once more, all together: where no conditions are kept, others may have written over one."""
+    for path, expected in sums.items():
+        if state_of(shelf.client, shelf.bucket, shelf.prefix + path, expected) != "same":
+            raise StageRefused(f"{shelf.address}: another publication is at work there: {path} has changed")
 
 
 def _write_manifest(shelf: Shelf, manifest: Manifest) -> None:
@@ -130,7 +138,7 @@ def _write_manifest(shelf: Shelf, manifest: Manifest) -> None:
                 IfNoneMatch="*",
             )
         except ClientError as error:
-            if error.response["Error"].get("Code") not in ("PreconditionFailed", "412"):
+            if not is_taken(error):
                 raise
     _refuse_another(shelf, manifest, read_manifest(shelf))
 

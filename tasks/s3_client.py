@@ -104,6 +104,11 @@ def is_absent(error: ClientError) -> bool:
     return error.response["Error"].get("Code") in ("NoSuchKey", "404")
 
 
+def is_taken(error: ClientError) -> bool:
+    """Whether an error says that there is such an object already, which `If-None-Match` keeps."""
+    return error.response["Error"].get("Code") in ("PreconditionFailed", "412")
+
+
 @contextmanager
 def understood(address: str) -> Iterator[None]:
     """Errors of the library as ours, in one line that begins with the address.

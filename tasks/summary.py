@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from apo_core.approvals import is_over, state_of
+from apo_core.approvals import State, is_over, ran_out, state_of
 from apo_core.files import read_json, sha256_of
 from tasks.audit_store import AuditStore
 from tasks.follow import read
@@ -29,7 +29,7 @@ def complete_summary(
     summary["approval"] = None
     if registered is not None:
         summary["model"] |= {"version": registered.version, "aliases": registered.aliases}
-        summary["approval"] = _approval(client, store, registered)
+        summary["approval"] = _approval(state_of(read(client, store, registered.name)), registered.version)
     summary["lineage"]["dvc_lock_sha256"] = sha256_of(workspace.lock)
     return summary
 
@@ -46,15 +46,22 @@ def finished_summary(workspace: Workspace) -> dict[str, Any] | None:
 
 
 def registry_agrees(client: MlflowClient, store: AuditStore, summary: dict[str, Any]) -> bool:
-    """Whether the registry still has the version; its aliases and approval are brought up to date."""
+    """Whether the registry still has the version, and nobody let the time pass in which to decide on it.
+
+    Its aliases and approval are brought up to date. A version that is to be decided on and was not in time
+    goes to the registry again, which compares it with the present champion and opens its approval anew.
+    """
     model = summary["model"]
     if model["version"] is None:
         return True
     registered = find(client, model["name"], model["version"])
-    if registered is not None:
-        model["aliases"] = registered.aliases
-        summary["approval"] = _approval(client, store, registered)
-    return registered is not None
+    if registered is None:
+        return False
+    state = state_of(read(client, store, registered.name))
+    model["aliases"] = registered.aliases
+    summary["approval"] = _approval(state, registered.version)
+    wanted = summary["decision"]["outcome"] == "promote"
+    return not (wanted and ran_out(state, registered.version, datetime.now(UTC)))
 
 
 def waits(summary: dict[str, Any]) -> bool:
@@ -62,10 +69,9 @@ def waits(summary: dict[str, Any]) -> bool:
     return summary["approval"] is not None and bool(summary["approval"]["waits"])
 
 
-def _approval(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, Any] | None:
+def _approval(state: State, version: str) -> dict[str, Any] | None:
     """What was last said of a version, and whether it waits for more."""
-    state = state_of(read(client, store, registered.name))
-    last, pending = state.last.get(registered.version), state.pending
+    last, pending = state.last.get(version), state.pending
     if last is None:
         return None
     waits = pending is not None and pending == last and not is_over(pending, datetime.now(UTC))

@@ -19,6 +19,7 @@ from tasks import approve
 from tasks.audit_store import append, open_store, read_log
 from tasks.follow import follow
 from tasks.registry import find
+from tasks.summary import registry_agrees
 from tasks.tracking import connect
 from tasks.workspace import Workspace
 
@@ -132,6 +133,23 @@ def test_by_tags_on_mlflows_page(client, store):
     assert aliases(client)["champion"] == number
 
 
+def test_a_tag_that_cannot_be_taken_up_is_in_nobodys_way(client, store):
+    """That of a version which holds another policy by now."""
+    first = find(client, MODEL, str(client.create_model_version(MODEL, "file:///a").version))
+    tag = partial(client.set_model_version_tag, MODEL, first.version)
+    tag("policy_sha256", "a" * 64)
+    approve.propose(client, store, first, RULES, started_by="Ada", evidence={"policy_sha256": "a" * 64})
+    tag("policy_sha256", "b" * 64)
+    version(client, store, approval_hours=1e-9)
+    for name, value in {"by": "Bob", "reason": "good", "decision": "approve"}.items():
+        tag(f"approval.{name}", value)
+    told, expired, moved = approve.reconcile(client, store, MODEL)
+    assert "refused: apo-test: version 1 is another policy than the one" in told
+    assert "version 2: expired: nobody decided before" in expired
+    assert moved == f"{MODEL}: candidate is no version"
+    assert approve.reconcile(client, store, MODEL) == []
+
+
 def test_what_nobody_decides_on_expires(client, store):
     number = version(client, store, approval_hours=1e-9)
     with pytest.raises(DecisionRefused, match="the time to decide was over"):
@@ -139,6 +157,57 @@ def test_what_nobody_decides_on_expires(client, store):
     assert "expired: nobody decided before" in approve.reconcile(client, store, MODEL)[0]
     assert aliases(client) == {}
     assert approve.reconcile(client, store, MODEL) == []
+
+
+def test_what_expired_is_proposed_again_and_approved(client, store):
+    number = version(client, store, approval_hours=1e-9)
+    registered = find(client, MODEL, number)
+
+    def again(started_by, **rules):
+        given = RULES.model_copy(update=rules)
+        approve.propose(client, store, registered, given, started_by=started_by, evidence={"decision": "yes"})
+
+    again("Bob", approval_hours=1e-9)  # nobody has closed the first yet
+    approve.reconcile(client, store, MODEL)
+    assert aliases(client) == {}
+    again("Bob", four_eyes=True)
+    again("Cy")
+    entries = read_log(store, MODEL)
+    assert [entry.event for entry in entries] == ["candidate", "expired"] * 2 + ["candidate"]
+    assert aliases(client) == {"candidate": number}
+    assert client.get_model_version(MODEL, number).tags["approval"] == "candidate by Bob: yes"
+    with pytest.raises(DecisionRefused, match="Ada started the run"):
+        say(client, store, number, "approve", by="Ada")
+    say(client, store, number, "approve", by="Bob")
+    assert aliases(client) == {"candidate": number, "champion": number}
+    assert client.get_model_version(MODEL, number).tags["approval"] == "approved by Bob: as it should be"
+
+
+def test_what_was_superseded_waits_again_when_the_other_one_is_decided_on(client, store):
+    first, second = version(client, store), version(client, store)
+    again = partial(approve.propose, client, store, find(client, MODEL, first), RULES, started_by="Ada")
+    again(evidence={})
+    assert aliases(client) == {"candidate": second}
+    say(client, store, second, "reject")
+    assert aliases(client) == {}
+    again(evidence={})
+    assert aliases(client) == {"candidate": first}
+    say(client, store, first, "approve")
+    assert aliases(client) == {"candidate": first, "champion": first}
+
+
+def test_an_unchanged_run_goes_to_the_registry_for_what_was_not_decided_in_time(client, store):
+    number = version(client, store, approval_hours=1e-9)
+    summary = {"model": {"name": MODEL, "version": number}, "decision": {"outcome": "promote"}}
+    assert not registry_agrees(client, store, summary)
+    approve.reconcile(client, store, MODEL)
+    assert not registry_agrees(client, store, summary)
+    assert summary["approval"]["event"] == "expired"
+    held = summary | {"decision": {"outcome": "hold"}}  # there is a better one by now
+    assert registry_agrees(client, store, held)
+    approve.propose(client, store, find(client, MODEL, number), RULES, started_by="Ada", evidence={})
+    assert registry_agrees(client, store, summary)
+    assert summary["approval"]["waits"]
 
 
 def test_an_alias_that_was_moved_by_hand_goes_back(client, store):

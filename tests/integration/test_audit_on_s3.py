@@ -44,6 +44,38 @@ def test_what_is_there_is_not_written_again(store):
     assert store.read("m", "00000001.json") == text
 
 
+def without_conditions(store):
+    """The server never sees the condition, as if it did not know the header."""
+
+    def drop(request, **_):
+        del request.headers["If-None-Match"]
+
+    store._client.meta.events.register("before-sign.s3.PutObject", drop)
+    return store
+
+
+def test_a_server_that_ignores_conditions_is_refused(s3, store, place, tmp_path):
+    first = append(store, "m", say("Ada"))
+    for model in ("m", "another"):
+        ignoring = without_conditions(open_store(Workspace(tmp_path)))
+        with pytest.raises(StageRefused, match=rf"^s3://apo/{place}: the server ignores If-None-Match: "):
+            append(ignoring, model, say("Bob"))
+    assert read_log(store, "m") == [first]
+    assert store.names("another") == []
+
+
+def test_whether_conditions_are_kept_is_tried_once_a_store(s3, store, place):
+    tried = []
+    store._client.meta.events.register(
+        "before-call.s3.PutObject", lambda params, **_: tried.append(params["url_path"].split("/")[-1])
+    )
+    append(store, "m", say("Ada"))
+    append(store, "n", say("Ada"))
+    assert tried == [".conditions", ".conditions", "00000001.json", "00000001.json"]
+    assert s3.get_object(Bucket="apo", Key=f"{place}/.conditions")["Body"].read() == b"1\n"
+    assert store.names("m") == ["00000001.json"]
+
+
 def test_of_many_at_once_every_one_is_written_once(store):
     def write(name):
         for _ in range(5):

@@ -23,8 +23,9 @@ from tasks.dvc import StageFailed, StageRefused
 from tasks.manifest import MANIFEST, parse_manifest
 from tasks.publish import _write_manifest, publish_version
 from tasks.publish import publish as publish_directory
-from tasks.registry import register, resolve
+from tasks.registry import Registered, register, resolve
 from tasks.s3_checksums import PART
+from tasks.s3_client import connect as connect_s3
 from tasks.s3_client import list_objects
 from tasks.shelf import Shelf, read_manifest
 from tasks.tracking import connect, start_run
@@ -133,9 +134,13 @@ def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
     with pytest.raises(StageRefused, match=r"/apo-ci/1/: there is no whole model: it has no manifest.json$"):
         download(f"{base}/apo-ci/1", place.root / "copy", print)
     sent = []
-    upload = s3_files.send_file
+
+    def send(client, file, *where, **how):
+        sent.append(file.name)
+        s3_files.send_file(client, file, *where, **how)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.publish.send_file", lambda *args: (sent.append(args[1].name), upload(*args)))
+        patch.setattr("tasks.publish.send_file", send)
         said = publish(client, place, base)
     assert sent == [WEIGHTS]
     assert {said[name] for name in before} == {"is there already"}
@@ -175,6 +180,44 @@ def test_two_publications_at_once_of_one_model_are_one(place, client, s3, base, 
     said = publish(client, place, base, log=first_line)
     assert list(said.values()).count("sent") == 1
     download(f"{base}/apo-ci/1", tmp_path / "copy", print)
+
+
+def rival(place, base):
+    """What it takes to publish the second version as the first, as of a registry that was begun anew."""
+    registered = Registered("apo-ci", "1", [], "")
+    shelf = Shelf(connect_s3(base), "apo", where(base, "")["Key"])
+    return place.policy, registered, {}, shelf
+
+
+def test_of_two_different_models_at_once_the_slower_one_changes_nothing(place, client, s3, base, tmp_path):
+    """The faster begins when all parts of the other's file have arrived, and is done before they are one."""
+    directory, registered, tags, shelf = rival(place, base)
+    for name in {file.name for file in directory.iterdir()} - {WEIGHTS}:  # the same in both
+        s3.put_object(**where(base, name), Body=(directory / name).read_bytes())
+    inner, faster = Workspace(tmp_path), []
+
+    def meanwhile(**_):
+        if not faster:
+            faster.append(publish_version(client, inner, resolve(client, "apo-ci/1"), base, print))
+
+    shelf.client.meta.events.register("before-parameter-build.s3.CompleteMultipartUpload", meanwhile)
+    with pytest.raises(StageRefused, match=rf"{WEIGHTS}: another content has come there meanwhile$"):
+        publish_directory(directory, registered, tags, shelf, print)
+    assert faster
+    download(f"{base}/apo-ci/1", tmp_path / "copy", print)
+
+
+def test_what_another_publication_has_written_over_gets_no_manifest(place, client, s3, base):
+    """On a server that knows no conditions, between the comparison of a file and the manifest."""
+    other = (place.policy / WEIGHTS).read_bytes()
+
+    def write_over(line):
+        if line.startswith(f"{WEIGHTS}: sent"):
+            s3.put_object(**where(base, WEIGHTS), Body=other)
+
+    with pytest.raises(StageRefused, match=rf"another publication is at work there: {WEIGHTS} has changed$"):
+        publish(client, place, base, log=write_over)
+    assert MANIFEST not in keys(s3, base)
 
 
 def test_a_manifest_is_written_once(place, client, s3, base):

@@ -1,16 +1,14 @@
 """Whoever may not or cannot decide is told so in one line, and nothing has changed."""
 
-import base64
-import json
 import re
-import urllib.request
 
 import pytest
 from conftest import ROOT, execute
 from mlflow import MlflowClient
+from mlflow.server import get_app_client
 
 from apo_core.config.file import load_params
-from tasks.approve import propose
+from tasks.approve import propose, reconcile
 from tasks.audit_store import open_store, read_log
 from tasks.registry import find
 from tasks.tracking import connect
@@ -18,6 +16,8 @@ from tasks.workspace import Workspace
 
 MODEL = "apo-refusals"
 READER = {"MLFLOW_TRACKING_USERNAME": "onlooker", "MLFLOW_TRACKING_PASSWORD": "reads-and-nothing-more"}
+APPROVER = {"MLFLOW_TRACKING_USERNAME": "approver", "MLFLOW_TRACKING_PASSWORD": "may-edit-this-model"}
+RULES = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"approval": "manual"})
 
 
 @pytest.fixture
@@ -31,25 +31,25 @@ def waiting(place, client_settings):
     client, store = connect(place), open_store(place)
     if not client.search_registered_models(f"name = '{MODEL}'"):
         client.create_registered_model(MODEL)
-        _make_reader(client_settings)
+        _make_accounts(client_settings)
+    return candidate(client, store)
+
+
+def candidate(client, store):
     version = str(client.create_model_version(MODEL, "s3://mlflow/nowhere").version)
-    rules = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"approval": "manual"})
-    propose(client, store, find(client, MODEL, version), rules, started_by="Ada", evidence={})
+    propose(client, store, find(client, MODEL, version), RULES, started_by="Ada", evidence={})
     return version
 
 
-def _make_reader(settings):
-    user, password = settings["MLFLOW_TRACKING_USERNAME"], settings["MLFLOW_TRACKING_PASSWORD"]
-    body = {"username": READER["MLFLOW_TRACKING_USERNAME"], "password": READER["MLFLOW_TRACKING_PASSWORD"]}
-    request = urllib.request.Request(
-        f"{settings['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/users/create",
-        json.dumps(body).encode(),
-        {
-            "Content-Type": "application/json",
-            "Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode(),
-        },
-    )
-    urllib.request.urlopen(request, timeout=30).close()
+def accounts(settings):
+    """MLflow's accounts, for whoever may make and change them."""
+    return get_app_client("basic-auth", tracking_uri=settings["MLFLOW_TRACKING_URI"])
+
+
+def _make_accounts(settings):
+    for account in (READER, APPROVER):
+        name, password = account["MLFLOW_TRACKING_USERNAME"], account["MLFLOW_TRACKING_PASSWORD"]
+        accounts(settings).create_user(name, password)
 
 
 def state(place):
@@ -92,3 +92,23 @@ def test_a_decision_that_cannot_be_made_changes_nothing(waiting, place, client_s
     for secret in (client_settings["MLFLOW_TRACKING_PASSWORD"], client_settings["AWS_SECRET_ACCESS_KEY"]):
         assert secret not in done.stdout
     assert state(place) == before
+
+
+def test_an_account_that_may_edit_the_model_decides(waiting, place, client_settings):
+    """As docs/operations.md has it granted; to take an alias away is another permission."""
+    grant = accounts(client_settings).grant_user_permission
+    grant(APPROVER["MLFLOW_TRACKING_USERNAME"], "registered_model", MODEL, "EDIT")
+
+    def said(word, version):
+        command = f"apo {word} {MODEL} {version} --by Bob --reason 'as it is'"
+        return execute(command, place.root, check=False, settings=client_settings | APPROVER)
+
+    approved = said("approve", waiting)
+    assert approved.returncode == 0, approved.stdout
+    assert state(place)[1] == {"candidate": waiting, "champion": waiting}
+    client, store = connect(place), open_store(place)
+    second = candidate(client, store)
+    rejected = said("reject", second)
+    assert (rejected.returncode, "says rejected, and holds" in rejected.stdout) == (2, True), rejected.stdout
+    assert reconcile(client, store, MODEL) == [f"{MODEL}: candidate is no version"]
+    assert state(place)[1] == {"champion": waiting}

@@ -10,7 +10,9 @@ from apo_core.approvals import (
     approve_automatically,
     decide,
     expire,
+    is_open,
     propose,
+    ran_out,
     roll_back,
     state_of,
 )
@@ -118,10 +120,81 @@ def test_a_newer_candidate_takes_the_place_of_one_that_waits(log):
     assert log.state.champion == "2"
 
 
-def test_a_version_is_proposed_once(log):
-    assert log.candidate("1") is None
-    log.say("1", "reject")
-    assert log.candidate("1") is None
+# What has been said of version 1, which has been proposed, and whether it may be proposed again.
+HISTORIES = {
+    "waits": ([], False),
+    "expired": (["expire"], True),
+    "approved": (["approve 1"], False),
+    "rejected": (["reject 1"], False),
+    "superseded by one that waits": (["propose 2"], False),
+    "superseded by one that was approved": (["propose 2", "approve 2"], True),
+    "superseded by one that was rejected": (["propose 2", "reject 2"], True),
+    "superseded by one that expired": (["propose 2", "expire"], True),
+    "superseded, and then others": (["propose 2", "propose 3", "approve 3"], True),
+    "superseded, and then others that wait": (["propose 2", "approve 2", "propose 3"], False),
+    "expired, and another waits": (["expire", "propose 2"], False),
+    "expired, and another was rejected": (["expire", "propose 2", "reject 2"], True),
+    "rejected, and others expired": (["reject 1", "propose 2", "expire"], False),
+    "rolled back from": (["approve 1", "propose 2", "approve 2", "propose 3", "approve 3", "back"], False),
+    "opened again": (["expire", "propose 1"], False),
+    "opened again and expired again": (["expire", "propose 1", "expire"], True),
+    "opened again and rejected": (["expire", "propose 1", "reject 1"], False),
+    "opened again and approved": (["expire", "propose 1", "approve 1"], False),
+    "opened again and superseded": (["expire", "propose 1", "propose 2", "reject 2"], True),
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_what_nobody_has_decided_on_is_proposed_again_where_nothing_else_waits(log, history):
+    steps, again = HISTORIES[history]
+    for step in steps:
+        word, _, version = step.partition(" ")
+        if word == "propose":
+            assert log.candidate(version)
+        elif word == "expire":
+            assert log.add(expire(log.state, LATER))
+        elif word == "back":
+            assert log.back()
+        else:
+            assert log.say(version, word)
+    before = log.state
+    assert is_open(before, "1") is again
+    draft = log.candidate("1")
+    assert (draft is not None) is again
+    if not again:
+        assert log.state == before
+        return
+    assert (log.state.pending.version, log.state.candidate) == ("1", "1")
+    assert log.state.champion == before.champion
+    assert log.say("1", "approve").evidence == {"candidate": log.entries[-2].hash}
+    assert log.state.champion == "1"
+
+
+def test_who_made_a_version_does_not_approve_it_after_another_had_it_opened_again():
+    log = Log()
+    log.candidate("1", four_eyes=True)
+    log.add(expire(log.state, LATER))
+    assert log.candidate("1", started_by="Bob").by == "Bob"
+    with pytest.raises(DecisionRefused, match="Ada started the run that made it"):
+        log.say("1", "approve", by="Ada")
+    assert log.say("1", "approve", by="Bob").event == "approved"
+
+
+def test_the_time_to_decide_runs_out_where_nothing_else_waits(log):
+    assert [ran_out(log.state, version, NOW) for version in ("1", "7")] == [False, False]
+    assert ran_out(log.state, "1", LATER)  # though it has not been closed yet
+    log.add(expire(log.state, LATER))
+    assert ran_out(log.state, "1", NOW)
+    log.candidate("2")
+    assert not ran_out(log.state, "1", NOW)
+    assert ran_out(log.state, "1", LATER)  # the other's is over, too
+    log.say("2", "approve")
+    assert ran_out(log.state, "1", NOW)
+    assert not ran_out(log.state, "2", LATER)
+    log.candidate("3")
+    log.candidate("4")
+    log.say("4", "reject")
+    assert not ran_out(log.state, "3", LATER)  # superseded: that is no matter of time
 
 
 @pytest.mark.parametrize(("by", "reason"), [("", "why"), ("  ", "why"), ("Bob", " \n"), (AUTOMATIC, "why")])
