@@ -13,12 +13,12 @@ from prefect.utilities.urls import url_for
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
+from flows.checkout import workspace_at
 from flows.forms import open_form
 from flows.telling import failure_of, mark_told
 from tasks.notify import notify
 from tasks.summary import waits
 from tasks.tracking import run_page
-from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,15 +54,16 @@ def ask(summary: dict[str, Any]) -> str | None:
         return None
 
 
-def tell_failure(_flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
-    """What Prefect calls when a pipeline run has failed or crashed."""
-    place = Workspace.at(run.parameters.get("workspace", "."))
+def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """What Prefect calls when a pipeline run has failed or crashed; a worker does so by these names."""
+    given = flow_run.parameters
+    place = workspace_at(given.get("workspace", "."), given.get("checkout"))
     try:
         model = load_params(place.params).tracking.model
     except ApoError:  # which may be why it failed
         model = place.root.name
-    page = url_for("flow-run", obj_id=run.id)
+    page = url_for("flow-run", obj_id=flow_run.id)
     links = {} if page is None else {"run": page}
-    text = failure_of(run, state)
-    if notify("failure", model, text, links, get_logger().warning) and run.deployment_id is not None:
-        mark_told(run)  # or the trigger of `prefect.yaml` tells of it again
+    text = failure_of(flow_run, state)
+    if notify("failure", model, text, links, get_logger().warning) and flow_run.deployment_id is not None:
+        mark_told(flow_run)  # or the trigger of `prefect.yaml` tells of it again

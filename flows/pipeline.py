@@ -16,6 +16,7 @@ from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of, write_json
+from flows.checkout import workspace_at
 from flows.environment import be_quiet
 from flows.outcome import ask, tell_failure, tell_outcome
 from tasks.audit_store import open_store
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
 def _run_name() -> str:
     """The workspace's directory and the time: a page of runs tells them apart."""
-    place = Workspace.at(flow_run.parameters.get("workspace", "."))
+    given = flow_run.parameters
+    place = workspace_at(given.get("workspace", "."), given.get("checkout"))
     return f"{place.root.name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
 
 
@@ -55,6 +57,7 @@ def pipeline(
     force: tuple[str, ...] = (),
     started_by: str | None = None,
     restore: bool = False,
+    checkout: str | None = None,
 ) -> dict[str, Any]:
     """Bring a workspace up to date and its policy to the registry.
 
@@ -65,6 +68,7 @@ def pipeline(
         started_by: the person who wants this run; by default the author of the commit of a restored
             workspace, else the user of this machine. With `promotion.four_eyes` there is no such default.
         restore: in a workspace that has seen no run, begin with what the last run of its model left.
+        checkout: the clone that `workspace` lies in, by the name that `flows.checkout` knows it by.
 
     Returns:
         The summary, as in `reports/summary.json`.
@@ -73,7 +77,7 @@ def pipeline(
         ApoError: bad configuration or input, or another run at work in the workspace, in one line.
     """
     be_quiet()
-    place = Workspace.at(workspace)
+    place = workspace_at(workspace, checkout)
     load_params(place.params)  # no lock is left in what is no workspace
     check_settings()
     with only_run(place):
