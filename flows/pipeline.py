@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
@@ -18,7 +18,7 @@ from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of, write_json
 from flows.checkout import workspace_at
 from flows.environment import be_quiet
-from flows.outcome import ask, tell_failure, tell_outcome
+from flows.outcome import ask_approval, tell_failure, tell_outcome
 from tasks.audit_store import open_store
 from tasks.dvc_remote import has_remote as has_dvc_remote
 from tasks.dvc_state import pending
@@ -29,8 +29,8 @@ from tasks.mirrors import has_remote
 from tasks.notify import check_settings
 from tasks.promote import promote
 from tasks.stages import fetch_task, push_task, restore_task, retried_task, stage_task
-from tasks.summary import complete_summary, finished_summary, registry_agrees, waits
-from tasks.tracking import connect, log_evidence, log_summary, start_run
+from tasks.summary import complete_summary, finished_summary, registry_agrees
+from tasks.tracking import DEPLOYMENT_TAG, connect, finish_run, log_evidence, log_summary, start_run
 from tasks.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def _pipeline(place: Workspace, params: Params, force: tuple[str, ...], started_
         get_run_logger().info("nothing changed")
         _run_stages(place, params, (), None)
         write_json(place.summary, done)
-        if waits(done):
-            ask(done)
+        finish_run(client, done.get("run_id"))
+        ask_approval(client, done)
         return done
     with _recorded(client, place, params, changed, started_by) as run_id:
         _run_stages(place, params, force, run_id)
@@ -137,7 +137,7 @@ def _register(
     decision, registered = promote(
         client, store, place, params, run_id=run_id, started_by=started_by, tags=tags
     )
-    summary = complete_summary(client, store, place, decision._asdict(), registered)
+    summary = complete_summary(client, store, place, decision._asdict(), registered, run_id)
     client.set_tag(run_id, "decision", decision.outcome)
     log_summary(client, run_id, summary)
     version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"
@@ -158,6 +158,8 @@ def _recorded(
         "git_commit": str(commit_of(place.root)),
         "started_by": started_by,
     }
+    if deployment.id is not None:
+        tags[DEPLOYMENT_TAG] = str(deployment.id)
     run_id = start_run(client, place, params, tags)
     status = "FAILED"
     try:

@@ -137,8 +137,18 @@ def test_a_repository_that_is_not_there_is_told_once(place, settings, receiver, 
     told_of(settings, run, worker_log)
     (message,) = receiver.received
     assert (message["occasion"], message["model"]) == ("failure", MODEL)
-    assert message["text"].startswith(f"pipeline/{MODEL}: ") and "\n" not in message["text"]
+    assert ": Crashed: " in message["text"] and "\n" not in message["text"]
     assert message["links"]["run"].endswith(f"/runs/flow-run/{run}")
+
+
+def test_a_rollback_that_fails_is_told_once(place, settings, receiver, worker, worker_log):
+    execute("apo deploy", place, settings=settings)
+    receiver.received.clear()
+    run = start_run(settings, f"rollback/{MODEL}", by="Bob", reason="there is nothing to go back to")
+    told_of(settings, run, worker_log)
+    (message,) = receiver.received
+    assert (message["occasion"], message["model"]) == ("failure", MODEL)
+    assert message["text"].startswith(f"rollback/{MODEL}: ") and "\n" not in message["text"]
 
 
 def test_what_the_run_has_told_itself_is_not_told_again(
