@@ -36,6 +36,8 @@ FROM base
 LABEL org.opencontainers.image.title="apo-flow" org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/apo/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
+    # Where the volume is.
+    APO_WORKSPACES=/workspaces \
     # Nothing phones home.
     DO_NOT_TRACK=1 \
     DVC_NO_ANALYTICS=1 \

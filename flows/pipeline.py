@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of, write_json
+from flows.checkout import workspace_at
 from flows.environment import be_quiet
-from flows.outcome import ask, tell_failure, tell_outcome
+from flows.outcome import ask_approval, tell_failure, tell_outcome
 from tasks.audit_store import open_store
 from tasks.dvc_remote import has_remote as has_dvc_remote
 from tasks.dvc_state import pending
@@ -28,8 +29,8 @@ from tasks.mirrors import has_remote
 from tasks.notify import check_settings
 from tasks.promote import promote
 from tasks.stages import fetch_task, push_task, restore_task, retried_task, stage_task
-from tasks.summary import complete_summary, finished_summary, registry_agrees, waits
-from tasks.tracking import connect, log_evidence, log_summary, start_run
+from tasks.summary import complete_summary, finished_summary, registry_agrees
+from tasks.tracking import DEPLOYMENT_TAG, connect, finish_run, log_evidence, log_summary, start_run
 from tasks.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
 def _run_name() -> str:
     """The workspace's directory and the time: a page of runs tells them apart."""
-    place = Workspace.at(flow_run.parameters.get("workspace", "."))
+    given = flow_run.parameters
+    place = workspace_at(given.get("workspace", "."), given.get("checkout"))
     return f"{place.root.name} {time.strftime('%Y-%m-%d %H:%M:%S')}"
 
 
@@ -55,6 +57,7 @@ def pipeline(
     force: tuple[str, ...] = (),
     started_by: str | None = None,
     restore: bool = False,
+    checkout: str | None = None,
 ) -> dict[str, Any]:
     """Bring a workspace up to date and its policy to the registry.
 
@@ -65,6 +68,7 @@ def pipeline(
         started_by: the person who wants this run; by default the author of the commit of a restored
             workspace, else the user of this machine. With `promotion.four_eyes` there is no such default.
         restore: in a workspace that has seen no run, begin with what the last run of its model left.
+        checkout: the clone that `workspace` lies in, by the name that `flows.checkout` knows it by.
 
     Returns:
         The summary, as in `reports/summary.json`.
@@ -73,7 +77,7 @@ def pipeline(
         ApoError: bad configuration or input, or another run at work in the workspace, in one line.
     """
     be_quiet()
-    place = Workspace.at(workspace)
+    place = workspace_at(workspace, checkout)
     load_params(place.params)  # no lock is left in what is no workspace
     check_settings()
     with only_run(place):
@@ -102,8 +106,8 @@ def _pipeline(place: Workspace, params: Params, force: tuple[str, ...], started_
         get_run_logger().info("nothing changed")
         _run_stages(place, params, (), None)
         write_json(place.summary, done)
-        if waits(done):
-            ask(done)
+        finish_run(client, done.get("run_id"))
+        ask_approval(client, done)
         return done
     with _recorded(client, place, params, changed, started_by) as run_id:
         _run_stages(place, params, force, run_id)
@@ -133,7 +137,7 @@ def _register(
     decision, registered = promote(
         client, store, place, params, run_id=run_id, started_by=started_by, tags=tags
     )
-    summary = complete_summary(client, store, place, decision._asdict(), registered)
+    summary = complete_summary(client, store, place, decision._asdict(), registered, run_id)
     client.set_tag(run_id, "decision", decision.outcome)
     log_summary(client, run_id, summary)
     version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"
@@ -154,6 +158,8 @@ def _recorded(
         "git_commit": str(commit_of(place.root)),
         "started_by": started_by,
     }
+    if deployment.id is not None:
+        tags[DEPLOYMENT_TAG] = str(deployment.id)
     run_id = start_run(client, place, params, tags)
     status = "FAILED"
     try:

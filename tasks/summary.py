@@ -22,10 +22,12 @@ def complete_summary(
     workspace: Workspace,
     decision: dict[str, str],
     registered: Registered | None,
+    run_id: str,
 ) -> dict[str, Any]:
-    """The report with the registry's fields, the final decision and the hash of `dvc.lock`."""
+    """The report with MLflow's run, the registry's fields, the final decision and the hash of `dvc.lock`."""
     summary: dict[str, Any] = read_json(workspace.report)
     summary["decision"] = decision
+    summary["run_id"] = run_id
     summary["approval"] = None
     if registered is not None:
         summary["model"] |= {"version": registered.version, "aliases": registered.aliases}

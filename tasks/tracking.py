@@ -29,6 +29,7 @@ _BATCH = 1000  # MLflow's limit of metrics a request
 _NOT_METRICS = ("step", "time")
 _NOT_IN_NAMES = r"[^\w. -]"  # what MLflow refuses in a metric's name
 _WORKSPACE_TAG, _MODEL_TAG = "workspace", "model"
+DEPLOYMENT_TAG = "deployment"  # Prefect's number of it
 
 
 def connect(workspace: Workspace) -> MlflowClient:
@@ -68,7 +69,8 @@ def _embedded_store(workspace: Workspace) -> Path:
 def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: dict[str, str]) -> str:
     """Open a run with all parameters and return its id.
 
-    The caller holds the workspace, so a run of it that still counts as running was killed: it is closed.
+    The caller holds the workspace, so a run of it that still counts as running was killed: it is closed. So
+    is one of the same deployment, wherever its workspace was: they run one at a time.
     """
     from mlflow.entities import Param
 
@@ -77,14 +79,31 @@ def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: 
         _WORKSPACE_TAG: f"{socket.gethostname()}:{workspace.root.resolve()}",
         _MODEL_TAG: params.tracking.model,
     }
+    mine = {(tag, (tags | own).get(tag, "")) for tag in (_WORKSPACE_TAG, DEPLOYMENT_TAG)}
     for running in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
-        if running.data.tags.get(_WORKSPACE_TAG) == own[_WORKSPACE_TAG]:
+        if mine & running.data.tags.items():
             client.set_terminated(running.info.run_id, "KILLED")
     name = f"{params.tracking.model} {time.strftime('%Y-%m-%d %H:%M:%S')}"
     run = client.create_run(experiment, tags=tags | own, run_name=name)
     flat = flatten(params.model_dump(mode="json"))
     client.log_batch(run.info.run_id, params=[Param(key, text) for key, text in flat.items()])
     return str(run.info.run_id)
+
+
+def finish_run(client: MlflowClient, run_id: str | None) -> None:
+    """Close a run that has done all it had to, and was killed, or MLflow away, before it could say so."""
+    from mlflow.exceptions import MlflowException
+
+    if run_id is None:
+        return
+    try:
+        found = client.get_run(run_id).info
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # removed, or on another server
+            return
+        raise
+    if found.status == "RUNNING" and found.lifecycle_stage == "active":
+        client.set_terminated(run_id, "FINISHED")
 
 
 def run_page(client: MlflowClient, run_id: str) -> str | None:

@@ -25,6 +25,11 @@ class Production:
     settings: dict[str, str]
     worker: KeptWorker
 
+    @property
+    def clone(self):
+        """What the worker keeps of the repository."""
+        return Path(self.settings["APO_WORKSPACES"]) / self.model
+
     def runs(self, flow):
         """Newest first; those that are only scheduled for later are left out."""
         body = {
@@ -96,6 +101,7 @@ def production_of(
         "APO_REPOSITORY": source.as_uri(),
         "APO_BRANCH": "main",
         "APO_WORKSPACE": ".",
+        "APO_WORKSPACES": str(base / "workspaces"),
         "APO_WORK_POOL": "apo",
         "APO_MODEL": model,
     }

@@ -1,6 +1,8 @@
 """`apo deploy` on a real Prefect server: all of it or nothing, and who is told when a run dies."""
 
+import os
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -12,9 +14,10 @@ MODEL = "apo-deploy"
 SLEEPING = """
 import time
 from prefect import flow
+from flows.outcome import tell_failure
 
-@flow(name="pipeline", validate_parameters=False)
-def pipeline(workspace=".", restore=False):
+@flow(name="pipeline", validate_parameters=False, on_crashed=[tell_failure])
+def pipeline(workspace=".", restore=False, checkout=None):
     time.sleep(600)
 """
 
@@ -33,9 +36,11 @@ def settings(services, receiver, tmp_path_factory):
         **receiver.settings,
         "PREFECT_HOME": str(base / "prefect"),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PYTHONPATH": os.pathsep.join([str(base), os.environ.get("PYTHONPATH", "")]),  # the test's own flow
         "APO_REPOSITORY": (base / "repository").as_uri(),
         "APO_BRANCH": "main",
         "APO_WORKSPACE": ".",
+        "APO_WORKSPACES": str(base / "workspaces"),
         "APO_MODEL": MODEL,
         "APO_WORK_POOL": MODEL,
     }
@@ -132,8 +137,18 @@ def test_a_repository_that_is_not_there_is_told_once(place, settings, receiver, 
     told_of(settings, run, worker_log)
     (message,) = receiver.received
     assert (message["occasion"], message["model"]) == ("failure", MODEL)
-    assert message["text"].startswith(f"pipeline/{MODEL}: ") and "\n" not in message["text"]
+    assert ": Crashed: " in message["text"] and "\n" not in message["text"]
     assert message["links"]["run"].endswith(f"/runs/flow-run/{run}")
+
+
+def test_a_rollback_that_fails_is_told_once(place, settings, receiver, worker, worker_log):
+    execute("apo deploy", place, settings=settings)
+    receiver.received.clear()
+    run = start_run(settings, f"rollback/{MODEL}", by="Bob", reason="there is nothing to go back to")
+    told_of(settings, run, worker_log)
+    (message,) = receiver.received
+    assert (message["occasion"], message["model"]) == ("failure", MODEL)
+    assert message["text"].startswith(f"rollback/{MODEL}: ") and "\n" not in message["text"]
 
 
 def test_what_the_run_has_told_itself_is_not_told_again(
@@ -149,15 +164,30 @@ def test_what_the_run_has_told_itself_is_not_told_again(
     assert "params.yaml" in message["text"]
 
 
+def test_unfinished_work_stays_when_the_branch_moves_on(place, settings, repository, worker, worker_log):
+    execute(f"git init -q -b main {repository}", place)
+    clone = Path(settings["APO_WORKSPACES"]) / MODEL
+    marker = clone / "data/unfinished/train/checkpoint"
+    for seed in ("one", "two", "three"):
+        execute(f"echo 'seed: {seed}' >params.yaml && {COMMIT}", repository)
+        run = start_run(settings, f"pipeline/{MODEL}")
+        until(lambda run=run: state_name(settings, run) == "Failed", worker_log)
+        assert (clone / "params.yaml").read_text() == f"seed: {seed}\n"
+        if seed == "one":
+            marker.parent.mkdir(parents=True)
+            marker.write_text("step 7")
+        assert marker.read_text() == "step 7"
+
+
 @pytest.fixture(scope="module")
 def sleeping(place, settings, repository):
     """A pipeline that only sleeps, and is missed after a short while."""
-    (place / "sleeping.py").write_text(SLEEPING)
-    execute(f"git init -q -b main {repository}; cp sleeping.py {repository}", place)
-    execute(COMMIT, repository)
+    (Path(settings["PYTHONPATH"].split(os.pathsep)[0]) / "sleeping.py").write_text(SLEEPING)
+    execute(f"git init -q -b main {repository}", place)
+    execute(f"date >when && {COMMIT}", repository)
     change(
         place / "prefect.yaml",
-        ("flows.pipeline.pipeline", "sleeping.py:pipeline"),
+        ("flows.pipeline.pipeline", "sleeping.pipeline"),
         ('FREQUENCY: "60"', 'FREQUENCY: "30"'),  # Prefect's shortest
         ("within: 300", "within: 40"),
     )
@@ -177,10 +207,14 @@ def test_a_process_that_is_killed_is_told_once(settings, sleeping, receiver, wor
     receiver.received.clear()
     run, process = sleeper(settings, worker, worker_log)
     process.kill()
-    told_of(settings, run, worker_log)
+    told_of(settings, run, worker_log)  # it comes when a run has had its time to tell of itself
+    time.sleep(5)
     (message,) = receiver.received
     assert "Crashed: " in message["text"]
+    assert not message["text"].startswith("pipeline/")  # the worker has told of it, by the flow's hook
     assert message["links"]["run"].endswith(run)
+    # To find the hook the worker has loaded the flow.
+    assert Path(psutil.Process(worker.pid).cwd()) == worker_log.parent
 
 
 def test_a_host_that_is_gone_is_told_once(settings, sleeping, receiver, worker, worker_log):

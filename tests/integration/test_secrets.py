@@ -46,6 +46,7 @@ def settings(services, tmp_path_factory):
             "APO_REPOSITORY": (base / "source").as_uri(),
             "APO_BRANCH": "main",
             "APO_WORKSPACE": ".",
+            "APO_WORKSPACES": str(base / "workspaces"),
             "APO_MODEL": MODEL,
             "APO_WORK_POOL": MODEL,
         }

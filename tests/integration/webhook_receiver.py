@@ -18,6 +18,7 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.received, self.forged = [], 0
+        self.refused = ""  # an occasion that it does not want to hear of
 
     @property
     def settings(self) -> dict[str, str]:
@@ -33,11 +34,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         expected = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
         genuine = hmac.compare_digest(expected, self.headers.get("X-Apo-Signature", ""))
-        if genuine:
-            self.server.received.append(json.loads(body))
-        else:
+        wanted = json.loads(body)["occasion"] != self.server.refused
+        if not genuine:
             self.server.forged += 1
-        self.send_response(204 if genuine else 403)
+        elif wanted:
+            self.server.received.append(json.loads(body))
+        self.send_response(204 if genuine and wanted else 403)
         self.end_headers()
 
     def log_message(self, *_):

@@ -1,0 +1,87 @@
+"""Who is told of a candidate that waits, while one server or another is away."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from prefect.logging import disable_run_logger
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.outcome import ask_approval
+from tasks.tracking import connect
+from tasks.workspace import Workspace
+
+NOWHERE = "http://127.0.0.1:9"
+MODEL = "apo-outcome"
+
+
+class Receiver(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append(json.loads(body))
+        self.send_response(self.server.answer)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def receiver(monkeypatch):
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.received, server.answer = [], 204
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        monkeypatch.setenv("APO_WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("APO_WEBHOOK_SECRET", "known-to-both")
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = connect(Workspace(tmp_path))
+    made.create_registered_model(MODEL)
+    made.create_model_version(MODEL, "runs:/x", run_id=made.create_run("0").info.run_id)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _no_prefect_server():
+    with disable_run_logger(), temporary_settings({PREFECT_API_URL: f"{NOWHERE}/api"}):
+        yield
+
+
+def candidate(since="noon", *, waits=True):
+    return {
+        "model": {"name": MODEL, "version": "1"},
+        "decision": {"outcome": "promote", "reason": "better"},
+        "approval": {"time": since, "waits": waits},
+    }
+
+
+def test_a_candidate_is_told_of_until_that_arrives_and_then_no_more(client, receiver):
+    receiver.answer = 403
+    ask_approval(client, candidate())
+    receiver.answer = 204
+    for _ in range(2):
+        ask_approval(client, candidate())
+    lost, message = receiver.received
+    assert lost["occasion"] == message["occasion"] == "approval wanted"
+    assert f"apo approve {MODEL} 1 --by NAME --reason WHY" in message["text"]
+    ask_approval(client, candidate("midnight"))  # the same version, proposed again
+    assert len(receiver.received) == 3
+
+
+def test_one_that_waits_no_more_is_not_told_of(client, receiver):
+    ask_approval(client, candidate(waits=False))
+    ask_approval(client, candidate() | {"approval": None})
+    assert receiver.received == []
+
+
+def test_a_registry_that_refuses_fails_no_run(client, receiver):
+    client.delete_model_version(MODEL, "1")
+    ask_approval(client, candidate())
+    assert receiver.received == []
