@@ -62,9 +62,9 @@ def run(stage: ModuleType, place: Workspace) -> Facts:
 _WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "algorithms", "checkpoint")
 # They start servers by a fork, which the kernel refuses a process that engines have grown in: `-m servers`
 # runs them apart.
-_SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote", "deploy")
+_SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote")
 # Minutes each, with the whole of it: `-m production`.
-_PRODUCTION = ("production", "killed_services", "secrets")
+_PRODUCTION = ("production", "killed_services", "secrets", "deploy")
 _LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
 
 
