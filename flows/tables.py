@@ -128,13 +128,13 @@ def print_audit(entries: list[Entry]) -> None:
     Console().print(f"{len(entries)} entries, verified")
 
 
-def print_lineage(lineage: dict[str, Any]) -> None:
+def print_lineage(lineage: dict[str, str]) -> None:
     """Where a version comes from."""
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in lineage.items():
-        table.add_row(name, escape(str(value)))
+        table.add_row(name, escape(value))
     Console().print(table)
 
 
