@@ -59,6 +59,11 @@ def is_remote(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+def has_registry(workspace: Workspace) -> bool:
+    """Whether there is anything to ask: another store than the workspace's own, or that one is made."""
+    return tracking_uri(workspace) != _embedded_uri(workspace) or _embedded_store(workspace).exists()
+
+
 def _embedded_uri(workspace: Workspace) -> str:
     return f"sqlite:///{_embedded_store(workspace)}"
 
