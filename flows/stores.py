@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from apo_core.errors import ApoError
 from flows import environment
 from flows.one_line import one_line
-from tasks.tracking import has_registry
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,12 +25,12 @@ def stores_of(workspace: Workspace) -> Iterator[tuple[MlflowClient, AuditStore]]
     Raises:
         ApoError: there is no registry here, or what is asked for in the block is refused or not answered.
     """
+    from tasks.audit_store import open_store
+    from tasks.tracking import connect, has_registry
+
     if not has_registry(workspace):
         raise ApoError(f"{workspace.root}: no run has been recorded here; is it the workspace (-w)?")
     environment.be_quiet()
-    from tasks.audit_store import open_store
-    from tasks.tracking import connect
-
     # A person waits: a server that is away is said after seconds, not minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     with one_line():
