@@ -1,8 +1,17 @@
 """What a person sees who is to decide on a version, and what `apo lineage` says in words."""
 
+import json
+
+import pandas as pd
+import pyarrow as pa
+
 from apo_core.audit import START, Entry
-from tasks.description import as_markdown
+from apo_core.tables import write_table
+from tasks.audit_store import open_store
+from tasks.description import as_markdown, describe_version
 from tasks.lineage import decisions_in_words, metrics_in_words
+from tasks.tracking import connect
+from tasks.workspace import Workspace
 
 EVALUATION = {
     "reference": {"pass@1": 0.43212345},
@@ -67,3 +76,52 @@ def test_an_approval_is_told_once():
     assert last["approval"] == told
     assert last["last decision"].startswith("rollback by Cy at 2026-11-03 ")
     assert decisions_in_words([]) == {}
+
+
+LOCK = """
+schema: '2.0'
+stages:
+  prepare:
+    deps: [{path: data/raw/prompts, md5: 11aa}]
+    outs: [{path: data/prompts.parquet, md5: 22bb}]
+"""
+REPORT = {
+    "eval": EVALUATION,
+    "train": {"algorithm": "grpo"},
+    "lineage": {"git_commit": None, "fingerprint": "33cc"},
+}
+
+
+def test_a_version_is_described_by_its_run(tmp_path, monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "APO_AUDIT_URI"):
+        monkeypatch.delenv(name, raising=False)
+    place = Workspace(tmp_path)
+    client = connect(place)
+    run = client.create_run(
+        client.create_experiment("e", (tmp_path / "artifacts").as_uri()),
+        tags={"pipeline_run": "http://prefect/runs/flow-run/4"},
+    ).info.run_id
+    values = tmp_path / "values.parquet"
+    column = pa.schema([("value", pa.float64())])
+    write_table(values, pd.DataFrame({"value": [0.5]}), column, {"fingerprint": {"verifier": "numeric@1"}})
+    client.log_artifact(run, str(values), "tables")
+    client.log_text(run, LOCK, "lineage/dvc.lock")
+    client.log_text(run, json.dumps(REPORT), "reports/report.json")
+    client.create_registered_model("m")
+    client.create_model_version("m", "file:///nowhere", run_id=run)
+
+    shown = describe_version(client, open_store(place), "m", "1").splitlines()
+    assert shown[:9] == [
+        "**m version 1**",
+        "",
+        "- aliases: none",
+        "- reference pass@1: 0.432",
+        "- policy pass@1: 0.706",
+        "- gain over the reference: +0.274 (95% +0.250 to +0.298)",
+        "- algorithm: grpo",
+        "- verifier: numeric@1",
+        "",
+    ]
+    assert "[pipeline run](http://prefect/runs/flow-run/4)" in shown
+    assert shown[-2:] == ["- prompts: md5 22bb", "- raw prompts: md5 11aa"]
+    assert not [line for line in shown if "None" in line or "{" in line]
