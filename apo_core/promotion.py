@@ -64,16 +64,16 @@ def decide(
     for comparison in comparisons:
         if comparison.high < 0:
             place = "" if comparison.on is None else f" on {comparison.on}"
-            return Decision("reject", f"worse than the {comparison.against}{place}: {_gain(comparison)}")
+            return Decision("reject", f"worse than the {comparison.against}{place}: {_gain([comparison])}")
     for comparison in overall:
         if not comparison.low > min_gain:
             return Decision(
                 "hold",
                 f"not shown to be better than the {comparison.against} by more than {min_gain:g}: "
-                f"{_gain(comparison)}",
+                f"{_gain([comparison])}",
             )
-    names = " and ".join(comparison.against for comparison in overall)
-    return Decision("promote", f"better than the {names}: {'; '.join(map(_gain, overall))}")
+    names = " and the ".join(comparison.against for comparison in overall)
+    return Decision("promote", f"better than the {names}: {_gain(overall)}")
 
 
 def with_reference(evaluation: dict[str, Any]) -> list[Comparison]:
@@ -114,5 +114,12 @@ def compare_by_set(
     return found
 
 
-def _gain(comparison: Comparison) -> str:
-    return f"pass@1 {comparison.gain:+.3f}, 95% interval {comparison.low:+.3f} to {comparison.high:+.3f}"
+def _gain(comparisons: list[Comparison]) -> str:
+    """The gains in words; of several, each says over what."""
+    found = [(one.against, f"{one.gain:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}") for one in comparisons]
+    if len(found) == 1:
+        ((_, gain, interval),) = found
+        return f"pass@1 {gain}, 95% interval {interval}"
+    return "pass@1 " + ", ".join(
+        f"{gain} over the {against} (95% {interval})" for against, gain, interval in found
+    )

@@ -16,8 +16,8 @@ from flows.environment import be_quiet
 from flows.forms import close_forms
 from tasks import approve as decisions
 from tasks.audit_store import open_store
+from tasks.description import describe_version
 from tasks.follow import read
-from tasks.lineage import describe_version
 from tasks.tracking import connect
 from tasks.workspace import Workspace
 

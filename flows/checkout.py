@@ -49,7 +49,7 @@ def checkout(
         access_token: for `https://`; `USER:TOKEN` where the host wants a certain user.
 
     Raises:
-        ApoError: git refuses, or a run is at work.
+        ApoError: git refuses, a run is at work, or there is no workspace of that name.
     """
     if flow_run.id is None:  # not for a run: a worker looks for hooks, which need no files
         return
@@ -61,6 +61,11 @@ def checkout(
         place = clone / workspace
         with only_run(Workspace(place)) if place.is_dir() else nullcontext():
             _update(clone, repository, branch, environment)
+    if not (place / "params.yaml").is_file():
+        raise ApoError(
+            f"{clone}: {branch} has no {Path(workspace) / 'params.yaml'}; APO_WORKSPACE is the path of the "
+            "workspace below the repository's root"
+        )
 
 
 def _clone_of(name: str) -> Path:

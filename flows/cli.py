@@ -93,7 +93,7 @@ def run(
             summary = pipeline(
                 str(workspace.resolve()), tuple(settings or ()), tuple(force or ()), started_by=by
             )
-    option = "" if workspace == Path() else f" -w {workspace}"
+    option = _option(workspace)
     print_summary(summary, option)
     print(f"Pages of the run and of the model: apo ui{option}")
 
@@ -125,11 +125,11 @@ def stage(
 def status(workspace: Place = Path()) -> None:
     """Show which stages are up to date and what the last run concluded."""
     from apo_core.config.file import load_params
-    from flows.tables import print_status
+    from flows.status import print_status
 
     place = Workspace(workspace)
     load_params(place.params)
-    print_status(place)
+    print_status(place, _option(workspace))
 
 
 @app.command()
@@ -211,6 +211,11 @@ def ui(
 
 app.command()(storage.publish)
 app.command()(storage.download)
+
+
+def _option(workspace: Path) -> str:
+    """What a command that is shown to the user has beside it."""
+    return "" if workspace == Path() else f" -w {workspace}"
 
 
 def _check_stages(names: list[str]) -> None:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from apo_core.approvals import Decision
 from apo_core.errors import ApoError
-from flows import environment
-from flows.one_line import one_line
+from flows.stores import stores_of
 from tasks.workspace import Workspace
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-    from tasks.audit_store import AuditStore
 
 app = typer.Typer()
 Place = Annotated[
@@ -55,7 +46,7 @@ def rollback(
     """Give production back to an earlier champion."""
     from tasks.approve import roll_back
 
-    with _stores(workspace) as (client, store):
+    with stores_of(Workspace.at(workspace)) as (client, store):
         entry = roll_back(client, store, model, to, by=by, reason=reason)
     if entry is None:
         print(f"{model}: you have said so before; nothing has changed")
@@ -68,7 +59,7 @@ def reconcile(model: Model, workspace: Place = Path()) -> None:
     """Take up decisions made on MLflow's page, close what is out of time, set aliases right."""
     from tasks import approve
 
-    with _stores(workspace) as (client, store):
+    with stores_of(Workspace.at(workspace)) as (client, store):
         done = approve.reconcile(client, store, model)
     for line in done or ["nothing to do"]:
         print(line)
@@ -80,7 +71,7 @@ def audit(model: Model, workspace: Place = Path()) -> None:
     from flows.tables import print_audit
     from tasks.follow import read
 
-    with _stores(workspace) as (client, store):
+    with stores_of(Workspace.at(workspace)) as (client, store):
         entries = read(client, store, model)
     if not entries:
         raise ApoError(f"{model}: no decisions are recorded here; is it the name, and the workspace (-w)?")
@@ -94,21 +85,27 @@ def lineage(spec: Spec, workspace: Place = Path()) -> None:
     from tasks.follow import resolve_approved
     from tasks.lineage import lineage_of
 
-    with _stores(workspace) as (client, store):
+    with stores_of(Workspace.at(workspace)) as (client, store):
         print_lineage(lineage_of(client, store, resolve_approved(client, store, spec)))
 
 
 @app.command()
-def restore(spec: Spec, workspace: Place = Path()) -> None:
-    """Bring back a version's configuration, dvc.lock and data, by DVC's remote."""
+def restore(
+    spec: Spec,
+    workspace: Annotated[
+        Path,
+        typer.Option("--workspace", "-w", help="Directory with params.yaml; it becomes that of the version."),
+    ] = Path(),
+) -> None:
+    """Bring back a version's configuration, dvc.lock and data, by DVC's remote; what it replaces is kept."""
     from apo_core.config.file import load_params
     from tasks.follow import resolve_approved
     from tasks.lock import only_run
     from tasks.restore import restore_version
 
-    place = Workspace(workspace)
+    place = Workspace.at(workspace)
     load_params(place.params)  # no lock is left in what is no workspace
-    with _stores(workspace) as (client, store), only_run(place):
+    with stores_of(place) as (client, store), only_run(place):
         changed = restore_version(client, place, resolve_approved(client, store, spec), print)
     print(f"{place.root} has data, configuration and dvc.lock of {spec}")
     if changed:
@@ -118,23 +115,9 @@ def restore(spec: Spec, workspace: Place = Path()) -> None:
 def _decide(workspace: Path, model: str, version: str, decision: Decision, by: str, reason: str) -> None:
     from tasks.approve import decide
 
-    with _stores(workspace) as (client, store):
+    with stores_of(Workspace.at(workspace)) as (client, store):
         entry = decide(client, store, model, version, decision, by=by, reason=reason)
     if entry is None:
         print(f"{model} version {version}: you have said so before; nothing has changed")
     else:
         print(f"{model} version {version}: {entry.event} by {entry.by} (entry {entry.sequence})")
-
-
-@contextmanager
-def _stores(workspace: Path) -> Iterator[tuple[MlflowClient, AuditStore]]:
-    """The registry, and the log of decisions."""
-    place = Workspace.at(workspace)
-    environment.apply(place)
-    from tasks.audit_store import open_store
-    from tasks.tracking import connect
-
-    # A person waits: a server that is away is said after seconds, not minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    with one_line():
-        yield connect(place), open_store(place)

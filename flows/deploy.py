@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import PurePosixPath
 
 from apo_core.errors import ApoError, InputError
 from flows import environment
+from tasks.git import place_in_repository
 from tasks.workspace import Workspace
 
 _VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")  # as Prefect writes them
+_PLACE = "APO_WORKSPACE"
 
 
 def deploy(workspace: Workspace) -> None:
@@ -19,7 +22,7 @@ def deploy(workspace: Workspace) -> None:
 
     Raises:
         ApoError: there is no `prefect.yaml`, a variable is not set, which Prefect would take for empty text,
-            or Prefect refuses; it has said why.
+            runs would look for the workspace where it is not, or Prefect refuses; it has said why.
     """
     file = workspace.root / "prefect.yaml"
     if not file.is_file():
@@ -28,8 +31,20 @@ def deploy(workspace: Workspace) -> None:
     missing = [name for name in names if not os.environ.get(name)]
     if missing:
         raise ApoError(f"{file}: not set: {', '.join(missing)}; nothing is deployed")
+    if _PLACE in names:
+        _check_place(workspace, os.environ[_PLACE])
     environment.apply(workspace)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = subprocess.run(command, cwd=workspace.root, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise ApoError("Prefect did not deploy all of it; the same command again makes what is missing")
+
+
+def _check_place(workspace: Workspace, named: str) -> None:
+    """A run has a clone of its own, and looks for the workspace there."""
+    found = place_in_repository(workspace.root)
+    if found is not None and PurePosixPath(named) != PurePosixPath(found):
+        raise ApoError(
+            f"{_PLACE} is {named}, and the workspace lies at {found} below its repository's root; "
+            "nothing is deployed"
+        )

@@ -19,6 +19,7 @@ from flows.memory import machine_mib, memory_plan
 from tasks.audit_store import VARIABLE, open_store
 from tasks.dvc import StageFailed
 from tasks.dvc_state import pending
+from tasks.lock import refuse_second_run
 from tasks.tracking import is_remote, tracking_uri
 from tasks.workspace import Workspace
 
@@ -114,6 +115,10 @@ def _disk(workspace: Workspace) -> Finding:
 
 
 def _dvc(workspace: Workspace) -> Finding:
+    try:
+        refuse_second_run(workspace)  # DVC would be busy, and not say with what
+    except ApoError as run:
+        return Finding("dvc", True, str(run))
     try:
         changed = pending(workspace.root)
     except ApoError as error:

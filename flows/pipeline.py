@@ -30,7 +30,15 @@ from tasks.notify import check_settings
 from tasks.promote import promote
 from tasks.stages import fetch_task, push_task, restore_task, retried_task, stage_task
 from tasks.summary import complete_summary, finished_summary, registry_agrees
-from tasks.tracking import DEPLOYMENT_TAG, connect, finish_run, log_evidence, log_summary, start_run
+from tasks.tracking import (
+    DEPLOYMENT_TAG,
+    PAGE_TAG,
+    connect,
+    finish_run,
+    log_evidence,
+    log_summary,
+    start_run,
+)
 from tasks.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
@@ -160,6 +168,8 @@ def _recorded(
     }
     if deployment.id is not None:
         tags[DEPLOYMENT_TAG] = str(deployment.id)
+        if flow_run.ui_url is not None:
+            tags[PAGE_TAG] = flow_run.ui_url
     run_id = start_run(client, place, params, tags)
     status = "FAILED"
     try:

@@ -8,12 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from apo_core.errors import ApoError
 from flows.inputs import Finding
-from tasks.dvc_state import pending
-from tasks.lock import refuse_second_run
-from tasks.summary import finished_summary, waits
-from tasks.workspace import STAGES, Workspace
+from tasks.summary import waits
+from tasks.workspace import STAGES
 
 if TYPE_CHECKING:
     from apo_core.audit import Entry
@@ -78,25 +75,6 @@ def _both(evaluation: dict[str, Any], name: str, form: str) -> str:
     )
 
 
-def print_status(workspace: Workspace) -> None:
-    """Which stages are up to date, and the summary if it is; or who is at work."""
-    try:
-        refuse_second_run(workspace)  # DVC would wait for its own locks before it says so
-        changed = pending(workspace.root)
-    except ApoError as busy:
-        Console().print(str(busy), markup=False)
-        return
-    table = Table("stage", "state", title=str(workspace.root.resolve()), title_justify="left")
-    for stage in STAGES:
-        table.add_row(stage, "[yellow]to run" if stage in changed else "[green]up to date")
-    Console().print(table)
-    summary = finished_summary(workspace)
-    if summary is not None:
-        print_summary(summary)
-    else:
-        Console().print("There is no outcome of what is here now; `apo run` decides and registers.")
-
-
 def _interval(ends: list[float]) -> str:
     return f"{ends[0]:.3f} to {ends[1]:.3f}"
 
@@ -128,13 +106,13 @@ def print_audit(entries: list[Entry]) -> None:
     Console().print(f"{len(entries)} entries, verified")
 
 
-def print_lineage(lineage: dict[str, Any]) -> None:
+def print_lineage(lineage: dict[str, str]) -> None:
     """Where a version comes from."""
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in lineage.items():
-        table.add_row(name, escape(str(value)))
+        table.add_row(name, escape(value))
     Console().print(table)
 
 

@@ -41,9 +41,16 @@ def serve(workspace: Workspace, *, experiment: str, prefect_port: int, mlflow_po
         signal.signal(number, signal.default_int_handler)
     for name, address in own.items():
         if address is not None:
-            print(f"{name}: {address} (yours)", flush=True)
+            print(f"{name}: {page_of(address)} (yours)", flush=True)
     if wanted:
         _serve(workspace, wanted, experiment)
+
+
+def page_of(address: str) -> str:
+    """The address of a server's page by that of its API; without a password."""
+    uri = urllib.parse.urlsplit(address)
+    host = uri.netloc.rpartition("@")[2]
+    return uri._replace(netloc=host, path=uri.path.rstrip("/").removesuffix("/api")).geturl()
 
 
 def _serve(workspace: Workspace, wanted: dict[str, tuple[int, list[str]]], experiment: str) -> None:

@@ -1,4 +1,4 @@
-"""The commit a workspace, or failing that the code, is at."""
+"""The commit a workspace, or failing that the code, is at, and where in its repository a workspace lies."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def commit_of(workspace: Path) -> str | None:
 def author_of(workspace: Path) -> str | None:
     """Who wrote the commit that a workspace is at."""
     return _git(workspace, "log", "-1", "--format=%an") or None
+
+
+def place_in_repository(workspace: Path) -> str | None:
+    """The workspace's path below the root of its repository, `.` for the root; None where there is none."""
+    prefix = _git(workspace, "rev-parse", "--show-prefix")
+    return None if prefix is None else prefix.rstrip("/") or "."
 
 
 def _commit(directory: Path) -> str | None:

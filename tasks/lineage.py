@@ -14,7 +14,7 @@ from apo_core.files import read_json, sha256_of
 from apo_core.tables import read_metadata
 from tasks.audit_store import AuditStore
 from tasks.follow import read
-from tasks.registry import Registered, download_artifact, registry_errors, resolve
+from tasks.registry import Registered, download_artifact, registry_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,8 +30,14 @@ _OUTPUTS = {
 _INPUTS = {"raw prompts": ("prepare", "data/raw/prompts"), "raw model": ("reference", "data/raw/model")}
 
 
-def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, Any]:
-    """Commit, `dvc.lock`, data, value table and its fingerprint, verifier, algorithm, metrics, approver.
+# What is for machines to compare rather than for people to read.
+HASHES = ("run", "commit of the training", "dvc.lock", "fingerprint", *_OUTPUTS, *_INPUTS)
+
+
+def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, str]:
+    """Decisions, metrics, algorithm, verifier; commit, `dvc.lock`, data and tables. In words for people.
+
+    What a version does not have is left out, a raw model of one whose reference was trained here, say.
 
     Raises:
         ApoError: its run has lost what is asked for.
@@ -43,47 +49,58 @@ def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) 
         values = read_metadata(_artifact(client, registered, "tables/values.parquet", scratch))
         stages = YAML(typ="safe").load(lock)["stages"]
         lock_hash = sha256_of(lock)
-    evaluation = report["eval"]
-    return {
+    found = {
         "version": f"{registered.name}/{registered.version}",
-        "aliases": registered.aliases,
+        "aliases": ", ".join(registered.aliases) or "none",
+        **decisions_in_words(
+            [one for one in read(client, store, registered.name) if one.version == registered.version]
+        ),
+        **metrics_in_words(report["eval"]),
+        # A report that names none is older than the choice.
+        "algorithm": report["train"].get("algorithm", "apo"),
+        "verifier": values["fingerprint"]["verifier"],
         "run": registered.run_id,
         "commit of the training": report["lineage"]["git_commit"],
         "dvc.lock": f"sha256 {lock_hash}",
+        "fingerprint": report["lineage"]["fingerprint"],
         **{name: _hash(stages, stage, "outs", path) for name, (stage, path) in _OUTPUTS.items()},
         **{name: _hash(stages, stage, "deps", path) for name, (stage, path) in _INPUTS.items()},
-        "fingerprint": report["lineage"]["fingerprint"],
-        "verifier": values["fingerprint"]["verifier"],
-        # A report that names none is older than the choice.
-        "algorithm": report["train"].get("algorithm", "apo"),
-        "reference pass@1": evaluation["reference"]["pass@1"],
-        "policy pass@1": evaluation["policy"]["pass@1"],
-        "gain": evaluation["gain"],
-        "gain, 95% interval": evaluation["gain_ci95"],
-        **_decisions(client, store, registered),
     }
+    return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def describe_version(client: MlflowClient, store: AuditStore, model: str, version: str) -> str:
-    """What a person is shown who is to decide, as Markdown."""
-    found = lineage_of(client, store, resolve(client, f"{model}/{version}"))
-    return "\n".join(f"- {name}: {value}" for name, value in found.items())
-
-
-def _decisions(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, Any]:
-    """Who started the run, who approved what came of it, and what was said last."""
-    entries = [one for one in read(client, store, registered.name) if one.version == registered.version]
-    of = {entry.event: entry for entry in entries}
+def metrics_in_words(evaluation: dict[str, Any]) -> dict[str, str]:
+    """What `reports/eval.json` says, rounded; the intervals are 95% ones."""
+    low, high = evaluation["gain_ci95"]
     return {
-        "started by": of["candidate"].evidence["started_by"] if "candidate" in of else None,
-        "approved by": _told(of["approved"]) if "approved" in of else None,
-        "last decision": _told(entries[-1]) if entries else None,
+        "reference pass@1": f"{evaluation['reference']['pass@1']:.3f}",
+        "policy pass@1": f"{evaluation['policy']['pass@1']:.3f}",
+        "gain over the reference": f"{evaluation['gain']:+.3f} (95% {low:+.3f} to {high:+.3f})",
     }
+
+
+def decisions_in_words(entries: list[Entry]) -> dict[str, str]:
+    """Who started the run, who approved what came of it, and what was said last where that is something else.
+
+    Args:
+        entries: those of the log that are on the version.
+    """
+    of = {entry.event: entry for entry in entries}
+    told = {}
+    if "candidate" in of:
+        told["started by"] = of["candidate"].evidence["started_by"]
+    if "approved" in of:
+        told["approval"] = _told(of["approved"])
+    if entries and entries[-1] not in (of.get("approved"), of.get("candidate")):
+        told["last decision"] = _told(entries[-1])
+    return told
 
 
 def _told(entry: Entry) -> str:
+    time = entry.time[:16].replace("T", " ")
     return (
-        f"{entry.event} by {entry.by} at {entry.time}: {entry.reason} (entry {entry.sequence}, {entry.hash})"
+        f"{entry.event} by {entry.by} at {time} UTC: {entry.reason} "
+        f"(entry {entry.sequence}, {entry.hash[:12]})"
     )
 
 

@@ -65,9 +65,11 @@ def restore_version(
     if not has_remote(workspace):
         raise ApoError(f"{workspace.root}: has no DVC remote to restore from; see `dvc remote add --default`")
     record = {**_record(workspace), "lineage/params.yaml": workspace.params}
-    with _kept(workspace, list(record.values())):
+    with _kept(workspace, list(record.values())) as aside:
         _take(client, registered.run_id, record)
         pull(workspace, log, missing="refused")
+    if aside.exists():
+        log(f"params.yaml, dvc.lock and report.json as they were are in {aside}")
     return pending(workspace.root)
 
 
@@ -89,14 +91,18 @@ def _take(client: MlflowClient, run_id: str, files: dict[str, Path]) -> None:
 
 
 @contextmanager
-def _kept(workspace: Workspace, files: list[Path]) -> Iterator[None]:
-    """Copies of files that may be in no commit, and the files themselves again where the block fails."""
+def _kept(workspace: Workspace, files: list[Path]) -> Iterator[Path]:
+    """Copies of files that may be in no commit, and the files themselves again where the block fails.
+
+    Yields:
+        The directory of the copies; there is none where there was no file.
+    """
     aside = workspace.state / "replaced" / time.strftime("%Y-%m-%d-%H-%M-%S")
     there = [file for file in files if file.exists()]
     for file in there:
         _copy(file, aside / file.name)
     try:
-        yield
+        yield aside
     except BaseException:
         for file in files:
             remove(file)

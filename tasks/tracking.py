@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from apo_core.config import Params
 from apo_core.errors import ApoError
@@ -30,6 +30,7 @@ _NOT_METRICS = ("step", "time")
 _NOT_IN_NAMES = r"[^\w. -]"  # what MLflow refuses in a metric's name
 _WORKSPACE_TAG, _MODEL_TAG = "workspace", "model"
 DEPLOYMENT_TAG = "deployment"  # Prefect's number of it
+PAGE_TAG = "pipeline_run"  # the address of a deployment's run on Prefect's page
 
 
 def connect(workspace: Workspace) -> MlflowClient:
@@ -56,6 +57,11 @@ def tracking_uri(workspace: Workspace) -> str:
 def is_remote(uri: str) -> bool:
     """Whether a tracking URI is a server's."""
     return uri.startswith(("http://", "https://"))
+
+
+def has_registry(workspace: Workspace) -> bool:
+    """Whether there is anything to ask: another store than the workspace's own, or that one is made."""
+    return tracking_uri(workspace) != _embedded_uri(workspace) or _embedded_store(workspace).exists()
 
 
 def _embedded_uri(workspace: Workspace) -> str:
@@ -110,15 +116,27 @@ def run_page(client: MlflowClient, run_id: str) -> str | None:
     """The address of a run's page; None where no server shows it."""
     from mlflow.exceptions import MlflowException
 
-    uri = urlsplit(str(client.tracking_uri))
-    if not is_remote(uri.geturl()):
+    server = _pages(client)
+    if server is None:
         return None
-    server = uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl()  # no password travels
     try:
         experiment = client.get_run(run_id).info.experiment_id
     except MlflowException:  # a link is no reason to fail
         return server
-    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+    return f"{server}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def version_page(client: MlflowClient, model: str, version: str) -> str | None:
+    """The address of a registered version's page; None where no server shows it."""
+    server = _pages(client)
+    return server and f"{server}/#/models/{quote(model, safe='')}/versions/{version}"
+
+
+def _pages(client: MlflowClient) -> str | None:
+    uri = urlsplit(str(client.tracking_uri))
+    if not is_remote(uri.geturl()):
+        return None
+    return uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl().rstrip("/")  # no password travels
 
 
 def last_finished_run(client: MlflowClient, model: str) -> str | None:

@@ -184,7 +184,7 @@ def sleeping(place, settings, repository):
     """A pipeline that only sleeps, and is missed after a short while."""
     (Path(settings["PYTHONPATH"].split(os.pathsep)[0]) / "sleeping.py").write_text(SLEEPING)
     execute(f"git init -q -b main {repository}", place)
-    execute(f"date >when && {COMMIT}", repository)
+    execute(f"date >when && touch params.yaml && {COMMIT}", repository)
     change(
         place / "prefect.yaml",
         ("flows.pipeline.pipeline", "sleeping.pipeline"),

@@ -35,9 +35,9 @@ ELSEWHERE = {
     "make services-stop": "test_services.py",
     "apo run --set sampler.engine=vllm": "test_the_pipeline_samples_with_vllm",
     **dict.fromkeys(DECISIONS, "test_the_commands_of_decisions_work"),
-    "apo publish apo-arithmetic@champion s3://models/production": "test_publish.py",
-    "apo download s3://models/production/apo-arithmetic/1 champion": "test_publish.py",
-    "dvc remote add --default storage s3://models/dvc": "test_dvc_remote.py",
+    "apo publish apo-arithmetic@champion s3://data/production": "test_publish.py",
+    "apo download s3://data/production/apo-arithmetic/1 champion": "test_publish.py",
+    "dvc remote add --default storage s3://dvc/arithmetic": "test_dvc_remote.py",
     "dvc push": "test_dvc_remote.py",
 }
 REAL_MODEL = [command for command in COMMANDS if "gsm8k" in command or "smollm2" in command]

@@ -91,9 +91,9 @@ def test_only_a_clear_loss_is_rejected(high, outcome):
             "pass@1 +0.100, 95% interval -0.100 to +0.300",
         ),
         (
-            decision(BETTER, against("champion", BETTER)),
-            "better than the reference and champion: pass@1 +0.200, 95% interval +0.100 to +0.300; "
-            "pass@1 +0.200, 95% interval +0.100 to +0.300",
+            decision(BETTER, Comparison("champion (version 1)", 0.05, 0.01, 0.09)),
+            "better than the reference and the champion (version 1): pass@1 +0.200 over the reference "
+            "(95% +0.100 to +0.300), +0.050 over the champion (version 1) (95% +0.010 to +0.090)",
         ),
     ],
 )

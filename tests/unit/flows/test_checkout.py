@@ -206,3 +206,8 @@ def test_a_token_is_for_its_host_alone(source, clone, tmp_path):
         with pytest.raises(ApoError, match="git fetch"):
             checkout(f"http://127.0.0.1:{first.server_port}/source/.git", "main", "model", access_token=TOKEN)
         first.shutdown()
+
+
+def test_a_workspace_that_is_not_in_the_repository_is_named(source, clone):
+    with pytest.raises(ApoError, match=r"main has no models/sums/params.yaml; APO_WORKSPACE is the"):
+        take(source, workspace="models/sums")

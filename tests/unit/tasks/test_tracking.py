@@ -4,9 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from apo_core.config.file import load_params
-from tasks.tracking import DEPLOYMENT_TAG, connect, finish_run, start_run
+from tasks.tracking import DEPLOYMENT_TAG, connect, finish_run, start_run, version_page
 from tasks.workspace import Workspace
 
 PARAMS = load_params(Path(__file__).parents[3] / "presets/ci.yaml")
@@ -56,3 +57,9 @@ def test_a_run_that_has_done_all_is_finished_and_no_other(client, tmp_path):
     for run_id in (done, failed, removed, "f" * 32, None):
         finish_run(client, run_id)
     assert [status(client, run_id) for run_id in (done, failed, removed)] == ["FINISHED", "FAILED", "RUNNING"]
+
+
+def test_a_version_has_a_page_where_a_server_shows_it(client):
+    server = MlflowClient("http://trainer:secret@host:5000/")
+    assert version_page(server, "a model", "2") == "http://host:5000/#/models/a%20model/versions/2"
+    assert version_page(client, "a model", "2") is None
