@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from apo_core.errors import ApoError
+from apo_core.errors import ApoError, InputError
 from flows.deploy import deploy
 from tasks.git import place_in_repository
 from tasks.workspace import Workspace
@@ -20,6 +20,22 @@ def place(tmp_path, root, monkeypatch):
         monkeypatch.setenv(f"APO_{name}", name.lower())
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     return made
+
+
+@pytest.mark.parametrize("missing", [("APO_MODEL",), ("APO_BRANCH", "APO_WORK_POOL"), ("PREFECT_API_URL",)])
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_is_not_set_is_named_and_nothing_is_deployed(place, monkeypatch, missing, empty):
+    for name in missing:
+        monkeypatch.setenv(name, "")
+        if not empty:
+            monkeypatch.delenv(name)
+    with pytest.raises(ApoError, match=rf"not set: {', '.join(missing)}; nothing is deployed"):
+        deploy(place)
+
+
+def test_there_has_to_be_something_to_deploy(tmp_path):
+    with pytest.raises(InputError, match=r"prefect\.yaml: no such file"):
+        deploy(Workspace(tmp_path))
 
 
 @pytest.mark.parametrize("named", [".", "sums", "models"])
