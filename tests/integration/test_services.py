@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import boto3
+import mlflow
 import pytest
 from botocore.exceptions import ClientError
 from conftest import ROOT, execute
@@ -19,6 +20,12 @@ from flows.services.processes import marked
 
 FLOW = "from prefect import flow\n\n@flow(name='greet')\ndef greet():\n    return 'hello'\n\ngreet()\n"
 COUNT_RUNS = "SELECT count(*) FROM flow_run JOIN flow ON flow.id = flow_id WHERE flow.name = 'greet'"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_other_server():
+    """Who connects to a server tells MLflow so for the whole process, whatever the environment says then."""
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="module")
