@@ -30,7 +30,7 @@ def agree(found, wanted, atol=1e-6):
         for name in ("step", "reward", "value", "response_length", "truncated"):
             assert one[name] == other[name]
         for name in ("loss", "kl", "advantage"):
-            assert one[name] == pytest.approx(other[name], abs=1e-6)
+            assert one[name] == pytest.approx(other[name], abs=atol)
     assert found[1].keys() == wanted[1].keys()
     for name, weight in wanted[1].items():
         torch.testing.assert_close(found[1][name], weight, atol=atol, rtol=0)

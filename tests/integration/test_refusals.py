@@ -5,7 +5,6 @@ import re
 import pytest
 from conftest import ROOT, execute
 from mlflow import MlflowClient
-from mlflow.server import get_app_client
 
 from apo_core.config.file import load_params
 from tasks.approve import propose, reconcile
@@ -43,6 +42,8 @@ def candidate(client, store):
 
 def accounts(settings):
     """MLflow's accounts, for whoever may make and change them."""
+    from mlflow.server import get_app_client  # which makes ./mlruns where nothing says where runs are
+
     return get_app_client("basic-auth", tracking_uri=settings["MLFLOW_TRACKING_URI"])
 
 
