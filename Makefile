@@ -16,7 +16,7 @@ test: install vllm      ## every test: unit, real engines, the whole pipeline, t
 	OMP_NUM_THREADS=1 pytest tests/integration -m servers -n 2 --dist loadfile --no-loadscope-reorder
 	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers and not production" -n 2 --dist loadfile --no-loadscope-reorder
 
-production: install     ## on real servers: a day of the whole system; services that are killed in the middle of a run
+production: install     ## on real servers: a day of the whole system, services killed in the middle of a run; every algorithm's training
 	OMP_NUM_THREADS=1 pytest tests/integration -m production
 
 check: install          ## lint, types and unit tests, within a minute

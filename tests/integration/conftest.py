@@ -64,7 +64,7 @@ _WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "a
 # runs them apart.
 _SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote")
 # Minutes each, with the whole of it: `-m production`.
-_PRODUCTION = ("production", "killed_services", "secrets", "deploy")
+_PRODUCTION = ("production", "killed_services", "secrets", "deploy", "algorithm_stages")
 _LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
 
 
