@@ -102,5 +102,5 @@ def test_a_critic_and_several_updates_are_the_same_on_two_ranks(trained, shared)
     execute(f"apo stage train --force {several} {small} {zero} --set train.ranks=1", place)
     wanted = outcome(place)
     execute(f"apo stage train --force --set train.ranks=2 {shared}", place)
-    # An update moves every weight by 1.5e-4, whose gradient is nearly 0 no less: of those the rounding decides.
+    # An update moves weights by 1.5e-4 whose gradient is nearly 0, too: of those the rounding decides.
     agree(outcome(place), wanted, metrics=1e-5, weights=1e-6, measure=torch.mean)
