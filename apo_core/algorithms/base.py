@@ -26,9 +26,11 @@ class Drawn(NamedTuple):
     rewards: Tensor  # (P, G) float32, NaN where the verifier failed
     values: Tensor  # (P,) float32, V* of the value table
     mask: Tensor  # (R, L) bool, their tokens, from the left
-    behaviour: Tensor | None  # (R, L) log-probs of the policy that drew them; None unless recorded
-    reference: Tensor | None  # (R, L) log-probs of what the policy is held against; None unless recorded
-    critic: Tensor | None  # (R, L) values before each token; None without a critic
+    # (R, L) each, None unless recorded: log-probs of the policy that drew them, log-probs of what the policy
+    # is held against, a critic's values before each token.
+    behaviour: Tensor | None = None
+    reference: Tensor | None = None
+    critic: Tensor | None = None
 
 
 class Micro(NamedTuple):

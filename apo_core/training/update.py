@@ -65,7 +65,6 @@ def record(stage: Stage2, rows: list[Row]) -> Drawn:
         rewards_of(rows, algorithm.responses),
         torch.tensor([row.value for row in rows[:: algorithm.responses]]),
         mask,
-        *(None, None, None),
     )
     if not records(algorithm):
         return drawn

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_step import MODES, OPTIMIZER, PROMPTS, Failing, unchanged, weights, with_scorer
+from test_step import MODES, OPTIMIZER, Failing, training_set, unchanged, weights, with_scorer
 
 from apo_core.adapters import AdaptersOff, add_adapters
 from apo_core.algorithms import Apo, Grpo, Oapl, Ppo, Rebel
@@ -18,7 +18,7 @@ from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
 from apo_core.training.lagging import Lagging
 from apo_core.training.rollouts import InPlace
-from apo_core.training.stage2 import Stage2, TrainingSet
+from apo_core.training.stage2 import Stage2
 from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
 
@@ -87,13 +87,7 @@ def stage_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=24
         template=encoder,
         scorer=Digits(),
         errors=ErrorBudget(0.9, rows=12),
-        prompts=TrainingSet(
-            prompt_ids=list("abcd"),
-            token_ids=[encoder.encode(prompt) for prompt in PROMPTS],
-            answers=["2", "9", "4", "6"],
-            rows=["{}"] * 4,
-            values=[0.5, 0.2, 0.9, 0.4],
-        ),
+        prompts=training_set(encoder),
         max_new_tokens=6,
         temperature=1.0,
         micro_batch_tokens=micro_batch_tokens,

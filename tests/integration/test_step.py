@@ -69,13 +69,7 @@ def stage_of(
         template=encoder,
         scorer=InProcess(make_verifier("numeric", ("last",), Path())),
         errors=ErrorBudget(0.9, rows=4),
-        prompts=TrainingSet(
-            prompt_ids=list("abcd"),
-            token_ids=[encoder.encode(prompt) for prompt in PROMPTS],
-            answers=["2", "9", "4", "6"],
-            rows=["{}"] * 4,
-            values=[0.5, 0.2, 0.9, 0.4],
-        ),
+        prompts=training_set(encoder),
         max_new_tokens=6,
         temperature=1.0,
         micro_batch_tokens=micro_batch_tokens,
@@ -86,6 +80,16 @@ def stage_of(
 
 def _reference(reference, adapters, log_probs):
     return AdaptersOff(log_probs, adapters) if adapters else ResponseLogProbs(reference, temperature=1.0)
+
+
+def training_set(encoder):
+    return TrainingSet(
+        prompt_ids=list("abcd"),
+        token_ids=[encoder.encode(prompt) for prompt in PROMPTS],
+        answers=["2", "9", "4", "6"],
+        rows=["{}"] * 4,
+        values=[0.5, 0.2, 0.9, 0.4],
+    )
 
 
 def weights(stage):
