@@ -14,7 +14,31 @@ from pathlib import Path
 
 from conftest import BIN, environment
 
+from flows.services.control import Services
+
 COMMIT = "git add -A && git -c user.name='Ada Lovelace' -c user.email=ada@host commit -qm all"
+
+
+def deployment_settings(services: Services, source: Path, model: str) -> dict[str, str]:
+    """What a workspace's deployments and their worker are told; the worker's own files lie beside the source.
+
+    Args:
+        services: what it all runs on.
+        source: the repository, whose root is the workspace.
+        model: name of the registered model, of the deployments and of their work pool.
+    """
+    return services.site().variables | {
+        "PREFECT_HOME": str(source.parent / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "DO_NOT_TRACK": "1",
+        "APO_REPOSITORY": source.as_uri(),
+        "APO_BRANCH": "main",
+        "APO_WORKSPACE": ".",
+        "APO_WORKSPACES": str(source.parent / "workspaces"),
+        "APO_WORK_POOL": model,
+        "APO_MODEL": model,
+    }
 
 
 def api(settings: dict[str, str], path: str, body: object = None, *, method: str = "POST"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mlflow
 from conftest import execute
-from prefect_worker import KeptWorker, api, deployments, start_run, until
+from prefect_worker import KeptWorker, api, deployment_settings, deployments, start_run, until
 
 from apo_core.config.file import set_params
 from flows.services.control import Services
@@ -93,18 +93,7 @@ def production_of(
         cron: when the pipeline runs; None for never.
     """
     source = base / "source"
-    settings = services.site().variables | {
-        "PREFECT_HOME": str(base / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "DO_NOT_TRACK": "1",
-        "APO_REPOSITORY": source.as_uri(),
-        "APO_BRANCH": "main",
-        "APO_WORKSPACE": ".",
-        "APO_WORKSPACES": str(base / "workspaces"),
-        "APO_WORK_POOL": "apo",
-        "APO_MODEL": model,
-    }
+    settings = deployment_settings(services, source, model)
     execute(f"apo init {source} --preset ci", base)
     set_params(source / "params.yaml", (f"tracking.model={model}", *params))
     text = (source / "prefect.yaml").read_text()
@@ -115,7 +104,7 @@ def production_of(
         f" s3://dvc/{model} && git add -A && {_AS_ADA} -m first",
         source,
     )
-    execute("prefect --no-prompt work-pool create apo --type process --overwrite", source, settings=settings)
+    execute(f"prefect --no-prompt work-pool create {model} --type process", source, settings=settings)
     execute("apo deploy", source, settings=settings)
     worker = KeptWorker(settings, base / "worker.log")
     try:

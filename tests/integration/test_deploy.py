@@ -7,7 +7,18 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import execute
-from prefect_worker import COMMIT, api, deployments, kill, start_run, start_worker, state_name, stop, until
+from prefect_worker import (
+    COMMIT,
+    api,
+    deployment_settings,
+    deployments,
+    kill,
+    start_run,
+    start_worker,
+    state_name,
+    stop,
+    until,
+)
 from webhook_receiver import receiving
 
 MODEL = "apo-deploy"
@@ -31,19 +42,9 @@ def receiver():
 @pytest.fixture(scope="module")
 def settings(services, receiver, tmp_path_factory):
     base = tmp_path_factory.mktemp("settings")
-    return {
-        **services.site().variables,
-        **receiver.settings,
-        "PREFECT_HOME": str(base / "prefect"),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "PYTHONPATH": os.pathsep.join([str(base), os.environ.get("PYTHONPATH", "")]),  # the test's own flow
-        "APO_REPOSITORY": (base / "repository").as_uri(),
-        "APO_BRANCH": "main",
-        "APO_WORKSPACE": ".",
-        "APO_WORKSPACES": str(base / "workspaces"),
-        "APO_MODEL": MODEL,
-        "APO_WORK_POOL": MODEL,
-    }
+    path = os.pathsep.join([str(base), os.environ.get("PYTHONPATH", "")])  # the test's own flow
+    own = deployment_settings(services, base / "repository", MODEL)
+    return own | receiver.settings | {"PYTHONPATH": path}
 
 
 @pytest.fixture(scope="module")

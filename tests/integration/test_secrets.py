@@ -8,7 +8,7 @@ import boto3
 import mlflow
 import pytest
 from conftest import execute
-from prefect_worker import COMMIT, start_run, start_worker, state_name, stop, until
+from prefect_worker import COMMIT, deployment_settings, start_run, start_worker, state_name, stop, until
 from webhook_receiver import PATH, SECRET, receiving
 
 from apo_core.config.file import load_params, set_params
@@ -37,19 +37,8 @@ SETTINGS = (
 def settings(services, tmp_path_factory):
     base = tmp_path_factory.mktemp("secrets")
     with receiving() as receiver:
-        yield {
-            **services.site().variables,
-            **receiver.settings,
-            "PREFECT_HOME": str(base / "prefect"),
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "COLUMNS": "1000",  # or tables break words, secrets among them
-            "APO_REPOSITORY": (base / "source").as_uri(),
-            "APO_BRANCH": "main",
-            "APO_WORKSPACE": ".",
-            "APO_WORKSPACES": str(base / "workspaces"),
-            "APO_MODEL": MODEL,
-            "APO_WORK_POOL": MODEL,
-        }
+        own = deployment_settings(services, base / "source", MODEL)
+        yield own | receiver.settings | {"COLUMNS": "1000"}  # or tables break words, secrets among them
 
 
 @pytest.fixture(scope="module")
