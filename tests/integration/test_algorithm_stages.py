@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from typing import get_args
 
 import pytest
 import torch
 from conftest import execute, run
+from mlflow import MlflowClient
 from test_interruption import kill_when, steps_done, weights
 
 from apo_core.config import DEFAULTS
 from apo_core.config.file import set_params
 from apo_core.models import load_policy
+from apo_core.promotion import Outcome
 from tasks import train
 from tasks.workspace import Workspace
 
@@ -37,20 +40,23 @@ def test_it_leaves_a_policy_its_metrics_and_its_facts(workspace, name, lora):
     assert any(not torch.equal(before[key], after[key]) for key in before)
 
 
-# A critic with its own optimizer state; a copy that is older than the checkpoint it is in.
-@pytest.mark.parametrize(
-    "settings", [["algorithm=ppo"], ["algorithm=oapl", "algorithm.sync_every=6"]], ids=str
-)
-def test_killed_training_goes_on_and_ends_with_the_same_weights(workspace, settings):
+# PPO: a critic with its own optimizer state. OAPL: a copy that is older than the checkpoint it is in.
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_killed_pipeline_goes_on_and_ends_as_if_it_had_not_been(workspace, name):
+    settings = [f"algorithm={name}", *(["algorithm.sync_every=6"] if name == "oapl" else [])]
     set_params(workspace / "params.yaml", [*settings, *SMALL, "train.steps=40"])
     execute("apo stage train --force", workspace)
     shutil.rmtree(workspace / ".dvc/cache")  # it would hand the finished result back
     wanted, before = (workspace / "data/metrics.jsonl").read_text(), weights(workspace)
-    kill_when(workspace, ["apo", "stage", "train", "--force"], lambda: 10 <= steps_done(workspace) < 40)
-    output = execute("apo stage train", workspace).stdout
+    kill_when(workspace, ["apo", "run", "--force", "train"], lambda: 10 <= steps_done(workspace) < 40)
+    output = execute("apo run", workspace).stdout
     assert "train: resumed at step " in output
     assert json.loads((workspace / "reports/stages/train.json").read_text())["resumed_from_step"] >= 8
     rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
     losses = [json.loads(line)["loss"] for line in wanted.splitlines()]
     assert [row["loss"] for row in rows] == losses
     assert weights(workspace) == before
+    summary = json.loads((workspace / "reports/summary.json").read_text())
+    assert summary["decision"]["outcome"] in get_args(Outcome)
+    run = MlflowClient(f"sqlite:///{workspace}/.apo/mlflow.db").get_run(summary["run_id"])
+    assert (run.info.status, run.data.params["algorithm.name"]) == ("FINISHED", name)
