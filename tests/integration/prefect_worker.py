@@ -95,7 +95,10 @@ def stop(worker: subprocess.Popen) -> None:
     """End a worker and all that it has started."""
     if worker.poll() is None:
         os.killpg(worker.pid, signal.SIGTERM)
-        worker.wait(timeout=60)
+        try:
+            worker.wait(timeout=20)
+        except subprocess.TimeoutExpired:  # it can hang where a run ends as the signal comes
+            kill(worker)
 
 
 def kill(worker: subprocess.Popen) -> None:
