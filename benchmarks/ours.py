@@ -151,19 +151,24 @@ def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
         template=Template(workload.number_tokenizer(vocabulary), style="raw", text="{prompt}", system=None),
         scorer=InProcess(Chance()),
         errors=ErrorBudget(0.0, rows=workload.PROMPTS),
-        prompts=TrainingSet(
-            prompt_ids=[str(index) for index in range(workload.PROMPTS)],
-            token_ids=workload.random_prompts(vocabulary),
-            answers=[""] * workload.PROMPTS,
-            rows=["{}"] * workload.PROMPTS,
-            values=optimal_value(torch.tensor(rewards), workload.BETA1).tolist(),
-        ),
+        prompts=training_set(setting.shape, optimal_value(torch.tensor(rewards), workload.BETA1).tolist()),
         max_new_tokens=workload.NEW_TOKENS,
         temperature=1.0,
         # One update a batch, as the peers', from parts that are added up: that is how ours saves memory.
         micro_batch_tokens=setting.micro_batch_tokens,
         pad_id=0,
         seed=0,
+    )
+
+
+def training_set(shape: str, values: list[float]) -> TrainingSet:
+    """The workload's prompts with these V*."""
+    return TrainingSet(
+        prompt_ids=[str(index) for index in range(workload.PROMPTS)],
+        token_ids=workload.random_prompts(workload.SHAPES[shape]["vocab_size"]),
+        answers=[""] * workload.PROMPTS,
+        rows=["{}"] * workload.PROMPTS,
+        values=values,
     )
 
 

@@ -86,7 +86,7 @@ class Checkpoints:
                 f"{saved[-1].directory}: is in parts of {saved[-1].ranks} ranks; train.ranks must be that, "
                 "or the training start anew (apo stage train --force)"
             )
-        with _data_only():
+        with data_only():
             loaded, _ = engine.load_checkpoint(
                 str(saved[-1].directory), tag=_ENGINE, load_module_strict=not _frozen(engine.module)
             )
@@ -134,7 +134,7 @@ def _replacing_together(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _data_only() -> Iterator[None]:
+def data_only() -> Iterator[None]:
     """Let `torch.load` make tensors, numbers and three records of DeepSpeed's in the block, and run no code.
 
     DeepSpeed asks for whole pickles; the variable overrules it.

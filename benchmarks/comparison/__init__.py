@@ -1,0 +1,1 @@
+"""Every algorithm on the same task: `make compare`."""

@@ -1,0 +1,96 @@
+"""Memory and seconds of one algorithm's step on the 135M shape: a process of its own.
+
+    python -m benchmarks.comparison.at_size --algorithm NAME
+
+Random weights, prompts and rewards (`benchmarks/workload.py`), float32, 8 prompts a step, one response in a
+micro-batch, REBEL's pair in one. Of the embedded task's tiny model the libraries outweigh all that is held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from apo_core.algorithms import ALGORITHMS, make_algorithm
+from apo_core.config import Params
+from apo_core.config.file import load_params, set_params
+from apo_core.models import save_policy
+from apo_core.sampling import TransformersSampler
+from apo_core.tokenization import Template
+from apo_core.training.rollouts import InPlace
+from apo_core.training.stage2 import Stage2
+from apo_core.training.step import run_step
+from apo_core.verifiers import ErrorBudget, InProcess
+from benchmarks import workload
+from benchmarks.ours import Chance, training_set
+from tasks.learner import make_learner
+from tasks.workspace import Workspace
+
+PRESET = Path(__file__).parents[2] / "presets/embedded.yaml"
+SHAPE = "135m"
+
+
+def main() -> None:
+    """Print one line of JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--algorithm", choices=list(ALGORITHMS), required=True)
+    parser.add_argument("--set", action="append", default=[], metavar="key=value")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        workspace = Workspace(Path(directory))
+        params = _write(workspace, [f"algorithm={arguments.algorithm}", *arguments.set])
+        stage = _stage(workspace, params)
+        seconds = []
+        for step in range(workload.STEPS):
+            started = time.perf_counter()
+            run_step(stage, step, list(range(workload.PROMPTS)))
+            seconds.append(time.perf_counter() - started)
+    found = {
+        "responses": stage.algorithm.responses,
+        "seconds_per_prompt": median(seconds[1:]) / workload.PROMPTS,
+        "peak_rss_mib": workload.peak_rss_mib(),
+    }
+    print(json.dumps(found))
+
+
+def _write(workspace: Workspace, settings: list[str]) -> Params:
+    shutil.copyfile(PRESET, workspace.params)
+    rows = f"train.micro_batch_tokens={workload.PROMPT_TOKENS + workload.NEW_TOKENS}"
+    set_params(workspace.params, [f"train.learning_rate={workload.LEARNING_RATE}", rows, *settings])
+    tokenizer = workload.number_tokenizer(workload.SHAPES[SHAPE]["vocab_size"])
+    save_policy(workload.random_model(SHAPE, "float32"), tokenizer, workspace.reference)
+    return load_params(workspace.params)
+
+
+def _stage(workspace: Workspace, params: Params) -> Stage2:
+    algorithm = make_algorithm(**params.algorithm.model_dump())
+    learner = make_learner(workspace, False, params.generation, algorithm, params.train, params.seed)
+    drawing = learner.policy if learner.lagging is None else learner.lagging.model
+    sampler = TransformersSampler(drawing, eos_ids={-1}, pad_id=0, batch_size=workload.PROMPTS)
+    tokenizer = workload.number_tokenizer(workload.SHAPES[SHAPE]["vocab_size"])
+    return Stage2(
+        engine=learner.engine,
+        algorithm=algorithm,
+        reference=learner.reference,
+        adapters=None,
+        sampler=sampler if learner.lagging is not None else InPlace(learner.engine, sampler),
+        template=Template(tokenizer, style="raw", text="{prompt}", system=None),
+        scorer=InProcess(Chance()),
+        errors=ErrorBudget(0.0, rows=workload.PROMPTS),
+        prompts=training_set(SHAPE, [0.5] * workload.PROMPTS),
+        max_new_tokens=workload.NEW_TOKENS,
+        temperature=1.0,
+        micro_batch_tokens=params.train.micro_batch_tokens,
+        pad_id=0,
+        seed=params.seed,
+        lagging=learner.lagging,
+    )
+
+
+if __name__ == "__main__":
+    main()
