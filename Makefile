@@ -5,7 +5,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test production check lint types unit bench ui services services-stop vllm clean clean-all install lock
+.PHONY: run test production check lint types unit bench compare ui services services-stop vllm clean clean-all install lock
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -49,6 +49,9 @@ bench: install          ## losses, speed and memory beside TRL, about half an ho
 	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv/peers/bin/python $(FIND_LINKS) -r requirements/bench.txt
 	.venv/peers/bin/python -m benchmarks.peer_losses
 	python -m benchmarks.compare --peer-python .venv/peers/bin/python
+
+compare: install        ## every algorithm on the embedded task, about two hours; results in benchmarks/results
+	python -m benchmarks.comparison
 
 clean:                  ## removes what runs and tests make again; the registry, dvc.lock and DVC's cache stay
 	rm -rf data/unfinished data/reference data/policy data/*.parquet data/*.jsonl reports .dvc/tmp
