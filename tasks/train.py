@@ -20,7 +20,7 @@ from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import join_ranks
 from apo_core.training.gathered import gathered
 from apo_core.training.guard import Guard
-from apo_core.training.metrics import read_metrics
+from apo_core.training.metrics import read_metrics, training_seconds
 from apo_core.training.stage2 import Stage2, TrainingSet
 from apo_core.training.trainer import train as train_policy
 from apo_core.verifiers import ErrorBudget
@@ -131,9 +131,7 @@ def run(
         "responses_per_prompt": method.responses,
         "git_commit": commit_of(workspace.root),
         "resumed_from_step": resumed,
-        "train_seconds": sum(
-            row["sampling_seconds"] + row["update_seconds"] for row in read_metrics(metrics_file)
-        ),
+        "train_seconds": training_seconds(read_metrics(metrics_file)),
     }
 
 

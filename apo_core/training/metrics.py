@@ -31,3 +31,8 @@ def truncate_metrics(file: Path, steps: int) -> list[StepMetrics]:
     kept = [metrics for metrics in read_metrics(file) if metrics["step"] <= steps]
     write_text(file, "".join(json.dumps(metrics) + "\n" for metrics in kept))
     return kept
+
+
+def training_seconds(rows: list[StepMetrics]) -> float:
+    """What steps took: drawing, verifying and updating, without checkpoints and the process's start."""
+    return sum(row["sampling_seconds"] + row["update_seconds"] for row in rows)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -19,84 +20,119 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from apo_core.config import DEFAULTS
+from apo_core.config import DEFAULTS, Params
 from apo_core.config.file import load_params
-from apo_core.files import write_text
-from benchmarks.comparison.arena import make_arena, make_base
-from benchmarks.comparison.report import draw, table_of
-from benchmarks.comparison.run import Run, run
-from benchmarks.comparison.tune import best, tune
+from apo_core.errors import ApoError
+from apo_core.files import read_json, sha256_of, write_json, write_text
+from benchmarks.comparison import space
+from benchmarks.comparison.arena import PRESET, ROOT, StageFailed, make_arena, make_base
+from benchmarks.comparison.figures import Run
+from benchmarks.comparison.report import OURS, draw, table_of
+from benchmarks.comparison.run import run
+from benchmarks.comparison.tune import Tried, at_edge, best, tune
+from tasks.lock import only_run
 from tasks.resume import open_work
 from tasks.workspace import Workspace
 
-ROOT = Path(__file__).parents[2]
-PRESET = ROOT / "presets/embedded.yaml"
 TUNING_SEED = 100
 
 
 def main() -> None:
     """Tune, compare, measure at size, and write table, pictures and every number."""
     arguments = _arguments()
-    params = arguments.workspace / "params.yaml" if arguments.workspace.is_dir() else arguments.workspace
-    prompts = arguments.prompts or _prompts_of(params)
-    asked = {name: getattr(arguments, name) for name in ("algorithms", "seeds", "trial_seconds", "parallel")}
-    work = open_work(arguments.work, asked | {"prompts": prompts, "params": params.read_text("utf-8")})
-    threads = max(1, (os.cpu_count() or 1) // arguments.parallel)
-    base = make_base(arguments.workspace, work / "base", threads)
-    tuning = make_arena(base, TUNING_SEED, work / "tuning", threads)
-    arenas = [make_arena(base, seed, work / f"seed-{seed}", threads) for seed in arguments.seeds]
-    with ThreadPoolExecutor(arguments.parallel) as pool:
-        budget = arguments.trial_seconds
-        trials = tune(tuning, work / "trials", arguments.algorithms, pool, seconds=budget, threads=threads)
-        settings = {name: best(trials, name) for name in arguments.algorithms}
-        runs = _compare(work / "runs", arenas, settings, pool, prompts=prompts, threads=threads)
-    sizes = {name: _at_size(name, own) for name, own in settings.items()}
-    about = (
-        f"{params.name}: {len(arenas)} seeds, {prompts:,} prompts each, counted as often as they are met; "
-        f"{arguments.parallel} training(s) at a time, with {threads} thread(s). Settings are the best of "
-        f"{len(trials) // len(settings)} trials of {budget:g} s an algorithm, on another seed: "
-        + "; ".join(f"`{' '.join(own)}`" for own in settings.values())
-        + ". Time is drawing, verifying and updating, A*-PO's stage 1 included. "
-        "Behind the sign ±: half of the 95% interval over seeds."
-    )
-    arguments.results.mkdir(parents=True, exist_ok=True)
-    everything = {"trials": trials, "runs": runs, "at_size": sizes}
-    write_text(arguments.results / "comparison.json", json.dumps(everything) + "\n")
-    table = table_of(runs, sizes, about=about)
-    write_text(arguments.results / "comparison.md", table)
-    draw(runs, sizes, arguments.results / "comparison.png")
-    print(table)
-    shutil.rmtree(work)
+    file = arguments.workspace / "params.yaml" if arguments.workspace.is_dir() else arguments.workspace
+    try:
+        params = load_params(file)
+        _refuse(arguments, params, file)
+        with only_run(Workspace(arguments.work)):
+            _compare(arguments, params, file)
+    except (ApoError, StageFailed) as error:
+        raise SystemExit(f"error: {error}") from None
+    shutil.rmtree(arguments.work)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--workspace",
-        type=Path,
-        default=ROOT / "presets/embedded.yaml",
-        help="or a configuration of the embedded task",
+        "--workspace", type=Path, default=PRESET, help="or a configuration that needs no data"
     )
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results")
-    parser.add_argument("--work", type=Path, default=ROOT / "data/unfinished/comparison")
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "data/unfinished/comparison", help="a new directory"
+    )
     parser.add_argument("--algorithms", nargs="+", choices=list(DEFAULTS), default=list(DEFAULTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
-    parser.add_argument(
-        "--prompts", type=int, help="of a training; by default what the configuration trains on"
-    )
-    parser.add_argument("--trial-seconds", type=float, default=60.0)
+    parser.add_argument("--prompts", type=int, help="of a training; by default as the configuration has it")
+    parser.add_argument("--trial-seconds", type=float, default=60.0, help="of training, of each trial")
     parser.add_argument("--parallel", type=int, default=1, help="trainings at a time, which share the cores")
     return parser.parse_args()
 
 
-def _prompts_of(file: Path) -> int:
-    train = load_params(file).train
-    if train.steps is None:
-        raise SystemExit(f"{file}: train.steps is null: say how many prompts to train on with --prompts")
-    return train.steps * train.batch_size
+def _refuse(arguments: argparse.Namespace, params: Params, file: Path) -> None:
+    """What would fail, or mislead, after an hour.
+
+    Raises:
+        ApoError: says what.
+    """
+    train = params.train
+    for wrong, why in (
+        (OURS not in arguments.algorithms, f"--algorithms: {OURS} is what the others are compared with"),
+        (TUNING_SEED in arguments.seeds, f"--seeds: {TUNING_SEED} is what settings are found on"),
+        (len({*arguments.seeds}) < len(arguments.seeds), "--seeds: one is named twice"),
+        (len({*arguments.algorithms}) < len(arguments.algorithms), "--algorithms: one is named twice"),
+        (train.lora is not None, f"{file}: train.lora: algorithms are compared without adapters"),
+        (
+            train.ranks > 1 or train.zero_stage > 0,
+            f"{file}: train: algorithms are compared on one rank, whole",
+        ),
+        (params.sampling.adaptive is not None, f"{file}: sampling.adaptive: beta1 is one of the trials"),
+        (train.steps is None and not arguments.prompts, f"{file}: train.steps is null: name --prompts"),
+        (_foreign(arguments.work), f"--work: {arguments.work} holds other things"),
+    ):
+        if wrong:
+            raise ApoError(why)
 
 
-def _compare(
+def _foreign(work: Path) -> bool:
+    return work.exists() and bool({entry.name for entry in work.iterdir()} - {"kept", ".apo"})
+
+
+def _compare(arguments: argparse.Namespace, params: Params, file: Path) -> None:
+    prompts = arguments.prompts or (params.train.steps or 0) * params.train.batch_size
+    work = open_work(arguments.work / "kept", _conditions(arguments, params, file, prompts))
+    threads = max(1, len(os.sched_getaffinity(0)) // arguments.parallel)
+    base = make_base(arguments.workspace, work / "base", threads)
+    tuning = make_arena(base, TUNING_SEED, work / "tuning", threads)
+    arenas = [make_arena(base, seed, work / f"seed-{seed}", threads) for seed in arguments.seeds]
+    with ThreadPoolExecutor(arguments.parallel) as pool:
+        seconds = arguments.trial_seconds
+        trials = tune(tuning, work / "trials", arguments.algorithms, pool, seconds=seconds, threads=threads)
+        settings = {name: best(trials, name) for name in arguments.algorithms}
+        runs = _run_all(work / "runs", arenas, settings, pool, prompts=prompts, threads=threads)
+    sizes = {name: _at_size(work / f"{name}-at-size.json", name, own) for name, own in settings.items()}
+    arguments.results.mkdir(parents=True, exist_ok=True)
+    everything = {"trials": trials, "runs": runs, "at_size": sizes, "threads": threads}
+    everything |= {"parallel": arguments.parallel, "trial_seconds": seconds, "prompts": prompts}
+    write_text(arguments.results / "comparison.json", json.dumps(everything) + "\n")
+    table = table_of(runs, sizes, about=_about(arguments, params, file, trials, threads))
+    write_text(arguments.results / "comparison.md", table)
+    draw(runs, sizes, arguments.results / "comparison.png")
+    print(table)
+
+
+def _conditions(arguments: argparse.Namespace, params: Params, file: Path, prompts: int) -> dict[str, Any]:
+    """Everything that decides a result: work that was done under others is not gone on with."""
+    asked = {name: getattr(arguments, name) for name in ("algorithms", "seeds", "trial_seconds", "parallel")}
+    given = [file.parent / "data/reference", file.parent / "data/raw"]
+    return asked | {
+        "prompts": prompts,
+        "params": params.model_dump(mode="json"),
+        "files": {str(path.resolve()): sha256_of(path) for path in given if path.exists()},
+        "space": [space.START, list(space.RATES), space.OTHERS],
+    }
+
+
+def _run_all(
     directory: Path,
     arenas: list[Workspace],
     settings: dict[str, list[str]],
@@ -105,12 +141,11 @@ def _compare(
     prompts: int,
     threads: int,
 ) -> list[Run]:
-    """All runs; each arena begins with another algorithm, so that none has always the same neighbour."""
-    names = list(settings)
+    """All runs; in each arena in an order of its own, so that none has always the same neighbour."""
     jobs = [
-        (arena, names[(place + turn) % len(names)])
+        (arena, name)
         for turn, arena in enumerate(arenas)
-        for place in range(len(names))
+        for name in random.Random(turn).sample(list(settings), len(settings))
     ]
 
     def one(job: tuple[Workspace, str]) -> Run:
@@ -121,22 +156,47 @@ def _compare(
     return list(pool.map(one, jobs))
 
 
-def _at_size(name: str, settings: list[str]) -> dict[str, Any]:
+def _at_size(kept: Path, name: str, settings: list[str]) -> dict[str, Any]:
     """What `at_size` prints of an algorithm with its own settings."""
-    own = [word for setting in settings if setting.startswith("algorithm.") for word in ("--set", setting)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.comparison.at_size", "--algorithm", name, *own],
-        cwd=ROOT,
-        env=dict(os.environ) | {"OMP_NUM_THREADS": str(os.cpu_count() or 1), "DS_ACCELERATOR": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{name} at size: {done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(f"at size: {name}: {found}", flush=True)
+    if not kept.exists():
+        own = [
+            word for setting in settings if setting.startswith("algorithm.") for word in ("--set", setting)
+        ]
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.comparison.at_size", "--algorithm", name, *own],
+            cwd=ROOT,
+            env=dict(os.environ) | {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise StageFailed(f"{name} at size: {done.stderr[-2000:]}")
+        write_json(kept, json.loads(done.stdout.splitlines()[-1]))
+        print(f"at size: {name}: {read_json(kept)}", flush=True)
+    found: dict[str, Any] = read_json(kept)
     return found
+
+
+def _about(
+    arguments: argparse.Namespace, params: Params, file: Path, trials: list[Tried], threads: int
+) -> list[str]:
+    """What was done, in words that a reader needs to judge the table."""
+    names = arguments.algorithms
+    edges = [name for name in names if at_edge(trials, name)]
+    found = "; ".join(f"`{' '.join(best(trials, name))}`" for name in names)
+    files = params.data.source == "files"
+    return [
+        f"{file.name}, {len(arguments.seeds)} seeds. A seed decides {'' if files else 'prompts, '}stage 1, "
+        "order and responses; the reference is one for all, so intervals (95%, over seeds) do not cover "
+        f"another one. {arguments.parallel} training(s) at a time, each with {threads} thread(s). Time is "
+        "drawing, verifying and updating; A*-PO's begins with stage 1, both stages whole. The other algorithms' "
+        "prompts are selected by stage 1 too, which costs them nothing here.",
+        f"Settings of each algorithm are the best of {len(trials) // len(names)} trials of "
+        f"{arguments.trial_seconds:g} s of training on seed {TUNING_SEED}"
+        f"{', judged on the same held-out prompts' if files else ''}: {found}."
+        + (f" At the edge of the learning rates that were tried: {', '.join(edges)}." if edges else ""),
+    ]
 
 
 if __name__ == "__main__":

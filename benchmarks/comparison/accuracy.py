@@ -24,6 +24,7 @@ from apo_core.errors import ApoError
 from apo_core.evaluation import per_prompt
 from apo_core.models import load_policy, save_policy
 from apo_core.training.checkpoint import Checkpoints, Saved, data_only
+from benchmarks.comparison.arena import ROOT, StageFailed
 from tasks.asking import Asking
 from tasks.encoder import encoder_of
 from tasks.inputs import questions_of, read_split
@@ -63,27 +64,29 @@ def accuracies(workspace: Workspace, *flags: str, threads: int) -> list[dict[str
         threads: that it computes with.
 
     Raises:
-        RuntimeError: it failed; says why.
+        StageFailed: it ended with an error.
     """
     done = subprocess.run(
         [sys.executable, "-m", __name__, str(workspace.root), *flags],
-        cwd=Path(__file__).parents[2],
-        env=dict(os.environ) | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
+        cwd=ROOT,
+        env=dict(os.environ) | {"OMP_NUM_THREADS": str(threads)},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{workspace.root}: {done.stderr[-2000:]}")
+        raise StageFailed(f"{workspace.root}: {done.stderr[-2000:]}")
     found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def measure(workspace: Workspace, checkpoint: Saved, samples: int | None) -> dict[str, Any]:
     """The accuracy of a checkpoint's policy."""
-    model = load_policy(workspace.reference, dtype="float32")
-    model.load_state_dict(weights_of(checkpoint.directory / _WEIGHTS))
     params = load_params(workspace.params)
+    model = load_policy(
+        workspace.reference, dtype=params.train.dtype, trust_remote_code=params.trust_remote_code
+    )
+    model.load_state_dict(weights_of(checkpoint.directory / _WEIGHTS))
     encoder = encoder_of(workspace.reference, params.template, params.trust_remote_code)
     with tempfile.TemporaryDirectory() as directory:
         policy = Path(directory) / "policy"

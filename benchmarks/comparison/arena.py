@@ -12,6 +12,9 @@ from apo_core.config.file import set_params
 from apo_core.files import read_json
 from tasks.workspace import Workspace
 
+ROOT = Path(__file__).parents[2]
+PRESET = ROOT / "presets/embedded.yaml"
+
 
 class StageFailed(Exception):
     """A stage ended with an error; says what it printed last."""
@@ -33,8 +36,9 @@ def make_base(source: Path, directory: Path, threads: int) -> Workspace:
     params = source / "params.yaml" if source.is_dir() else source
     shutil.copyfile(params, base.params)
     _link(params.parent / "data/raw", directory / "data/raw")
-    if (params.parent / "data/reference").exists():
-        _link(params.parent / "data/reference", base.reference)
+    if (params.parent / "data/reference").exists():  # copied: a run there may replace it meanwhile
+        shutil.copytree(params.parent / "data/reference", directory / "data/copy")
+        (directory / "data/copy").rename(base.reference)
     else:
         run_stage(base, "reference", threads)
     return base
@@ -76,8 +80,13 @@ def enter(arena: Workspace, directory: Path, settings: list[str], threads: int) 
 
 
 def stage1_seconds(arena: Workspace) -> float:
-    """What A*-PO's values took: samples and table."""
+    """What A*-PO's values took: both stages with their checks, but for the start of their processes."""
     return sum(float(read_json(arena.facts(stage))["seconds"]) for stage in ("sample", "values"))
+
+
+def stage1_peak_rss_mib(arena: Workspace) -> float:
+    """The most memory that stage 1 held."""
+    return max(float(read_json(arena.facts(stage))["peak_rss_mib"]) for stage in ("sample", "values"))
 
 
 def run_stage(workspace: Workspace, stage: str, threads: int) -> None:
@@ -96,7 +105,7 @@ def start_stage(workspace: Workspace, stage: str, threads: int) -> subprocess.Po
         return subprocess.Popen(
             [sys.executable, "-m", "tasks", stage],
             cwd=workspace.root,
-            env=dict(os.environ) | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"},
+            env=dict(os.environ) | {"OMP_NUM_THREADS": str(threads)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )

@@ -27,11 +27,11 @@ from apo_core.training.stage2 import Stage2
 from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess
 from benchmarks import workload
+from benchmarks.comparison.arena import PRESET
 from benchmarks.ours import Chance, training_set
 from tasks.learner import make_learner
 from tasks.workspace import Workspace
 
-PRESET = Path(__file__).parents[2] / "presets/embedded.yaml"
 SHAPE = "135m"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,99 +11,136 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from apo_core.files import replacing
-from benchmarks.comparison.figures import Mean, Run, at_seconds, by_seed, mean_of, time_ratio
+from benchmarks.comparison.figures import (
+    Mean,
+    Run,
+    at_seconds,
+    finished,
+    mean_of,
+    mean_ratio,
+    of_algorithm,
+    pairs,
+    time_ratio,
+)
 
 TITLES = {"apo": "A*-PO", "grpo": "GRPO", "ppo": "PPO", "rebel": "REBEL", "oapl": "OAPL"}
 COLOURS = {"apo": "#1f6feb", "grpo": "#d1242f", "ppo": "#9a6700", "rebel": "#1a7f37", "oapl": "#8250df"}
 OURS = "apo"
+Sizes = dict[str, dict[str, Any]]  # of every algorithm, what `at_size` has found
 
 
-def table_of(runs: list[Run], sizes: dict[str, dict[str, Any]], *, about: str) -> str:
-    """Markdown: one row an algorithm, means over seeds with half of their 95% intervals.
+def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
+    """Markdown: one row an algorithm, means over the seeds that did not collapse, with 95% intervals.
 
     Args:
         runs: of all algorithms on the same seeds, A*-PO among them.
-        sizes: of every algorithm, what `at_size` has found.
-        about: what was done, above the table.
+        sizes: of all algorithms.
+        about: paragraphs on what was done, above the table.
     """
-    names = [name for name in TITLES if by_seed(runs, name)]
-    budget = fmean(run["curve"][-1]["seconds"] for run in by_seed(runs, OURS))
+    names = [name for name in TITLES if of_algorithm(runs, name)]
+    ends = [run["curve"][-1]["seconds"] for run in finished(of_algorithm(runs, OURS))]
     lines = [
         "# Algorithms on one task",
+        *(line for paragraph in about for line in ("", paragraph)),
         "",
-        about,
+        "## At equal prompts",
         "",
-        "At equal prompts:",
+        "| | prompts | training, s | generations | response tokens | KL | sampled | greedy | collapsed |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(_at_equal_prompts(name, of_algorithm(runs, name)) for name in names),
         "",
-        "| | training, s | generations | response tokens | KL | sampled | greedy | collapsed |",
-        "|---|---|---|---|---|---|---|---|",
-        *(_at_equal_prompts(name, by_seed(runs, name)) for name in names),
+        "## At equal time, and to equal accuracy",
         "",
-        f"At equal time, {budget:.0f} s, the mean of A*-PO's, and time and memory beside A*-PO's:",
+        f"When A*-PO's run of the same seed ends ({mean_text(mean_of(ends), 0)} s), between two points of a "
+        "curve by a straight line; and A*-PO's time in shares of the other's to 90% of the gain that both "
+        "have.",
         "",
-        "| | sampled | less A*-PO's | A*-PO's time to the same accuracy | peak memory, MiB |"
-        " 135M: s a prompt | 135M: peak memory, MiB |",
-        "|---|---|---|---|---|---|---|",
-        *(_at_equal_time(name, runs, budget, sizes) for name in names),
+        "| | sampled at equal time | more than A*-PO's | A*-PO's time to equal accuracy |",
+        "|---|---|---|---|",
+        *(_at_equal_time(name, runs) for name in names),
+        "",
+        "## Memory, and a larger model",
+        "",
+        "Peak of the process (A*-PO's: the larger of both stages), and a step of 8 prompts on 135 million "
+        "parameters (`benchmarks/comparison/at_size.py`; without A*-PO's stage 1); in brackets A*-PO's in "
+        "shares of it.",
+        "",
+        "| | peak memory, MiB | 135M: peak memory, MiB | 135M: s a prompt | responses a prompt |",
+        "|---|---|---|---|---|",
+        *(_size(name, runs, sizes) for name in names),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _at_equal_prompts(name: str, runs: list[Run]) -> str:
-    last = [run["curve"][-1] for run in runs]
-    collapsed = sum(run["collapsed"] is not None for run in runs)
+    good = finished(runs)
+    last = [run["curve"][-1] for run in good]
     cells = [
         TITLES[name],
-        _text(mean_of([point["seconds"] for point in last]), 0),
-        f"{fmean(point['generations'] for point in last):,.0f}",
-        f"{fmean(run['response_tokens'] for run in runs):,.0f}",
-        _text(mean_of([point["kl"] for point in last]), 2),
-        _text(mean_of([point["sampled"] for point in last]), 3),
-        _text(mean_of([point["greedy"] for point in last]), 3),
-        f"{collapsed} of {len(runs)}" if collapsed else "",
+        *_counts([point["prompts"] for point in last]),
+        mean_text(mean_of([point["seconds"] for point in last]), 0),
+        *_counts([point["generations"] for point in last]),
+        *_counts([run["response_tokens"] for run in good]),
+        mean_text(mean_of([point["kl"] for point in last]), 2),
+        mean_text(mean_of([point["sampled"] for point in last]), 3),
+        mean_text(mean_of([point["greedy"] for point in last]), 3),
+        f"{len(runs) - len(good)} of {len(runs)}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _at_equal_time(name: str, runs: list[Run], budget: float, sizes: dict[str, dict[str, Any]]) -> str:
-    own, ours = by_seed(runs, name), by_seed(runs, OURS)
-    pairs = list(zip(ours, own, strict=True))
-    sampled = [at_seconds(run, budget, "sampled") for run in own]
-    less = [at_seconds(run, budget, "sampled") - at_seconds(our, budget, "sampled") for our, run in pairs]
-    size = sizes[name]
-    same = name == OURS
-    cells = [
-        TITLES[name],
-        _text(mean_of(sampled), 3),
-        "" if same else _text(mean_of(less), 3),
-        "" if same else _text(mean_of([time_ratio(our, run) for our, run in pairs]), 2),
-        _beside([run["peak_rss_mib"] for run in own], [run["peak_rss_mib"] for run in ours], same),
-        _beside([size["seconds_per_prompt"]], [sizes[OURS]["seconds_per_prompt"]], same),
-        _beside([size["peak_rss_mib"]], [sizes[OURS]["peak_rss_mib"]], same),
-    ]
+def _counts(numbers: list[float]) -> list[str]:
+    return [f"{fmean(numbers):,.0f}" if numbers else ""]
+
+
+def _at_equal_time(name: str, runs: list[Run]) -> str:
+    both = pairs(runs, OURS, name)
+    ends = [our["curve"][-1]["seconds"] for our, _ in both]
+    sampled = [at_seconds(run, end, "sampled") for (_, run), end in zip(both, ends, strict=True)]
+    more = [found - our["curve"][-1]["sampled"] for found, (our, _) in zip(sampled, both, strict=True)]
+    ratios = [time_ratio(our, run) for our, run in both]
+    cells = [TITLES[name], _known(sampled, 3)]
+    cells += ["", ""] if name == OURS else [_known(more, 3), _known(ratios, 2, ratio=True)]
     return f"| {' | '.join(cells)} |"
 
 
-def _beside(own: list[float], ours: list[float], same: bool) -> str:
-    """A mean, and A*-PO's in shares of it."""
-    value = fmean(own)
+def _known(numbers: list[float], digits: int, *, ratio: bool = False) -> str:
+    """A mean over the seeds that have the number, and how many have none."""
+    known = [number for number in numbers if not math.isnan(number)]
+    missing = len(numbers) - len(known)
+    note = f" ({missing} of {len(numbers)} have none)" if missing else ""
+    return mean_text(mean_ratio(known) if ratio else mean_of(known), digits) + note
+
+
+def _size(name: str, runs: list[Run], sizes: Sizes) -> str:
+    tiny = {one: fmean(run["peak_rss_mib"] for run in of_algorithm(runs, one)) for one in (name, OURS)}
+    cells = [TITLES[name], _beside(tiny[name], tiny[OURS], name)]
+    for measure in ("peak_rss_mib", "seconds_per_prompt"):
+        cells.append(_beside(sizes[name][measure], sizes[OURS][measure], name))
+    return f"| {' | '.join([*cells, str(sizes[name]['responses'])])} |"
+
+
+def _beside(value: float, ours: float, name: str) -> str:
     text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return text if same else f"{text} (A*-PO {fmean(ours) / value:.2f})"
+    return text if name == OURS else f"{text} ({ours / value:.2f}x)"
 
 
-def _text(mean: Mean, digits: int) -> str:
-    half = "" if mean.half != mean.half else f" ± {mean.half:.{digits}f}"
-    return f"{mean.value:.{digits}f}{half}"
+def mean_text(mean: Mean, digits: int) -> str:
+    """A mean and its interval; nothing where there is none."""
+    if math.isnan(mean.value):
+        return ""
+    between = "" if math.isnan(mean.low) else f" [{mean.low:.{digits}f}, {mean.high:.{digits}f}]"
+    return f"{mean.value:.{digits}f}{between}"
 
 
-def draw(runs: list[Run], sizes: dict[str, dict[str, Any]], file: Path) -> None:
+def draw(runs: list[Run], sizes: Sizes, file: Path) -> None:
     """Accuracy against seconds and against generations, and memory."""
     figure = Figure(figsize=(15, 4.2), layout="constrained")
     seconds, generations, memory = figure.subplots(1, 3)
-    names = [name for name in TITLES if by_seed(runs, name)]
+    names = [name for name in TITLES if of_algorithm(runs, name)]
     for name in names:
         for axis, measure in ((seconds, "seconds"), (generations, "generations")):
-            _curve(axis, by_seed(runs, name), measure, name)
+            _curve(axis, of_algorithm(runs, name), measure, name)
     seconds.set(xlabel="seconds of training, A*-PO's stage 1 included", ylabel="sampled accuracy, held out")
     generations.set(xlabel="responses drawn, A*-PO's stage 1 included")
     seconds.legend(frameon=False)
@@ -114,13 +152,13 @@ def draw(runs: list[Run], sizes: dict[str, dict[str, Any]], file: Path) -> None:
     memory.bar_label(bars, fmt=" %.0f")
     memory.margins(x=0.18)
     memory.invert_yaxis()
-    memory.set(xlabel="peak memory of training, MiB, 135M parameters")
+    memory.set(xlabel="peak memory of training 135M parameters, MiB")
     with replacing(file) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
 
 def _curve(axis: Axes, runs: list[Run], measure: str, name: str) -> None:
-    """Every seed's, thin, and their mean."""
+    """Every seed's, thin, and the mean of those that did not collapse."""
     for run in runs:
         axis.plot(
             [point[measure] for point in run["curve"]],
@@ -129,7 +167,7 @@ def _curve(axis: Axes, runs: list[Run], measure: str, name: str) -> None:
             alpha=0.2,
             linewidth=0.8,
         )
-    points = list(zip(*(run["curve"] for run in runs), strict=False))  # a collapsed run has fewer
+    points = list(zip(*(run["curve"] for run in finished(runs)), strict=True))
     axis.plot(
         [fmean(point[measure] for point in at) for at in points],
         [fmean(point["sampled"] for point in at) for at in points],

@@ -32,14 +32,14 @@ OTHERS = {
     "ppo": [
         ["algorithm.epochs=1"],
         ["algorithm.epochs=4"],
-        ["algorithm.kl_coefficient=0.005"],
+        ["algorithm.critic_rate=30.0"],
         ["train.batch_size=128"],
     ],
     "rebel": [
         ["algorithm.epochs=2"],
+        ["algorithm.epochs=2", "algorithm.eta=0.25"],
         ["algorithm.kl_coefficient=0.01"],
         ["train.batch_size=64"],
-        ["train.batch_size=256"],
     ],
     "oapl": [
         ["algorithm.sync_every=2"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -25,13 +26,14 @@ from apo_core.errors import PolicyCollapse
 from apo_core.files import read_json, replacing, write_json, write_text
 from apo_core.tables import VALUES, read_table
 from apo_core.training.guard import Guard
-from benchmarks.comparison.__main__ import PRESET, ROOT
-from benchmarks.comparison.arena import make_arena, make_base
+from benchmarks.comparison.arena import PRESET, ROOT, make_arena, make_base
 from benchmarks.comparison.trial import run_trial
+from tasks.lock import only_run
 from tasks.resume import open_work
 from tasks.workspace import Workspace
 
 SEED, STEPS, WINDOW = 0, 64, 5
+_FALLEN = 0.9  # of the reward that it began with: noise alone does not take it there
 RATES, BETAS, UPDATES = (1e-4, 2e-4, 4e-4, 8e-4), (0.1, 0.5, 5.0), (1, 2, 4)
 NO_GUARD = [
     "train.guard.max_kl=1000000000.0",
@@ -49,12 +51,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "data/unfinished/stability")
     parser.add_argument("--parallel", type=int, default=1, help="trainings at a time, which share the cores")
     arguments = parser.parse_args()
-    threads = max(1, (os.cpu_count() or 1) // arguments.parallel)
-    work = open_work(arguments.work, {"params": PRESET.read_text("utf-8")})
-    arena = make_arena(make_base(PRESET, work / "base", threads), SEED, work / "arena", threads)
-    jobs = [(rate, beta1, 1) for rate in RATES for beta1 in BETAS]
-    jobs += [(RATES[0], beta1, updates) for updates in UPDATES[1:] for beta1 in BETAS]
-    with ThreadPoolExecutor(arguments.parallel) as pool:
+    threads = max(1, len(os.sched_getaffinity(0)) // arguments.parallel)
+    conditions = {"params": PRESET.read_text("utf-8"), "steps": STEPS, "seed": SEED}
+    with only_run(Workspace(arguments.work)), ThreadPoolExecutor(arguments.parallel) as pool:
+        work = open_work(arguments.work / "kept", conditions)
+        arena = make_arena(make_base(PRESET, work / "base", threads), SEED, work / "arena", threads)
+        jobs = [(rate, beta1, 1) for rate in RATES for beta1 in BETAS]
+        jobs += [(RATES[0], beta1, updates) for updates in UPDATES[1:] for beta1 in BETAS]
         traces = list(pool.map(partial(trace, arena, work, threads), *zip(*jobs, strict=True)))
     table = read_table(arena.values, VALUES)
     start = float(table.loc[table["dropped"].isna(), "mean_reward"].mean())
@@ -64,7 +67,7 @@ def main() -> None:
     write_text(results / "stability.md", text)
     draw(traces, start, results / "stability.png")
     print(text)
-    shutil.rmtree(work)
+    shutil.rmtree(arguments.work)
 
 
 def trace(arena: Workspace, work: Path, threads: int, rate: float, beta1: float, updates: int) -> Traced:
@@ -84,20 +87,26 @@ def trace(arena: Workspace, work: Path, threads: int, rate: float, beta1: float,
             settings,
             steps=STEPS,
             checkpoint_every=STEPS,
+            keep=1,
             seconds=None,
             threads=threads,
         )
         found = {name: [row[name] for row in trial.rows] for name in ("reward", "kl", "response_length")}
         write_json(kept, {"rate": rate, "beta1": beta1, "updates": updates, **found})
         shutil.rmtree(directory)
-        print(f"{directory.name}: {fmean(found['reward'][-WINDOW:]):.3f}", flush=True)
+        print(f"{directory.name}: {_last(found['reward']):.3f}", flush=True)
     traced: Traced = read_json(kept)
     return traced
 
 
 def collapsed(traced: Traced, start: float) -> bool:
-    """It ends below half of the reward that it began with, or before its last step."""
-    return len(traced["reward"]) < STEPS or fmean(traced["reward"][-WINDOW:]) < start / 2
+    """It ends worse than it began, or before its last step."""
+    return len(traced["reward"]) < STEPS or _last(traced["reward"]) < _FALLEN * start
+
+
+def _last(numbers: list[float]) -> float:
+    """The mean of the last steps; NaN where there was not one."""
+    return fmean(numbers[-WINDOW:]) if numbers else math.nan
 
 
 def stopped_at(traced: Traced, start: float, *, max_kl: float, reward_share: float) -> int | None:
@@ -117,8 +126,9 @@ def table_of(traces: list[Traced], start: float) -> str:
     lines = [
         "# Stability of A*-PO",
         "",
-        f"presets/embedded.yaml, {STEPS} steps of 256 prompts, no guard. Mean reward of the last {WINDOW} "
-        f"steps; the reference's on the same prompts is {start:.3f}.",
+        f"presets/embedded.yaml, {STEPS} steps of 256 prompts, one seed, no guard. Mean reward and KL of the "
+        f"last {WINDOW} steps; stage 1's mean reward on the same prompts is {start:.3f}. A training that ends "
+        f"below {_FALLEN:g} of it has collapsed.",
         "",
         f"| learning rate | updates a batch | {' | '.join(f'beta1 {beta1:g}' for beta1 in BETAS)} |",
         f"|---|---|{'---|' * len(BETAS)}",
@@ -127,30 +137,32 @@ def table_of(traces: list[Traced], start: float) -> str:
         own = {one["beta1"]: one for one in traces if (one["rate"], one["updates"]) == (rate, updates)}
         cells = [_ending(own[beta1], start) for beta1 in BETAS]
         lines.append(f"| {rate:g} | {updates} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *_guards(traces, start)]) + "\n"
+
+
+def _guards(traces: list[Traced], start: float) -> list[str]:
+    """What guards would have done, the present one's window and length rule in all of them."""
     fallen = [one for one in traces if collapsed(one, start)]
     standing = [one for one in traces if not collapsed(one, start)]
-    lines += [
+    lines = [
+        f"Guards over {WINDOW} steps: how many of {len(fallen)} collapses each sees, and at which steps; and "
+        f"how many of the other {len(standing)} trainings it stops.",
         "",
-        f"Guards over {WINDOW} steps: of {len(fallen)} collapses how many are seen, after how many steps on "
-        f"average, and how many of the other {len(standing)} are stopped.",
-        "",
-        "| max_kl | min_reward_share | collapses seen | after steps | others stopped |",
+        "| max_kl | min_reward_share | collapses seen | at steps | others stopped |",
         "|---|---|---|---|---|",
     ]
     for max_kl in MAX_KLS:
         for share in REWARD_SHARES:
-            seen = [stopped_at(one, start, max_kl=max_kl, reward_share=share) for one in fallen]
-            steps = [step for step in seen if step is not None]
-            wrong = [stopped_at(one, start, max_kl=max_kl, reward_share=share) for one in standing]
-            stopped = sum(step is not None for step in wrong)
-            mean = f"{fmean(steps):.1f}" if steps else ""
-            lines.append(f"| {max_kl:g} | {share:g} | {len(steps)} | {mean} | {stopped} |")
-    return "\n".join(lines) + "\n"
+            stop = partial(stopped_at, start=start, max_kl=max_kl, reward_share=share)
+            seen = [step for one in fallen if (step := stop(one)) is not None]
+            wrong = sum(stop(one) is not None for one in standing)
+            steps = ", ".join(map(str, sorted(seen)))
+            lines.append(f"| {max_kl:g} | {share:g} | {len(seen)} | {steps} | {wrong} |")
+    return lines
 
 
 def _ending(traced: Traced, start: float) -> str:
-    last = fmean(traced["reward"][-WINDOW:])
-    text = f"{last:.3f}, KL {fmean(traced['kl'][-WINDOW:]):.3g}"
+    text = f"{_last(traced['reward']):.3f}, KL {_last(traced['kl']):.3g}"
     return f"**{text}, collapsed**" if collapsed(traced, start) else text
 
 

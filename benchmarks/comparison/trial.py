@@ -6,14 +6,16 @@ import os
 import signal
 import subprocess
 import time
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from apo_core.training.metrics import StepMetrics, read_metrics
+from apo_core.training.metrics import StepMetrics, read_metrics, training_seconds
 from benchmarks.comparison.arena import StageFailed, enter, said_by, start_stage
+from tasks.stage import INPUT_ERROR
 from tasks.workspace import Workspace
 
-_COLLAPSED = ("the policy collapsed", "is not finite")
+_COLLAPSED = ("the policy collapsed", "not finite")  # in what `PolicyCollapse` says
 _POLL_SECONDS = 0.25
 
 
@@ -27,12 +29,8 @@ class Trial(NamedTuple):
 
     @property
     def seconds(self) -> list[float]:
-        """Of training, at the end of each step: drawing, verifying and updating, nothing else."""
-        total, ends = 0.0, []
-        for row in self.rows:
-            total += row["sampling_seconds"] + row["update_seconds"]
-            ends.append(total)
-        return ends
+        """Of training, at the end of each step."""
+        return list(accumulate(training_seconds([row]) for row in self.rows))
 
 
 def run_trial(
@@ -42,6 +40,7 @@ def run_trial(
     *,
     steps: int,
     checkpoint_every: int,
+    keep: int,
     seconds: float | None,
     threads: int,
 ) -> Trial:
@@ -52,38 +51,50 @@ def run_trial(
         directory: of the training, made anew.
         settings: beside the arena's configuration.
         steps: at most.
-        checkpoint_every: steps; all checkpoints are kept.
+        checkpoint_every: steps.
+        keep: so many of the last checkpoints.
         seconds: of training, after which it is ended; None for no limit.
         threads: that it computes with.
 
     Raises:
-        StageFailed: it ended for another reason than a collapse.
+        StageFailed: it ended for another reason than those.
     """
-    own = [f"train.steps={steps}", f"train.checkpoint.every={checkpoint_every}"]
-    keep = f"train.checkpoint.keep={steps // checkpoint_every + 1}"
-    place = enter(arena, directory, [*settings, "train.epochs=null", *own, keep], threads)
+    own = [
+        "train.epochs=null",
+        f"train.steps={steps}",
+        f"train.checkpoint.every={checkpoint_every}",
+        f"train.checkpoint.keep={keep}",
+    ]
+    place = enter(arena, directory, [*settings, *own], threads)
     metrics = place.work("train") / "metrics.jsonl"
-    process = start_stage(place, "train", threads)
-    peak, code = _wait(process, metrics, seconds)
-    trial = Trial(place, read_metrics(metrics), peak, None)
-    if code in (0, -signal.SIGTERM):
+    ended = _wait(start_stage(place, "train", threads), metrics, seconds)
+    trial = Trial(place, read_metrics(metrics), ended.peak_rss_mib, None)
+    if ended.out_of_time or (ended.code == 0 and len(trial.rows) == steps):
         return trial
     said = said_by(place, "train")
-    why = [line for line in said.splitlines() if any(words in line for words in _COLLAPSED)]
-    if not why:
-        raise StageFailed(f"{directory}: {said[-2000:]}")
-    return trial._replace(collapsed=why[-1])
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    why = [line for line in errors if any(words in line for words in _COLLAPSED)]
+    if ended.code != INPUT_ERROR or not why:
+        raise StageFailed(f"{directory}: exit status {ended.code}: {said[-2000:]}")
+    return trial._replace(collapsed=why[-1].removeprefix("error: "))
 
 
-def _wait(process: subprocess.Popen[bytes], metrics: Path, seconds: float | None) -> tuple[float, int]:
-    """The peak memory in MiB of a process, and its exit code, once it has ended or has been ended."""
+class _Ended(NamedTuple):
+    code: int  # exit status, or less than 0 the signal
+    out_of_time: bool  # it was ended for that
+    peak_rss_mib: float
+
+
+def _wait(process: subprocess.Popen[bytes], metrics: Path, seconds: float | None) -> _Ended:
+    """Wait for the end of a training, which comes with a signal once it has had its seconds."""
+    signalled = False
     while True:
-        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if ended:
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return usage.ru_maxrss / 1024, process.returncode
-        rows = read_metrics(metrics) if seconds is not None else []
-        spent = sum(row["sampling_seconds"] + row["update_seconds"] for row in rows)
-        if seconds is not None and spent >= seconds:
-            process.send_signal(signal.SIGTERM)
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)  # nobody else may wait for it now
+            out_of_time = signalled and process.returncode == -signal.SIGTERM
+            return _Ended(process.returncode, out_of_time, usage.ru_maxrss / 1024)
+        if not signalled and seconds is not None and training_seconds(read_metrics(metrics)) >= seconds:
+            os.kill(process.pid, signal.SIGTERM)  # not by Popen, which would wait for it
+            signalled = True
         time.sleep(_POLL_SECONDS)

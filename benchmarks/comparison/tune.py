@@ -9,13 +9,12 @@ from typing import Any
 
 from apo_core.files import read_json, write_json
 from benchmarks.comparison.accuracy import accuracies
-from benchmarks.comparison.arena import stage1_seconds
+from benchmarks.comparison.arena import StageFailed, stage1_seconds
 from benchmarks.comparison.space import OTHERS, RATES, START
 from benchmarks.comparison.trial import run_trial
 from tasks.workspace import Workspace
 
 _MANY_STEPS = 100_000  # more than there is time for
-_CHECKPOINT_EVERY = 4  # steps
 # `algorithm`, `settings`, `steps`, `sampled` and `kl` of the last checkpoint, `collapsed`
 Tried = dict[str, Any]
 
@@ -65,22 +64,29 @@ def _try(
         directory,
         settings,
         steps=_MANY_STEPS,
-        checkpoint_every=_CHECKPOINT_EVERY,
+        checkpoint_every=1,
+        keep=1,
         seconds=seconds - (stage1_seconds(arena) if name == "apo" else 0.0),
         threads=threads,
     )
-    if len(trial.rows) < _CHECKPOINT_EVERY:
-        raise RuntimeError(f"{directory}: {len(trial.rows)} steps in {seconds:g} s: give trials more time")
-    (found,) = accuracies(trial.place, "--last", threads=threads)
+    found = accuracies(trial.place, "--last", threads=threads)
+    if not found and trial.collapsed is None:
+        raise StageFailed(f"{directory}: not one step in {seconds:g} s: give trials more time")
     tried = {
         "algorithm": name,
         "settings": settings,
         "steps": len(trial.rows),
-        "sampled": found["sampled"],
-        "kl": found["kl"],
+        "sampled": found[-1]["sampled"] if found else 0.0,
+        "kl": found[-1]["kl"] if found else None,
         "collapsed": trial.collapsed,
     }
     write_json(kept, tried)
     shutil.rmtree(directory)
-    print(f"tuning: {name} {' '.join(settings)}: {found['sampled']:.3f}", flush=True)
+    print(f"tuning: {name} {' '.join(settings)}: {tried['sampled']:.3f}", flush=True)
     return tried
+
+
+def at_edge(trials: list[Tried], name: str) -> bool:
+    """Whether the best learning rate is the lowest or the highest that was tried: others may be better."""
+    rates = [setting for setting in best(trials, name) if setting.startswith("train.learning_rate=")]
+    return rates[-1].partition("=")[2] in (str(RATES[0]), str(RATES[-1]))

@@ -63,8 +63,9 @@ _WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "a
 # They start servers by a fork, which the kernel refuses a process that engines have grown in: `-m servers`
 # runs them apart.
 _SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote")
-# Minutes each, with the whole of it: `-m production`.
-_PRODUCTION = ("production", "killed_services", "secrets", "deploy", "algorithm_stages")
+# Minutes each, with the whole of it: `-m production`; those with engines after those that start servers.
+_WITH_ENGINES = ("algorithm_stages", "comparison")
+_PRODUCTION = ("production", "killed_services", "secrets", "deploy", *_WITH_ENGINES)
 _LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
 
 
@@ -78,7 +79,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(item: pytest.Item) -> int:
         name = item.path.stem.removeprefix("test_")
-        if name == "algorithm_stages":  # the one with engines among those that start servers
+        if name in _WITH_ENGINES:
             return len(first) + 1
         return first.index(name) if name in first else len(first)
 

@@ -6,11 +6,13 @@ import pytest
 
 from apo_core.config import DEFAULTS
 from apo_core.config.file import load_params, set_params
-from benchmarks.comparison.figures import at_seconds, mean_of, seconds_to, time_ratio
+from benchmarks.comparison import stability
+from benchmarks.comparison.arena import PRESET
+from benchmarks.comparison.figures import at_seconds, mean_of, mean_ratio, pairs, seconds_to, time_ratio
 from benchmarks.comparison.report import table_of
 from benchmarks.comparison.run import prompts_per_step
 from benchmarks.comparison.space import OTHERS, RATES, START
-from benchmarks.comparison.tune import best
+from benchmarks.comparison.tune import at_edge, best
 
 
 def run_of(name, seed, *points):
@@ -22,7 +24,14 @@ def run_of(name, seed, *points):
         "collapsed": None,
         "response_tokens": 1000,
         "curve": [
-            {"seconds": seconds, "sampled": sampled, "greedy": 0.9, "kl": 0.5, "generations": 10}
+            {
+                "seconds": seconds,
+                "sampled": sampled,
+                "greedy": 0.9,
+                "kl": 0.5,
+                "generations": 10,
+                "prompts": 5,
+            }
             for seconds, sampled in points
         ],
     }
@@ -34,27 +43,49 @@ CURVE = run_of("apo", 1, (10.0, 0.4), (20.0, 0.6), (30.0, 0.5), (40.0, 0.8))
 def test_between_two_points_a_curve_is_straight():
     assert at_seconds(CURVE, 15.0, "sampled") == pytest.approx(0.5)
     assert at_seconds(CURVE, 5.0, "sampled") == 0.4  # nothing is learned while stage 1 draws
-    assert at_seconds(CURVE, 99.0, "sampled") == 0.8
+    assert math.isnan(at_seconds(CURVE, 40.1, "sampled"))  # it might have gone on
 
 
 def test_the_time_to_an_accuracy_is_that_of_its_first_crossing():
     assert seconds_to(CURVE, 0.55) == pytest.approx(17.5)
     assert seconds_to(CURVE, 0.7) == pytest.approx(30 + 10 * 2 / 3)
     assert seconds_to(CURVE, 0.4) == 10.0
-    assert seconds_to(CURVE, 0.81) == math.inf
+    assert math.isnan(seconds_to(CURVE, 0.81))
 
 
-def test_times_are_compared_at_the_highest_accuracy_that_both_have():
-    slower = run_of("ppo", 1, (0.0, 0.4), (100.0, 0.7))
-    assert time_ratio(CURVE, slower) == pytest.approx((30 + 10 * 2 / 3) / 100)
-    assert time_ratio(slower, CURVE) == pytest.approx(100 / (30 + 10 * 2 / 3))
+def test_times_are_compared_at_nine_tenths_of_the_gain_that_both_have():
+    slower = run_of("ppo", 1, (0.0, 0.4), (100.0, 0.7))  # 0.67: after 90 s
+    ours = 30 + 10 * (0.67 - 0.5) / 0.3
+    assert time_ratio(CURVE, slower) == pytest.approx(ours / 90)
+    assert time_ratio(slower, CURVE) == pytest.approx(90 / ours)
+
+
+@pytest.mark.parametrize("points", [[(0.0, 0.4)], [(0.0, 0.4), (50.0, 0.3)]])
+def test_what_never_learned_has_no_time(points):
+    assert math.isnan(time_ratio(CURVE, run_of("ppo", 1, *points)))
+    assert math.isnan(time_ratio(run_of("ppo", 1, *points), CURVE))
 
 
 def test_the_interval_is_students():
     mean = mean_of([1.0, 2.0, 3.0])
-    assert mean.value == 2.0
-    assert mean.half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-5)
-    assert math.isnan(mean_of([1.0]).half)
+    half = 4.302653 / math.sqrt(3)
+    assert mean == pytest.approx((2.0, 2 - half, 2 + half), rel=1e-5)
+    assert math.isnan(mean_of([1.0]).low)
+    assert math.isnan(mean_of([]).value)
+
+
+def test_half_and_twice_come_to_one():
+    assert mean_ratio([0.5, 2.0]).value == pytest.approx(1.0)
+
+
+def test_only_finished_runs_of_a_seed_are_compared():
+    runs = [run_of("apo", seed, (10.0, 0.4), (50.0, 0.8)) for seed in (1, 2, 3)]
+    runs += [run_of("ppo", seed, (0.0, 0.4), (50.0, 0.8)) for seed in (3, 2, 1)]
+    runs[1]["collapsed"] = "KL"
+    assert [(our["seed"], run["algorithm"], run["seed"]) for our, run in pairs(runs, "apo", "ppo")] == [
+        (1, "ppo", 1),
+        (3, "ppo", 3),
+    ]
 
 
 def test_a_collapsed_trial_is_no_ones_best():
@@ -73,7 +104,7 @@ def test_every_algorithm_has_as_many_trials_and_begins_with_updates_of_one_size(
     for name, start in START.items():
         for more in [[], *OTHERS[name]]:
             file = tmp_path / "params.yaml"
-            file.write_text(open_preset())
+            file.write_text(PRESET.read_text())
             set_params(file, [*start, f"train.learning_rate={RATES[0]}", *more])  # every key is there
             params = load_params(file)
             assert prompts_per_step([*start, *more]) == params.train.batch_size
@@ -81,15 +112,9 @@ def test_every_algorithm_has_as_many_trials_and_begins_with_updates_of_one_size(
         assert prompts_per_step(start) * responses == 256
 
 
-def open_preset():
-    from benchmarks.comparison.__main__ import PRESET
-
-    return PRESET.read_text()
-
-
 def load_start(tmp_path, start):
     file = tmp_path / "start.yaml"
-    file.write_text(open_preset())
+    file.write_text(PRESET.read_text())
     set_params(file, start)
     return load_params(file)
 
@@ -97,10 +122,42 @@ def load_start(tmp_path, start):
 def test_the_table_has_every_algorithm_beside_ours():
     runs = [run_of("apo", seed, (10.0, 0.4), (50.0, 0.8)) for seed in (1, 2)]
     runs += [run_of("ppo", seed, (0.0, 0.4), (100.0, 0.8)) for seed in (1, 2)]
-    sizes = {"apo": {"seconds_per_prompt": 1.0, "peak_rss_mib": 4000.0}}
-    sizes["ppo"] = {"seconds_per_prompt": 4.0, "peak_rss_mib": 8000.0}
-    table = table_of(runs, sizes, about="two seeds")
-    (equal_time,) = [line for line in table.splitlines() if line.startswith("| PPO") and "A*-PO" in line]
-    cells = [cell.strip() for cell in equal_time.split("|")]
-    assert cells[2:5] == ["0.600 ± 0.000", "-0.200 ± 0.000", "0.50 ± 0.00"]
-    assert cells[5:8] == ["800 (A*-PO 1.00)", "4 (A*-PO 0.25)", "8,000 (A*-PO 0.50)"]
+    runs += [run_of("grpo", seed, (0.0, 0.4)) for seed in (1, 2)]  # before the first checkpoint
+    for fallen in runs[-2:]:
+        fallen["collapsed"] = "KL"
+    sizes = {"apo": {"seconds_per_prompt": 1.0, "peak_rss_mib": 4000.0, "responses": 1}}
+    sizes["ppo"] = {"seconds_per_prompt": 4.0, "peak_rss_mib": 8000.0, "responses": 1}
+    sizes["grpo"] = sizes["ppo"]
+    table = table_of(runs, sizes, about=["two seeds"])
+    rows = [
+        [cell.strip() for cell in line.split("|")][2:-1] for line in table.splitlines() if "| PPO" in line
+    ]
+    assert rows[1] == ["0.600 [0.600, 0.600]", "-0.200 [-0.200, -0.200]", "0.51 [0.51, 0.51]"]
+    assert rows[2] == ["800 (1.00x)", "8,000 (0.50x)", "4 (0.25x)", "1"]
+    fallen = next(line for line in table.splitlines() if "| GRPO" in line)
+    assert fallen.endswith("| 2 of 2 |")
+
+
+def test_rates_at_the_edge_are_told():
+    def trial(rate):
+        return {
+            "algorithm": "apo",
+            "settings": [f"train.learning_rate={rate}"],
+            "sampled": 0.5,
+            "collapsed": None,
+        }
+
+    assert at_edge([trial(RATES[-1])], "apo")
+    assert not at_edge([trial(RATES[1])], "apo")
+
+
+def test_a_collapse_ends_below_what_it_began_with():
+    def traced(reward, steps=stability.STEPS):
+        return {"reward": [reward] * steps, "kl": [0.1] * steps, "response_length": [20.0] * steps}
+
+    assert not stability.collapsed(traced(0.46), 0.5)
+    assert stability.collapsed(traced(0.44), 0.5)
+    assert stability.collapsed(traced(0.9, stability.STEPS - 1), 0.5)
+    assert stability.stopped_at(traced(0.2), 0.5, max_kl=1.0, reward_share=0.5) == stability.WINDOW
+    assert stability.stopped_at(traced(0.3), 0.5, max_kl=1.0, reward_share=0.5) is None
+    assert stability.stopped_at(traced(0.3), 0.5, max_kl=0.05, reward_share=0.5) == stability.WINDOW

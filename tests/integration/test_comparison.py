@@ -1,0 +1,73 @@
+"""`benchmarks.comparison` measures what the pipeline's own stages give."""
+
+import json
+
+import pytest
+from conftest import run
+
+from apo_core.config.file import set_params
+from benchmarks.comparison.arena import stage1_seconds
+from benchmarks.comparison.run import run as run_compared
+from benchmarks.comparison.trial import run_trial
+from tasks import evaluate, train
+from tasks.workspace import Workspace
+
+SETTINGS = {
+    "apo": ["algorithm=apo", "train.batch_size=16"],
+    "ppo": ["algorithm=ppo", "train.batch_size=16"],  # a critic beside the policy in its checkpoints
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_curve_ends_where_the_pipeline_does(workspace, tmp_path, name):
+    arena = Workspace(workspace)
+    found = run_compared(arena, tmp_path / name, name, SETTINGS[name], prompts=256, threads=1)
+    assert [point["step"] for point in found["curve"]] == list(range(17))
+    assert [point["prompts"] for point in found["curve"]] == [16 * number for number in range(17)]
+    seconds = [point["seconds"] for point in found["curve"]]
+    assert seconds == sorted(seconds)
+    assert seconds[0] == (stage1_seconds(arena) if name == "apo" else 0)
+    assert found["curve"][-1]["generations"] == 256 + (4 * 128 if name == "apo" else 0)
+
+    set_params(arena.params, [*SETTINGS[name], "train.steps=16"])
+    run(train, arena)
+    run(evaluate, arena)
+    wanted = json.loads(arena.evaluation.read_text())
+    last = found["curve"][-1]
+    assert last["sampled"] == pytest.approx(wanted["policy"]["pass@1"], abs=1e-12)
+    assert last["greedy"] == pytest.approx(wanted["policy"]["greedy"], abs=1e-12)
+    assert last["kl"] == pytest.approx(wanted["kl"], abs=1e-9)
+    assert found["curve"][0]["greedy"] == pytest.approx(wanted["reference"]["greedy"], abs=1e-12)
+
+
+def test_a_training_is_ended_when_its_time_is_up(workspace, tmp_path):
+    trial = run_trial(
+        Workspace(workspace),
+        tmp_path / "short",
+        SETTINGS["apo"],
+        steps=100_000,
+        checkpoint_every=1,
+        keep=2,
+        seconds=2.0,
+        threads=1,
+    )
+    assert trial.collapsed is None
+    assert 2.0 <= trial.seconds[-1] < 4.0
+    assert trial.peak_rss_mib > 300
+
+
+def test_a_collapse_is_told_from_an_end(workspace, tmp_path):
+    settings = [*SETTINGS["apo"], "train.guard.window=1", "train.guard.max_kl=0.000001"]
+    trial = run_trial(
+        Workspace(workspace),
+        tmp_path / "fallen",
+        settings,
+        steps=20,
+        checkpoint_every=1,
+        keep=2,
+        seconds=None,
+        threads=1,
+    )
+    assert trial.collapsed is not None
+    assert "the policy collapsed" in trial.collapsed
+    assert 1 <= len(trial.rows) < 20
