@@ -50,8 +50,8 @@ bench: install          ## losses, speed and memory beside TRL, about half an ho
 	.venv/peers/bin/python -m benchmarks.peer_losses
 	python -m benchmarks.compare --peer-python .venv/peers/bin/python
 
-compare: install        ## every algorithm on the embedded task, about two hours; results in benchmarks/results
-	python -m benchmarks.comparison
+compare: install        ## every algorithm on the embedded task, about an hour; results in benchmarks/results
+	python -m benchmarks.comparison --prompts 8192 --trial-seconds 45 --parallel 2
 
 clean:                  ## removes what runs and tests make again; the registry, dvc.lock and DVC's cache stay
 	rm -rf data/unfinished data/reference data/policy data/*.parquet data/*.jsonl reports .dvc/tmp

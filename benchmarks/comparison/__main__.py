@@ -190,8 +190,8 @@ def _about(
         f"{file.name}, {len(arguments.seeds)} seeds. A seed decides {'' if files else 'prompts, '}stage 1, "
         "order and responses; the reference is one for all, so intervals (95%, over seeds) do not cover "
         f"another one. {arguments.parallel} training(s) at a time, each with {threads} thread(s). Time is "
-        "drawing, verifying and updating; A*-PO's begins with stage 1, both stages whole. The others' prompts "
-        "are selected by stage 1 too, which costs them nothing here.",
+        "drawing, verifying and updating; A*-PO's begins with stage 1, both stages whole. The others' "
+        "prompts are selected by stage 1 too, which costs them nothing here.",
         f"Settings of each algorithm are the best of {len(trials) // len(names)} trials of "
         f"{arguments.trial_seconds:g} s of training on seed {TUNING_SEED}"
         f"{', judged on the same held-out prompts' if files else ''}: {found}."

@@ -127,8 +127,8 @@ def table_of(traces: list[Traced], start: float) -> str:
         "# Stability of A*-PO",
         "",
         f"presets/embedded.yaml, {STEPS} steps of 256 prompts, one seed, no guard. Mean reward and KL of "
-        f"the last {WINDOW} steps; stage 1's mean reward on the same prompts is {start:.3f}. A training that ends "
-        f"below {_FALLEN:g} of it has collapsed.",
+        f"the last {WINDOW} steps; stage 1's mean reward on the same prompts is {start:.3f}. A training that "
+        f"ends below {_FALLEN:g} of it has collapsed.",
         "",
         f"| learning rate | updates a batch | {' | '.join(f'beta1 {beta1:g}' for beta1 in BETAS)} |",
         f"|---|---|{'---|' * len(BETAS)}",
