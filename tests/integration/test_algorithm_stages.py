@@ -9,6 +9,7 @@ import torch
 from conftest import execute, run
 from mlflow import MlflowClient
 from test_interruption import kill_when, steps_done, weights
+from test_ranks import agree, outcome
 
 from apo_core.config import DEFAULTS
 from apo_core.config.file import set_params
@@ -60,3 +61,15 @@ def test_a_killed_pipeline_goes_on_and_ends_as_if_it_had_not_been(workspace, nam
     assert summary["decision"]["outcome"] in get_args(Outcome)
     run = MlflowClient(f"sqlite:///{workspace}/.apo/mlflow.db").get_run(summary["run_id"])
     assert (run.info.status, run.data.params["algorithm.name"]) == ("FINISHED", name)
+
+
+@pytest.mark.parametrize("shared", ["", "--set train.zero_stage=3"], ids=["whole", "shared"])
+def test_a_critic_and_several_updates_are_the_same_on_two_ranks(workspace, shared):
+    """What is whitened, and how long a response is on average, is of all ranks."""
+    several = "--set algorithm=ppo --set algorithm.epochs=2 --set algorithm.minibatches=2"
+    small = "--set train.batch_size=32 --set train.steps=2"
+    execute(f"apo stage train --force {several} {small}", workspace)
+    wanted = outcome(workspace)
+    execute(f"apo stage train --force --set train.ranks=2 {shared}", workspace)
+    # An update moves weights by 1.5e-4 whose gradient is nearly 0, too: of those the rounding decides.
+    agree(outcome(workspace), wanted, metrics=1e-5, weights=1e-6, measure=torch.mean)
