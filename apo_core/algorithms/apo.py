@@ -20,6 +20,7 @@ class Apo:
     """
 
     beta2: float
+    centre: bool = False
     epochs: int = 1
     minibatches: int = 1
 
@@ -35,9 +36,11 @@ class Apo:
         return self.beta2 > 0
 
     def targets(self, drawn: Drawn, gather: Gather) -> Targets:
-        """`rewards` and `values`; a row without a reward has no advantage."""
-        rewards = torch.where(drawn.rewards.isnan(), drawn.values[:, None], drawn.rewards)  # (P, 1)
-        return {"rewards": rewards[:, 0], "values": drawn.values}
+        """`rewards` and `values`, what they are held against; a row without a reward has no advantage."""
+        rewards, values = drawn.rewards[:, 0], drawn.values  # (P,)
+        if self.centre:
+            values = values + mean_advantage(rewards, values, gather)
+        return {"rewards": torch.where(rewards.isnan(), values, rewards), "values": values}
 
     def loss(self, micro: Micro) -> tuple[Tensor, Parts]:
         """See `apo_loss`."""
@@ -47,6 +50,26 @@ class Apo:
             return unregularised_loss(log_probs, rewards, values)
         reference = sum_tokens(micro.reference, micro.mask)  # (B,)
         return apo_loss(log_probs, reference, rewards, values, beta2=self.beta2, scored=micro.scored)
+
+
+def mean_advantage(rewards: Tensor, values: Tensor, gather: Gather) -> float:
+    """The mean of r(x,y) - V*(x) over the responses of all ranks.
+
+    Added to V* it is a baseline whose advantages are 0 on average, however far the policy has left the
+    reference behind. On-policy any constant leaves the expected gradient as it is, since the expectation of
+    grad ln pi is 0, and changes its variance alone.
+
+    Args:
+        rewards: (P,) NaN where the verifier failed.
+        values: (P,) V* of each prompt.
+        gather: what every rank holds, to every rank.
+
+    Returns:
+        0 where no response has a reward.
+    """
+    own = (rewards - values)[~rewards.isnan()].double()  # (M,)
+    counts, totals = zip(*gather([(len(own), float(own.sum()))]), strict=True)
+    return float(sum(totals) / max(1, sum(counts)))
 
 
 def apo_loss(

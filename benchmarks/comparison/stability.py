@@ -2,9 +2,10 @@
 
     python -m benchmarks.comparison.stability [--parallel N]
 
-Trainings on the embedded task without a guard, over learning rates, beta1 and updates a batch. What any guard
-would have done is then read off their metrics: the step at which it stops a run that collapses, and how many
-runs it stops that do not. Writes `benchmarks/results/stability.{md,json,png}`.
+Trainings on the embedded task without a guard, over learning rates, updates a batch and baselines: V* of
+several beta1, and `algorithm.centre`. What any guard would have done is then read off their metrics: the step
+at which it stops a run that collapses, and how many runs it stops that do not. Writes
+`benchmarks/results/stability.{md,json,png}`.
 """
 
 from __future__ import annotations
@@ -32,16 +33,22 @@ from tasks.lock import only_run
 from tasks.resume import open_work
 from tasks.workspace import Workspace
 
-SEED, STEPS, WINDOW = 0, 64, 5
+SEED, STEPS, WINDOW = 0, 48, 5
 _FALLEN = 0.9  # of the reward that it began with: noise alone does not take it there
-RATES, BETAS, UPDATES = (1e-4, 2e-4, 4e-4, 8e-4), (0.1, 0.5, 5.0), (1, 2, 4)
+RATES, UPDATES = (1e-4, 4e-4, 1e-3), (1, 2, 4)
+BASELINES = {
+    "beta1 0.1": ["values.beta1=0.1"],
+    "beta1 0.5": ["values.beta1=0.5"],
+    "beta1 5": ["values.beta1=5.0"],
+    "beta1 0.5, centred": ["values.beta1=0.5", "algorithm.centre=true"],
+}
 NO_GUARD = [
     "train.guard.max_kl=1000000000.0",
     "train.guard.min_reward_share=0.0",
     "train.guard.min_length_share=0.0",
 ]
 MAX_KLS, REWARD_SHARES = (5.0, 10.0, 20.0, 50.0, 100.0), (0.25, 0.5, 0.75)
-# Of a training: `rate`, `beta1`, `updates`, and a `reward`, `kl` and `response_length` for every step.
+# Of a training: `rate`, `baseline`, `updates`, and a `reward`, `kl` and `response_length` for every step.
 Traced = dict[str, Any]
 
 
@@ -56,8 +63,8 @@ def main() -> None:
     with only_run(Workspace(arguments.work)), ThreadPoolExecutor(arguments.parallel) as pool:
         work = open_work(arguments.work / "kept", conditions)
         arena = make_arena(make_base(PRESET, work / "base", threads), SEED, work / "arena", threads)
-        jobs = [(rate, beta1, 1) for rate in RATES for beta1 in BETAS]
-        jobs += [(RATES[0], beta1, updates) for updates in UPDATES[1:] for beta1 in BETAS]
+        jobs = [(rate, baseline, 1) for rate in RATES for baseline in BASELINES]
+        jobs += [(RATES[0], baseline, updates) for updates in UPDATES[1:] for baseline in BASELINES]
         traces = list(pool.map(partial(trace, arena, work, threads), *zip(*jobs, strict=True)))
     table = read_table(arena.values, VALUES)
     start = float(table.loc[table["dropped"].isna(), "mean_reward"].mean())
@@ -70,14 +77,14 @@ def main() -> None:
     shutil.rmtree(arguments.work)
 
 
-def trace(arena: Workspace, work: Path, threads: int, rate: float, beta1: float, updates: int) -> Traced:
+def trace(arena: Workspace, work: Path, threads: int, rate: float, baseline: str, updates: int) -> Traced:
     """One training; its result stays in a file, and is not made again while that is there."""
-    directory = work / f"{rate}-{beta1}-{updates}"
+    directory = work / f"{rate}, {baseline}, {updates}"
     kept = work / f"{directory.name}.json"
     if not kept.exists():
         settings = [
             f"train.learning_rate={rate}",
-            f"values.beta1={beta1}",
+            *BASELINES[baseline],
             f"algorithm.minibatches={updates}",
             *NO_GUARD,
         ]
@@ -92,7 +99,7 @@ def trace(arena: Workspace, work: Path, threads: int, rate: float, beta1: float,
             threads=threads,
         )
         found = {name: [row[name] for row in trial.rows] for name in ("reward", "kl", "response_length")}
-        write_json(kept, {"rate": rate, "beta1": beta1, "updates": updates, **found})
+        write_json(kept, {"rate": rate, "baseline": baseline, "updates": updates, **found})
         shutil.rmtree(directory)
         print(f"{directory.name}: {_last(found['reward']):.3f}", flush=True)
     traced: Traced = read_json(kept)
@@ -130,12 +137,12 @@ def table_of(traces: list[Traced], start: float) -> str:
         f"the last {WINDOW} steps; stage 1's mean reward on the same prompts is {start:.3f}. A training that "
         f"ends below {_FALLEN:g} of it has collapsed.",
         "",
-        f"| learning rate | updates a batch | {' | '.join(f'beta1 {beta1:g}' for beta1 in BETAS)} |",
-        f"|---|---|{'---|' * len(BETAS)}",
+        f"| learning rate | updates a batch | {' | '.join(BASELINES)} |",
+        f"|---|---|{'---|' * len(BASELINES)}",
     ]
     for rate, updates in dict.fromkeys((one["rate"], one["updates"]) for one in traces):
-        own = {one["beta1"]: one for one in traces if (one["rate"], one["updates"]) == (rate, updates)}
-        cells = [_ending(own[beta1], start) for beta1 in BETAS]
+        own = {one["baseline"]: one for one in traces if (one["rate"], one["updates"]) == (rate, updates)}
+        cells = [_ending(own[baseline], start) for baseline in BASELINES]
         lines.append(f"| {rate:g} | {updates} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *_guards(traces, start)]) + "\n"
 
@@ -173,7 +180,7 @@ def draw(traces: list[Traced], start: float, file: Path) -> None:
     for axis, (rate, updates) in zip(figure.subplots(1, len(settings), sharey=True), settings, strict=True):
         for one in traces:
             if (one["rate"], one["updates"]) == (rate, updates):
-                axis.plot(range(1, len(one["reward"]) + 1), one["reward"], label=f"beta1 {one['beta1']:g}")
+                axis.plot(range(1, len(one["reward"]) + 1), one["reward"], label=one["baseline"])
         axis.axhline(start, color="#8a8f98", linewidth=0.8, linestyle="--")
         axis.set(title=f"rate {rate:g}, {updates} update(s) a batch", xlabel="step", ylim=(0, 1))
     figure.axes[0].set_ylabel("mean reward")

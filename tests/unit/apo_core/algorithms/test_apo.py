@@ -1,9 +1,12 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo_core.algorithms.apo import apo_loss, unregularised_loss
+from apo_core.algorithms.apo import Apo, apo_loss, mean_advantage, unregularised_loss
+from apo_core.algorithms.base import Drawn
 
 
 def doubles(*numbers, grad=False):
@@ -113,3 +116,45 @@ def test_a_response_without_a_reward_has_no_weight_in_the_mean_over_all():
     assert (loss.item(), parts["loss"].tolist()) == (pytest.approx(0.16 / 2), pytest.approx([0.16, 0.0]))
     loss.backward()
     assert log_probs.grad.tolist() == pytest.approx([-0.04, 0.0])
+
+
+def drawn(rewards, values):
+    mask = torch.ones(len(rewards), 1, dtype=torch.bool)
+    return Drawn(torch.tensor(rewards)[:, None], torch.tensor(values), mask)
+
+
+def alone(own):
+    return own
+
+
+def test_centred_advantages_are_0_on_average_and_a_failed_response_has_none():
+    given = drawn([1.0, 0.0, math.nan, 1.0], [0.5, 0.5, 0.9, 0.25])  # 0.5, -0.5, none, 0.75: 0.25 on average
+    targets = Apo(beta2=0.1, centre=True).targets(given, alone)
+    assert targets["values"].tolist() == pytest.approx([0.75, 0.75, 1.15, 0.5])
+    assert (targets["rewards"] - targets["values"]).tolist() == pytest.approx([0.25, -0.75, 0.0, 0.5])
+    published = Apo(beta2=0.1).targets(given, alone)
+    assert published["values"].tolist() == pytest.approx([0.5, 0.5, 0.9, 0.25])
+    assert (published["rewards"] - published["values"]).tolist() == pytest.approx([0.5, -0.5, 0.0, 0.75])
+
+
+def test_the_mean_is_over_all_ranks():
+    def gathered(own):
+        return [*own, (3, 0.1)]
+
+    assert mean_advantage(doubles(1.0), doubles(0.5), gathered) == pytest.approx(0.6 / 4)
+    assert mean_advantage(doubles(math.nan), doubles(0.5), alone) == 0.0
+
+
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=5), st.floats(-2, 2))
+def test_on_policy_a_constant_changes_no_expected_gradient(scores, constant):
+    def gradient(baseline):
+        logits = doubles(*scores, grad=True)
+        log_probs = logits.log_softmax(-1)
+        rewards = torch.arange(len(scores), dtype=torch.float64)
+        reference = torch.full_like(rewards, -math.log(len(scores)))
+        residual = 0.1 * (log_probs - reference) - (rewards - baseline)
+        # The responses are drawn by the policy as it is: it does not learn from how it weighs them.
+        (log_probs.detach().exp() * residual.square()).sum().backward()
+        return logits.grad
+
+    assert torch.allclose(gradient(0.5), gradient(0.5 + constant), atol=1e-9)
