@@ -20,7 +20,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from apo_core.config import DEFAULTS, Params
+from apo_core.config import Params
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of, write_json, write_text
@@ -60,7 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--work", type=Path, default=ROOT / "data/unfinished/comparison", help="a new directory"
     )
-    parser.add_argument("--algorithms", nargs="+", choices=list(DEFAULTS), default=list(DEFAULTS))
+    parser.add_argument("--algorithms", nargs="+", choices=list(space.START), default=list(space.START))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--prompts", type=int, help="of a training; by default as the configuration has it")
     parser.add_argument("--trial-seconds", type=float, default=60.0, help="of training, of each trial")
@@ -163,7 +163,7 @@ def _at_size(kept: Path, name: str, settings: list[str]) -> dict[str, Any]:
             word for setting in settings if setting.startswith("algorithm.") for word in ("--set", setting)
         ]
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.comparison.at_size", "--algorithm", name, *own],
+            [sys.executable, "-m", "benchmarks.comparison.at_size", *own],
             cwd=ROOT,
             env=dict(os.environ) | {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))},
             capture_output=True,

@@ -1,6 +1,6 @@
 """Memory and seconds of one algorithm's step on the 135M shape: a process of its own.
 
-    python -m benchmarks.comparison.at_size --algorithm NAME
+    python -m benchmarks.comparison.at_size --set algorithm=NAME [--set key=value ...]
 
 Random weights, prompts and rewards (`benchmarks/workload.py`), float32, 8 prompts a step, one response in a
 micro-batch, REBEL's pair in one. Of the embedded task's tiny model the libraries outweigh all that is held.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from apo_core.algorithms import ALGORITHMS, make_algorithm
+from apo_core.algorithms import make_algorithm
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
 from apo_core.models import save_policy
@@ -38,12 +38,11 @@ SHAPE = "135m"
 def main() -> None:
     """Print one line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--algorithm", choices=list(ALGORITHMS), required=True)
-    parser.add_argument("--set", action="append", default=[], metavar="key=value")
+    parser.add_argument("--set", action="append", required=True, metavar="key=value")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         workspace = Workspace(Path(directory))
-        params = _write(workspace, [f"algorithm={arguments.algorithm}", *arguments.set])
+        params = _write(workspace, arguments.set)
         stage = _stage(workspace, params)
         seconds = []
         for step in range(workload.STEPS):

@@ -23,8 +23,22 @@ from benchmarks.comparison.figures import (
     time_ratio,
 )
 
-TITLES = {"apo": "A*-PO", "grpo": "GRPO", "ppo": "PPO", "rebel": "REBEL", "oapl": "OAPL"}
-COLOURS = {"apo": "#1f6feb", "grpo": "#d1242f", "ppo": "#9a6700", "rebel": "#1a7f37", "oapl": "#8250df"}
+TITLES = {
+    "apo": "A*-PO",
+    "apo-centred": "A*-PO, centred",
+    "grpo": "GRPO",
+    "ppo": "PPO",
+    "rebel": "REBEL",
+    "oapl": "OAPL",
+}
+COLOURS = {
+    "apo": "#1f6feb",
+    "apo-centred": "#54aeff",
+    "grpo": "#d1242f",
+    "ppo": "#9a6700",
+    "rebel": "#1a7f37",
+    "oapl": "#8250df",
+}
 OURS = "apo"
 Sizes = dict[str, dict[str, Any]]  # of every algorithm, what `at_size` has found
 

@@ -14,6 +14,7 @@ from apo_core.tables import SAMPLES, read_table
 from benchmarks.comparison.accuracy import accuracies
 from benchmarks.comparison.arena import stage1_peak_rss_mib, stage1_seconds
 from benchmarks.comparison.figures import Run
+from benchmarks.comparison.space import learns_from_values
 from benchmarks.comparison.trial import Trial, run_trial
 from tasks.workspace import Workspace
 
@@ -80,9 +81,10 @@ def _described(
     responses = make_algorithm(**params.algorithm.model_dump()).responses
     drawn = params.train.batch_size * responses  # a step
     # Stage 1 is A*-PO's alone: that the others' prompts were selected by it costs them nothing here.
-    before = stage1_seconds(arena) if name == "apo" else 0.0
-    memory = [trial.peak_rss_mib, *([stage1_peak_rss_mib(arena)] if name == "apo" else [])]
-    samples = read_table(arena.samples, SAMPLES)["token_ids"].tolist() if name == "apo" else []
+    of_values = learns_from_values(name)
+    before = stage1_seconds(arena) if of_values else 0.0
+    memory = [trial.peak_rss_mib, *([stage1_peak_rss_mib(arena)] if of_values else [])]
+    samples = read_table(arena.samples, SAMPLES)["token_ids"].tolist() if of_values else []
     ends = [0.0, *trial.seconds]
     return {
         "algorithm": name,

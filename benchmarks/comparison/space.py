@@ -1,4 +1,6 @@
-"""What is tried for each algorithm: the same number of trainings, of the same length in time.
+"""Who is compared, and what is tried for each: the same number of trainings, of the same length in time.
+
+Beside the algorithms as published, A*-PO with `algorithm.centre`.
 
 All begin with 256 responses an update, as the embedded task's default does. First the learning rate is
 looked for, then, at the best of them, four other settings of the algorithm's own; the best of all is taken.
@@ -10,19 +12,22 @@ RATES = (5e-5, 1e-4, 2e-4, 4e-4)
 
 START = {
     "apo": ["algorithm=apo", "train.batch_size=256"],
+    "apo-centred": ["algorithm=apo", "algorithm.centre=true", "train.batch_size=256"],
     "grpo": ["algorithm=grpo", "algorithm.responses=4", "train.batch_size=64"],
     "ppo": ["algorithm=ppo", "algorithm.epochs=2", "train.batch_size=256"],
     "rebel": ["algorithm=rebel", "train.batch_size=128"],
     "oapl": ["algorithm=oapl", "algorithm.responses=4", "train.batch_size=64"],
 }
 
+_APO = [
+    ["algorithm.beta2=0.01"],
+    ["values.beta1=0.25"],
+    ["train.batch_size=128"],
+    ["train.batch_size=512"],
+]
 OTHERS = {
-    "apo": [
-        ["algorithm.beta2=0.01"],
-        ["values.beta1=0.25"],
-        ["train.batch_size=128"],
-        ["train.batch_size=512"],
-    ],
+    "apo": _APO,
+    "apo-centred": _APO,
     "grpo": [
         ["algorithm.responses=2", "train.batch_size=128"],
         ["algorithm.responses=8", "train.batch_size=32"],
@@ -48,3 +53,8 @@ OTHERS = {
         ["train.batch_size=128"],
     ],
 }
+
+
+def learns_from_values(name: str) -> bool:
+    """Whether stage 1 is a part of what it takes."""
+    return START[name][0] == "algorithm=apo"

@@ -10,7 +10,7 @@ from typing import Any
 from apo_core.files import read_json, write_json
 from benchmarks.comparison.accuracy import accuracies
 from benchmarks.comparison.arena import StageFailed, stage1_seconds
-from benchmarks.comparison.space import OTHERS, RATES, START
+from benchmarks.comparison.space import OTHERS, RATES, START, learns_from_values
 from benchmarks.comparison.trial import run_trial
 from tasks.workspace import Workspace
 
@@ -66,7 +66,7 @@ def _try(
         steps=_MANY_STEPS,
         checkpoint_every=1,
         keep=1,
-        seconds=seconds - (stage1_seconds(arena) if name == "apo" else 0.0),
+        seconds=seconds - (stage1_seconds(arena) if learns_from_values(name) else 0.0),
         threads=threads,
     )
     found = accuracies(trial.place, "--last", threads=threads)

@@ -9,7 +9,7 @@ from apo_core.config.file import load_params, set_params
 from benchmarks.comparison import stability
 from benchmarks.comparison.arena import PRESET
 from benchmarks.comparison.figures import at_seconds, mean_of, mean_ratio, pairs, seconds_to, time_ratio
-from benchmarks.comparison.report import table_of
+from benchmarks.comparison.report import COLOURS, TITLES, table_of
 from benchmarks.comparison.run import prompts_per_step
 from benchmarks.comparison.space import OTHERS, RATES, START
 from benchmarks.comparison.tune import at_edge, best
@@ -99,7 +99,8 @@ def test_a_collapsed_trial_is_no_ones_best():
 
 
 def test_every_algorithm_has_as_many_trials_and_begins_with_updates_of_one_size(tmp_path):
-    assert set(START) == set(OTHERS) == set(DEFAULTS)
+    assert set(START) == set(OTHERS) == set(TITLES) == set(COLOURS)
+    assert set(DEFAULTS) <= set(START)
     assert len({len(others) for others in OTHERS.values()}) == 1
     for name, start in START.items():
         for more in [[], *OTHERS[name]]:
