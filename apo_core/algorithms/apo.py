@@ -16,7 +16,7 @@ from apo_core.algorithms.tokens import sum_tokens
 class Apo:
     """One response a prompt, V* from the value table.
 
-    More than one update a batch is off-policy; V* is above the mean reward, and that collapses the policy.
+    More than one update a batch is off-policy; where V* is above the mean reward, that collapses the policy.
     """
 
     beta2: float
@@ -39,7 +39,7 @@ class Apo:
         """`rewards` and `values`, what they are held against; a row without a reward has no advantage."""
         rewards, values = drawn.rewards[:, 0], drawn.values  # (P,)
         if self.centre:
-            values = values + mean_advantage(rewards, values, gather)
+            values = values + others_advantage(rewards, values, gather).to(values.dtype)
         return {"rewards": torch.where(rewards.isnan(), values, rewards), "values": values}
 
     def loss(self, micro: Micro) -> tuple[Tensor, Parts]:
@@ -52,12 +52,12 @@ class Apo:
         return apo_loss(log_probs, reference, rewards, values, beta2=self.beta2, scored=micro.scored)
 
 
-def mean_advantage(rewards: Tensor, values: Tensor, gather: Gather) -> float:
-    """The mean of r(x,y) - V*(x) over the responses of all ranks.
+def others_advantage(rewards: Tensor, values: Tensor, gather: Gather) -> Tensor:
+    """The mean of r(x,y) - V*(x) over the other responses of the step, those of all ranks.
 
     Added to V* it is a baseline whose advantages are 0 on average, however far the policy has left the
-    reference behind. On-policy any constant leaves the expected gradient as it is, since the expectation of
-    grad ln pi is 0, and changes its variance alone.
+    reference behind. It does not depend on the response itself, so that on-policy, with one update a batch,
+    the expected gradient stays as it is: the expectation of grad ln pi is 0.
 
     Args:
         rewards: (P,) NaN where the verifier failed.
@@ -65,11 +65,14 @@ def mean_advantage(rewards: Tensor, values: Tensor, gather: Gather) -> float:
         gather: what every rank holds, to every rank.
 
     Returns:
-        0 where no response has a reward.
+        (P,) float64, 0 where there are no others.
     """
-    own = (rewards - values)[~rewards.isnan()].double()  # (M,)
-    counts, totals = zip(*gather([(len(own), float(own.sum()))]), strict=True)
-    return float(sum(totals) / max(1, sum(counts)))
+    advantages = (rewards - values).double()  # (P,)
+    scored = ~rewards.isnan()  # (P,)
+    own = advantages.where(scored, 0.0)  # (P,)
+    counts, totals = zip(*gather([(int(scored.sum()), float(own.sum()))]), strict=True)
+    others = sum(counts) - scored.double()  # (P,)
+    return torch.where(others > 0, (sum(totals) - own) / others.clamp(min=1.0), 0.0)
 
 
 def apo_loss(

@@ -30,7 +30,8 @@ class Apo(_Algorithm):
     beta2: NonNegativeFloat
     """0 regularises by V* alone: no reference is held in memory, and no KL is known during training."""
     centre: bool
-    """Hold rewards against V* plus the step's mean of r - V*; the published method does not."""
+    """Hold rewards against V* plus the mean of r - V* over the step's other responses; the published method
+    does not."""
 
 
 class Grpo(_Algorithm):

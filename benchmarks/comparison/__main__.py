@@ -159,9 +159,7 @@ def _run_all(
 def _at_size(kept: Path, name: str, settings: list[str]) -> dict[str, Any]:
     """What `at_size` prints of an algorithm with its own settings."""
     if not kept.exists():
-        own = [
-            word for setting in settings if setting.startswith("algorithm.") for word in ("--set", setting)
-        ]
+        own = [word for setting in space.of_algorithm(settings) for word in ("--set", setting)]
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.comparison.at_size", *own],
             cwd=ROOT,
@@ -190,8 +188,8 @@ def _about(
         f"{file.name}, {len(arguments.seeds)} seeds. A seed decides {'' if files else 'prompts, '}stage 1, "
         "order and responses; the reference is one for all, so intervals (95%, over seeds) do not cover "
         f"another one. {arguments.parallel} training(s) at a time, each with {threads} thread(s). Time is "
-        "drawing, verifying and updating; A*-PO's begins with stage 1, both stages whole. The others' "
-        "prompts are selected by stage 1 too, which costs them nothing here.",
+        "drawing, verifying and updating; A*-PO's, centred or not, begins with stage 1. The others' prompts "
+        "are selected by stage 1 too, which costs them nothing here.",
         f"Settings of each algorithm are the best of {len(trials) // len(names)} trials of "
         f"{arguments.trial_seconds:g} s of training on seed {TUNING_SEED}"
         f"{', judged on the same held-out prompts' if files else ''}: {found}."

@@ -80,7 +80,7 @@ def _described(
     params = load_params(trial.place.params)
     responses = make_algorithm(**params.algorithm.model_dump()).responses
     drawn = params.train.batch_size * responses  # a step
-    # Stage 1 is A*-PO's alone: that the others' prompts were selected by it costs them nothing here.
+    # Stage 1 is A*-PO's: that the others' prompts were selected by it costs them nothing here.
     of_values = learns_from_values(name)
     before = stage1_seconds(arena) if of_values else 0.0
     memory = [trial.peak_rss_mib, *([stage1_peak_rss_mib(arena)] if of_values else [])]

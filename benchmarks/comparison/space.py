@@ -58,3 +58,8 @@ OTHERS = {
 def learns_from_values(name: str) -> bool:
     """Whether stage 1 is a part of what it takes."""
     return START[name][0] == "algorithm=apo"
+
+
+def of_algorithm(settings: list[str]) -> list[str]:
+    """Those that say which algorithm it is, and how that is set."""
+    return [setting for setting in settings if setting.startswith(("algorithm=", "algorithm."))]

@@ -60,6 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     threads = max(1, len(os.sched_getaffinity(0)) // arguments.parallel)
     conditions = {"params": PRESET.read_text("utf-8"), "steps": STEPS, "seed": SEED}
+    conditions |= {"baselines": BASELINES, "guard": NO_GUARD}
     with only_run(Workspace(arguments.work)), ThreadPoolExecutor(arguments.parallel) as pool:
         work = open_work(arguments.work / "kept", conditions)
         arena = make_arena(make_base(PRESET, work / "base", threads), SEED, work / "arena", threads)
@@ -152,8 +153,8 @@ def _guards(traces: list[Traced], start: float) -> list[str]:
     fallen = [one for one in traces if collapsed(one, start)]
     standing = [one for one in traces if not collapsed(one, start)]
     lines = [
-        f"Guards over {WINDOW} steps: how many of {len(fallen)} collapses each sees, and at which steps; and "
-        f"how many of the other {len(standing)} trainings it stops.",
+        f"Guards over {WINDOW} steps: how many of {len(fallen)} collapses, centred ones among them, each "
+        f"sees, and at which steps; and how many of the other {len(standing)} trainings it stops.",
         "",
         "| max_kl | min_reward_share | collapses seen | at steps | others stopped |",
         "|---|---|---|---|---|",

@@ -11,7 +11,7 @@ from benchmarks.comparison.arena import PRESET
 from benchmarks.comparison.figures import at_seconds, mean_of, mean_ratio, pairs, seconds_to, time_ratio
 from benchmarks.comparison.report import COLOURS, TITLES, table_of
 from benchmarks.comparison.run import prompts_per_step
-from benchmarks.comparison.space import OTHERS, RATES, START
+from benchmarks.comparison.space import OTHERS, RATES, START, learns_from_values, of_algorithm
 from benchmarks.comparison.tune import at_edge, best
 
 
@@ -109,6 +109,12 @@ def test_every_algorithm_has_as_many_trials_and_begins_with_updates_of_one_size(
             set_params(file, [*start, f"train.learning_rate={RATES[0]}", *more])  # every key is there
             params = load_params(file)
             assert prompts_per_step([*start, *more]) == params.train.batch_size
+            alone = tmp_path / "alone.yaml"
+            alone.write_text(PRESET.read_text())
+            set_params(alone, of_algorithm([*start, *more]))  # what is measured at size
+            assert load_params(alone).algorithm == params.algorithm
+        assert learns_from_values(name) == (params.algorithm.name == "apo")
+        assert getattr(params.algorithm, "centre", False) == (name == "apo-centred")
         responses = getattr(load_start(tmp_path, start).algorithm, "responses", 2 if name == "rebel" else 1)
         assert prompts_per_step(start) * responses == 256
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo_core.algorithms.apo import Apo, apo_loss, mean_advantage, unregularised_loss
+from apo_core.algorithms.apo import Apo, apo_loss, unregularised_loss
 from apo_core.algorithms.base import Drawn
 
 
@@ -128,33 +129,48 @@ def alone(own):
 
 
 def test_centred_advantages_are_0_on_average_and_a_failed_response_has_none():
-    given = drawn([1.0, 0.0, math.nan, 1.0], [0.5, 0.5, 0.9, 0.25])  # 0.5, -0.5, none, 0.75: 0.25 on average
+    # Advantages 0.5, -0.5, none, 0.75: the others' means are 0.125, 0.625, and 0.
+    given = drawn([1.0, 0.0, math.nan, 1.0], [0.5, 0.5, 0.9, 0.25])
     targets = Apo(beta2=0.1, centre=True).targets(given, alone)
-    assert targets["values"].tolist() == pytest.approx([0.75, 0.75, 1.15, 0.5])
-    assert (targets["rewards"] - targets["values"]).tolist() == pytest.approx([0.25, -0.75, 0.0, 0.5])
+    advantages = targets["rewards"] - targets["values"]
+    assert advantages.tolist() == pytest.approx([0.375, -1.125, 0.0, 0.75])
+    assert advantages.sum().item() == pytest.approx(0.0, abs=1e-6)
     published = Apo(beta2=0.1).targets(given, alone)
     assert published["values"].tolist() == pytest.approx([0.5, 0.5, 0.9, 0.25])
     assert (published["rewards"] - published["values"]).tolist() == pytest.approx([0.5, -0.5, 0.0, 0.75])
 
 
-def test_the_mean_is_over_all_ranks():
+def test_the_others_are_those_of_all_ranks():
     def gathered(own):
         return [*own, (3, 0.1)]
 
-    assert mean_advantage(doubles(1.0), doubles(0.5), gathered) == pytest.approx(0.6 / 4)
-    assert mean_advantage(doubles(math.nan), doubles(0.5), alone) == 0.0
+    given = drawn([1.0, math.nan], [0.5, 0.9])
+    values = Apo(beta2=0.1, centre=True).targets(given, gathered)["values"]
+    assert values[0].item() == pytest.approx(0.5 + 0.1 / 3)
 
 
-@given(st.lists(st.floats(-3, 3), min_size=2, max_size=5), st.floats(-2, 2))
-def test_on_policy_a_constant_changes_no_expected_gradient(scores, constant):
-    def gradient(baseline):
-        logits = doubles(*scores, grad=True)
+@pytest.mark.parametrize("reward", [1.0, math.nan])
+def test_a_response_without_others_keeps_its_value(reward):
+    values = Apo(beta2=0.1, centre=True).targets(drawn([reward], [0.5]), alone)["values"]
+    assert values.tolist() == pytest.approx([0.5])
+
+
+def test_centred_or_not_the_expected_gradient_is_the_same():
+    """Over all batches of three draws of a policy with two responses, of rewards 0 and 1."""
+
+    mask = torch.ones(3, 1, dtype=torch.bool)
+
+    def expected(centre):
+        logits = doubles(0.3, -0.4, grad=True)
         log_probs = logits.log_softmax(-1)
-        rewards = torch.arange(len(scores), dtype=torch.float64)
-        reference = torch.full_like(rewards, -math.log(len(scores)))
-        residual = 0.1 * (log_probs - reference) - (rewards - baseline)
-        # The responses are drawn by the policy as it is: it does not learn from how it weighs them.
-        (log_probs.detach().exp() * residual.square()).sum().backward()
-        return logits.grad
+        total = doubles(0.0, 0.0)
+        for batch in itertools.product((0, 1), repeat=3):
+            given = Drawn(doubles(*batch)[:, None], doubles(0.9, 0.5, 0.2), mask)
+            targets = Apo(beta2=0.0, centre=centre).targets(given, alone)
+            loss, _ = unregularised_loss(log_probs[list(batch)], targets["rewards"], targets["values"])
+            (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True)
+            total += gradient * log_probs[list(batch)].sum().exp().detach()
+        return total
 
-    assert torch.allclose(gradient(0.5), gradient(0.5 + constant), atol=1e-9)
+    assert expected(False).abs().min() > 0.01
+    assert torch.allclose(expected(True), expected(False), atol=1e-12)
