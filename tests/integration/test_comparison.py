@@ -3,13 +3,11 @@
 import json
 
 import pytest
-from conftest import run
 
 from apo_core.config.file import set_params
-from benchmarks.comparison.arena import stage1_seconds
+from benchmarks.comparison.arena import run_stage, stage1_seconds
 from benchmarks.comparison.run import run as run_compared
 from benchmarks.comparison.trial import run_trial
-from tasks import evaluate, train
 from tasks.workspace import Workspace
 
 SETTINGS = {
@@ -30,8 +28,11 @@ def test_a_curve_ends_where_the_pipeline_does(workspace, tmp_path, name):
     assert found["curve"][-1]["generations"] == 256 + (4 * 128 if name == "apo" else 0)
 
     set_params(arena.params, [*SETTINGS[name], "train.steps=16"])
-    run(train, arena)
-    run(evaluate, arena)
+    for stage in (
+        "train",
+        "evaluate",
+    ):  # in processes of their own: a rank leaves its port in this one's settings
+        run_stage(arena, stage, 1)
     wanted = json.loads(arena.evaluation.read_text())
     last = found["curve"][-1]
     assert last["sampled"] == pytest.approx(wanted["policy"]["pass@1"], abs=1e-12)
