@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.apart import ProcessFailed, measured_apart
 from benchmarks.contestants import A2PO, CONTESTANTS, GRPO, Contestant
 from benchmarks.phases import gemm_rate
 from benchmarks.report import draw, table_of
@@ -65,19 +64,18 @@ def present(rates: dict[str, float]) -> list[Contestant]:
 
 def measure(contestant: Contestant, peer_python: Path, shape: str) -> dict[str, Any]:
     """One turn."""
-    python = str(peer_python) if contestant.peer else sys.executable
-    command = [python, "-m", contestant.module, *contestant.arguments, "--shape", shape]
-    environment = dict(os.environ) | {
-        "OMP_NUM_THREADS": str(THREADS),
-        "HF_HUB_OFFLINE": "1",
-        "DS_ACCELERATOR": "cpu",
-    }
-    done = subprocess.run(
-        command, cwd=HERE.parent, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    try:
+        found: dict[str, Any] = measured_apart(
+            contestant.module,
+            *contestant.arguments,
+            "--shape",
+            shape,
+            threads=THREADS,
+            python=str(peer_python) if contestant.peer else sys.executable,
+            settings={"HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu"},
+        )
+    except ProcessFailed as error:
+        raise SystemExit(str(error)) from None
     return found
 
 

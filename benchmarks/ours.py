@@ -58,17 +58,22 @@ def main() -> None:
     with ProcessPoolExecutor(1, get_context("spawn")) as other:
         rewards, stage1_seconds = other.submit(run_stage1, setting).result()
     stage = prepare_stage2(setting, rewards)
+    workload.print_measurement(
+        stage1_seconds,
+        seconds_per_prompt(stage),
+        workload.peak_rss_mib(),
+        planned_mib(stage.engine.module.model.config, setting),
+    )
+
+
+def seconds_per_prompt(stage: Stage2) -> float:
+    """The median of some steps, the first left out."""
     seconds = []
     for step in range(workload.STEPS):
         started = time.perf_counter()
         run_step(stage, step, list(range(workload.PROMPTS)))
         seconds.append(time.perf_counter() - started)
-    workload.print_measurement(
-        stage1_seconds,
-        median(seconds[1:]) / workload.PROMPTS,
-        workload.peak_rss_mib(),
-        planned_mib(stage.engine.module.model.config, setting),
-    )
+    return median(seconds[1:]) / workload.PROMPTS
 
 
 class Setting(NamedTuple):

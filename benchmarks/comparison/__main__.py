@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,8 +21,9 @@ from apo_core.config import Params
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.files import read_json, sha256_of, write_json, write_text
+from benchmarks.apart import ROOT, ProcessFailed, measured_apart, threads_of
 from benchmarks.comparison import space
-from benchmarks.comparison.arena import PRESET, ROOT, StageFailed, make_arena, make_base
+from benchmarks.comparison.arena import PRESET, make_arena, make_base
 from benchmarks.comparison.figures import Run
 from benchmarks.comparison.report import OURS, draw, table_of
 from benchmarks.comparison.run import run
@@ -46,7 +44,7 @@ def main() -> None:
         _refuse(arguments, params, file)
         with only_run(Workspace(arguments.work)):
             _compare(arguments, params, file)
-    except (ApoError, StageFailed) as error:
+    except (ApoError, ProcessFailed) as error:
         raise SystemExit(f"error: {error}") from None
     shutil.rmtree(arguments.work)
 
@@ -100,7 +98,7 @@ def _foreign(work: Path) -> bool:
 def _compare(arguments: argparse.Namespace, params: Params, file: Path) -> None:
     prompts = arguments.prompts or (params.train.steps or 0) * params.train.batch_size
     work = open_work(arguments.work / "kept", _conditions(arguments, params, file, prompts))
-    threads = max(1, len(os.sched_getaffinity(0)) // arguments.parallel)
+    threads = threads_of(arguments.parallel)
     base = make_base(arguments.workspace, work / "base", threads)
     tuning = make_arena(base, TUNING_SEED, work / "tuning", threads)
     arenas = [make_arena(base, seed, work / f"seed-{seed}", threads) for seed in arguments.seeds]
@@ -160,17 +158,8 @@ def _at_size(kept: Path, name: str, settings: list[str]) -> dict[str, Any]:
     """What `at_size` prints of an algorithm with its own settings."""
     if not kept.exists():
         own = [word for setting in space.of_algorithm(settings) for word in ("--set", setting)]
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.comparison.at_size", *own],
-            cwd=ROOT,
-            env=dict(os.environ) | {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise StageFailed(f"{name} at size: {done.stderr[-2000:]}")
-        write_json(kept, json.loads(done.stdout.splitlines()[-1]))
+        threads = threads_of(parallel=1)
+        write_json(kept, measured_apart("benchmarks.comparison.at_size", *own, threads=threads))
         print(f"at size: {name}: {read_json(kept)}", flush=True)
     found: dict[str, Any] = read_json(kept)
     return found

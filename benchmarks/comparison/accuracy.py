@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,7 @@ from apo_core.errors import ApoError
 from apo_core.evaluation import per_prompt
 from apo_core.models import load_policy, save_policy
 from apo_core.training.checkpoint import Checkpoints, Saved, data_only
-from benchmarks.comparison.arena import ROOT, StageFailed
+from benchmarks.apart import measured_apart
 from tasks.asking import Asking
 from tasks.encoder import encoder_of
 from tasks.inputs import questions_of, read_split
@@ -64,19 +61,9 @@ def accuracies(workspace: Workspace, *flags: str, threads: int) -> list[dict[str
         threads: that it computes with.
 
     Raises:
-        StageFailed: it ended with an error.
+        ProcessFailed: it ended with an error.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, str(workspace.root), *flags],
-        cwd=ROOT,
-        env=dict(os.environ) | {"OMP_NUM_THREADS": str(threads)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise StageFailed(f"{workspace.root}: {done.stderr[-2000:]}")
-    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    found: list[dict[str, Any]] = measured_apart(__name__, str(workspace.root), *flags, threads=threads)
     return found
 
 

@@ -10,14 +10,10 @@ from pathlib import Path
 
 from apo_core.config.file import set_params
 from apo_core.files import read_json
+from benchmarks.apart import ROOT, ProcessFailed
 from tasks.workspace import Workspace
 
-ROOT = Path(__file__).parents[2]
 PRESET = ROOT / "presets/embedded.yaml"
-
-
-class StageFailed(Exception):
-    """A stage ended with an error; says what it printed last."""
 
 
 def make_base(source: Path, directory: Path, threads: int) -> Workspace:
@@ -93,10 +89,10 @@ def run_stage(workspace: Workspace, stage: str, threads: int) -> None:
     """Run a stage to its end.
 
     Raises:
-        StageFailed: it ended with an error.
+        ProcessFailed: it ended with an error.
     """
     if start_stage(workspace, stage, threads).wait():
-        raise StageFailed(f"{workspace.root}, stage {stage}: {said_by(workspace, stage)[-2000:]}")
+        raise ProcessFailed(f"{workspace.root}, stage {stage}: {said_by(workspace, stage)[-2000:]}")
 
 
 def start_stage(workspace: Workspace, stage: str, threads: int) -> subprocess.Popen[bytes]:

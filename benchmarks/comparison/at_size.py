@@ -12,9 +12,7 @@ import argparse
 import json
 import shutil
 import tempfile
-import time
 from pathlib import Path
-from statistics import median
 
 from apo_core.algorithms import make_algorithm
 from apo_core.config import Params
@@ -24,11 +22,10 @@ from apo_core.sampling import TransformersSampler
 from apo_core.tokenization import Template
 from apo_core.training.rollouts import InPlace
 from apo_core.training.stage2 import Stage2
-from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess
 from benchmarks import workload
 from benchmarks.comparison.arena import PRESET
-from benchmarks.ours import Chance, training_set
+from benchmarks.ours import Chance, seconds_per_prompt, training_set
 from tasks.learner import make_learner
 from tasks.workspace import Workspace
 
@@ -44,14 +41,10 @@ def main() -> None:
         workspace = Workspace(Path(directory))
         params = _write(workspace, arguments.set)
         stage = _stage(workspace, params)
-        seconds = []
-        for step in range(workload.STEPS):
-            started = time.perf_counter()
-            run_step(stage, step, list(range(workload.PROMPTS)))
-            seconds.append(time.perf_counter() - started)
+        seconds = seconds_per_prompt(stage)
     found = {
         "responses": stage.algorithm.responses,
-        "seconds_per_prompt": median(seconds[1:]) / workload.PROMPTS,
+        "seconds_per_prompt": seconds,
         "peak_rss_mib": workload.peak_rss_mib(),
     }
     print(json.dumps(found))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,7 +26,8 @@ from apo_core.errors import PolicyCollapse
 from apo_core.files import read_json, replacing, write_json, write_text
 from apo_core.tables import VALUES, read_table
 from apo_core.training.guard import Guard
-from benchmarks.comparison.arena import PRESET, ROOT, make_arena, make_base
+from benchmarks.apart import ROOT, threads_of
+from benchmarks.comparison.arena import PRESET, make_arena, make_base
 from benchmarks.comparison.trial import run_trial
 from tasks.lock import only_run
 from tasks.resume import open_work
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "data/unfinished/stability")
     parser.add_argument("--parallel", type=int, default=1, help="trainings at a time, which share the cores")
     arguments = parser.parse_args()
-    threads = max(1, len(os.sched_getaffinity(0)) // arguments.parallel)
+    threads = threads_of(arguments.parallel)
     conditions = {"params": PRESET.read_text("utf-8"), "steps": STEPS, "seed": SEED}
     conditions |= {"baselines": BASELINES, "guard": NO_GUARD}
     with only_run(Workspace(arguments.work)), ThreadPoolExecutor(arguments.parallel) as pool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from apo_core.training.metrics import StepMetrics, read_metrics, training_seconds
-from benchmarks.comparison.arena import StageFailed, enter, said_by, start_stage
+from benchmarks.apart import ProcessFailed
+from benchmarks.comparison.arena import enter, said_by, start_stage
 from tasks.stage import INPUT_ERROR
 from tasks.workspace import Workspace
 
@@ -57,7 +58,7 @@ def run_trial(
         threads: that it computes with.
 
     Raises:
-        StageFailed: it ended for another reason than those.
+        ProcessFailed: it ended for another reason than those.
     """
     own = [
         "train.epochs=null",
@@ -75,7 +76,7 @@ def run_trial(
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
     why = [line for line in errors if any(words in line for words in _COLLAPSED)]
     if ended.code != INPUT_ERROR or not why:
-        raise StageFailed(f"{directory}: exit status {ended.code}: {said[-2000:]}")
+        raise ProcessFailed(f"{directory}: exit status {ended.code}: {said[-2000:]}")
     return trial._replace(collapsed=why[-1].removeprefix("error: "))
 
 

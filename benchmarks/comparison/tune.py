@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from apo_core.files import read_json, write_json
+from benchmarks.apart import ProcessFailed
 from benchmarks.comparison.accuracy import accuracies
-from benchmarks.comparison.arena import StageFailed, stage1_seconds
+from benchmarks.comparison.arena import stage1_seconds
 from benchmarks.comparison.space import OTHERS, RATES, START, learns_from_values
 from benchmarks.comparison.trial import run_trial
 from tasks.workspace import Workspace
@@ -71,7 +72,7 @@ def _try(
     )
     found = accuracies(trial.place, "--last", threads=threads)
     if not found and trial.collapsed is None:
-        raise StageFailed(f"{directory}: not one step in {seconds:g} s: give trials more time")
+        raise ProcessFailed(f"{directory}: not one step in {seconds:g} s: give trials more time")
     tried = {
         "algorithm": name,
         "settings": settings,

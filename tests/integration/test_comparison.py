@@ -28,10 +28,8 @@ def test_a_curve_ends_where_the_pipeline_does(workspace, tmp_path, name):
     assert found["curve"][-1]["generations"] == 256 + (4 * 128 if name == "apo" else 0)
 
     set_params(arena.params, [*SETTINGS[name], "train.steps=16"])
-    for stage in (
-        "train",
-        "evaluate",
-    ):  # in processes of their own: a rank leaves its port in this one's settings
+    # In processes of their own: a rank leaves its port in the environment.
+    for stage in ("train", "evaluate"):
         run_stage(arena, stage, 1)
     wanted = json.loads(arena.evaluation.read_text())
     last = found["curve"][-1]
