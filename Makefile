@@ -51,7 +51,7 @@ bench: install          ## losses, speed and memory beside TRL, about half an ho
 	python -m benchmarks.compare --peer-python .venv/peers/bin/python
 
 compare: install        ## every algorithm on the embedded task, about an hour; results in benchmarks/results
-	python -m benchmarks.comparison --prompts 8192 --trial-seconds 45 --parallel 2
+	python -m benchmarks.comparison --parallel 2
 
 clean:                  ## removes what runs and tests make again; the registry, dvc.lock and DVC's cache stay
 	rm -rf data/unfinished data/reference data/policy data/*.parquet data/*.jsonl reports .dvc/tmp

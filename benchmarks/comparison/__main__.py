@@ -3,8 +3,8 @@
     python -m benchmarks.comparison [--workspace DIR] [--results DIR]
 
 Three things are done one after another: trials on one seed find settings for each algorithm; with these each
-trains on other seeds, in a process of its own, on as many prompts as the others, and is measured all along;
-and each takes a few steps at the size of 135 million parameters. Where it was interrupted it goes on.
+trains on other seeds, in a process of its own, for as long as a trial, and is measured all along; and each
+takes a few steps at the size of 135 million parameters. Where it was interrupted it goes on.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any
 from apo_core.config import Params
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
-from apo_core.files import read_json, sha256_of, write_json, write_text
+from apo_core.files import sha256_of, write_text
 from benchmarks.apart import ROOT, ProcessFailed, measured_apart, threads_of
 from benchmarks.comparison import space
 from benchmarks.comparison.arena import PRESET, make_arena, make_base
 from benchmarks.comparison.figures import Run
+from benchmarks.comparison.kept import kept
 from benchmarks.comparison.report import OURS, draw, table_of
-from benchmarks.comparison.run import run
+from benchmarks.comparison.run import POINTS, run
 from benchmarks.comparison.tune import Tried, at_edge, best, tune
 from tasks.lock import only_run
 from tasks.resume import open_work
@@ -60,8 +61,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--algorithms", nargs="+", choices=list(space.START), default=list(space.START))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
-    parser.add_argument("--prompts", type=int, help="of a training; by default as the configuration has it")
-    parser.add_argument("--trial-seconds", type=float, default=60.0, help="of training, of each trial")
+    parser.add_argument("--seconds", type=float, default=45.0, help="of training, of each trial and each run")
     parser.add_argument("--parallel", type=int, default=1, help="trainings at a time, which share the cores")
     return parser.parse_args()
 
@@ -84,7 +84,6 @@ def _refuse(arguments: argparse.Namespace, params: Params, file: Path) -> None:
             f"{file}: train: algorithms are compared on one rank, whole",
         ),
         (params.sampling.adaptive is not None, f"{file}: sampling.adaptive: beta1 is one of the trials"),
-        (train.steps is None and not arguments.prompts, f"{file}: train.steps is null: name --prompts"),
         (_foreign(arguments.work), f"--work: {arguments.work} holds other things"),
     ):
         if wrong:
@@ -96,21 +95,23 @@ def _foreign(work: Path) -> bool:
 
 
 def _compare(arguments: argparse.Namespace, params: Params, file: Path) -> None:
-    prompts = arguments.prompts or (params.train.steps or 0) * params.train.batch_size
-    work = open_work(arguments.work / "kept", _conditions(arguments, params, file, prompts))
+    work = open_work(arguments.work / "kept", _conditions(arguments, params, file))
     threads = threads_of(arguments.parallel)
     base = make_base(arguments.workspace, work / "base", threads)
-    tuning = make_arena(base, TUNING_SEED, work / "tuning", threads)
-    arenas = [make_arena(base, seed, work / f"seed-{seed}", threads) for seed in arguments.seeds]
     with ThreadPoolExecutor(arguments.parallel) as pool:
-        seconds = arguments.trial_seconds
-        trials = tune(tuning, work / "trials", arguments.algorithms, pool, seconds=seconds, threads=threads)
-        settings = {name: best(trials, name) for name in arguments.algorithms}
-        runs = _run_all(work / "runs", arenas, settings, pool, prompts=prompts, threads=threads)
-    sizes = {name: _at_size(work / f"{name}-at-size.json", name, own) for name, own in settings.items()}
+        seeds = [TUNING_SEED, *arguments.seeds]
+        made = [pool.submit(make_arena, base, seed, work / f"seed-{seed}", threads) for seed in seeds]
+        tuning, *arenas = (future.result() for future in made)
+        seconds, names = arguments.seconds, arguments.algorithms
+        trials = tune(tuning, work / "trials", names, pool, seconds=seconds, threads=threads)
+        chosen = {name: best(trials, name) for name in names}
+        runs = _run_all(work / "runs", arenas, chosen, pool, seconds=seconds, threads=threads)
+    sizes = {
+        name: _at_size(work / f"{name}-at-size.json", name, own["settings"]) for name, own in chosen.items()
+    }
     arguments.results.mkdir(parents=True, exist_ok=True)
     everything = {"trials": trials, "runs": runs, "at_size": sizes, "threads": threads}
-    everything |= {"parallel": arguments.parallel, "trial_seconds": seconds, "prompts": prompts}
+    everything |= {"parallel": arguments.parallel, "seconds": seconds}
     write_text(arguments.results / "comparison.json", json.dumps(everything) + "\n")
     table = table_of(runs, sizes, about=_about(arguments, params, file, trials, threads))
     write_text(arguments.results / "comparison.md", table)
@@ -118,51 +119,54 @@ def _compare(arguments: argparse.Namespace, params: Params, file: Path) -> None:
     print(table)
 
 
-def _conditions(arguments: argparse.Namespace, params: Params, file: Path, prompts: int) -> dict[str, Any]:
+def _conditions(arguments: argparse.Namespace, params: Params, file: Path) -> dict[str, Any]:
     """Everything that decides a result: work that was done under others is not gone on with."""
-    asked = {name: getattr(arguments, name) for name in ("algorithms", "seeds", "trial_seconds", "parallel")}
+    asked = {name: getattr(arguments, name) for name in ("algorithms", "seeds", "seconds", "parallel")}
     given = [file.parent / "data/reference", file.parent / "data/raw"]
     return asked | {
-        "prompts": prompts,
         "params": params.model_dump(mode="json"),
         "files": {str(path.resolve()): sha256_of(path) for path in given if path.exists()},
-        "space": [space.START, list(space.RATES), space.OTHERS],
+        "space": [space.START, list(space.RATES), space.CHANGES],
     }
 
 
 def _run_all(
     directory: Path,
     arenas: list[Workspace],
-    settings: dict[str, list[str]],
+    chosen: dict[str, Tried],
     pool: Executor,
     *,
-    prompts: int,
+    seconds: float,
     threads: int,
 ) -> list[Run]:
     """All runs; in each arena in an order of its own, so that none has always the same neighbour."""
     jobs = [
         (arena, name)
         for turn, arena in enumerate(arenas)
-        for name in random.Random(turn).sample(list(settings), len(settings))
+        for name in random.Random(turn).sample(list(chosen), len(chosen))
     ]
 
     def one(job: tuple[Workspace, str]) -> Run:
         arena, name = job
-        place = directory / f"{name}-{arena.root.name}"
-        return run(arena, place, name, settings[name], prompts=prompts, threads=threads)
+        place, trial = directory / f"{name}-{arena.root.name}", chosen[name]
+        every = max(1, trial["steps"] // POINTS)  # a run has about as many steps as its trial had
+        own = trial["settings"]
+        return run(arena, place, name, own, seconds=seconds, checkpoint_every=every, threads=threads)
 
     return list(pool.map(one, jobs))
 
 
-def _at_size(kept: Path, name: str, settings: list[str]) -> dict[str, Any]:
+def _at_size(file: Path, name: str, settings: list[str]) -> dict[str, Any]:
     """What `at_size` prints of an algorithm with its own settings."""
-    if not kept.exists():
+
+    def make() -> dict[str, Any]:
         own = [word for setting in space.of_algorithm(settings) for word in ("--set", setting)]
         threads = threads_of(parallel=1)
-        write_json(kept, measured_apart("benchmarks.comparison.at_size", *own, threads=threads))
-        print(f"at size: {name}: {read_json(kept)}", flush=True)
-    found: dict[str, Any] = read_json(kept)
-    return found
+        found: dict[str, Any] = measured_apart("benchmarks.comparison.at_size", *own, threads=threads)
+        print(f"at size: {name}: {found}", flush=True)
+        return found
+
+    return kept(file, make)
 
 
 def _about(
@@ -171,7 +175,7 @@ def _about(
     """What was done, in words that a reader needs to judge the table."""
     names = arguments.algorithms
     edges = [name for name in names if at_edge(trials, name)]
-    found = "; ".join(f"`{' '.join(best(trials, name))}`" for name in names)
+    found = "; ".join(f"`{' '.join(space.in_force(best(trials, name)['settings']))}`" for name in names)
     files = params.data.source == "files"
     return [
         f"{file.name}, {len(arguments.seeds)} seeds. A seed decides {'' if files else 'prompts, '}stage 1, "
@@ -180,8 +184,8 @@ def _about(
         "drawing, verifying and updating; A*-PO's, centred or not, begins with stage 1. The others' prompts "
         "are selected by stage 1 too, which costs them nothing here.",
         f"Settings of each algorithm are the best of {len(trials) // len(names)} trials of "
-        f"{arguments.trial_seconds:g} s of training on seed {TUNING_SEED}"
-        f"{', judged on the same held-out prompts' if files else ''}: {found}."
+        f"{arguments.seconds:g} s of training on seed {TUNING_SEED}, judged by the mean reward of its "
+        f"responses over that time: {found}."
         + (f" At the edge of the learning rates that were tried: {', '.join(edges)}." if edges else ""),
     ]
 

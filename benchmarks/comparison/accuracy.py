@@ -1,6 +1,6 @@
 """How good a training's checkpoints are on the held-out prompts, as stage `evaluate` asks them.
 
-    python -m benchmarks.comparison.accuracy WORKSPACE [--reference] [--samples N] [--last]
+    python -m benchmarks.comparison.accuracy WORKSPACE [--reference] [--samples N]
 
 A process of its own, so that it is no part of the memory and time of what it measures. Its last line is JSON:
 of each checkpoint the step, the mean rewards of sampled and greedy responses, and the KL to the reference.
@@ -37,9 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--reference", action="store_true", help="instead of the checkpoints")
-    parser.add_argument("--last", action="store_true", help="the last checkpoint alone")
     parser.add_argument(
-        "--samples", type=int, default=1, help="a prompt; of the last checkpoint all the configured"
+        "--samples", type=int, default=2, help="a prompt; of the last checkpoint all the configured"
     )
     arguments = parser.parse_args()
     workspace = Workspace(arguments.workspace)
@@ -47,8 +46,7 @@ def main() -> None:
     if arguments.reference:
         found = [{"step": 0} | ask(workspace, workspace.reference, None)]
     else:
-        chosen = saved[-1:] if arguments.last else saved
-        found = [measure(workspace, one, None if one is saved[-1] else arguments.samples) for one in chosen]
+        found = [measure(workspace, one, None if one is saved[-1] else arguments.samples) for one in saved]
     print(json.dumps(found))
 
 

@@ -68,21 +68,24 @@ def enter(arena: Workspace, directory: Path, settings: list[str], threads: int) 
     set_params(place.params, settings)
     for name in ("raw", "reference", "prompts.parquet", "samples.parquet"):
         _link(arena.root / "data" / name, directory / "data" / name)
+    place.facts("sample").parent.mkdir(parents=True)
+    _link(arena.facts("sample"), place.facts("sample"))
     if any(setting.startswith("values.") for setting in settings):
         run_stage(place, "values", threads)
     else:
         _link(arena.values, place.values)
+        _link(arena.facts("values"), place.facts("values"))
     return place
 
 
-def stage1_seconds(arena: Workspace) -> float:
+def stage1_seconds(place: Workspace) -> float:
     """What A*-PO's values took: both stages with their checks, but for the start of their processes."""
-    return sum(float(read_json(arena.facts(stage))["seconds"]) for stage in ("sample", "values"))
+    return sum(float(read_json(place.facts(stage))["seconds"]) for stage in ("sample", "values"))
 
 
-def stage1_peak_rss_mib(arena: Workspace) -> float:
+def stage1_peak_rss_mib(place: Workspace) -> float:
     """The most memory that stage 1 held."""
-    return max(float(read_json(arena.facts(stage))["peak_rss_mib"]) for stage in ("sample", "values"))
+    return max(float(read_json(place.facts(stage))["peak_rss_mib"]) for stage in ("sample", "values"))
 
 
 def run_stage(workspace: Workspace, stage: str, threads: int) -> None:

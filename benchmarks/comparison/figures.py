@@ -1,4 +1,4 @@
-"""What is read off the runs' curves: accuracies at a time, times to an accuracy, means over seeds."""
+"""What is read off the runs' curves: measures at a time, times to an accuracy, means over seeds."""
 
 from __future__ import annotations
 
@@ -36,15 +36,20 @@ def mean_ratio(ratios: list[float]) -> Mean:
     return Mean(*(math.exp(number) for number in mean_of([math.log(ratio) for ratio in ratios])))
 
 
-def at_seconds(run: Run, seconds: float, measure: str) -> float:
-    """A measure of a run's curve after so many seconds, between two points by a straight line.
+def at(run: Run, axis: str, where: float, measure: str) -> float:
+    """A measure of a run's curve after so many seconds or prompts, between two points by a straight line.
 
     NaN after its end: it might have gone on.
     """
-    times = [point["seconds"] for point in run["curve"]]
-    if seconds > times[-1]:
+    places = [point[axis] for point in run["curve"]]
+    if where > places[-1]:
         return math.nan
-    return float(np.interp(seconds, times, [point[measure] for point in run["curve"]]))
+    return float(np.interp(where, places, [point[measure] for point in run["curve"]]))
+
+
+def common_end(runs: list[Run], axis: str) -> float:
+    """How far the first of some runs to end has come, in seconds or prompts."""
+    return min(float(run["curve"][-1][axis]) for run in runs)
 
 
 def seconds_to(run: Run, accuracy: float) -> float:
@@ -80,6 +85,11 @@ def of_algorithm(runs: list[Run], name: str) -> list[Run]:
 def finished(runs: list[Run]) -> list[Run]:
     """Those that did not collapse."""
     return [run for run in runs if run["collapsed"] is None]
+
+
+def of_seed(runs: list[Run], seed: int) -> list[Run]:
+    """Those of one seed."""
+    return [run for run in runs if run["seed"] == seed]
 
 
 def pairs(runs: list[Run], name: str, other: str) -> list[tuple[Run, Run]]:

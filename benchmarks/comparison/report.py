@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,11 +15,13 @@ from apo_core.files import replacing
 from benchmarks.comparison.figures import (
     Mean,
     Run,
-    at_seconds,
+    at,
+    common_end,
     finished,
     mean_of,
     mean_ratio,
     of_algorithm,
+    of_seed,
     pairs,
     time_ratio,
 )
@@ -40,6 +43,7 @@ COLOURS = {
     "oapl": "#8250df",
 }
 OURS = "apo"
+_GRID = 17  # places at which a mean curve is drawn
 Sizes = dict[str, dict[str, Any]]  # of every algorithm, what `at_size` has found
 
 
@@ -52,26 +56,29 @@ def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
         about: paragraphs on what was done, above the table.
     """
     names = [name for name in TITLES if of_algorithm(runs, name)]
-    ends = [run["curve"][-1]["seconds"] for run in finished(of_algorithm(runs, OURS))]
+    seconds = [common_end(finished(of_seed(runs, seed)), "seconds") for seed in _compared(runs)]
+    prompts = common_end(finished(runs), "prompts")
     lines = [
         "# Algorithms on one task",
         *(line for paragraph in about for line in ("", paragraph)),
         "",
-        "## At equal prompts",
-        "",
-        "| | prompts | training, s | generations | response tokens | KL | sampled | greedy | collapsed |",
-        "|---|---|---|---|---|---|---|---|---|",
-        *(_at_equal_prompts(name, of_algorithm(runs, name)) for name in names),
-        "",
         "## At equal time, and to equal accuracy",
         "",
-        f"When A*-PO's run of the same seed ends ({mean_text(mean_of(ends), 0)} s), between two points of a "
-        "curve by a straight line; and A*-PO's time in shares of the other's to 90% of the gain that both "
-        "have.",
+        f"After {mean_text(mean_of(seconds), 0)} s, where the first run of the same seed has its last "
+        "checkpoint, between two points of a curve by a straight line; and A*-PO's time in shares of the "
+        "other's to 90% of the gain that both have.",
         "",
-        "| | sampled at equal time | more than A*-PO's | A*-PO's time to equal accuracy |",
-        "|---|---|---|---|",
+        "| | sampled | more than A*-PO's | greedy | KL | A*-PO's time to equal accuracy | collapsed |",
+        "|---|---|---|---|---|---|---|",
         *(_at_equal_time(name, runs) for name in names),
+        "",
+        "## At equal prompts",
+        "",
+        f"After {prompts:,.0f} prompts, counted as often as they were met.",
+        "",
+        "| | training, s | generations | response tokens | sampled | greedy | KL |",
+        "|---|---|---|---|---|---|---|",
+        *(_at_equal_prompts(name, runs, prompts) for name in names),
         "",
         "## Memory, and a larger model",
         "",
@@ -86,44 +93,57 @@ def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _at_equal_prompts(name: str, runs: list[Run]) -> str:
-    good = finished(runs)
-    last = [run["curve"][-1] for run in good]
+def _compared(runs: list[Run]) -> list[int]:
+    """Seeds on which something finished."""
+    return sorted({run["seed"] for run in finished(runs)})
+
+
+def _at_equal_time(name: str, runs: list[Run]) -> str:
+    own = of_algorithm(runs, name)
+    good = finished(own)
+    ends = {seed: common_end(finished(of_seed(runs, seed)), "seconds") for seed in _compared(runs)}
+
+    def then(run: Run, measure: str) -> float:
+        return at(run, "seconds", ends[run["seed"]], measure)
+
+    both = pairs(runs, OURS, name)
+    more = [then(run, "sampled") - then(our, "sampled") for our, run in both]
+    ratios = [time_ratio(our, run) for our, run in both]
     cells = [
         TITLES[name],
-        *_counts([point["prompts"] for point in last]),
-        mean_text(mean_of([point["seconds"] for point in last]), 0),
-        *_counts([point["generations"] for point in last]),
-        *_counts([run["response_tokens"] for run in good]),
-        mean_text(mean_of([point["kl"] for point in last]), 2),
-        mean_text(mean_of([point["sampled"] for point in last]), 3),
-        mean_text(mean_of([point["greedy"] for point in last]), 3),
-        f"{len(runs) - len(good)} of {len(runs)}",
+        mean_text(mean_of([then(run, "sampled") for run in good]), 3),
+        "" if name == OURS else mean_text(mean_of(more), 3),
+        mean_text(mean_of([then(run, "greedy") for run in good]), 3),
+        mean_text(mean_of([then(run, "kl") for run in good]), 2),
+        "" if name == OURS else _known_ratio(ratios),
+        f"{len(own) - len(good)} of {len(own)}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _counts(numbers: list[float]) -> list[str]:
-    return [f"{fmean(numbers):,.0f}" if numbers else ""]
+def _at_equal_prompts(name: str, runs: list[Run], prompts: float) -> str:
+    good = finished(of_algorithm(runs, name))
 
+    def then(measure: str) -> list[float]:
+        return [at(run, "prompts", prompts, measure) for run in good]
 
-def _at_equal_time(name: str, runs: list[Run]) -> str:
-    both = pairs(runs, OURS, name)
-    ends = [our["curve"][-1]["seconds"] for our, _ in both]
-    sampled = [at_seconds(run, end, "sampled") for (_, run), end in zip(both, ends, strict=True)]
-    more = [found - our["curve"][-1]["sampled"] for found, (our, _) in zip(sampled, both, strict=True)]
-    ratios = [time_ratio(our, run) for our, run in both]
-    cells = [TITLES[name], _known(sampled, 3)]
-    cells += ["", ""] if name == OURS else [_known(more, 3), _known(ratios, 2, ratio=True)]
+    cells = [
+        TITLES[name],
+        mean_text(mean_of(then("seconds")), 0),
+        *(f"{fmean(then(counted)):,.0f}" if good else "" for counted in ("generations", "response_tokens")),
+        mean_text(mean_of(then("sampled")), 3),
+        mean_text(mean_of(then("greedy")), 3),
+        mean_text(mean_of(then("kl")), 2),
+    ]
     return f"| {' | '.join(cells)} |"
 
 
-def _known(numbers: list[float], digits: int, *, ratio: bool = False) -> str:
-    """A mean over the seeds that have the number, and how many have none."""
-    known = [number for number in numbers if not math.isnan(number)]
-    missing = len(numbers) - len(known)
-    note = f" ({missing} of {len(numbers)} have none)" if missing else ""
-    return mean_text(mean_ratio(known) if ratio else mean_of(known), digits) + note
+def _known_ratio(ratios: list[float]) -> str:
+    """The mean over the seeds that have one, and how many have none."""
+    known = [ratio for ratio in ratios if not math.isnan(ratio)]
+    missing = len(ratios) - len(known)
+    note = f" ({missing} of {len(ratios)} have none)" if missing else ""
+    return mean_text(mean_ratio(known), 2) + note
 
 
 def _size(name: str, runs: list[Run], sizes: Sizes) -> str:
@@ -181,10 +201,11 @@ def _curve(axis: Axes, runs: list[Run], measure: str, name: str) -> None:
             alpha=0.2,
             linewidth=0.8,
         )
-    points = list(zip(*(run["curve"] for run in finished(runs)), strict=True))
+    good = finished(runs)
+    grid = np.linspace(0.0, common_end(good, measure), _GRID) if good else np.array([])
     axis.plot(
-        [fmean(point[measure] for point in at) for at in points],
-        [fmean(point["sampled"] for point in at) for at in points],
+        grid,
+        [fmean(at(run, measure, where, "sampled") for run in good) for where in grid],
         color=COLOURS[name],
         marker=".",
         label=TITLES[name],

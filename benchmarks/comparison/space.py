@@ -2,64 +2,82 @@
 
 Beside the algorithms as published, A*-PO with `algorithm.centre`.
 
-All begin with 256 responses an update, as the embedded task's default does. First the learning rate is
-looked for, then, at the best of them, four other settings of the algorithm's own; the best of all is taken.
+All begin with 256 responses an update, as the embedded task's default does. Settings of the algorithm's own
+and sizes of batches are changed one after another, each on the best by then; learning rates are tried on the
+best of all these.
 """
 
 from __future__ import annotations
 
-RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+_RATE = "train.learning_rate=0.0001"  # near the best of every algorithm at its start
+RATES = (5e-5, 2e-4, 4e-4)
 
 START = {
-    "apo": ["algorithm=apo", "train.batch_size=256"],
-    "apo-centred": ["algorithm=apo", "algorithm.centre=true", "train.batch_size=256"],
-    "grpo": ["algorithm=grpo", "algorithm.responses=4", "train.batch_size=64"],
-    "ppo": ["algorithm=ppo", "algorithm.epochs=2", "train.batch_size=256"],
-    "rebel": ["algorithm=rebel", "train.batch_size=128"],
-    "oapl": ["algorithm=oapl", "algorithm.responses=4", "train.batch_size=64"],
+    "apo": ["algorithm=apo", "train.batch_size=256", _RATE],
+    "apo-centred": ["algorithm=apo", "algorithm.centre=true", "train.batch_size=256", _RATE],
+    "grpo": ["algorithm=grpo", "algorithm.responses=4", "train.batch_size=64", _RATE],
+    "ppo": ["algorithm=ppo", "algorithm.epochs=2", "train.batch_size=256", _RATE],
+    "rebel": ["algorithm=rebel", "train.batch_size=128", _RATE],
+    "oapl": ["algorithm=oapl", "algorithm.responses=4", "train.batch_size=64", _RATE],
 }
 
 _APO = [
-    ["algorithm.beta2=0.01"],
-    ["values.beta1=0.25"],
     ["train.batch_size=128"],
-    ["train.batch_size=512"],
+    ["train.batch_size=64"],
+    ["values.beta1=5.0"],
+    ["algorithm.beta2=0.0"],
+    ["algorithm.minibatches=2"],
+    ["algorithm.epochs=2"],
 ]
-OTHERS = {
+CHANGES = {
     "apo": _APO,
     "apo-centred": _APO,
     "grpo": [
-        ["algorithm.responses=2", "train.batch_size=128"],
-        ["algorithm.responses=8", "train.batch_size=32"],
+        ["train.batch_size=32"],
+        ["train.batch_size=16"],
         ["algorithm.beta=0.0"],
-        ["algorithm.epochs=2"],
+        ["algorithm.scale=none"],
+        ["algorithm.minibatches=2"],
+        ["algorithm.responses=2"],
     ],
     "ppo": [
-        ["algorithm.epochs=1"],
-        ["algorithm.epochs=4"],
-        ["algorithm.critic_rate=30.0"],
         ["train.batch_size=128"],
+        ["train.batch_size=64"],
+        ["algorithm.epochs=1"],
+        ["algorithm.minibatches=2"],
+        ["algorithm.critic_rate=30.0"],
+        ["algorithm.kl_coefficient=0.0"],
     ],
     "rebel": [
-        ["algorithm.epochs=2"],
-        ["algorithm.epochs=2", "algorithm.eta=0.25"],
-        ["algorithm.kl_coefficient=0.01"],
         ["train.batch_size=64"],
+        ["train.batch_size=32"],
+        ["algorithm.kl_coefficient=0.0"],
+        ["algorithm.epochs=2"],
+        ["algorithm.minibatches=2"],
+        ["algorithm.eta=0.25"],
     ],
     "oapl": [
+        ["train.batch_size=32"],
+        ["train.batch_size=16"],
+        ["algorithm.beta1=0.1", "algorithm.beta2=0.1"],
         ["algorithm.sync_every=2"],
-        ["algorithm.sync_every=32"],
-        ["algorithm.beta1=0.2", "algorithm.beta2=0.2"],
-        ["train.batch_size=128"],
+        ["algorithm.minibatches=2"],
+        ["algorithm.responses=2"],
     ],
 }
 
 
-def learns_from_values(name: str) -> bool:
+def learns_from_values(settings: list[str]) -> bool:
     """Whether stage 1 is a part of what it takes."""
-    return START[name][0] == "algorithm=apo"
+    return "algorithm=apo" in settings
 
 
 def of_algorithm(settings: list[str]) -> list[str]:
     """Those that say which algorithm it is, and how that is set."""
     return [setting for setting in settings if setting.startswith(("algorithm=", "algorithm."))]
+
+
+def in_force(settings: list[str]) -> list[str]:
+    """Without those that a later one of the same key replaces."""
+    last = {setting.partition("=")[0]: setting for setting in settings}
+    return list(last.values())

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from apo_core.training.metrics import StepMetrics, read_metrics, training_seconds
 from benchmarks.apart import ProcessFailed
-from benchmarks.comparison.arena import enter, said_by, start_stage
+from benchmarks.comparison.arena import enter, said_by, stage1_seconds, start_stage
+from benchmarks.comparison.space import learns_from_values
 from tasks.stage import INPUT_ERROR
 from tasks.workspace import Workspace
 
@@ -24,14 +25,15 @@ class Trial(NamedTuple):
     """What came of a training."""
 
     place: Workspace  # with the checkpoints
+    stage1_seconds: float  # 0 where stage 1 is no part of it
     rows: list[StepMetrics]
     peak_rss_mib: float
     collapsed: str | None  # what the guard said
 
     @property
     def seconds(self) -> list[float]:
-        """Of training, at the end of each step."""
-        return list(accumulate(training_seconds([row]) for row in self.rows))
+        """Since stage 1 or, without it, training began: before the first step, and after each."""
+        return list(accumulate((training_seconds([row]) for row in self.rows), initial=self.stage1_seconds))
 
 
 def run_trial(
@@ -54,7 +56,8 @@ def run_trial(
         steps: at most.
         checkpoint_every: steps.
         keep: so many of the last checkpoints.
-        seconds: of training, after which it is ended; None for no limit.
+        seconds: of training, after which it is ended; stage 1 is a part where the algorithm needs it; None
+            for no limit.
         threads: that it computes with.
 
     Raises:
@@ -67,9 +70,12 @@ def run_trial(
         f"train.checkpoint.keep={keep}",
     ]
     place = enter(arena, directory, [*settings, *own], threads)
+    # That the others' prompts were selected by stage 1 costs them nothing here.
+    before = stage1_seconds(place) if learns_from_values(settings) else 0.0
+    limit = None if seconds is None else seconds - before
     metrics = place.work("train") / "metrics.jsonl"
-    ended = _wait(start_stage(place, "train", threads), metrics, seconds)
-    trial = Trial(place, read_metrics(metrics), ended.peak_rss_mib, None)
+    ended = _wait(start_stage(place, "train", threads), metrics, limit)
+    trial = Trial(place, before, read_metrics(metrics), ended.peak_rss_mib, None)
     if ended.out_of_time or (ended.code == 0 and len(trial.rows) == steps):
         return trial
     said = said_by(place, "train")

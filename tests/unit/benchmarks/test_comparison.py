@@ -1,6 +1,7 @@
 """What the comparison reads off curves, by hand, and that its trials are as many for each algorithm."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -8,11 +9,12 @@ from apo_core.config import DEFAULTS
 from apo_core.config.file import load_params, set_params
 from benchmarks.comparison import stability
 from benchmarks.comparison.arena import PRESET
-from benchmarks.comparison.figures import at_seconds, mean_of, mean_ratio, pairs, seconds_to, time_ratio
+from benchmarks.comparison.figures import at, common_end, mean_of, mean_ratio, pairs, seconds_to, time_ratio
+from benchmarks.comparison.kept import kept
 from benchmarks.comparison.report import COLOURS, TITLES, table_of
 from benchmarks.comparison.run import prompts_per_step
-from benchmarks.comparison.space import OTHERS, RATES, START, learns_from_values, of_algorithm
-from benchmarks.comparison.tune import at_edge, best
+from benchmarks.comparison.space import CHANGES, RATES, START, in_force, learns_from_values, of_algorithm
+from benchmarks.comparison.tune import at_edge, best, reward_over_time, tune
 
 
 def run_of(name, seed, *points):
@@ -22,17 +24,17 @@ def run_of(name, seed, *points):
         "seed": seed,
         "peak_rss_mib": 800.0,
         "collapsed": None,
-        "response_tokens": 1000,
         "curve": [
             {
                 "seconds": seconds,
                 "sampled": sampled,
                 "greedy": 0.9,
                 "kl": 0.5,
-                "generations": 10,
-                "prompts": 5,
+                "generations": 40 * number,
+                "response_tokens": 400 * number,
+                "prompts": 10 * number,
             }
-            for seconds, sampled in points
+            for number, (seconds, sampled) in enumerate(points)
         ],
     }
 
@@ -41,9 +43,12 @@ CURVE = run_of("apo", 1, (10.0, 0.4), (20.0, 0.6), (30.0, 0.5), (40.0, 0.8))
 
 
 def test_between_two_points_a_curve_is_straight():
-    assert at_seconds(CURVE, 15.0, "sampled") == pytest.approx(0.5)
-    assert at_seconds(CURVE, 5.0, "sampled") == 0.4  # nothing is learned while stage 1 draws
-    assert math.isnan(at_seconds(CURVE, 40.1, "sampled"))  # it might have gone on
+    assert at(CURVE, "seconds", 15.0, "sampled") == pytest.approx(0.5)
+    assert at(CURVE, "seconds", 5.0, "sampled") == 0.4  # nothing is learned while stage 1 draws
+    assert math.isnan(at(CURVE, "seconds", 40.1, "sampled"))  # it might have gone on
+    assert at(CURVE, "prompts", 25.0, "seconds") == pytest.approx(35.0)
+    assert common_end([CURVE, run_of("ppo", 1, (0.0, 0.4), (50.0, 0.8))], "prompts") == 10
+    assert common_end([CURVE, run_of("ppo", 1, (0.0, 0.4), (50.0, 0.8))], "seconds") == 40.0
 
 
 def test_the_time_to_an_accuracy_is_that_of_its_first_crossing():
@@ -90,30 +95,67 @@ def test_only_finished_runs_of_a_seed_are_compared():
 
 def test_a_collapsed_trial_is_no_ones_best():
     trials = [
-        {"algorithm": "apo", "settings": ["a"], "sampled": 0.9, "collapsed": "step 7"},
-        {"algorithm": "apo", "settings": ["b"], "sampled": 0.5, "collapsed": None},
-        {"algorithm": "apo", "settings": ["c"], "sampled": 0.6, "collapsed": None},
-        {"algorithm": "ppo", "settings": ["d"], "sampled": 0.8, "collapsed": None},
+        {"algorithm": "apo", "settings": ["a"], "reward": 0.9, "collapsed": "step 7"},
+        {"algorithm": "apo", "settings": ["b"], "reward": 0.5, "collapsed": None},
+        {"algorithm": "apo", "settings": ["c"], "reward": 0.6, "collapsed": None},
+        {"algorithm": "ppo", "settings": ["d"], "reward": 0.8, "collapsed": None},
     ]
-    assert best(trials, "apo") == ["c"]
+    assert best(trials, "apo")["settings"] == ["c"]
+
+
+def test_a_trial_is_judged_by_all_of_its_time():
+    rows = [
+        {"reward": 0.2, "sampling_seconds": 1.0, "update_seconds": 2.0},
+        {"reward": 0.6, "sampling_seconds": 0.5, "update_seconds": 0.5},
+    ]
+    assert reward_over_time(rows) == pytest.approx(0.3)
+
+
+def test_every_change_is_tried_on_the_best_by_then(monkeypatch, tmp_path):
+    """The rule of the search alone: what trainings give is made up here."""
+    worth = {"train.batch_size=64": 0.1, "values.beta1=5.0": 0.2, "train.learning_rate=0.0002": 0.1}
+
+    def made_up(arena, directory, name, settings, *, seconds, threads):
+        reward = sum(worth.get(setting, -0.1) for setting in in_force(settings))
+        return {"algorithm": name, "settings": settings, "reward": reward, "collapsed": None}
+
+    monkeypatch.setattr("benchmarks.comparison.tune._try", made_up)
+    with ThreadPoolExecutor(2) as pool:
+        trials = tune(None, tmp_path, ["apo", "ppo"], pool, seconds=1.0, threads=1)
+    assert in_force(best(trials, "apo")["settings"]) == [
+        "algorithm=apo",
+        "train.batch_size=64",
+        "train.learning_rate=0.0002",
+        "values.beta1=5.0",
+    ]
+    of_each = [sum(trial["algorithm"] == name for trial in trials) for name in ("apo", "ppo")]
+    assert of_each == [1 + len(CHANGES["apo"]) + len(RATES)] * 2
+
+
+def test_a_kept_result_is_not_made_again(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"number": len(made)}
+
+    assert [kept(tmp_path / "result.json", make) for _ in range(2)] == [{"number": 1}] * 2
 
 
 def test_every_algorithm_has_as_many_trials_and_begins_with_updates_of_one_size(tmp_path):
-    assert set(START) == set(OTHERS) == set(TITLES) == set(COLOURS)
+    assert set(START) == set(CHANGES) == set(TITLES) == set(COLOURS)
     assert set(DEFAULTS) <= set(START)
-    assert len({len(others) for others in OTHERS.values()}) == 1
+    assert len({len(changes) for changes in CHANGES.values()}) == 1
     for name, start in START.items():
-        for more in [[], *OTHERS[name]]:
-            file = tmp_path / "params.yaml"
-            file.write_text(PRESET.read_text())
-            set_params(file, [*start, f"train.learning_rate={RATES[0]}", *more])  # every key is there
-            params = load_params(file)
+        changes = [change for turn in CHANGES[name] for change in turn]
+        for more in [[], *CHANGES[name], changes]:  # each alone, and all of them
+            params = load_start(tmp_path, [*start, *more])  # every key is there
             assert prompts_per_step([*start, *more]) == params.train.batch_size
-            alone = tmp_path / "alone.yaml"
-            alone.write_text(PRESET.read_text())
-            set_params(alone, of_algorithm([*start, *more]))  # what is measured at size
-            assert load_params(alone).algorithm == params.algorithm
-        assert learns_from_values(name) == (params.algorithm.name == "apo")
+            assert params.train.batch_size % params.algorithm.minibatches == 0
+            alone = load_start(tmp_path, of_algorithm([*start, *more]))  # what is measured at size
+            assert alone.algorithm == params.algorithm
+            assert load_start(tmp_path, in_force([*start, *more])) == params
+        assert learns_from_values(start) == (params.algorithm.name == "apo")
         assert getattr(params.algorithm, "centre", False) == (name == "apo-centred")
         responses = getattr(load_start(tmp_path, start).algorithm, "responses", 2 if name == "rebel" else 1)
         assert prompts_per_step(start) * responses == 256
@@ -139,7 +181,15 @@ def test_the_table_has_every_algorithm_beside_ours():
     rows = [
         [cell.strip() for cell in line.split("|")][2:-1] for line in table.splitlines() if "| PPO" in line
     ]
-    assert rows[1] == ["0.600 [0.600, 0.600]", "-0.200 [-0.200, -0.200]", "0.51 [0.51, 0.51]"]
+    assert rows[0] == [
+        "0.600 [0.600, 0.600]",  # at 50 s, half of the way
+        "-0.200 [-0.200, -0.200]",
+        "0.900 [0.900, 0.900]",
+        "0.50 [0.50, 0.50]",
+        "0.51 [0.51, 0.51]",
+        "0 of 2",
+    ]
+    assert rows[1][:3] == ["100 [100, 100]", "40", "400"]
     assert rows[2] == ["800 (1.00x)", "8,000 (0.50x)", "4 (0.25x)", "1"]
     fallen = next(line for line in table.splitlines() if "| GRPO" in line)
     assert fallen.endswith("| 2 of 2 |")
@@ -150,21 +200,23 @@ def test_rates_at_the_edge_are_told():
         return {
             "algorithm": "apo",
             "settings": [f"train.learning_rate={rate}"],
-            "sampled": 0.5,
+            "reward": 0.5,
             "collapsed": None,
         }
 
+    assert at_edge([trial(RATES[0])], "apo")
     assert at_edge([trial(RATES[-1])], "apo")
     assert not at_edge([trial(RATES[1])], "apo")
 
 
 def test_a_collapse_ends_below_what_it_began_with():
     def traced(reward, steps=stability.STEPS):
-        return {"reward": [reward] * steps, "kl": [0.1] * steps, "response_length": [20.0] * steps}
+        found = {"reward": [reward] * steps, "kl": [0.1] * steps, "response_length": [20.0] * steps}
+        return found | {"start": 0.5}
 
-    assert not stability.collapsed(traced(0.46), 0.5)
-    assert stability.collapsed(traced(0.44), 0.5)
-    assert stability.collapsed(traced(0.9, stability.STEPS - 1), 0.5)
-    assert stability.stopped_at(traced(0.2), 0.5, max_kl=1.0, reward_share=0.5) == stability.WINDOW
-    assert stability.stopped_at(traced(0.3), 0.5, max_kl=1.0, reward_share=0.5) is None
-    assert stability.stopped_at(traced(0.3), 0.5, max_kl=0.05, reward_share=0.5) == stability.WINDOW
+    assert not stability.collapsed(traced(0.46))
+    assert stability.collapsed(traced(0.44))
+    assert stability.collapsed(traced(0.9, stability.STEPS - 1))
+    assert stability.stopped_at(traced(0.2), max_kl=1.0, reward_share=0.5) == stability.WINDOW
+    assert stability.stopped_at(traced(0.3), max_kl=1.0, reward_share=0.5) is None
+    assert stability.stopped_at(traced(0.3), max_kl=0.05, reward_share=0.5) == stability.WINDOW
