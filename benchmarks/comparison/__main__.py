@@ -14,6 +14,7 @@ import json
 import random
 import shutil
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from benchmarks.comparison.arena import PRESET, make_arena, make_base
 from benchmarks.comparison.figures import Run
 from benchmarks.comparison.kept import kept
 from benchmarks.comparison.report import OURS, draw, table_of
-from benchmarks.comparison.run import POINTS, run
+from benchmarks.comparison.run import POINTS, reference_of, run
 from benchmarks.comparison.tune import Tried, at_edge, best, tune
 from tasks.lock import only_run
 from tasks.resume import open_work
@@ -60,7 +61,7 @@ def _arguments() -> argparse.Namespace:
         "--work", type=Path, default=ROOT / "data/unfinished/comparison", help="a new directory"
     )
     parser.add_argument("--algorithms", nargs="+", choices=list(space.START), default=list(space.START))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[11, 12, 13, 14, 15])
     parser.add_argument("--seconds", type=float, default=45.0, help="of training, of each trial and each run")
     parser.add_argument("--parallel", type=int, default=1, help="trainings at a time, which share the cores")
     return parser.parse_args()
@@ -95,13 +96,15 @@ def _foreign(work: Path) -> bool:
 
 
 def _compare(arguments: argparse.Namespace, params: Params, file: Path) -> None:
-    work = open_work(arguments.work / "kept", _conditions(arguments, params, file))
     threads = threads_of(arguments.parallel)
+    conditions = _conditions(arguments, params, file) | {"threads": threads}
+    work = open_work(arguments.work / "kept", conditions)
     base = make_base(arguments.workspace, work / "base", threads)
     with ThreadPoolExecutor(arguments.parallel) as pool:
         seeds = [TUNING_SEED, *arguments.seeds]
         made = [pool.submit(make_arena, base, seed, work / f"seed-{seed}", threads) for seed in seeds]
         tuning, *arenas = (future.result() for future in made)
+        list(pool.map(partial(reference_of, threads=threads), arenas))
         seconds, names = arguments.seconds, arguments.algorithms
         trials = tune(tuning, work / "trials", names, pool, seconds=seconds, threads=threads)
         chosen = {name: best(trials, name) for name in names}
@@ -126,6 +129,8 @@ def _conditions(arguments: argparse.Namespace, params: Params, file: Path) -> di
     return asked | {
         "params": params.model_dump(mode="json"),
         "files": {str(path.resolve()): sha256_of(path) for path in given if path.exists()},
+        "tuning_seed": TUNING_SEED,
+        "points": POINTS,
         "space": [space.START, list(space.RATES), space.CHANGES],
     }
 
@@ -174,19 +179,25 @@ def _about(
 ) -> list[str]:
     """What was done, in words that a reader needs to judge the table."""
     names = arguments.algorithms
+    chosen = {name: best(trials, name) for name in names}
+    found = "; ".join(f"`{' '.join(space.in_force(chosen[name]['settings']))}`" for name in names)
     edges = [name for name in names if at_edge(trials, name)]
-    found = "; ".join(f"`{' '.join(space.in_force(best(trials, name)['settings']))}`" for name in names)
-    files = params.data.source == "files"
+    fallen = [name for name in names if chosen[name]["collapsed"]]
+    of_seed = "" if params.data.source == "files" and params.data.split != "seed" else "prompts, "
     return [
-        f"{file.name}, {len(arguments.seeds)} seeds. A seed decides {'' if files else 'prompts, '}stage 1, "
-        "order and responses; the reference is one for all, so intervals (95%, over seeds) do not cover "
-        f"another one. {arguments.parallel} training(s) at a time, each with {threads} thread(s). Time is "
-        "drawing, verifying and updating; A*-PO's, centred or not, begins with stage 1. The others' prompts "
-        "are selected by stage 1 too, which costs them nothing here.",
+        f"{file.name}, {len(arguments.seeds)} seeds. A seed decides {of_seed}stage 1, order and responses; "
+        "the reference is one for all, so intervals (95%, over seeds) do not cover another one. Runs that "
+        f"collapsed are counted, and are in no mean. {arguments.parallel} training(s) at a time, each with "
+        f"{threads} thread(s). Time is drawing, verifying and updating, without loading and checkpoints; "
+        "A*-PO's begins with stage 1, that with its loading and checks. The others' prompts are selected by "
+        "stage 1 too, which costs them nothing here.",
         f"Settings of each algorithm are the best of {len(trials) // len(names)} trials of "
-        f"{arguments.seconds:g} s of training on seed {TUNING_SEED}, judged by the mean reward of its "
-        f"responses over that time: {found}."
-        + (f" At the edge of the learning rates that were tried: {', '.join(edges)}." if edges else ""),
+        f"{arguments.seconds:g} s of training on seed {TUNING_SEED}, judged by the mean reward of the "
+        f"policy's responses over that time, collapsed ones last: {found}. What is tried stands in "
+        "`benchmarks/comparison/space.py`: A*-PO by its published method alone, with one update a batch, and "
+        "with the options of this library, of which the study of stability has said what is worth a trial."
+        + (f" At the edge of the learning rates that were tried: {', '.join(edges)}." if edges else "")
+        + (f" All trials collapsed: {', '.join(fallen)}." if fallen else ""),
     ]
 
 

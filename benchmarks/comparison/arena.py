@@ -43,7 +43,7 @@ def make_base(source: Path, directory: Path, threads: int) -> Workspace:
 def make_arena(base: Workspace, seed: int, directory: Path, threads: int) -> Workspace:
     """The base's reference with prompts, samples and values of a seed; a finished one is used as it is."""
     arena = Workspace(directory)
-    if arena.values.exists():
+    if arena.facts("values").exists():  # what its last stage writes last
         return arena
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "data").mkdir(parents=True)

@@ -28,7 +28,7 @@ from benchmarks.comparison.figures import (
 
 TITLES = {
     "apo": "A*-PO",
-    "apo-centred": "A*-PO, centred",
+    "apo-options": "A*-PO, with options",
     "grpo": "GRPO",
     "ppo": "PPO",
     "rebel": "REBEL",
@@ -36,7 +36,7 @@ TITLES = {
 }
 COLOURS = {
     "apo": "#1f6feb",
-    "apo-centred": "#54aeff",
+    "apo-options": "#54aeff",
     "grpo": "#d1242f",
     "ppo": "#9a6700",
     "rebel": "#1a7f37",
@@ -56,6 +56,8 @@ def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
         about: paragraphs on what was done, above the table.
     """
     names = [name for name in TITLES if of_algorithm(runs, name)]
+    if not finished(runs):
+        return f"# Algorithms on one task\n\nAll {len(runs)} runs collapsed.\n"
     seconds = [common_end(finished(of_seed(runs, seed)), "seconds") for seed in _compared(runs)]
     prompts = common_end(finished(runs), "prompts")
     lines = [
@@ -65,8 +67,9 @@ def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
         "## At equal time, and to equal accuracy",
         "",
         f"After {mean_text(mean_of(seconds), 0)} s, where the first run of the same seed has its last "
-        "checkpoint, between two points of a curve by a straight line; and A*-PO's time in shares of the "
-        "other's to 90% of the gain that both have.",
+        "checkpoint, between two points of a curve by a straight line. The difference, and A*-PO's time in "
+        "shares of the other's to 90% of the gain that both have, are means over the seeds on which neither "
+        "collapsed.",
         "",
         "| | sampled | more than A*-PO's | greedy | KL | A*-PO's time to equal accuracy | collapsed |",
         "|---|---|---|---|---|---|---|",
@@ -74,7 +77,8 @@ def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
         "",
         "## At equal prompts",
         "",
-        f"After {prompts:,.0f} prompts, counted as often as they were met.",
+        f"After {prompts:,.0f} prompts, counted as often as they were met: where the run that met the fewest "
+        "has its last checkpoint.",
         "",
         "| | training, s | generations | response tokens | sampled | greedy | KL |",
         "|---|---|---|---|---|---|---|",
@@ -83,8 +87,8 @@ def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
         "## Memory, and a larger model",
         "",
         "Peak of the process (A*-PO's: the larger of both stages), and a step of 8 prompts on 135 million "
-        "parameters (`benchmarks/comparison/at_size.py`; without A*-PO's stage 1); in brackets A*-PO's in "
-        "shares of it.",
+        "parameters (`benchmarks/comparison/at_size.py`; without A*-PO's stage 1), each algorithm as its "
+        "settings above say; in brackets A*-PO's in shares of it.",
         "",
         "| | peak memory, MiB | 135M: peak memory, MiB | 135M: s a prompt | responses a prompt |",
         "|---|---|---|---|---|",
@@ -112,7 +116,7 @@ def _at_equal_time(name: str, runs: list[Run]) -> str:
     cells = [
         TITLES[name],
         mean_text(mean_of([then(run, "sampled") for run in good]), 3),
-        "" if name == OURS else mean_text(mean_of(more), 3),
+        "" if name == OURS else mean_text(mean_of(more), 3) + _of_fewer(len(both), len(own)),
         mean_text(mean_of([then(run, "greedy") for run in good]), 3),
         mean_text(mean_of([then(run, "kl") for run in good]), 2),
         "" if name == OURS else _known_ratio(ratios),
@@ -138,11 +142,14 @@ def _at_equal_prompts(name: str, runs: list[Run], prompts: float) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _of_fewer(pairs_left: int, seeds: int) -> str:
+    return f" ({pairs_left} of {seeds} seeds)" if pairs_left < seeds else ""
+
+
 def _known_ratio(ratios: list[float]) -> str:
-    """The mean over the seeds that have one, and how many have none."""
+    """The mean over the seeds that have one, and how many that are where not all."""
     known = [ratio for ratio in ratios if not math.isnan(ratio)]
-    missing = len(ratios) - len(known)
-    note = f" ({missing} of {len(ratios)} have none)" if missing else ""
+    note = f" ({len(known)} of {len(ratios)} have one)" if len(known) < len(ratios) else ""
     return mean_text(mean_ratio(known), 2) + note
 
 

@@ -9,16 +9,16 @@ from typing import Any
 from apo_core.algorithms import make_algorithm
 from apo_core.config.file import load_params
 from apo_core.tables import SAMPLES, read_table
+from benchmarks.apart import ProcessFailed
 from benchmarks.comparison.accuracy import accuracies
 from benchmarks.comparison.arena import stage1_peak_rss_mib
 from benchmarks.comparison.figures import Run
 from benchmarks.comparison.kept import beside, kept
 from benchmarks.comparison.space import learns_from_values
-from benchmarks.comparison.trial import Trial, run_trial
+from benchmarks.comparison.trial import MANY, Trial, run_trial
 from tasks.workspace import Workspace
 
-POINTS = 16  # of a curve, about, beside its start
-MANY = 100_000  # steps, and checkpoints: more than there is time for
+POINTS = 12  # of a curve, about, beside its start
 
 
 def run(
@@ -47,7 +47,10 @@ def run(
             seconds=seconds,
             threads=threads,
         )
-        measured = [reference_of(arena, threads), *accuracies(trial.place, threads=threads)]
+        points = accuracies(trial.place, threads=threads)
+        if not points and trial.collapsed is None:
+            raise ProcessFailed(f"{directory}: not one checkpoint in {seconds:g} s: give runs more time")
+        measured = [reference_of(arena, threads), *points]
         described = _described(trial, name, settings, measured)
         last = described["curve"][-1]
         print(f"{directory.name}: {last['sampled']:.3f}; {trial.collapsed or 'not collapsed'}", flush=True)
@@ -59,19 +62,13 @@ def run(
 
 
 def reference_of(arena: Workspace, threads: int) -> dict[str, Any]:
-    """Where all curves of an arena begin; asked once."""
+    """Where all curves of an arena begin; asked once, before runs that go on side by side."""
 
     def make() -> dict[str, Any]:
         (found,) = accuracies(arena, "--reference", threads=threads)
         return found
 
     return kept(arena.root / "reference.json", make)
-
-
-def prompts_per_step(settings: list[str]) -> int:
-    """Prompts a step: the last setting of it counts."""
-    (*_, last) = (setting for setting in settings if setting.startswith("train.batch_size="))
-    return int(last.partition("=")[2])
 
 
 def _described(trial: Trial, name: str, settings: list[str], measured: list[dict[str, Any]]) -> Run:

@@ -1,37 +1,42 @@
 """Who is compared, and what is tried for each: the same number of trainings, of the same length in time.
 
-Beside the algorithms as published, A*-PO with `algorithm.centre`.
-
-All begin with 256 responses an update, as the embedded task's default does. Settings of the algorithm's own
-and sizes of batches are changed one after another, each on the best by then; learning rates are tried on the
-best of all these.
+A*-PO stands twice: by its published method, with one update a batch, and with what this library adds or
+allows beside it. All begin with 256 responses an update, as the embedded task's default does. Settings of the
+algorithm's own and sizes of batches are changed one after another, each on the best by then; learning rates
+are tried on the best of all these.
 """
 
 from __future__ import annotations
 
-_RATE = "train.learning_rate=0.0001"  # near the best of every algorithm at its start
-RATES = (5e-5, 2e-4, 4e-4)
+_RATE = "train.learning_rate=0.0001"
+RATES = (5e-5, 2e-4, 4e-4)  # beside the one that all begin with
 
 START = {
     "apo": ["algorithm=apo", "train.batch_size=256", _RATE],
-    "apo-centred": ["algorithm=apo", "algorithm.centre=true", "train.batch_size=256", _RATE],
+    "apo-options": ["algorithm=apo", "train.batch_size=256", _RATE],
     "grpo": ["algorithm=grpo", "algorithm.responses=4", "train.batch_size=64", _RATE],
     "ppo": ["algorithm=ppo", "algorithm.epochs=2", "train.batch_size=256", _RATE],
     "rebel": ["algorithm=rebel", "train.batch_size=128", _RATE],
     "oapl": ["algorithm=oapl", "algorithm.responses=4", "train.batch_size=64", _RATE],
 }
 
-_APO = [
-    ["train.batch_size=128"],
-    ["train.batch_size=64"],
-    ["values.beta1=5.0"],
-    ["algorithm.beta2=0.0"],
-    ["algorithm.minibatches=2"],
-    ["algorithm.epochs=2"],
-]
 CHANGES = {
-    "apo": _APO,
-    "apo-centred": _APO,
+    "apo": [
+        ["train.batch_size=128"],
+        ["train.batch_size=64"],
+        ["values.beta1=5.0"],
+        ["values.beta1=0.25"],
+        ["algorithm.beta2=0.01"],
+        ["algorithm.beta2=0.0001"],
+    ],
+    "apo-options": [
+        ["train.batch_size=128"],
+        ["train.batch_size=64"],
+        ["values.beta1=5.0"],
+        ["algorithm.centre=true"],
+        ["algorithm.beta2=0.0"],
+        ["algorithm.minibatches=2"],
+    ],
     "grpo": [
         ["train.batch_size=32"],
         ["train.batch_size=16"],

@@ -35,7 +35,8 @@ from tasks.lock import only_run
 from tasks.resume import open_work
 from tasks.workspace import Workspace
 
-SEEDS, STEPS, WINDOW = (0, 1, 2), 48, 5
+_WORK = ROOT / "data/unfinished/stability"
+SEEDS, STEPS, WINDOW = (101, 102, 103), 48, 5
 _FALLEN = 0.9  # of the reward that it began with: noise alone does not take it there
 RATES, UPDATES = (1e-4, 4e-4, 1e-3), (1, 2, 4)
 BASELINES = {
@@ -58,14 +59,13 @@ Traced = dict[str, Any]
 def main() -> None:
     """Train, and write table, picture and all numbers."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--work", type=Path, default=ROOT / "data/unfinished/stability")
     parser.add_argument("--parallel", type=int, default=1, help="trainings at a time, which share the cores")
     arguments = parser.parse_args()
     threads = threads_of(arguments.parallel)
     conditions = {"params": PRESET.read_text("utf-8"), "steps": STEPS, "seeds": list(SEEDS)}
     conditions |= {"baselines": BASELINES, "guard": NO_GUARD}
-    with only_run(Workspace(arguments.work)), ThreadPoolExecutor(arguments.parallel) as pool:
-        work = open_work(arguments.work / "kept", conditions)
+    with only_run(Workspace(_WORK)), ThreadPoolExecutor(arguments.parallel) as pool:
+        work = open_work(_WORK / "kept", conditions)
         base = make_base(PRESET, work / "base", threads)
         arenas = list(pool.map(lambda seed: make_arena(base, seed, work / f"arena-{seed}", threads), SEEDS))
         settings = [(rate, baseline, 1) for rate in RATES for baseline in BASELINES]
@@ -78,7 +78,7 @@ def main() -> None:
     write_text(results / "stability.md", text)
     draw(traces, results / "stability.png")
     print(text)
-    shutil.rmtree(arguments.work)
+    shutil.rmtree(_WORK)
 
 
 def trace(work: Path, threads: int, arena: Workspace, rate: float, baseline: str, updates: int) -> Traced:
@@ -146,7 +146,8 @@ def table_of(traces: list[Traced]) -> str:
         "",
         f"presets/embedded.yaml, {STEPS} steps of 256 prompts, {len(SEEDS)} seeds, no guard. Mean reward and "
         f"KL of the last {WINDOW} steps, over the seeds; stage 1's mean reward on the same prompts is "
-        f"{start:.3f}. A training that ends below {_FALLEN:g} of it has collapsed.",
+        f"{start:.3f}. A training that ends below {_FALLEN:g} of its own, or before its last step, has "
+        "collapsed.",
         "",
         f"| learning rate | updates a batch | {' | '.join(BASELINES)} |",
         f"|---|---|{'---|' * len(BASELINES)}",
@@ -173,10 +174,10 @@ def _guards(traces: list[Traced]) -> list[str]:
     fallen = [one for one in traces if collapsed(one)]
     standing = [one for one in traces if not collapsed(one)]
     lines = [
-        f"Guards over {WINDOW} steps: how many of {len(fallen)} collapses each sees, and at which step on "
-        f"average; and how many of the other {len(standing)} trainings it stops.",
+        f"Guards over {WINDOW} steps: how many of {len(fallen)} collapses each sees, and at which steps; and "
+        f"how many of the other {len(standing)} trainings it stops.",
         "",
-        "| max_kl | min_reward_share | collapses seen | mean step | others stopped |",
+        "| max_kl | min_reward_share | collapses seen | at steps | others stopped |",
         "|---|---|---|---|---|",
     ]
     for max_kl in MAX_KLS:
@@ -184,8 +185,8 @@ def _guards(traces: list[Traced]) -> list[str]:
             stop = partial(stopped_at, max_kl=max_kl, reward_share=share)
             seen = [step for one in fallen if (step := stop(one)) is not None]
             wrong = sum(stop(one) is not None for one in standing)
-            mean = f"{fmean(seen):.1f}" if seen else ""
-            lines.append(f"| {max_kl:g} | {share:g} | {len(seen)} | {mean} | {wrong} |")
+            steps = ", ".join(map(str, sorted(seen)))
+            lines.append(f"| {max_kl:g} | {share:g} | {len(seen)} | {steps} | {wrong} |")
     return lines
 
 

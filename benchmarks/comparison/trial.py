@@ -19,6 +19,7 @@ from tasks.workspace import Workspace
 
 _COLLAPSED = ("the policy collapsed", "not finite")  # in what `PolicyCollapse` says
 _POLL_SECONDS = 0.25
+MANY = 100_000  # steps, and checkpoints: more than there is time for
 
 
 class Trial(NamedTuple):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from concurrent.futures import Executor
 from functools import partial
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import numpy as np
+
+from apo_core.algorithms import make_algorithm
+from apo_core.config.file import load_params
 from apo_core.training.metrics import StepMetrics, training_seconds
 from benchmarks.apart import ProcessFailed
 from benchmarks.comparison.kept import beside, kept
 from benchmarks.comparison.space import CHANGES, RATES, START
-from benchmarks.comparison.trial import run_trial
+from benchmarks.comparison.trial import MANY, run_trial
 from tasks.workspace import Workspace
 
-_MANY = 100_000  # steps: more than there is time for
 # `algorithm`, `settings`, `steps`, `reward` over its time, `kl` of the last step or None, `collapsed`
 Tried = dict[str, Any]
 
@@ -45,9 +51,12 @@ def tune(
 
 
 def best(trials: list[Tried], name: str) -> Tried:
-    """An algorithm's best; one that collapsed is worse than any that did not."""
-    own = [trial for trial in trials if trial["algorithm"] == name]
-    return max(own, key=lambda trial: (trial["collapsed"] is None, trial["reward"]))
+    """An algorithm's best; one that collapsed is worse than any that did not, the sooner the worse."""
+
+    def worth(trial: Tried) -> tuple[float, float]:
+        return (math.inf if trial["collapsed"] is None else trial["steps"], trial["reward"])
+
+    return max((trial for trial in trials if trial["algorithm"] == name), key=worth)
 
 
 def _try(
@@ -61,15 +70,16 @@ def _try(
             arena,
             place,
             settings,
-            steps=_MANY,
-            checkpoint_every=_MANY,
+            steps=MANY,
+            checkpoint_every=MANY,
             keep=1,
             seconds=seconds,
             threads=threads,
         )
         if not trial.rows:
             raise ProcessFailed(f"{place}: not one step in {seconds:g} s: give trials more time")
-        reward = reward_over_time(trial.rows)
+        algorithm = make_algorithm(**load_params(trial.place.params).algorithm.model_dump())
+        reward = reward_over_time(trial.rows, algorithm.sync_every or 1)
         print(f"tuning: {name} {' '.join(settings)}: {reward:.3f}", flush=True)
         return {
             "algorithm": name,
@@ -85,14 +95,22 @@ def _try(
     return tried
 
 
-def reward_over_time(rows: list[StepMetrics]) -> float:
-    """The mean over a training's time of the reward that its responses had.
+def reward_over_time(rows: list[StepMetrics], sync_every: int) -> float:
+    """The mean reward of a policy's responses over a training's time.
 
     A whole course says more than its end, which is good or bad by chance, and what falls before it rises is
     worse than what only rises. It is the reward on training prompts: those held out decide nothing.
+
+    Args:
+        rows: of the steps.
+        sync_every: steps from one copy of the policy to the next, where a copy draws: what it is rewarded for
+            is the policy of the time at which it was made.
     """
-    weights = [training_seconds([row]) for row in rows]
-    return sum(row["reward"] * weight for row, weight in zip(rows, weights, strict=True)) / sum(weights)
+    ends = list(accumulate((training_seconds([row]) for row in rows), initial=0.0))
+    copies = [rows[start : start + sync_every] for start in range(0, len(rows), sync_every)]
+    times = ends[:-1:sync_every]  # at which each was made
+    rewards = [fmean(row["reward"] for row in drawn) for drawn in copies]
+    return float(np.trapezoid([*rewards, rewards[-1]], [*times, ends[-1]])) / ends[-1]
 
 
 def rate_of(settings: list[str]) -> float:

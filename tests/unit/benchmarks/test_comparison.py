@@ -12,7 +12,6 @@ from benchmarks.comparison.arena import PRESET
 from benchmarks.comparison.figures import at, common_end, mean_of, mean_ratio, pairs, seconds_to, time_ratio
 from benchmarks.comparison.kept import kept
 from benchmarks.comparison.report import COLOURS, TITLES, table_of
-from benchmarks.comparison.run import prompts_per_step
 from benchmarks.comparison.space import CHANGES, RATES, START, in_force, learns_from_values, of_algorithm
 from benchmarks.comparison.tune import at_edge, best, reward_over_time, tune
 
@@ -95,10 +94,10 @@ def test_only_finished_runs_of_a_seed_are_compared():
 
 def test_a_collapsed_trial_is_no_ones_best():
     trials = [
-        {"algorithm": "apo", "settings": ["a"], "reward": 0.9, "collapsed": "step 7"},
-        {"algorithm": "apo", "settings": ["b"], "reward": 0.5, "collapsed": None},
-        {"algorithm": "apo", "settings": ["c"], "reward": 0.6, "collapsed": None},
-        {"algorithm": "ppo", "settings": ["d"], "reward": 0.8, "collapsed": None},
+        {"algorithm": "apo", "settings": ["a"], "reward": 0.9, "steps": 7, "collapsed": "step 7"},
+        {"algorithm": "apo", "settings": ["b"], "reward": 0.5, "steps": 9, "collapsed": None},
+        {"algorithm": "apo", "settings": ["c"], "reward": 0.6, "steps": 9, "collapsed": None},
+        {"algorithm": "ppo", "settings": ["d"], "reward": 0.8, "steps": 9, "collapsed": None},
     ]
     assert best(trials, "apo")["settings"] == ["c"]
 
@@ -108,7 +107,9 @@ def test_a_trial_is_judged_by_all_of_its_time():
         {"reward": 0.2, "sampling_seconds": 1.0, "update_seconds": 2.0},
         {"reward": 0.6, "sampling_seconds": 0.5, "update_seconds": 0.5},
     ]
-    assert reward_over_time(rows) == pytest.approx(0.3)
+    assert reward_over_time(rows, 1) == pytest.approx((3.0 * 0.4 + 1.0 * 0.6) / 4)
+    # Both are responses of one copy, made at the beginning.
+    assert reward_over_time(rows, 2) == pytest.approx(0.4)
 
 
 def test_every_change_is_tried_on_the_best_by_then(monkeypatch, tmp_path):
@@ -117,7 +118,7 @@ def test_every_change_is_tried_on_the_best_by_then(monkeypatch, tmp_path):
 
     def made_up(arena, directory, name, settings, *, seconds, threads):
         reward = sum(worth.get(setting, -0.1) for setting in in_force(settings))
-        return {"algorithm": name, "settings": settings, "reward": reward, "collapsed": None}
+        return {"algorithm": name, "settings": settings, "reward": reward, "steps": 9, "collapsed": None}
 
     monkeypatch.setattr("benchmarks.comparison.tune._try", made_up)
     with ThreadPoolExecutor(2) as pool:
@@ -150,15 +151,18 @@ def test_every_algorithm_has_as_many_trials_and_begins_with_updates_of_one_size(
         changes = [change for turn in CHANGES[name] for change in turn]
         for more in [[], *CHANGES[name], changes]:  # each alone, and all of them
             params = load_start(tmp_path, [*start, *more])  # every key is there
-            assert prompts_per_step([*start, *more]) == params.train.batch_size
             assert params.train.batch_size % params.algorithm.minibatches == 0
+            assert not more or params != load_start(tmp_path, start)  # no trial is made twice
             alone = load_start(tmp_path, of_algorithm([*start, *more]))  # what is measured at size
             assert alone.algorithm == params.algorithm
             assert load_start(tmp_path, in_force([*start, *more])) == params
         assert learns_from_values(start) == (params.algorithm.name == "apo")
-        assert getattr(params.algorithm, "centre", False) == (name == "apo-centred")
-        responses = getattr(load_start(tmp_path, start).algorithm, "responses", 2 if name == "rebel" else 1)
-        assert prompts_per_step(start) * responses == 256
+        first = load_start(tmp_path, start)
+        responses = getattr(first.algorithm, "responses", 2 if name == "rebel" else 1)
+        assert first.train.batch_size * responses == 256
+    assert load_start(tmp_path, START["apo"]).algorithm.minibatches == 1
+    published = {setting.partition("=")[0] for change in CHANGES["apo"] for setting in change}
+    assert published == {"train.batch_size", "values.beta1", "algorithm.beta2"}
 
 
 def load_start(tmp_path, start):
@@ -178,9 +182,7 @@ def test_the_table_has_every_algorithm_beside_ours():
     sizes["ppo"] = {"seconds_per_prompt": 4.0, "peak_rss_mib": 8000.0, "responses": 1}
     sizes["grpo"] = sizes["ppo"]
     table = table_of(runs, sizes, about=["two seeds"])
-    rows = [
-        [cell.strip() for cell in line.split("|")][2:-1] for line in table.splitlines() if "| PPO" in line
-    ]
+    rows = cells_of(table, "PPO")
     assert rows[0] == [
         "0.600 [0.600, 0.600]",  # at 50 s, half of the way
         "-0.200 [-0.200, -0.200]",
@@ -191,8 +193,29 @@ def test_the_table_has_every_algorithm_beside_ours():
     ]
     assert rows[1][:3] == ["100 [100, 100]", "40", "400"]
     assert rows[2] == ["800 (1.00x)", "8,000 (0.50x)", "4 (0.25x)", "1"]
-    fallen = next(line for line in table.splitlines() if "| GRPO" in line)
-    assert fallen.endswith("| 2 of 2 |")
+    assert cells_of(table, "GRPO")[0][-1] == "2 of 2"
+
+
+def cells_of(table, title):
+    """Of an algorithm's rows, without its name."""
+    rows = [line for line in table.splitlines() if line.startswith(f"| {title} |")]
+    return [[cell.strip() for cell in row.split("|")][2:-1] for row in rows]
+
+
+def test_every_seed_has_a_time_of_its_own_and_the_table_says_what_is_missing():
+    runs = [run_of("apo", 1, (10.0, 0.4), (40.0, 0.8)), run_of("apo", 2, (10.0, 0.4), (80.0, 0.8))]
+    runs += [run_of("ppo", seed, (0.0, 0.4), (100.0, 0.8)) for seed in (1, 2)]
+    size = {"seconds_per_prompt": 1.0, "peak_rss_mib": 4000.0, "responses": 1}
+    sizes = {"apo": size, "ppo": size}
+    assert cells_of(table_of(runs, sizes, about=[]), "PPO")[0][0].startswith("0.640 ")  # 0.56 and 0.72
+    runs[0]["collapsed"] = "KL"
+    (ours, *_), (others, *_) = (cells_of(table_of(runs, sizes, about=[]), name) for name in ("A*-PO", "PPO"))
+    assert ours[0] == "0.800"
+    assert others[0].startswith("0.760 ")  # at 100 and 80 s
+    assert others[1] == "-0.080 (1 of 2 seeds)"
+    for run in runs:
+        run["collapsed"] = "KL"
+    assert "All 4 runs collapsed" in table_of(runs, sizes, about=[])
 
 
 def test_rates_at_the_edge_are_told():
@@ -201,6 +224,7 @@ def test_rates_at_the_edge_are_told():
             "algorithm": "apo",
             "settings": [f"train.learning_rate={rate}"],
             "reward": 0.5,
+            "steps": 9,
             "collapsed": None,
         }
 
