@@ -1,4 +1,4 @@
-# Everything here builds and uses .venv in the checkout. Needs Python 3.11-3.13 with venv, nothing else.
+# Everything here builds and uses .venv in the checkout. Needs git and Python 3.11-3.13 with venv, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
 	apo run
 
-test: install vllm      ## every test: unit, real engines, the whole pipeline, the README
+test: install vllm      ## unit tests, real engines, the whole pipeline, the README; all but make production
 	$(MAKE) --no-print-directory unit
 	OMP_NUM_THREADS=1 pytest tests/integration -m servers -n 2 --dist loadfile --no-loadscope-reorder
 	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers and not production" -n 2 --dist loadfile --no-loadscope-reorder

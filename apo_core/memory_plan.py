@@ -7,6 +7,7 @@ observed on tensors that have shapes and no data, on the very modules that train
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -53,6 +54,7 @@ def plan_training(
     lora_rank: int | None = None,
     packed: bool = False,
     engine_mib: float = 0.0,
+    trust_remote_code: bool = False,
 ) -> list[Item]:
     """What one rank holds during stage 2.
 
@@ -76,14 +78,15 @@ def plan_training(
         lora_rank: of the adapters, or None to train all weights.
         packed: the policy decodes with packed copies of its weights (`apo_core.linear`).
         engine_mib: of an engine beside the policy that draws its responses.
+        trust_remote_code: run the Python that comes with the model to see its shapes.
     """
-    parameters = count_parameters(config)
+    parameters = count_parameters(config, trust_remote_code)
     size, text = _BYTES[dtype], config.get_text_config()
     masters = 0 if dtype == "float32" else 4
     row_tokens = prompt_tokens + new_tokens
     gradients = size if dtype == "float32" or zero_stage else size + 4  # else accumulated in float32 too
     shared = zero_stage >= 1 or dtype != "float32"  # DeepSpeed spreads float32 masters in any case
-    trained = parameters if lora_rank is None else adapter_parameters(config, lora_rank)
+    trained = parameters if lora_rank is None else adapter_parameters(config, lora_rank, trust_remote_code)
     # Of a policy that trains adapters alone, the reference is what they are beside.
     held = _BYTES[reference_dtype] if reference_dtype is not None and lora_rank is None else 0
     if lagging:
@@ -106,6 +109,7 @@ def plan_training(
         tokens=row_tokens,
         dtype=dtype,
         gradient_checkpointing=gradient_checkpointing,
+        trust_remote_code=trust_remote_code,
     )
     saved = trained * (size + masters + _ADAM) + (parameters * size if lagging else 0)
     return [
@@ -135,21 +139,22 @@ def peak_mib(items: list[Item]) -> float:
     return always + max(rollout, update)
 
 
-def count_parameters(config: PretrainedConfig) -> int:
+def count_parameters(config: PretrainedConfig, trust_remote_code: bool = False) -> int:
     """Parameters of the model, tied ones once."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
-def weights_mib(config: PretrainedConfig, dtype: str) -> float:
+def weights_mib(config: PretrainedConfig, dtype: str, trust_remote_code: bool = False) -> float:
     """One copy of the model's weights."""
-    return count_parameters(config) * _BYTES[dtype] / _MIB
+    return count_parameters(config, trust_remote_code) * _BYTES[dtype] / _MIB
 
 
-def adapter_parameters(config: PretrainedConfig, rank: int) -> int:
+def adapter_parameters(config: PretrainedConfig, rank: int, trust_remote_code: bool = False) -> int:
     """Parameters of adapters beside every linear layer but the output embedding."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     head = model.get_output_embeddings()
     return sum(
         rank * (module.in_features + module.out_features)
@@ -167,19 +172,26 @@ def cache_bytes(config: PretrainedConfig, dtype: str) -> int:
 
 
 def activation_bytes(
-    config: PretrainedConfig, *, rows: int, tokens: int, dtype: str, gradient_checkpointing: bool
+    config: PretrainedConfig,
+    *,
+    rows: int,
+    tokens: int,
+    dtype: str,
+    gradient_checkpointing: bool,
+    trust_remote_code: bool = False,
 ) -> int:
     """Bytes that autograd keeps for the backward pass of a (rows, tokens) batch.
 
     Layers are alike: one and two of them are observed, and the rest follows. With gradient checkpointing
     one layer at a time is whole, the others are their inputs.
     """
-    one, two = (_kept_bytes(config, count, rows, tokens, dtype, again=False) for count in (1, 2))
+    kept = partial(_kept_bytes, config, rows, tokens, dtype, trust_remote_code)
+    one, two = (kept(count, again=False) for count in (1, 2))
     layer = two - one
     others = int(config.get_text_config().num_hidden_layers) - 1
     if not gradient_checkpointing:
         return one + others * layer
-    first, second = (_kept_bytes(config, count, rows, tokens, dtype, again=True) for count in (1, 2))
+    first, second = (kept(count, again=True) for count in (1, 2))
     return first + others * (second - first) + layer
 
 
@@ -193,12 +205,23 @@ def _with_layers(config: PretrainedConfig, layers: int) -> PretrainedConfig:
 
 
 def _kept_bytes(
-    config: PretrainedConfig, layers: int, rows: int, tokens: int, dtype: str, *, again: bool
+    config: PretrainedConfig,
+    rows: int,
+    tokens: int,
+    dtype: str,
+    trust_remote_code: bool,
+    layers: int,
+    *,
+    again: bool,
 ) -> int:
     kept: dict[int, Tensor] = {}
     # Shapes on the CPU's own kernels: on the meta device attention would keep its (T, T) matrix.
     with FakeTensorMode():
-        model = AutoModelForCausalLM.from_config(_with_layers(config, layers), dtype=getattr(torch, dtype))
+        model = AutoModelForCausalLM.from_config(
+            _with_layers(config, layers),
+            dtype=getattr(torch, dtype),
+            trust_remote_code=trust_remote_code,
+        )
         model.train()
         if again:
             model.gradient_checkpointing_enable()

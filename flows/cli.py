@@ -13,7 +13,7 @@ from apo_core.imports import quick_imports
 from flows import decisions, environment, storage
 from flows.one_line import one_line
 from flows.services import commands as services
-from tasks.workspace import STAGES, Workspace
+from tasks.workspace import STAGES, Workspace, check_stages
 
 app = typer.Typer(
     help="A*-PO reinforcement learning as a reproducible pipeline.",
@@ -72,7 +72,7 @@ def run(
     from tasks.lock import refuse_second_run
 
     place = Workspace(workspace)
-    _check_stages(force or [])
+    check_stages(force or [])
     print("starting", flush=True)  # the libraries and the server take a while
     # What can be refused is, before any server is started.
     params = set_params(place.params, settings or [], write=False)
@@ -113,7 +113,7 @@ def stage(
     from tasks.lock import only_run
 
     place = Workspace(workspace)
-    _check_stages([name])
+    check_stages([name])
     set_params(place.params, settings or [], write=False)
     with one_line(), only_run(place):
         set_params(place.params, settings or [])
@@ -218,14 +218,9 @@ def _option(workspace: Path) -> str:
     return "" if workspace == Path() else f" -w {workspace}"
 
 
-def _check_stages(names: list[str]) -> None:
-    for name in names:
-        if name not in STAGES:
-            raise ApoError(f"unknown stage {name!r}; there are {', '.join(STAGES)}")
-
-
 def main() -> None:
     """Run the command line; what a user can mend is one line and exit status 2."""
+    environment.be_quiet()
     try:
         app()
     except ApoError as error:

@@ -36,7 +36,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     algorithm = make_algorithm(**params.algorithm.model_dump())
     batch_rows = train.batch_size // train.ranks * algorithm.responses
     engine = train.sampler.engine == "vllm"
-    model = _model_config(workspace, params.reference)
+    model = _model_config(workspace, params.reference, params.trust_remote_code)
     return plan_training(
         model,
         dtype=train.dtype,
@@ -55,7 +55,10 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         together=algorithm.together,
         lora_rank=train.lora.rank if train.lora else None,
         packed=not engine and packs(getattr(torch, train.dtype), device().type),
-        engine_mib=_engine_mib(train.sampler.vllm, model, train.dtype) if engine else 0.0,
+        engine_mib=_engine_mib(train.sampler.vllm, model, train.dtype, params.trust_remote_code)
+        if engine
+        else 0.0,
+        trust_remote_code=params.trust_remote_code,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )
 
@@ -70,16 +73,16 @@ def machine_mib(ranks: int) -> float:
     return float(psutil.virtual_memory().total / 2**20 / ranks)
 
 
-def _engine_mib(settings: Vllm, model: PretrainedConfig, dtype: str) -> float:
+def _engine_mib(settings: Vllm, model: PretrainedConfig, dtype: str, trust_remote_code: bool) -> float:
     """What vLLM takes: its share of the GPU, or of the whole machine on CPU, unless its cache is given."""
     from apo_core.memory_plan import weights_mib
 
     if settings.kv_cache_gib is not None:
-        return settings.kv_cache_gib * 1024 + weights_mib(model, dtype) + _VLLM_MIB
+        return settings.kv_cache_gib * 1024 + weights_mib(model, dtype, trust_remote_code) + _VLLM_MIB
     return settings.gpu_memory_utilization * machine_mib(ranks=1)
 
 
-def _model_config(workspace: Workspace, reference: Reference) -> PretrainedConfig:
+def _model_config(workspace: Workspace, reference: Reference, trust_remote_code: bool) -> PretrainedConfig:
     from transformers import AutoConfig
 
     from apo_core.model_directory import check_model_directory
@@ -97,7 +100,9 @@ def _model_config(workspace: Workspace, reference: Reference) -> PretrainedConfi
     else:
         source = _shape_file(reference) or reference.name
     try:
-        return AutoConfig.from_pretrained(source, revision=reference.revision)
+        return AutoConfig.from_pretrained(
+            source, revision=reference.revision, trust_remote_code=trust_remote_code
+        )
     except (OSError, ValueError) as error:
         problem = str(error).strip().splitlines()[0]
         raise ApoError(f"{source}: its config.json cannot be read: {problem}") from None

@@ -39,7 +39,7 @@ from tasks.tracking import (
     log_summary,
     start_run,
 )
-from tasks.workspace import STAGES, Workspace
+from tasks.workspace import STAGES, Workspace, check_stages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,6 +87,7 @@ def pipeline(
     be_quiet()
     place = workspace_at(workspace, checkout)
     load_params(place.params)  # no lock is left in what is no workspace
+    check_stages(force)
     check_settings()
     with only_run(place):
         params = set_params(place.params, settings)
@@ -161,6 +162,8 @@ def _recorded(
     client: MlflowClient, place: Workspace, params: Params, changed: list[str], started_by: str
 ) -> Iterator[str]:
     """An MLflow run that ends as this block does."""
+    from mlflow.exceptions import MlflowException
+
     tags = {
         "changed": ", ".join(changed) or "nothing",
         "git_commit": str(commit_of(place.root)),
@@ -176,4 +179,10 @@ def _recorded(
         yield run_id
         status = "FINISHED"
     finally:
-        client.set_terminated(run_id, status)
+        try:
+            client.set_terminated(run_id, status)
+        except MlflowException as error:
+            if status == "FINISHED":
+                raise
+            # Why the run failed matters more; the next one closes this one at MLflow.
+            get_run_logger().warning("MLflow run %s stays open: %s", run_id, error)

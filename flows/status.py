@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from apo_core.errors import ApoError
@@ -25,7 +26,7 @@ def print_status(workspace: Workspace, option: str = "") -> None:
     except ApoError as busy:
         Console().print(str(busy), markup=False)
         return
-    table = Table("stage", "state", title=str(workspace.root.resolve()), title_justify="left")
+    table = Table("stage", "state", title=escape(str(workspace.root.resolve())), title_justify="left")
     for stage in STAGES:
         table.add_row(stage, "[yellow]to run" if stage in changed else "[green]up to date")
     Console().print(table)

@@ -120,7 +120,9 @@ def print_findings(findings: list[Finding]) -> None:
     """What the doctor saw."""
     table = Table("", "", "", show_header=False)
     for finding in findings:
-        table.add_row(finding.subject, "[green]ok" if finding.good else "[red]problem", finding.detail)
+        table.add_row(
+            finding.subject, "[green]ok" if finding.good else "[red]problem", escape(finding.detail)
+        )
     Console().print(table)
 
 

@@ -14,6 +14,7 @@ import torch
 from apo_core import config
 from apo_core.algorithms.tokens import sum_tokens
 from apo_core.logprobs import ResponseLogProbs, pad_rollouts
+from apo_core.micro_batches import micro_batches
 from apo_core.models import load_policy
 from apo_core.sampling import Sampler
 from apo_core.sampling.scored import Question, Scored, sample_and_score
@@ -96,7 +97,7 @@ class Asking:
                     ResponseLogProbs(load(path), temperature=self.generation.temperature)
                     for path in (reference, directory)
                 ]
-                ratios = partial(_log_ratios, heads, encoder, rules.batch_size)
+                ratios = partial(_log_ratios, heads, encoder, rules.micro_batch_tokens)
             return run_shards(
                 work,
                 questions,
@@ -140,20 +141,21 @@ class Asking:
 
 @torch.no_grad()
 def _log_ratios(
-    heads: list[ResponseLogProbs], encoder: Template, batch_size: int, scored: list[Scored]
+    heads: list[ResponseLogProbs], encoder: Template, micro_batch_tokens: int, scored: list[Scored]
 ) -> list[float]:
     """Ln pi(y|x) - ln pi_ref(y|x) of the policy's own samples: their mean estimates the KL."""
     reference, policy = heads
-    ratios: list[float] = []
-    for start in range(0, len(scored), batch_size):
-        rows = scored[start : start + batch_size]
+    prompts = [encoder.encode(one.question.prompt) for one in scored]
+    responses = [one.response.token_ids for one in scored]
+    lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
+    ratios = [0.0] * len(scored)
+    for rows in micro_batches(lengths, max_tokens=micro_batch_tokens):
         batch = pad_rollouts(
-            [encoder.encode(row.question.prompt) for row in rows],
-            [row.response.token_ids for row in rows],
-            encoder.tokenizer.pad_token_id,
+            [prompts[row] for row in rows], [responses[row] for row in rows], encoder.tokenizer.pad_token_id
         ).to(policy.model.device)
-        ours, theirs = (sum_tokens(head(*batch), batch.predicts) for head in (policy, reference))  # (B,)
-        ratios += (ours - theirs).tolist()
+        ours, theirs = (sum_tokens(head(*batch), batch.predicts) for head in (policy, reference))  # (R,)
+        for row, ratio in zip(rows, (ours - theirs).tolist(), strict=True):
+            ratios[row] = ratio
     return ratios
 
 

@@ -17,7 +17,7 @@ class HubDataset:
 
     def version(self) -> str:
         """The commit."""
-        from httpx import HTTPError
+        from httpx2 import HTTPError
         from huggingface_hub import HfApi
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
@@ -47,7 +47,7 @@ def export_split(text: str, address: HubAddress, file: Path) -> None:
         StageFailed: it cannot be reached.
     """
     import datasets
-    from httpx import HTTPError
+    from httpx2 import HTTPError
 
     try:
         found = datasets.load_dataset(

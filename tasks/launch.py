@@ -52,8 +52,7 @@ def launch_command(ranks: int, hostfile: str | None) -> list[str]:
     return [*python, "deepspeed.launcher.launch", "--quiet", *place, *_MODULE]
 
 
-def _devices(ranks: int) -> list[int]:
-    """One a rank, of those that this run may use: the launcher takes the numbers as they are."""
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    numbers = [int(name) for name in seen.split(",") if name.strip().isdigit()]
-    return numbers[:ranks] if len(numbers) >= ranks else list(range(ranks))
+def _devices(ranks: int) -> list[str]:
+    """One a rank, of those that this run may use, by number or UUID: the launcher takes them as they are."""
+    seen = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return seen[:ranks] if len(seen) >= ranks else [str(number) for number in range(ranks)]

@@ -93,7 +93,7 @@ def make_learner(
 
 
 @contextmanager
-def open_sampler(
+def open_rollouts(
     workspace: Workspace,
     train: config.Train,
     learner: Learner,

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from apo_core.errors import ApoError
 from tasks.workspace import Workspace
 
-_PATIENCE = 60.0  # seconds
+_PATIENCE = 60.0  # seconds, with a process that is being killed
+_LOOK = 1.0  # with somebody who only looks
 
 
 @contextmanager
@@ -25,12 +27,8 @@ def only_run(workspace: Workspace) -> Iterator[None]:
     workspace.state.mkdir(parents=True, exist_ok=True)
     # Opened for appending: a run that is refused must not wipe out the holder's number.
     with (workspace.state / "run.lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = f"process {file.read().strip() or 'unknown'}{_progress(workspace)}"
-            raise ApoError(f"{workspace.root}: another run is at work here ({holder})") from None
+        if not _lock(file, fcntl.LOCK_EX, _LOOK):
+            raise _busy(workspace, file)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -39,13 +37,37 @@ def only_run(workspace: Workspace) -> Iterator[None]:
 
 
 def refuse_second_run(workspace: Workspace) -> None:
-    """Look whether a run is at work, and hold nothing: a look must not keep a run from starting.
+    """Look whether a run is at work, and change nothing: a look must not keep a run from starting.
 
     Raises:
         ApoError: one is; names the process and how far it is.
     """
-    with only_run(workspace):
-        pass
+    lock = workspace.state / "run.lock"
+    if not lock.exists():
+        return
+    with lock.open(encoding="utf-8") as file:
+        if not _lock(file, fcntl.LOCK_SH, 0.0):
+            raise _busy(workspace, file)
+
+
+def _lock(file: TextIO, kind: int, patience: float) -> bool:
+    """Take a lock of that kind, waiting so many seconds for who has it."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
+def _busy(workspace: Workspace, file: TextIO) -> ApoError:
+    file.seek(0)
+    holder = f"process {file.read().strip() or 'unknown'}{_progress(workspace)}"
+    return ApoError(f"{workspace.root}: another run is at work here ({holder})")
 
 
 @contextmanager
@@ -59,16 +81,9 @@ def only_process(workspace: Workspace, stage: str) -> Iterator[None]:
     """
     file = workspace.work(stage).with_suffix(".lock")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as held:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ApoError(f"{stage}: another process is still at work on it") from None
-                time.sleep(0.2)
+    with file.open("a", encoding="utf-8") as held:
+        if not _lock(held, fcntl.LOCK_EX, _PATIENCE):
+            raise ApoError(f"{stage}: another process is still at work on it")
         yield
 
 

@@ -16,6 +16,8 @@ from apo_core.tokenization import load_tokenizer
 from tasks.stage import Facts
 from tasks.workspace import Workspace
 
+_REFUSALS = (401, 403, 404)  # by HTTP: no such model or revision, or not for this account
+
 
 def run(
     workspace: Workspace, seed: int, arithmetic: Arithmetic, reference: Reference, trust_remote_code: bool
@@ -67,7 +69,7 @@ def _check_head(model: PreTrainedModel, source: Path) -> None:
 
 
 def _from_hub(reference: Reference, trust_remote_code: bool) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import is_offline_mode, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
@@ -76,5 +78,11 @@ def _from_hub(reference: Reference, trust_remote_code: bool) -> Path:
     assert reference.name is not None, "refused by the configuration"
     try:
         return Path(snapshot_download(reference.name, revision=reference.revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ApoError(f"hub: {reference.name}: cannot be downloaded: {error}") from error
+    except HfHubHTTPError as error:
+        if error.response.status_code not in _REFUSALS:
+            raise  # it is away: a crash, which is tried again
+        raise ApoError(f"hub: {reference.name}: {str(error).splitlines()[0]}") from None
+    except LocalEntryNotFoundError as error:
+        if not is_offline_mode():
+            raise
+        raise ApoError(f"hub: {reference.name}: is not here, and HF_HUB_OFFLINE is set: {error}") from None

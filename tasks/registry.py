@@ -92,11 +92,9 @@ def champion(client: MlflowClient, name: str) -> Registered | None:
 
 def holder(client: MlflowClient, name: str, alias: str) -> Registered | None:
     """The version that has an alias, or None."""
-    for version in versions_of(client, name).values():
-        registered = _registered(client, version)
-        if alias in registered.aliases:
-            return registered
-    return None
+    versions = versions_of(client, name)
+    number = model_aliases(client, name).get(alias) if versions else None
+    return None if number is None else _registered(client, versions[number])
 
 
 def resolve(client: MlflowClient, text: str) -> Registered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any, TypeVar
 import pandas as pd
 import pyarrow as pa
 
-from apo_core.files import read_json, remove, write_json
+import apo_core
+import tasks
+from apo_core.files import read_json, remove, sha256_of, write_json
 from apo_core.progress import progress
 from apo_core.tables import read_table, write_table
 from tasks.workers import Run
 
 Item = TypeVar("Item")
-_DECIDING = ("apo-flow", "torch", "transformers")  # packages: another version, other numbers
+_DECIDING = ("torch", "transformers", "deepspeed", "peft")  # packages: another version, other numbers
 
 
 def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
@@ -26,7 +29,7 @@ def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
         directory: of one stage.
         conditions: everything that decides the stage's result, as JSON values.
     """
-    conditions = conditions | {package: version(package) for package in _DECIDING}
+    conditions = conditions | {package: version(package) for package in _DECIDING} | {"apo-flow": _sources()}
     record = directory / "conditions.json"
     if record.exists():
         found = read_json(record)
@@ -39,6 +42,16 @@ def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
     remove(directory)
     write_json(record, conditions)
     return directory
+
+
+def _sources() -> str:
+    """A hash of the code that work is done by."""
+    digest = hashlib.sha256()
+    for package in (apo_core, tasks):
+        root = Path(package.__path__[0])
+        for file in sorted(root.rglob("*.py")):
+            digest.update(f"{file.relative_to(root.parent)}\0{sha256_of(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def run_shards(

@@ -19,6 +19,7 @@ from apo_core.errors import ApoError
 from apo_core.files import remove, write_json, write_text
 from apo_core.imports import quick_imports
 from apo_core.processes import set_parent_death_signal
+from apo_core.rank_variables import forget_rank
 from tasks.launch import RANK, become_launcher
 from tasks.lock import only_process
 from tasks.workspace import STAGES, Workspace
@@ -35,6 +36,7 @@ def main() -> None:
     _die_with_parent()
     _settle_libraries()
     if not rest:
+        forget_rank()  # of a scheduler: the ranks of a training are our launcher's
         _start_fresh(Workspace(Path()), name)
         if name == "train":
             _launch_ranks(Workspace(Path()))

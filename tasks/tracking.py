@@ -206,15 +206,17 @@ def following(
     started = time.time()
 
     def follow() -> None:
-        sent = _steps_of(client, run_id)
+        sent: set[float] | None = None
         while True:
             last = ended.wait(every)
-            rows = [row for row in read_metrics(file) if row["time"] > started and row["step"] not in sent]
+            rows = [row for row in read_metrics(file) if row["time"] > started]
             try:
-                log_steps(client, run_id, rows)
+                sent = _steps_of(client, run_id) if sent is None else sent
+                log_steps(client, run_id, [row for row in rows if row["step"] not in sent])
                 sent |= {row["step"] for row in rows}
             except MlflowException as error:  # a training does not end because its tracking server does
-                warn(f"MLflow did not take {len(rows)} steps, they are sent again: {error}")
+                unsent = len([row for row in rows if row["step"] not in (sent or ())])
+                warn(f"MLflow did not take {unsent} steps, they are sent again: {error}")
             if last:
                 return
 

@@ -27,7 +27,7 @@ from apo_core.verifiers import ErrorBudget
 from tasks.encoder import encoder_of
 from tasks.git import commit_of
 from tasks.inputs import conditions_of_values, order_of, read_split
-from tasks.learner import make_learner, open_sampler
+from tasks.learner import make_learner, open_rollouts
 from tasks.resume import open_work
 from tasks.scoring import scorer_of, verifier_of
 from tasks.stage import Facts
@@ -75,7 +75,7 @@ def run(
     stop = stop_ids(encoder.tokenizer, generation.stop_character)
     with (
         scorer_of(verifier, workspace.raw_verifiers, rows=recent) as scorer,
-        open_sampler(
+        open_rollouts(
             workspace,
             train,
             learner,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from apo_core.errors import ApoError
 
 STAGES = ("reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report")
 
@@ -126,3 +129,14 @@ class Workspace:
     def work(self, stage: str) -> Path:
         """Shards or checkpoints of a stage under way; survives a kill, is no output."""
         return self.root / "data/unfinished" / stage
+
+
+def check_stages(names: Iterable[str]) -> None:
+    """Refuse what is no stage.
+
+    Raises:
+        ApoError: names it.
+    """
+    for name in names:
+        if name not in STAGES:
+            raise ApoError(f"unknown stage {name!r}; there are {', '.join(STAGES)}")

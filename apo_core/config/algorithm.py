@@ -59,12 +59,15 @@ class Ppo(_Algorithm):
     kl_coefficient: NonNegativeFloat
     """Of the penalty in every token's reward; 0 holds no reference, and no KL is known during training."""
     clip: Share
+    """How far the ratio of a token's probabilities may move from 1."""
     value_clip: PositiveFloat
     """How far a value may move from what it was when the response was drawn."""
     value_coefficient: PositiveFloat
     """Of the critic's loss beside the policy's."""
     gamma: Share
+    """What a token's reward is worth one token earlier."""
     lam: Share
+    """Of generalised advantage estimation (GAE): 0 trusts the critic alone, 1 the rewards alone."""
     whiten: bool
     """Advantages less their mean, over their standard deviation."""
     critic_rate: PositiveFloat

@@ -62,7 +62,13 @@ class Reference(Section):
     def _hub_has_a_name(self) -> Self:
         if (self.source == "hub") != (self.name is not None):
             raise ValueError("name is needed with source: hub, and only there")
+        if self.revision is not None and self.source != "hub":
+            raise ValueError("revision needs source: hub")
         return self
+
+
+def _shown(given: str | tuple[str, ...]) -> str:
+    return given if isinstance(given, str) else ", ".join(given)
 
 
 class Data(Section):
@@ -77,7 +83,9 @@ class Data(Section):
     eval_files: tuple[str, ...]
     """The same; each is one evaluation set."""
     prompt_field: str
+    """Of a row: what `template.text` is filled with."""
     answer_field: str
+    """Of a row: what the verifier compares with."""
     group_field: str | None
     """What results are broken down by."""
     split: Literal["files", "column", "seed"]
@@ -111,8 +119,14 @@ class Data(Section):
         if self.source == "arithmetic" and not (self.train_prompts and self.eval_prompts):
             raise ValueError("train_prompts and eval_prompts are needed with source: arithmetic")
         if self.source == "arithmetic":
-            if self.split != "files":
-                raise ValueError(f"split: {self.split} needs source: files")
+            for name, given in (
+                ("split", self.split if self.split != "files" else None),
+                ("train_files", self.train_files),
+                ("eval_files", self.eval_files),
+                ("group_field", self.group_field),
+            ):
+                if given:
+                    raise ValueError(f"{name}: {_shown(given)} needs source: files")
             return self
         if not self.train_files or bool(self.eval_files) != (self.split == "files"):
             one, other = "train_files and eval_files are needed", "train_files are needed, and no eval_files,"
@@ -152,9 +166,13 @@ class Template(Section):
     """How a prompt becomes the tokens the policy reads."""
 
     style: Literal["raw", "chat"]
+    """`chat`: `text` is the user's turn in the model's own chat template."""
     text: str
+    """With {prompt} where the prompt goes."""
     system: str | None
+    """The system's turn before it; with `style: chat` only."""
     max_prompt_tokens: Positive
+    """See `data.too_long`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

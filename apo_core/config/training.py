@@ -23,7 +23,9 @@ class Checkpoint(Section):
     """What a killed training resumes from."""
 
     every: Positive
+    """Steps."""
     keep: Positive
+    """So many of the last, and beside them the one with the best reward."""
     min_free_mib: NonNegative
     """Space to leave free on the disk beside the checkpoint itself."""
 
@@ -52,7 +54,9 @@ class Train(Section):
     """Stage 2: whatever does not depend on the algorithm."""
 
     steps: Positive | None
+    """This or `epochs`; the other is null."""
     epochs: PositiveFloat | None
+    """Passes over the prompts that stage 1 has kept."""
     batch_size: Positive
     """Prompts a step, over all ranks."""
     micro_batch_tokens: Positive
@@ -60,6 +64,7 @@ class Train(Section):
     rollout_batch_size: Positive
     """Responses decoded at once on one rank by `sampler.engine: transformers`."""
     learning_rate: PositiveFloat
+    """Constant, of AdamW."""
     adam_betas: tuple[Decay, Decay]
     weight_decay: NonNegativeFloat
     max_grad_norm: PositiveFloat

@@ -7,7 +7,6 @@ from transformers import PreTrainedModel
 
 from apo_core.attention import quick_attention
 from apo_core.linear import quick_linears
-from apo_core.progress import progress
 from apo_core.sampling.base import Response, uniforms
 from apo_core.sampling.decoding import decode
 
@@ -22,7 +21,6 @@ class TransformersSampler:
         eos_ids: set[int],
         pad_id: int,
         batch_size: int,
-        description: str | None = None,
     ) -> None:
         quick_attention(model)
         quick_linears(model)
@@ -30,7 +28,6 @@ class TransformersSampler:
         self.eos_ids = eos_ids
         self.pad_id = pad_id
         self.batch_size = batch_size
-        self.description = description
 
     def generate(
         self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
@@ -40,21 +37,19 @@ class TransformersSampler:
         # equal prompts that come one after another stay so and are read once.
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         responses: dict[int, Response] = {}
-        with progress(total=len(prompts), description=self.description, unit="response") as bar:
-            for start in range(0, len(order), self.batch_size):
-                batch = order[start : start + self.batch_size]
-                noise = torch.from_numpy(uniforms([keys[i] for i in batch], max_new_tokens)) if keys else None
-                decoded = decode(
-                    self.model,
-                    [prompts[i] for i in batch],
-                    noise,
-                    max_new_tokens=max_new_tokens,
-                    temperature=temperature,
-                    eos_ids=self.eos_ids,
-                    pad_id=self.pad_id,
-                )
-                responses.update(zip(batch, map(self._response, decoded), strict=True))
-                bar.update(len(batch))
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            noise = torch.from_numpy(uniforms([keys[i] for i in batch], max_new_tokens)) if keys else None
+            decoded = decode(
+                self.model,
+                [prompts[i] for i in batch],
+                noise,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                eos_ids=self.eos_ids,
+                pad_id=self.pad_id,
+            )
+            responses.update(zip(batch, map(self._response, decoded), strict=True))
         return [responses[index] for index in range(len(prompts))]
 
     def _response(self, token_ids: list[int]) -> Response:

@@ -13,11 +13,11 @@ from torch import Tensor, multiprocessing  # torch's sends tensors through share
 
 from apo_core.errors import ApoError
 from apo_core.processes import set_parent_death_signal
+from apo_core.rank_variables import forget_rank
 from apo_core.sampling.base import Response
 from apo_core.sampling.vllm_sampler import VllmSampler
 
 # What a launcher has told this process about itself; the engine is no rank of the training.
-_OF_A_RANK = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 class VllmProcess:
@@ -93,8 +93,7 @@ class VllmProcess:
 def _environment_of(gpu: int | None) -> Iterator[None]:
     """This process's environment as the engine's process is to get it."""
     before = dict(os.environ)
-    for name in _OF_A_RANK:
-        os.environ.pop(name, None)
+    forget_rank()
     if gpu is not None:
         seen = before.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu) if seen is None else seen.split(",")[gpu]

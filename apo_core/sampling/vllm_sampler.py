@@ -22,7 +22,6 @@ from apo_core.errors import ApoError
 from apo_core.imports import quick_imports
 from apo_core.model_directory import check_model_directory
 from apo_core.processes import set_parent_death_signal
-from apo_core.progress import progress
 from apo_core.sampling.base import Response
 
 if TYPE_CHECKING:  # importing it takes ten seconds and is left to those who use it
@@ -70,7 +69,6 @@ class VllmSampler:
         enforce_eager: bool,
         trust_remote_code: bool = False,
         with_weights: bool = True,
-        description: str | None = None,
     ) -> None:
         """Start the engine. One lives in a process at a time: `close` it, or use it in `with`.
 
@@ -86,7 +84,6 @@ class VllmSampler:
             enforce_eager: neither compile the model nor capture CUDA graphs: starts sooner, decodes slower.
             trust_remote_code: let the directory's own Python run.
             with_weights: begin with the directory's; else with noise, until `load_weights` brings others.
-            description: of the progress bar.
 
         Raises:
             ApoError: vLLM is not installed, or refuses the model, the settings or the memory there is.
@@ -95,7 +92,6 @@ class VllmSampler:
         check_model_directory(directory)
         _set_environment()
         self.eos_ids = eos_ids
-        self.description = description
         self.engine = _start(
             directory,
             {
@@ -146,11 +142,9 @@ class VllmSampler:
             )
             self.engine.add_request(str(row), {"type": "token", "prompt_token_ids": prompt}, params)
         responses: dict[int, Response] = {}
-        with progress(total=len(prompts), description=self.description, unit="response") as bar:
-            while self.engine.has_unfinished_requests():
-                for output in self.engine.step():  # each is of a finished row
-                    responses[int(output.request_id)] = _response(output)
-                    bar.update()
+        while self.engine.has_unfinished_requests():
+            for output in self.engine.step():  # each is of a finished row
+                responses[int(output.request_id)] = _response(output)
         return [responses[row] for row in range(len(prompts))]
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:

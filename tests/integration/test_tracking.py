@@ -7,11 +7,13 @@ import time
 import mlflow
 import pytest
 from conftest import execute
+from mlflow.exceptions import MlflowException
 
 from apo_core.config.file import load_params
 from apo_core.evaluation import per_prompt
 from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
 from apo_core.training.metrics import append_metrics
+from tasks import tracking
 from tasks.approve import propose
 from tasks.audit_store import open_store
 from tasks.champion import champion_accuracy
@@ -57,6 +59,26 @@ def test_a_step_that_is_done_again_is_one_point(client, place, tmp_path):
             for step in range(1, last + 1):
                 append_metrics(file, row(step))
     assert steps(client, run_id) == [1, 2, 3, 4, 5]
+
+
+def test_steps_are_sent_when_the_server_is_back(client, place, tmp_path, monkeypatch):
+    run_id, file = start_run(client, place, load_params(place.params), {}), tmp_path / "metrics.jsonl"
+    answers, said = [MlflowException("restarting")], []
+
+    def asked(*arguments):
+        if answers:
+            raise answers.pop()
+        return steps_of(*arguments)
+
+    steps_of = tracking._steps_of
+    monkeypatch.setattr(tracking, "_steps_of", asked)
+    with following(client, run_id, file, said.append, every=0.1):
+        append_metrics(file, row(1))
+        while not said:
+            time.sleep(0.01)
+        append_metrics(file, row(2))
+    assert steps(client, run_id) == [1, 2]
+    assert said == ["MLflow did not take 1 steps, they are sent again: restarting"]
 
 
 def test_a_step_is_two_points_if_it_is_sent_twice(client, place):

@@ -93,6 +93,7 @@ def test_the_papers_presets_hold_its_settings(file):
         ("seed: 0", "seed: 4294967296", "seed", "less than 4294967296"),
         ("weight_decay: 0.01", "weight_decay: .inf", "train.weight_decay", "finite number, found inf"),
         ("model: apo-arithmetic", "model: org/model", "tracking.model", "should match pattern"),
+        ("model: apo-arithmetic", "model: model@math", "tracking.model", "should match pattern"),
         ("name: null", "name: a/b/c", "reference.name", "should match pattern"),
         ("[0.9, 0.999]", "[0.9]", "train.adam_betas", "missing parameter"),
         ("engine: transformers", "engine: sglang", "sampler.engine", "'vllm', found 'sglang'"),
@@ -145,6 +146,10 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
         ("name: null", "name: some/model", "reference", "name is needed with source: hub, and only there"),
         ('text: "{prompt}"', 'text: "prompt"', "template", "text must contain {prompt}"),
         ("system: null", "system: Be brief.", "template", "system needs style: chat"),
+        ("four_eyes: false", "four_eyes: true", "promotion", "four_eyes needs approval: manual"),
+        ("revision: null", "revision: main", "reference", "revision needs source: hub"),
+        ("train_files: []", "train_files: [a.jsonl]", "data", "train_files: a.jsonl needs source: files"),
+        ("group_field: null", "group_field: kind", "data", "group_field: kind needs source: files"),
         ("train_prompts: 1024", "train_prompts: null", "data", "train_prompts and eval_prompts are needed"),
         ("source: arithmetic", "source: files", "data", "train_files and eval_files are needed"),
         ("split: files", "split: seed", "data", "split: seed needs source: files"),
@@ -287,7 +292,7 @@ def test_assignments_change_their_lines_only(file, text):
             "seed=7",
             "values.beta1=0.25",
             "reference.scratch.steps=9",
-            "data.train_files=[a.jsonl]",
+            "train.adam_betas=[0.9, 0.95]",
             "trust_remote_code=true",
             "train.learning_rate=1e-6",
             "tracking.model=a=b",
@@ -295,7 +300,7 @@ def test_assignments_change_their_lines_only(file, text):
     )
     assert params == load_params(file)
     assert (params.seed, params.values.beta1, params.reference.scratch.steps) == (7, 0.25, 9)
-    assert (params.data.train_files, params.tracking.model) == (("a.jsonl",), "a=b")
+    assert (params.train.adam_betas, params.tracking.model) == ((0.9, 0.95), "a=b")
     assert (params.train.learning_rate, params.trust_remote_code) == (1e-6, True)
     old, new = text.splitlines(), file.read_text(encoding="utf-8").splitlines()
     changed = [(before, after) for before, after in zip(old, new, strict=True) if before != after]

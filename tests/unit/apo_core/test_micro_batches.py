@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo_core.training.micro_batches import micro_batches
+from apo_core.micro_batches import micro_batches
 
 
 def test_rows_of_like_length_go_together_the_longest_first():

@@ -1,5 +1,6 @@
 """Which model a configuration trains, found without a hub."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -128,3 +129,25 @@ def test_a_workspaces_own_model_is_read(root, tmp_path, model_directory):
         memory_plan(place, params)
     model_directory.rename(place.raw_model)
     assert 0 < memory_plan(place, params)[1].mib < 1
+
+
+def test_a_model_with_code_of_its_own_is_planned_where_that_is_trusted(
+    root, tmp_path, model_directory, monkeypatch
+):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    place = Workspace(tmp_path)
+    place.raw_model.parent.mkdir(parents=True)
+    model_directory.rename(place.raw_model)
+    config = place.raw_model / "config.json"
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "own", "auto_map": own}))
+    (place.raw_model / "own.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class OwnConfig(LlamaConfig):\n    model_type = 'own'\n"
+        "class OwnModel(LlamaForCausalLM):\n    config_class = OwnConfig\n"
+    )
+    params = load_params(root / "presets/gsm8k-smollm2.yaml")
+    with pytest.raises(ApoError, match=r"its config\.json cannot be read: .*custom code"):
+        memory_plan(place, params)
+    trusted = params.model_copy(update={"trust_remote_code": True})
+    assert 0 < memory_plan(place, trusted)[1].mib < 1

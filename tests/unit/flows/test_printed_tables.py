@@ -2,7 +2,8 @@
 
 import pytest
 
-from flows.tables import print_summary
+from flows.inputs import Finding
+from flows.tables import print_findings, print_summary
 from tasks.workspace import STAGES
 
 
@@ -53,6 +54,12 @@ def printed(capsys, monkeypatch):
         return {name.strip(): text.strip() for name, text in rows}
 
     return lines
+
+
+def test_what_the_doctor_says_to_install_is_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    print_findings([Finding("ray", False, "is not installed: pip install -e '.[ray]'")])
+    assert "pip install -e '.[ray]'" in capsys.readouterr().out
 
 
 def test_one_set_is_a_few_lines(summary, printed):

@@ -16,7 +16,8 @@ def world(command):
 
 
 @pytest.mark.parametrize(
-    ("seen", "devices"), [(None, [0, 1]), ("4,5,6", [4, 5]), ("4", [0, 1]), ("GPU-1f,GPU-2e", [0, 1])]
+    ("seen", "devices"),
+    [(None, ["0", "1"]), ("4, 5,6", ["4", "5"]), ("4", ["0", "1"]), ("GPU-1f,GPU-2e", ["GPU-1f", "GPU-2e"])],
 )
 def test_ranks_take_the_gpus_that_this_run_may_use(monkeypatch, seen, devices):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

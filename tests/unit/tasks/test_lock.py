@@ -1,6 +1,8 @@
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -30,6 +32,20 @@ def test_a_second_run_learns_how_far_the_first_is(tmp_path):
             note_progress(Workspace(tmp_path), line)
             with pytest.raises(ApoError, match=rf"process {os.getpid()}{shown}\)"):
                 refuse_second_run(Workspace(tmp_path))
+
+
+def test_a_look_changes_nothing_and_keeps_no_run_from_starting(tmp_path):
+    place = Workspace(tmp_path)
+    refuse_second_run(place)
+    assert not list(tmp_path.iterdir())
+    with only_run(place):
+        pass
+    with (place.state / "run.lock").open() as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)  # as a look does, but for longer
+        refuse_second_run(place)
+        threading.Timer(0.2, lambda: fcntl.flock(looker, fcntl.LOCK_UN)).start()
+        with only_run(place):
+            pass
 
 
 def test_a_stage_has_one_process(tmp_path, monkeypatch):

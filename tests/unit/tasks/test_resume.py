@@ -44,6 +44,18 @@ def test_work_under_other_conditions_is_dropped_by_name(tmp_path, capsys):
     assert "what is there is dropped, these have changed: seed" in capsys.readouterr().out
 
 
+def test_work_by_other_code_is_dropped(tmp_path, capsys, monkeypatch):
+    made = []
+    shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made)
+    changed = tmp_path / "tasks"
+    changed.mkdir()
+    (changed / "sample.py").write_text("# another sampler")
+    monkeypatch.setattr("tasks.resume.tasks.__path__", [str(changed)])
+    shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made)
+    assert made == [0, 1, 2, 0, 1, 2]
+    assert "what is there is dropped, these have changed: apo-flow" in capsys.readouterr().out
+
+
 def test_the_order_of_prompts_is_a_condition():
     prompts = pd.DataFrame({"prompt_id": ["a", "b", "c"]})
     assert order_of(prompts) == order_of(prompts.copy())
