@@ -24,7 +24,11 @@ class _Algorithm(Section):
 
 
 class Apo(_Algorithm):
-    """A*-PO. A second update of a batch is off-policy, and collapses the policy: leave both at 1."""
+    """A*-PO.
+
+    Several updates a batch need a V* near the mean reward, a larger `values.beta1`: they may collapse the policy
+    (`benchmarks/results/stability.md`).
+    """
 
     name: Literal["apo"]
     beta2: NonNegativeFloat
