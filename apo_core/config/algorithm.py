@@ -26,8 +26,8 @@ class _Algorithm(Section):
 class Apo(_Algorithm):
     """A*-PO.
 
-    Several updates a batch need a V* near the mean reward, a larger `values.beta1`: they may collapse the policy
-    (`benchmarks/results/stability.md`).
+    Several updates a batch need a V* near the mean reward, a larger `values.beta1`: else they may collapse
+    the policy (`benchmarks/results/stability.md`).
     """
 
     name: Literal["apo"]
