@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ def kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def beside(directory: Path) -> Path:
-    """The file of what came of a training there."""
-    return directory.with_name(f"{directory.name}.json")
+def kept_of_training(directory: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What came of a training: in a file beside its directory, which goes once that is there."""
+    found = kept(directory.with_name(f"{directory.name}.json"), make)
+    shutil.rmtree(directory, ignore_errors=True)
+    return found

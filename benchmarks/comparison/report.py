@@ -58,7 +58,7 @@ def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
     names = [name for name in TITLES if of_algorithm(runs, name)]
     if not finished(runs):
         return f"# Algorithms on one task\n\nAll {len(runs)} runs collapsed.\n"
-    seconds = [common_end(finished(of_seed(runs, seed)), "seconds") for seed in _compared(runs)]
+    ends = _ends(runs)
     prompts = common_end(finished(runs), "prompts")
     lines = [
         "# Algorithms on one task",
@@ -66,14 +66,14 @@ def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
         "",
         "## At equal time, and to equal accuracy",
         "",
-        f"After {mean_text(mean_of(seconds), 0)} s, where the first run of the same seed has its last "
-        "checkpoint, between two points of a curve by a straight line. The difference, and A*-PO's time in "
-        "shares of the other's to 90% of the gain that both have, are means over the seeds on which neither "
-        "collapsed.",
+        f"After {mean_text(mean_of(list(ends.values())), 0)} s, where the first run of the same seed has its "
+        "last checkpoint, between two points of a curve by a straight line. The difference, and A*-PO's "
+        "time in shares of the other's to 90% of the gain that both have, are means over the seeds on which "
+        "neither collapsed.",
         "",
         "| | sampled | more than A*-PO's | greedy | KL | A*-PO's time to equal accuracy | collapsed |",
         "|---|---|---|---|---|---|---|",
-        *(_at_equal_time(name, runs) for name in names),
+        *(_at_equal_time(name, runs, ends) for name in names),
         "",
         "## At equal prompts",
         "",
@@ -97,15 +97,15 @@ def table_of(runs: list[Run], sizes: Sizes, *, about: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _compared(runs: list[Run]) -> list[int]:
-    """Seeds on which something finished."""
-    return sorted({run["seed"] for run in finished(runs)})
+def _ends(runs: list[Run]) -> dict[int, float]:
+    """Of each seed on which something finished, the seconds at which its runs are compared."""
+    seeds = sorted({run["seed"] for run in finished(runs)})
+    return {seed: common_end(finished(of_seed(runs, seed)), "seconds") for seed in seeds}
 
 
-def _at_equal_time(name: str, runs: list[Run]) -> str:
+def _at_equal_time(name: str, runs: list[Run], ends: dict[int, float]) -> str:
     own = of_algorithm(runs, name)
     good = finished(own)
-    ends = {seed: common_end(finished(of_seed(runs, seed)), "seconds") for seed in _compared(runs)}
 
     def then(run: Run, measure: str) -> float:
         return at(run, "seconds", ends[run["seed"]], measure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from benchmarks.apart import ProcessFailed
 from benchmarks.comparison.accuracy import accuracies
 from benchmarks.comparison.arena import stage1_peak_rss_mib
 from benchmarks.comparison.figures import Run
-from benchmarks.comparison.kept import beside, kept
+from benchmarks.comparison.kept import kept, kept_of_training
 from benchmarks.comparison.space import learns_from_values
 from benchmarks.comparison.trial import MANY, Trial, run_trial
 from tasks.workspace import Workspace
@@ -56,9 +55,7 @@ def run(
         print(f"{directory.name}: {last['sampled']:.3f}; {trial.collapsed or 'not collapsed'}", flush=True)
         return described
 
-    described = kept(beside(directory), make)
-    shutil.rmtree(directory, ignore_errors=True)
-    return described
+    return kept_of_training(directory, make)
 
 
 def reference_of(arena: Workspace, threads: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from apo_core.tables import VALUES, read_table
 from apo_core.training.guard import Guard
 from benchmarks.apart import ROOT, threads_of
 from benchmarks.comparison.arena import PRESET, make_arena, make_base
-from benchmarks.comparison.kept import beside, kept
+from benchmarks.comparison.kept import kept_of_training
 from benchmarks.comparison.trial import run_trial
 from tasks.lock import only_run
 from tasks.resume import open_work
@@ -110,9 +110,7 @@ def trace(work: Path, threads: int, arena: Workspace, rate: float, baseline: str
         setting = {"seed": seed, "rate": rate, "baseline": baseline, "updates": updates, "start": start}
         return setting | found
 
-    traced = kept(beside(directory), make)
-    shutil.rmtree(directory, ignore_errors=True)
-    return traced
+    return kept_of_training(directory, make)
 
 
 def collapsed(traced: Traced) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from concurrent.futures import Executor
 from functools import partial
 from hashlib import sha256
@@ -18,8 +17,8 @@ from apo_core.algorithms import make_algorithm
 from apo_core.config.file import load_params
 from apo_core.training.metrics import StepMetrics, training_seconds
 from benchmarks.apart import ProcessFailed
-from benchmarks.comparison.kept import beside, kept
-from benchmarks.comparison.space import CHANGES, RATES, START
+from benchmarks.comparison.kept import kept_of_training
+from benchmarks.comparison.space import CHANGES, RATES, START, in_force
 from benchmarks.comparison.trial import MANY, run_trial
 from tasks.workspace import Workspace
 
@@ -90,9 +89,7 @@ def _try(
             "collapsed": trial.collapsed,
         }
 
-    tried = kept(beside(place), make)
-    shutil.rmtree(place, ignore_errors=True)
-    return tried
+    return kept_of_training(place, make)
 
 
 def reward_over_time(rows: list[StepMetrics], sync_every: int) -> float:
@@ -113,12 +110,7 @@ def reward_over_time(rows: list[StepMetrics], sync_every: int) -> float:
     return float(np.trapezoid([*rewards, rewards[-1]], [*times, ends[-1]])) / ends[-1]
 
 
-def rate_of(settings: list[str]) -> float:
-    """The learning rate: the last setting of it counts."""
-    (*_, last) = (setting for setting in settings if setting.startswith("train.learning_rate="))
-    return float(last.partition("=")[2])
-
-
 def at_edge(trials: list[Tried], name: str) -> bool:
     """Whether the best learning rate is the lowest or the highest that was tried: others may be better."""
-    return rate_of(best(trials, name)["settings"]) in (min(RATES), max(RATES))
+    edges = {f"train.learning_rate={rate}" for rate in (min(RATES), max(RATES))}
+    return not edges.isdisjoint(in_force(best(trials, name)["settings"]))
