@@ -25,6 +25,7 @@ check: install          ## lint, types and unit tests, within a minute
 lint:
 	ruff check .
 	ruff format --check .
+	lint-imports --no-cache
 
 types:
 	mypy

@@ -1,4 +1,16 @@
-"""The errors a user can act on. Everything else is a bug and keeps its traceback."""
+"""The errors a user can act on. Everything else is a bug and keeps its traceback.
+
+ApoError                      one clear line, exit status 2
+|-- InputError                bad input: file, row, field, what was expected and found
+|-- FingerprintMismatch       a table was made under other conditions
+|-- DiskFull                  too little free space for what is about to be written
+|-- PolicyCollapse            the guard or a value that is not finite stopped the training
+|-- VerifierFailed            the verifier failed on more rows than allowed
+|-- StageRefused              a stage refused its input: no retry
+|-- AuditBroken               `decisions.audit_chain`: the log is not what was written
+`-- DecisionRefused           `decisions.approval_rule`: the rules do not allow a decision
+StageFailed (RuntimeError)    a stage crashed or a server is away: a retry may help
+"""
 
 from __future__ import annotations
 
@@ -33,3 +45,11 @@ class PolicyCollapse(ApoError):
 
 class VerifierFailed(ApoError):
     """A verifier failed on more rows than the configuration allows."""
+
+
+class StageRefused(ApoError):
+    """A stage refused its input: running it again cannot help."""
+
+
+class StageFailed(RuntimeError):
+    """A stage crashed or was killed, or DVC was busy: running it again may help."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apo_core.errors import InputError
-from apo_core.files import replacing
+from apo_core.system.files import replacing
 
 PROMPTS = pa.schema(
     [

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from apo_core.config.file import load_params
-from apo_core.pooled_values import Prior, fit_prior, pooled_value, successes
-from apo_core.sampling.adaptive import draw_until_settled
-from apo_core.values import optimal_value
+from apo_core.values.adaptive import draw_until_settled
+from apo_core.values.optimal import optimal_value
+from apo_core.values.pooled import Prior, fit_prior, pooled_value, successes
 from benchmarks.embedded import sampled_rewards
 
 TRUTH, FIRST = 64, 2

@@ -18,7 +18,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr, ndtri, stdtrit
 
-from apo_core.intervals import effective_prompts, paired_bootstrap, resampled_means, wilson_interval
+from apo_core.evaluation.intervals import (
+    effective_prompts,
+    paired_bootstrap,
+    resampled_means,
+    wilson_interval,
+)
 
 SAMPLES = 4
 RESAMPLES = 4000  # fewer than the evaluation's, which takes its time once

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from apo_core.config import Params
-from apo_core.models import load_policy
+from apo_core.model.loading import load_policy
 from apo_core.sampling.scored import sample_and_score
-from tasks import prepare, reference
-from tasks.encoder import encoder_of
-from tasks.inputs import make_sampler, questions_of, read_split
-from tasks.scoring import scorer_of
+from tasks.prompts.inputs import make_sampler, questions_of, read_split
+from tasks.prompts.template import encoder_of
+from tasks.responses.scoring import scorer_of
+from tasks.stages import prepare, reference
 from tasks.workspace import Workspace
 
 

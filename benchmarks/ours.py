@@ -12,17 +12,17 @@ import torch
 from transformers import PretrainedConfig
 
 from apo_core.algorithms.apo import Apo
-from apo_core.heap import keep_heap
-from apo_core.linear import packs
-from apo_core.logprobs import ResponseLogProbs
-from apo_core.memory_plan import peak_mib, plan_training
+from apo_core.kernels.heap import keep_heap
+from apo_core.kernels.linear import packs
+from apo_core.model.log_probs import ResponseLogProbs
+from apo_core.model.memory_plan import peak_mib, plan_training
+from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
-from apo_core.tokenization import Template
+from apo_core.training.context import Stage2, TrainingSet
 from apo_core.training.engine import start_engine
 from apo_core.training.rollouts import InPlace
-from apo_core.training.stage2 import Stage2, TrainingSet
 from apo_core.training.step import run_step
-from apo_core.values import optimal_value
+from apo_core.values.optimal import optimal_value
 from apo_core.verifiers import ErrorBudget, InProcess, Verdict
 from benchmarks import workload
 

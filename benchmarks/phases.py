@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 
 from apo_core.algorithms.apo import apo_loss
 from apo_core.algorithms.tokens import sum_tokens
-from apo_core.linear import product_for
-from apo_core.logprobs import ResponseLogProbs, pad_rollouts
-from apo_core.models import device
+from apo_core.kernels.linear import product_for
+from apo_core.model.loading import device
+from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
 from apo_core.sampling import TransformersSampler
 from apo_core.training.engine import start_engine
 from benchmarks.workload import (

@@ -10,15 +10,15 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 
-from apo_core.approvals import DecisionRefused, state_of
-from apo_core.audit import Entry
+from apo_core.decisions.approval_rule import DecisionRefused, state_of
+from apo_core.decisions.audit_chain import Entry
 from flows.environment import be_quiet
 from flows.forms import close_forms
-from tasks import approve as decisions
-from tasks.audit_store import open_store
-from tasks.description import describe_version
-from tasks.follow import read
-from tasks.tracking import connect
+from tasks.decisions import approve as decisions
+from tasks.decisions.aliases import read
+from tasks.decisions.log import open_store
+from tasks.lineage.approval_page import describe_version
+from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 _LATE = (

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from prefect.runtime import flow_run
 
 from apo_core.errors import ApoError
-from apo_core.files import replacing
+from apo_core.system.files import replacing
 from tasks.lock import only_run
 from tasks.workspace import Workspace
 

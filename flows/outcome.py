@@ -14,13 +14,13 @@ from prefect.utilities.urls import url_for
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
+from flows.alerts import failure_of, mark_told
 from flows.checkout import workspace_at
 from flows.forms import open_form
-from flows.telling import failure_of, mark_told
+from tasks.lineage.summary import waits
 from tasks.notify import notify
-from tasks.registry import registry_errors
-from tasks.summary import waits
-from tasks.tracking import run_page
+from tasks.tracking.registry import registry_errors
+from tasks.tracking.runs import run_page
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

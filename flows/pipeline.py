@@ -15,22 +15,22 @@ from prefect.runtime import deployment, flow_run
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import ApoError
-from apo_core.files import read_json, sha256_of, write_json
+from apo_core.system.files import read_json, sha256_of, write_json
 from flows.checkout import workspace_at
 from flows.environment import be_quiet
 from flows.outcome import ask_approval, tell_failure, tell_outcome
-from tasks.audit_store import open_store
-from tasks.dvc_remote import has_remote as has_dvc_remote
-from tasks.dvc_state import pending
-from tasks.follow import read
+from tasks.decisions.aliases import read
+from tasks.decisions.log import open_store
+from tasks.decisions.promote import promote
+from tasks.dvc.remote import has_remote as has_dvc_remote
+from tasks.dvc.state import pending
 from tasks.git import author_of, commit_of
+from tasks.lineage.summary import complete_summary, finished_summary, registry_agrees
 from tasks.lock import only_run
-from tasks.mirrors import has_remote
 from tasks.notify import check_settings
-from tasks.promote import promote
-from tasks.stages import fetch_task, push_task, restore_task, retried_task, stage_task
-from tasks.summary import complete_summary, finished_summary, registry_agrees
-from tasks.tracking import (
+from tasks.prefect_tasks import fetch_task, push_task, restore_task, retried_task, stage_task
+from tasks.prompts.mirrors import has_remote
+from tasks.tracking.runs import (
     DEPLOYMENT_TAG,
     PAGE_TAG,
     connect,

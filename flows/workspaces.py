@@ -12,9 +12,9 @@ from typing import NamedTuple
 from apo_core.config.file import load_params, set_params
 from apo_core.data.readers import is_readable, kinds
 from apo_core.errors import ApoError, InputError
-from apo_core.files import remove, replacing
-from apo_core.model_directory import check_model_directory
-from tasks.dvc import dvc_command, dvc_environment
+from apo_core.model.directory import check_model_directory
+from apo_core.system.files import remove, replacing
+from tasks.dvc.run import dvc_command, dvc_environment
 from tasks.workspace import Workspace
 
 _GITIGNORE = "/.apo/\n/data/*\n!/data/raw/\n/data/raw/prompts/remote/\n/reports/\n"

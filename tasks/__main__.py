@@ -1,6 +1,6 @@
 """`python -m tasks STAGE`: what `dvc.yaml` calls."""
 
-from tasks.stage import main
+from tasks.stages.process import main
 
 if __name__ == "__main__":
     main()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from apo_core.imports import quick_imports
+from apo_core.system.imports import quick_imports
 
 
 @pytest.hookimpl(wrapper=True)

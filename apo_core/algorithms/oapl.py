@@ -11,7 +11,7 @@ from torch import Tensor
 from apo_core.algorithms.apo import apo_loss
 from apo_core.algorithms.base import Drawn, Gather, Micro, Parts, Targets
 from apo_core.algorithms.tokens import sum_tokens
-from apo_core.values import optimal_value
+from apo_core.values.optimal import optimal_value
 
 
 @dataclass(frozen=True)

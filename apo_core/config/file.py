@@ -16,7 +16,7 @@ from ruamel.yaml.tokens import CommentToken
 
 from apo_core.config import DEFAULTS, Params, Template
 from apo_core.errors import InputError
-from apo_core.files import write_text
+from apo_core.system.files import write_text
 
 
 def load_params(file: Path) -> Params:

@@ -53,7 +53,7 @@ class Sampler(Section):
 
 
 class Adaptive(Section):
-    """Only as many responses as a prompt's V* needs: see `apo_core.pooled_values`."""
+    """Only as many responses as a prompt's V* needs: see `apo_core.values.pooled`."""
 
     first: Annotated[int, Field(ge=2)]
     """Responses to every prompt; further ones follow as many at a time."""

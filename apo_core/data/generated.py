@@ -10,8 +10,8 @@ from typing import Any
 
 from apo_core.data.json_files import Row
 from apo_core.data.normal_form import normal_hash
+from apo_core.data.prompts import Split
 from apo_core.errors import ApoError
-from apo_core.prompts import Split
 
 _DRAWS = 50  # for every row asked for; then the task is exhausted
 _EVERY = 5  # one question in so many is for evaluation

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from apo_core.data.normal_form import normal_hash
-from apo_core.prompts import Prompt
+from apo_core.data.prompts import Prompt
 from apo_core.tables import PROMPTS, read_batches, write_batches
 
 Mask = NDArray[np.bool_]

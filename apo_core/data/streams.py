@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from apo_core.data.entries import Entry
 from apo_core.data.generated import generated_rows
+from apo_core.data.prompts import Fields, Prompt, Split, json_of, prompt_of, text_of
 from apo_core.data.readers import rows_of
 from apo_core.errors import InputError
-from apo_core.prompts import Fields, Prompt, Split, json_of, prompt_of, text_of
 
 
 class SplitColumn(NamedTuple):

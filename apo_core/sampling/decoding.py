@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
-from apo_core.linear import packed_linears
-from apo_core.sampling.cache import growing_cache
-from apo_core.sampling.drawing import draw, likeliest
-from apo_core.sampling.llama_step import LlamaStep, suits
+from apo_core.kernels.kv_cache import growing_cache
+from apo_core.kernels.linear import packed_linears
+from apo_core.kernels.llama_step import LlamaStep, suits
+from apo_core.sampling.token_sampling import draw, likeliest
 
 
 @torch.no_grad()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from apo_core.model.template import Template
 from apo_core.sampling.base import Response, Sampler
-from apo_core.tokenization import Template
 from apo_core.verifiers import Attempt, Scorer
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
-from apo_core.attention import quick_attention
-from apo_core.linear import quick_linears
+from apo_core.kernels.attention import quick_attention
+from apo_core.kernels.linear import quick_linears
 from apo_core.sampling.base import Response, uniforms
 from apo_core.sampling.decoding import decode
 

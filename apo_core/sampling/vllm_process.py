@@ -12,10 +12,10 @@ from typing import Any, Self
 from torch import Tensor, multiprocessing  # torch's sends tensors through shared memory
 
 from apo_core.errors import ApoError
-from apo_core.processes import set_parent_death_signal
-from apo_core.rank_variables import forget_rank
 from apo_core.sampling.base import Response
 from apo_core.sampling.vllm_sampler import VllmSampler
+from apo_core.system.environment import forget_rank
+from apo_core.system.processes import set_parent_death_signal
 
 # What a launcher has told this process about itself; the engine is no rank of the training.
 

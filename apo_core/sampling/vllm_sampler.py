@@ -19,10 +19,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from apo_core.errors import ApoError
-from apo_core.imports import quick_imports
-from apo_core.model_directory import check_model_directory
-from apo_core.processes import set_parent_death_signal
+from apo_core.model.directory import check_model_directory
 from apo_core.sampling.base import Response
+from apo_core.system.imports import quick_imports
+from apo_core.system.processes import set_parent_death_signal
 
 if TYPE_CHECKING:  # importing it takes ten seconds and is left to those who use it
     from vllm import RequestOutput, SamplingParams

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from apo_core.sampling import Response
-from apo_core.training.stage2 import Stage2
+from apo_core.training.context import Stage2
 from apo_core.verifiers import Attempt
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from apo_core.errors import ApoError
-from apo_core.files import read_json, remove, replacing, require_space, temporary_of, write_json
+from apo_core.system.files import read_json, remove, replacing, require_space, temporary_of, write_json
 from apo_core.training import ranks
 
 _ENGINE, _BESIDE = "engine", "beside.safetensors"

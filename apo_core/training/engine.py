@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from apo_core.errors import ApoError
-from apo_core.imports import hidden, quick_imports
-from apo_core.ports import free_port
+from apo_core.system.imports import hidden, quick_imports
+from apo_core.system.ports import free_port
 
 
 def start_engine(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from apo_core.files import write_text
+from apo_core.system.files import write_text
 
 StepMetrics = dict[str, float]
 

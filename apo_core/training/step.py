@@ -8,9 +8,9 @@ from statistics import fmean
 
 from apo_core.errors import VerifierFailed
 from apo_core.training.batch import Row, draw, score
+from apo_core.training.context import Stage2
 from apo_core.training.metrics import StepMetrics
 from apo_core.training.ranks import gather, share
-from apo_core.training.stage2 import Stage2
 from apo_core.training.update import learn
 from apo_core.verifiers import RowError
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from statistics import fmean
 
 from apo_core.errors import PolicyCollapse
-from apo_core.heap import trim_heap
-from apo_core.progress import progress
+from apo_core.kernels.heap import trim_heap
+from apo_core.system.progress import progress
 from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
+from apo_core.training.context import Stage2
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import append_metrics, truncate_metrics
 from apo_core.training.order import batch_at
-from apo_core.training.stage2 import Stage2
 from apo_core.training.step import run_step
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from apo_core.algorithms.base import Drawn, Micro, Targets, records
 from apo_core.algorithms.tokens import lay_out
 from apo_core.errors import PolicyCollapse
-from apo_core.logprobs import Rollouts, pad_rollouts
-from apo_core.micro_batches import micro_batches
+from apo_core.model.batches import micro_batches
+from apo_core.model.log_probs import Rollouts, pad_rollouts
 from apo_core.training.batch import Row, mask_of, rewards_of
+from apo_core.training.context import Stage2
 from apo_core.training.finite import FiniteGradients, whole_norm
 from apo_core.training.ranks import gather
-from apo_core.training.stage2 import Stage2
 
 
 class Lesson(NamedTuple):

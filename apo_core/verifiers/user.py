@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from apo_core.errors import ApoError
-from apo_core.files import sha256_of
+from apo_core.system.files import sha256_of
 from apo_core.verifiers.base import Verdict, shortened
 
 _READ = 1000  # characters of what was read as the answer

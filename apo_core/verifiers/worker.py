@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from apo_core.errors import ApoError
-from apo_core.processes import set_parent_death_signal
+from apo_core.system.processes import set_parent_death_signal
 from apo_core.verifiers.base import Attempt, Verdict, Verifier, shortened
 
 LOAD_SECONDS = 120

@@ -21,7 +21,7 @@ from typing import Any
 from apo_core.config import Params
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
-from apo_core.files import sha256_of, write_text
+from apo_core.system.files import sha256_of, write_text
 from benchmarks.apart import ROOT, ProcessFailed, measured_apart, threads_of
 from benchmarks.comparison import space
 from benchmarks.comparison.arena import PRESET, make_arena, make_base
@@ -31,7 +31,7 @@ from benchmarks.comparison.report import OURS, draw, table_of
 from benchmarks.comparison.run import POINTS, reference_of, run
 from benchmarks.comparison.tune import Tried, at_edge, best, tune
 from tasks.lock import only_run
-from tasks.resume import open_work
+from tasks.responses.shards import open_work
 from tasks.workspace import Workspace
 
 TUNING_SEED = 100

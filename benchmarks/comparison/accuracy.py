@@ -18,14 +18,14 @@ import torch
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
-from apo_core.evaluation import per_prompt
-from apo_core.models import load_policy, save_policy
+from apo_core.evaluation.comparison import per_prompt
+from apo_core.model.loading import load_policy, save_policy
 from apo_core.training.checkpoint import Checkpoints, Saved, data_only
 from benchmarks.apart import measured_apart
-from tasks.asking import Asking
-from tasks.encoder import encoder_of
-from tasks.inputs import questions_of, read_split
-from tasks.scoring import scorer_of, spending
+from tasks.prompts.inputs import questions_of, read_split
+from tasks.prompts.template import encoder_of
+from tasks.responses.evaluator import Asking
+from tasks.responses.scoring import scorer_of, spending
 from tasks.workspace import Workspace
 
 _WEIGHTS = "engine/mp_rank_00_model_states.pt"

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from apo_core.config.file import set_params
-from apo_core.files import read_json
+from apo_core.system.files import read_json
 from benchmarks.apart import ROOT, ProcessFailed
 from tasks.workspace import Workspace
 

@@ -17,16 +17,16 @@ from pathlib import Path
 from apo_core.algorithms import make_algorithm
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
-from apo_core.models import save_policy
+from apo_core.model.loading import save_policy
+from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
-from apo_core.tokenization import Template
+from apo_core.training.context import Stage2
 from apo_core.training.rollouts import InPlace
-from apo_core.training.stage2 import Stage2
 from apo_core.verifiers import ErrorBudget, InProcess
 from benchmarks import workload
 from benchmarks.comparison.arena import PRESET
 from benchmarks.ours import Chance, seconds_per_prompt, training_set
-from tasks.learner import make_learner
+from tasks.stages.training_setup import make_learner
 from tasks.workspace import Workspace
 
 SHAPE = "135m"

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from apo_core.files import replacing
+from apo_core.system.files import replacing
 from benchmarks.comparison.figures import (
     Mean,
     Run,

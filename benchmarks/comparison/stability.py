@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from apo_core.config.file import load_params
 from apo_core.errors import PolicyCollapse
-from apo_core.files import replacing, write_text
+from apo_core.system.files import replacing, write_text
 from apo_core.tables import VALUES, read_table
 from apo_core.training.guard import Guard
 from benchmarks.apart import ROOT, threads_of
@@ -32,7 +32,7 @@ from benchmarks.comparison.arena import PRESET, make_arena, make_base
 from benchmarks.comparison.kept import kept_of_training
 from benchmarks.comparison.trial import run_trial
 from tasks.lock import only_run
-from tasks.resume import open_work
+from tasks.responses.shards import open_work
 from tasks.workspace import Workspace
 
 _WORK = ROOT / "data/unfinished/stability"

@@ -14,7 +14,7 @@ from apo_core.training.metrics import StepMetrics, read_metrics, training_second
 from benchmarks.apart import ProcessFailed
 from benchmarks.comparison.arena import enter, said_by, stage1_seconds, start_stage
 from benchmarks.comparison.space import learns_from_values
-from tasks.stage import INPUT_ERROR
+from tasks.stages.process import INPUT_ERROR
 from tasks.workspace import Workspace
 
 _COLLAPSED = ("the policy collapsed", "not finite")  # in what `PolicyCollapse` says

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from apo_core.errors import ApoError
-from apo_core.files import read_json, write_json
-from apo_core.ports import is_free, lasting_ports
-from flows.servers import HOST
+from apo_core.system.files import read_json, write_json
+from apo_core.system.ports import is_free, lasting_ports
+from flows.services.local_server import HOST
 from flows.services.mlflow_server import MlflowServer
 from flows.services.object_store import ObjectStore
+from flows.services.paths import Site, alone, passwords_in
 from flows.services.postgres import Postgres
 from flows.services.prefect_server import PrefectServer
 from flows.services.processes import Launch, Started, end, kill, launch, process_of
 from flows.services.service import Service
-from flows.services.site import Site, alone, passwords_in
 
 # Each after those that it needs.
 SERVICES: dict[str, Service] = {

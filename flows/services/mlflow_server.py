@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from apo_core.files import write_private
-from flows.servers import HOST
+from apo_core.system.files import write_private
+from flows.services.local_server import HOST
+from flows.services.paths import ADMINISTRATOR, Site
 from flows.services.processes import Launch
 from flows.services.service import PythonServer
-from flows.services.site import ADMINISTRATOR, Site
 
 
 class MlflowServer(PythonServer):

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 
 from apo_core.errors import ApoError
-from flows.servers import HOST
+from flows.services.local_server import HOST
+from flows.services.paths import BUCKETS, Site
 from flows.services.processes import Launch, marked
-from flows.services.site import BUCKETS, Site
 
 # Its ports and the options that set them: S3's and those of its inner servers, each also with one for gRPC.
 # That of `admin` has to be 10,000 above: its client looks nowhere else.

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 
 from apo_core.errors import ApoError
-from apo_core.files import replacing
-from flows.servers import HOST
+from apo_core.system.files import replacing
+from flows.services.local_server import HOST
+from flows.services.paths import Site
 from flows.services.processes import Launch, inherited
-from flows.services.site import Site
 
 _PACKAGED = Path("/usr/lib/postgresql")
 _SUPERUSER = "postgres"

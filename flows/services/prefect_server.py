@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from flows.servers import prefect_command
+from flows.services.local_server import prefect_command
+from flows.services.paths import Site
 from flows.services.processes import Launch
 from flows.services.service import PythonServer
-from flows.services.site import Site
 
 
 class PrefectServer(PythonServer):

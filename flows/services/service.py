@@ -9,8 +9,8 @@ from typing import Protocol
 
 import psutil
 
+from flows.services.paths import Site
 from flows.services.processes import Launch, marked
-from flows.services.site import Site
 
 # The servers are on this machine, whatever proxy the user's environment names.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -16,7 +16,7 @@ import pytest
 from service_fixtures import client_settings, object_store, s3, s3_directory, s3_server, services  # noqa: F401
 
 from apo_core.config.file import load_params
-from tasks.stage import Facts, sections_of
+from tasks.stages.process import Facts, sections_of
 from tasks.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]

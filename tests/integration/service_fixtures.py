@@ -73,7 +73,7 @@ def s3(s3_server, monkeypatch):
     """A client of that server; this process and those it starts find it too."""
     for name, value in s3_server.items():
         monkeypatch.setenv(name, value)
-    from tasks.s3_client import connect
+    from tasks.storage.s3_client import connect
 
     return connect("s3://apo")
 

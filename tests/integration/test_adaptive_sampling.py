@@ -7,9 +7,9 @@ from conftest import run
 
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError
-from apo_core.pooled_values import Prior, fit_prior, pooled_value, successes
 from apo_core.tables import SAMPLES, VALUES, read_metadata, read_table
-from tasks import sample, train, values
+from apo_core.values.pooled import Prior, fit_prior, pooled_value, successes
+from tasks.stages import sample, train, values
 from tasks.workspace import Workspace
 
 RULE = "{{first: 2, deviation: {}, beta1: 0.5}}"

@@ -13,9 +13,9 @@ from test_ranks import agree, outcome
 
 from apo_core.config import DEFAULTS
 from apo_core.config.file import set_params
-from apo_core.models import load_policy
-from apo_core.promotion import Outcome
-from tasks import train
+from apo_core.decisions.promotion_rule import Outcome
+from apo_core.model.loading import load_policy
+from tasks.stages import train
 from tasks.workspace import Workspace
 
 SMALL = ["train.batch_size=16", "train.rollout_batch_size=64", "train.checkpoint.every=4"]

@@ -6,19 +6,19 @@ import pytest
 import torch
 from test_step import MODES, OPTIMIZER, Failing, training_set, unchanged, weights, with_scorer
 
-from apo_core.adapters import AdaptersOff, add_adapters
 from apo_core.algorithms import Apo, Grpo, Oapl, Ppo, Rebel
-from apo_core.critic import Critic, PolicyAndCritic
+from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import PolicyCollapse
-from apo_core.logprobs import ResponseLogProbs, pad_rollouts
+from apo_core.model.critic import Critic, PolicyAndCritic
+from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
+from apo_core.model.lora import AdaptersOff, add_adapters
+from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
-from apo_core.scratch import character_tokenizer, tiny_decoder
-from apo_core.tokenization import Template
 from apo_core.training.checkpoint import Checkpoints
+from apo_core.training.context import Stage2
 from apo_core.training.engine import start_engine
-from apo_core.training.lagging import Lagging
+from apo_core.training.lagging_copy import Lagging
 from apo_core.training.rollouts import InPlace
-from apo_core.training.stage2 import Stage2
 from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
 

@@ -11,16 +11,16 @@ import mlflow
 import pytest
 from conftest import ROOT, environment, execute
 
-from apo_core.approvals import DecisionRefused, state_of
-from apo_core.audit import AuditBroken
 from apo_core.config.file import load_params
+from apo_core.decisions.approval_rule import DecisionRefused, state_of
+from apo_core.decisions.audit_chain import AuditBroken
 from apo_core.errors import ApoError
-from tasks import approve
-from tasks.audit_store import append, open_store, read_log
-from tasks.follow import follow
-from tasks.registry import find
-from tasks.summary import registry_agrees
-from tasks.tracking import connect
+from tasks.decisions import approve
+from tasks.decisions.aliases import follow
+from tasks.decisions.log import append, open_store, read_log
+from tasks.lineage.summary import registry_agrees
+from tasks.tracking.registry import find
+from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 MODEL = "apo-test"
@@ -220,12 +220,14 @@ def test_an_alias_that_was_moved_by_hand_goes_back(client, store):
 
 
 def test_a_decision_whose_process_was_killed_before_the_alias_moved_is_completed(client, store):
-    from apo_core import approvals
+    from apo_core.decisions import approval_rule
 
     number = version(client, store)
     now = datetime.now(UTC)
     append(
-        store, MODEL, lambda state: approvals.decide(state, number, "approve", by="Bob", reason="ok", now=now)
+        store,
+        MODEL,
+        lambda state: approval_rule.decide(state, number, "approve", by="Bob", reason="ok", now=now),
     )
     assert "champion" not in aliases(client)
     assert approve.reconcile(client, store, MODEL) == [f"{MODEL}: champion is version {number}"]
@@ -309,11 +311,11 @@ def test_a_number_that_is_given_again_is_not_the_version_that_was_approved(clien
 
 
 def test_a_rollback_whose_process_was_killed_before_the_alias_moved_is_completed(client, store):
-    from apo_core import approvals
+    from apo_core.decisions import approval_rule
 
     for _ in range(2):
         say(client, store, version(client, store), "approve")
-    back = partial(approvals.roll_back, to=None, champion="2", by="Bob", reason="it is bad")
+    back = partial(approval_rule.roll_back, to=None, champion="2", by="Bob", reason="it is bad")
     append(store, MODEL, back)
     assert approve.roll_back(client, store, MODEL, None, by="Bob", reason="it is bad") is None
     assert aliases(client)["champion"] == "1"
@@ -322,10 +324,10 @@ def test_a_rollback_whose_process_was_killed_before_the_alias_moved_is_completed
 
 RIVAL = """
     import sys, time
-    from tasks import approve
-    from apo_core.approvals import DecisionRefused
-    from tasks.audit_store import open_store
-    from tasks.tracking import connect
+    from tasks.decisions import approve
+    from apo_core.decisions.approval_rule import DecisionRefused
+    from tasks.decisions.log import open_store
+    from tasks.tracking.runs import connect
     from tasks.workspace import Workspace
 
     name, word, root = sys.argv[1:]

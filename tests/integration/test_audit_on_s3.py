@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apo_core.approvals import Draft
-from apo_core.audit import AuditBroken, head_of
-from tasks.audit_store import append, open_store, read_log
-from tasks.dvc import StageFailed, StageRefused
+from apo_core.decisions.approval_rule import Draft
+from apo_core.decisions.audit_chain import AuditBroken, head_of
+from apo_core.errors import StageFailed, StageRefused
+from tasks.decisions.log import append, open_store, read_log
 from tasks.workspace import Workspace
 
 

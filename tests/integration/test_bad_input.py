@@ -11,7 +11,7 @@ from conftest import execute, run
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError
 from apo_core.tables import PROMPTS, VALUES, read_metadata, read_table, write_table
-from tasks import prepare, reference, train, validate, values
+from tasks.stages import prepare, reference, train, validate, values
 from tasks.workspace import Workspace
 
 GOOD = [{"prompt": f"1+{n}=", "answer": 1 + n} for n in range(1, 6)]

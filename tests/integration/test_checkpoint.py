@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import DiskFull
-from apo_core.logprobs import ResponseLogProbs, pad_rollouts
-from apo_core.scratch import character_tokenizer, tiny_decoder
+from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
 

@@ -12,7 +12,7 @@ from conftest import execute
 from prefect_worker import until
 from production_fixtures import mlflow_client, pipeline_runs, production_of
 
-from tasks.audit_store import open_store, read_log
+from tasks.decisions.log import open_store, read_log
 from tasks.workspace import Workspace
 
 MODEL = "apo-killed"

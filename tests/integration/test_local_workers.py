@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from apo_core.errors import ApoError, InputError
-from tasks.resume import run_shards
-from tasks.workers import spread
+from tasks.responses.shards import run_shards
+from tasks.responses.workers import spread
 
 SCHEMA = pa.schema([("item", pa.int64()), ("worker", pa.int64())])
 

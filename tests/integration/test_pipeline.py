@@ -8,9 +8,9 @@ import pytest
 from conftest import alone, execute, run
 
 from apo_core.config.file import set_params
-from apo_core.files import read_json
+from apo_core.system.files import read_json
 from apo_core.tables import EVALUATIONS, PROMPTS, VALUES, read_table, write_table
-from tasks import evaluate, report, train, values
+from tasks.stages import evaluate, report, train, values
 from tasks.workspace import Workspace
 
 STAGES = ["reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report"]

@@ -12,11 +12,11 @@ from conftest import execute
 from prefect_worker import api, until
 from production_fixtures import mlflow_client, pipeline_runs, production_of
 
-from apo_core.approvals import state_of
 from apo_core.config.file import load_params
-from tasks import approve
-from tasks.audit_store import open_store, read_log
-from tasks.registry import find
+from apo_core.decisions.approval_rule import state_of
+from tasks.decisions import approve
+from tasks.decisions.log import open_store, read_log
+from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 
 MODEL = "apo-production"

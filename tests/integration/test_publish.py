@@ -12,23 +12,22 @@ import pytest
 from conftest import ROOT, environment, execute
 
 from apo_core.config.file import load_params
-from apo_core.errors import ApoError
-from apo_core.files import sha256_of
-from apo_core.models import save_policy
-from apo_core.ports import free_port
-from apo_core.scratch import character_tokenizer, tiny_decoder
-from tasks import s3_files
-from tasks.download import download
-from tasks.dvc import StageFailed, StageRefused
-from tasks.manifest import MANIFEST, parse_manifest
-from tasks.publish import _write_manifest, publish_version
-from tasks.publish import publish as publish_directory
-from tasks.registry import Registered, register, resolve
-from tasks.s3_checksums import PART
-from tasks.s3_client import connect as connect_s3
-from tasks.s3_client import list_objects
-from tasks.shelf import Shelf, read_manifest
-from tasks.tracking import connect, start_run
+from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
+from apo_core.errors import ApoError, StageFailed, StageRefused
+from apo_core.model.loading import save_policy
+from apo_core.system.files import sha256_of
+from apo_core.system.ports import free_port
+from tasks.storage import transfer
+from tasks.storage.checksums import PART
+from tasks.storage.download import download
+from tasks.storage.location import Shelf, read_manifest
+from tasks.storage.manifest import MANIFEST, parse_manifest
+from tasks.storage.publish import _write_manifest, publish_version
+from tasks.storage.publish import publish as publish_directory
+from tasks.storage.s3_client import connect as connect_s3
+from tasks.storage.s3_client import list_objects
+from tasks.tracking.registry import Registered, register, resolve
+from tasks.tracking.runs import connect, start_run
 from tasks.workspace import Workspace
 
 WEIGHTS = "model.safetensors"
@@ -137,10 +136,10 @@ def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
 
     def send(client, file, *where, **how):
         sent.append(file.name)
-        s3_files.send_file(client, file, *where, **how)
+        transfer.send_file(client, file, *where, **how)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.publish.send_file", send)
+        patch.setattr("tasks.storage.publish.send_file", send)
         said = publish(client, place, base)
     assert sent == [WEIGHTS]
     assert {said[name] for name in before} == {"is there already"}
@@ -276,12 +275,12 @@ def _rot(file: Path, marker: bytes) -> int:
 
 def test_what_arrives_damaged_is_removed_and_sent_again(place, client, s3, base, monkeypatch):
     """Damaged on its way: the file was another one when its hashes were taken."""
-    sums_of = s3_files.state_of
-    monkeypatch.setattr(s3_files, "state_of", lambda *args: "other" if args[2].endswith(WEIGHTS) else "same")
+    sums_of = transfer.state_of
+    monkeypatch.setattr(transfer, "state_of", lambda *args: "other" if args[2].endswith(WEIGHTS) else "same")
     with pytest.raises(StageFailed, match=rf"{WEIGHTS}: arrived damaged and was removed"):
         publish(client, place, base)
     assert not {WEIGHTS, MANIFEST} & set(keys(s3, base))
-    monkeypatch.setattr(s3_files, "state_of", sums_of)
+    monkeypatch.setattr(transfer, "state_of", sums_of)
     assert publish(client, place, base)[WEIGHTS] == "sent"
 
 

@@ -12,7 +12,7 @@ from test_interruption import kill_when, steps_done
 
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError
-from tasks import train
+from tasks.stages import train
 from tasks.workspace import Workspace
 
 SMALL = "--set train.steps=4 --set train.checkpoint.every=2"

@@ -13,10 +13,10 @@ import pytest
 from conftest import ROOT, environment, execute
 
 from apo_core.config.file import load_params, set_params
-from tasks.approve import propose
-from tasks.audit_store import open_store
-from tasks.registry import find
-from tasks.tracking import connect
+from tasks.decisions.approve import propose
+from tasks.decisions.log import open_store
+from tasks.tracking.registry import find
+from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)

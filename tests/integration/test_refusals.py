@@ -7,10 +7,10 @@ from conftest import ROOT, execute
 from mlflow import MlflowClient
 
 from apo_core.config.file import load_params
-from tasks.approve import propose, reconcile
-from tasks.audit_store import open_store, read_log
-from tasks.registry import find
-from tasks.tracking import connect
+from tasks.decisions.approve import propose, reconcile
+from tasks.decisions.log import open_store, read_log
+from tasks.tracking.registry import find
+from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 MODEL = "apo-refusals"

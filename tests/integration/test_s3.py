@@ -11,14 +11,14 @@ from conftest import ROOT, execute, run
 from service_fixtures import s3_settings, temporary_services
 
 from apo_core.config.file import set_params
-from apo_core.files import read_json
-from apo_core.ports import free_port
+from apo_core.errors import StageFailed, StageRefused
+from apo_core.system.files import read_json
+from apo_core.system.ports import free_port
 from apo_core.tables import PROMPTS, read_table
-from tasks import prepare
-from tasks import s3 as objects
-from tasks.dvc import StageFailed, StageRefused
-from tasks.mirrors import fetch_mirrors
-from tasks.s3_client import connect, list_objects
+from tasks.prompts import s3 as objects
+from tasks.prompts.mirrors import fetch_mirrors
+from tasks.stages import prepare
+from tasks.storage.s3_client import connect, list_objects
 from tasks.workspace import Workspace
 
 TRAIN = b'{"question": "1+1=", "answer": "#### 2"}\n'
@@ -177,7 +177,7 @@ def test_a_prefix_is_mirrored_as_a_directory(prefix_place, shelf, s3, monkeypatc
     shelf("deep/train.jsonl", TRAIN + TRAIN)
     asked, fetch = [], objects.fetch_object
     monkeypatch.setattr(
-        "tasks.s3_prefix.fetch_object", lambda *args: (asked.append(args[-1].name), fetch(*args))
+        "tasks.prompts.s3_prefix.fetch_object", lambda *args: (asked.append(args[-1].name), fetch(*args))
     )
     assert fetched(place) == ["fetched", "unchanged"]
     assert sorted(asked) == ["new.jsonl", "train.jsonl"]
@@ -209,7 +209,7 @@ def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, she
             shelf("deep/train.jsonl", TRAIN * 3)
         fetch(client, bucket, key, etag, file)
 
-    monkeypatch.setattr("tasks.s3_prefix.fetch_object", changes_meanwhile)
+    monkeypatch.setattr("tasks.prompts.s3_prefix.fetch_object", changes_meanwhile)
     with pytest.raises(
         StageFailed, match=rf"^{shelf.prefix}deep/train.jsonl: .*\((412|PreconditionFailed)\)"
     ):

@@ -12,12 +12,12 @@ from prefect_worker import COMMIT, deployment_settings, start_run, start_worker,
 from webhook_receiver import PATH, SECRET, receiving
 
 from apo_core.config.file import load_params, set_params
+from flows.services.paths import BUCKETS
 from flows.services.postgres import programs
-from flows.services.site import BUCKETS
-from tasks.approve import propose
-from tasks.audit_store import open_store
-from tasks.registry import find
-from tasks.tracking import connect, last_finished_run
+from tasks.decisions.approve import propose
+from tasks.decisions.log import open_store
+from tasks.tracking.registry import find
+from tasks.tracking.runs import connect, last_finished_run
 from tasks.workspace import Workspace
 
 MODEL, REASON = "apo-secrets", "known-by-all-4c0d"

@@ -6,20 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from apo_core import linear, logprobs
-from apo_core.adapters import AdaptersOff, add_adapters
 from apo_core.algorithms.apo import Apo
-from apo_core.embedding import share_gradient
+from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import PolicyCollapse, VerifierFailed
-from apo_core.logprobs import ResponseLogProbs
+from apo_core.kernels import linear
+from apo_core.kernels.tied_embedding import share_gradient
+from apo_core.model import log_probs
+from apo_core.model.log_probs import ResponseLogProbs
+from apo_core.model.lora import AdaptersOff, add_adapters
+from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
-from apo_core.scratch import character_tokenizer, tiny_decoder
-from apo_core.tokenization import Template
 from apo_core.training.checkpoint import Checkpoints
+from apo_core.training.context import Stage2, TrainingSet
 from apo_core.training.engine import start_engine
 from apo_core.training.gathered import gathered
 from apo_core.training.rollouts import InPlace
-from apo_core.training.stage2 import Stage2, TrainingSet
 from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess, Verdict, make_verifier
 
@@ -191,7 +192,7 @@ def test_quick_products_make_the_step_of_plain_ones(tokenizer, monkeypatch, mode
 def test_tied_embeddings_learn_what_autograd_would_teach_them(tokenizer, monkeypatch, mode):
     found = []
     for share in (share_gradient, lambda _: None):
-        monkeypatch.setattr(logprobs, "share_gradient", share)
+        monkeypatch.setattr(log_probs, "share_gradient", share)
         stage = stage_of(tokenizer, mode, tied=True, hidden_size=256 if mode[1] == 3 else 16)
         metrics = [run_step(stage, step, [0, 1, 2, 3]) for step in range(2)]
         found.append((metrics, weights(stage)))

@@ -10,17 +10,17 @@ from conftest import execute
 from mlflow.exceptions import MlflowException
 
 from apo_core.config.file import load_params
-from apo_core.evaluation import per_prompt
+from apo_core.evaluation.comparison import per_prompt
 from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
 from apo_core.training.metrics import append_metrics
-from tasks import tracking
-from tasks.approve import propose
-from tasks.audit_store import open_store
-from tasks.champion import champion_accuracy
-from tasks.promote import promote
-from tasks.registry import champion, find
-from tasks.summary import finished_summary, registry_agrees
-from tasks.tracking import connect, following, log_steps, start_run, tracking_uri
+from tasks.decisions.approve import propose
+from tasks.decisions.champion import champion_accuracy
+from tasks.decisions.log import open_store
+from tasks.decisions.promote import promote
+from tasks.lineage.summary import finished_summary, registry_agrees
+from tasks.tracking import runs
+from tasks.tracking.registry import champion, find
+from tasks.tracking.runs import connect, following, log_steps, start_run, tracking_uri
 from tasks.workspace import Workspace
 
 
@@ -70,8 +70,8 @@ def test_steps_are_sent_when_the_server_is_back(client, place, tmp_path, monkeyp
             raise answers.pop()
         return steps_of(*arguments)
 
-    steps_of = tracking._steps_of
-    monkeypatch.setattr(tracking, "_steps_of", asked)
+    steps_of = runs._steps_of
+    monkeypatch.setattr(runs, "_steps_of", asked)
     with following(client, run_id, file, said.append, every=0.1):
         append_metrics(file, row(1))
         while not said:

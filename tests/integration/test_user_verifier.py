@@ -8,8 +8,8 @@ from conftest import execute, run
 
 from apo_core.config.file import set_params
 from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_table
-from tasks import evaluate, sample, train, validate, values
-from tasks.dvc_state import pending
+from tasks.dvc.state import pending
+from tasks.stages import evaluate, sample, train, validate, values
 from tasks.workspace import Workspace
 
 # Right as `numeric` is, and as unreliable as its second line says.

@@ -10,10 +10,10 @@ import pytest
 import torch
 from scipy.stats import chi2_contingency, chisquare
 
+from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import ApoError
-from apo_core.models import load_policy, save_policy, saved_end_ids
+from apo_core.model.loading import load_policy, save_policy, saved_end_ids
 from apo_core.sampling import TransformersSampler, VllmSampler
-from apo_core.scratch import character_tokenizer, tiny_decoder
 
 pytestmark = pytest.mark.skipif(
     find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"

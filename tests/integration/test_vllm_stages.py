@@ -11,17 +11,17 @@ from conftest import run
 from transformers import LlamaForCausalLM, PreTrainedModel
 
 from apo_core.config.file import load_params, set_params
+from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_config, tiny_decoder
 from apo_core.errors import ApoError
-from apo_core.fingerprint import check_fingerprint
-from apo_core.models import save_policy
+from apo_core.model.loading import save_policy
+from apo_core.model.template import load_tokenizer
 from apo_core.sampling import TransformersSampler, VllmSampler, vllm_sampler
-from apo_core.scratch import character_tokenizer, tiny_config, tiny_decoder
 from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_metadata, read_table
-from apo_core.tokenization import load_tokenizer
 from apo_core.training.rollouts import Synchronised
-from tasks import evaluate, prepare, reference, sample, validate, values
-from tasks.inputs import conditions_of_values, read_split
-from tasks.scoring import verifier_of
+from apo_core.values.fingerprint import check_fingerprint
+from tasks.prompts.inputs import conditions_of_values, read_split
+from tasks.responses.scoring import verifier_of
+from tasks.stages import evaluate, prepare, reference, sample, validate, values
 from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.skipif(

@@ -5,13 +5,13 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from apo_core.adapters import add_adapters, merged
+from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import ApoError
-from apo_core.logprobs import ResponseLogProbs
-from apo_core.models import end_ids, save_policy
+from apo_core.model.loading import end_ids, save_policy
+from apo_core.model.log_probs import ResponseLogProbs
+from apo_core.model.lora import add_adapters, merged
 from apo_core.sampling import TransformersSampler
 from apo_core.sampling.vllm_process import VllmProcess
-from apo_core.scratch import character_tokenizer, tiny_decoder
 from apo_core.training.engine import start_engine
 from apo_core.training.rollouts import Synchronised, whole_weights
 

@@ -16,7 +16,7 @@ settings.load_profile("unit")
 def _decoder(tokenizer):
     import torch
 
-    from apo_core.scratch import tiny_decoder
+    from apo_core.embedded.tiny_decoder import tiny_decoder
 
     model = tiny_decoder(tokenizer, hidden_size=16, layers=2, heads=2, seed=0)
     with torch.no_grad():
@@ -29,7 +29,7 @@ def _decoder(tokenizer):
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    from apo_core.scratch import character_tokenizer
+    from apo_core.embedded.tiny_decoder import character_tokenizer
 
     return character_tokenizer()
 
@@ -43,7 +43,7 @@ def decoder(tokenizer):
 @pytest.fixture(scope="session")
 def saved_decoder(tmp_path_factory, tokenizer):
     """A model directory that no test may change."""
-    from apo_core.models import save_policy
+    from apo_core.model.loading import save_policy
 
     directory = tmp_path_factory.mktemp("saved") / "model"
     save_policy(_decoder(tokenizer), tokenizer, directory, max_new_tokens=9)

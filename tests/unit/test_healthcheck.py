@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apo_core.ports import free_port
+from apo_core.system.ports import free_port
 
 FILE = Path(__file__).parents[2] / "docker/healthcheck.py"
 

@@ -9,7 +9,7 @@ from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.outcome import ask_approval
-from tasks.tracking import connect
+from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 NOWHERE = "http://127.0.0.1:9"

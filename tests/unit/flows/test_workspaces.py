@@ -8,9 +8,9 @@ import pytest
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
-from flows.inputs import refuse_missing_inputs
+from flows.doctor.inputs import refuse_missing_inputs
 from flows.workspaces import make_workspace, presets
-from tasks.dvc_state import pending
+from tasks.dvc.state import pending
 from tasks.workspace import STAGES
 
 

@@ -5,7 +5,7 @@ import torch
 
 from apo_core.algorithms.base import Drawn, Micro
 from apo_core.algorithms.oapl import Oapl, group_values
-from apo_core.values import optimal_value
+from apo_core.values.optimal import optimal_value
 
 METHOD = Oapl(responses=2, beta1=0.5, beta2=0.1, sync_every=3)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apo_core.data.pool import choose, collect, first_of_each
-from apo_core.prompts import Prompt, prompt_id
+from apo_core.data.prompts import Prompt, prompt_id
 from apo_core.tables import PROMPTS, read_table
 
 

@@ -1,0 +1,1 @@
+"""The rules of promotion and approval, and the chain that makes the log of decisions tamper-evident."""

@@ -1,0 +1,1 @@
+"""CPU speed only: on GPUs nothing here runs."""

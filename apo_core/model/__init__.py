@@ -1,0 +1,1 @@
+"""The policy: its directory, template, log-probabilities, output embedding, adapters, critic and memory."""

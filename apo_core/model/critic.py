@@ -1,0 +1,62 @@
+"""A critic beside the policy: what reward is to be expected before each token of a response."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from apo_core.kernels.attention import quick_attention
+from apo_core.kernels.linear import quick_linears
+from apo_core.model.log_probs import ResponseLogProbs
+
+
+class Critic(nn.Module):
+    """A language model's body with one number a token; it begins with 0 everywhere."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Take over a causal language model but for its output embedding."""
+        super().__init__()
+        quick_attention(model)
+        quick_linears(model)
+        self.body = model.base_model
+        weight = next(model.parameters())
+        size = model.config.get_text_config().hidden_size
+        self.head = nn.Linear(size, 1, device=weight.device, dtype=weight.dtype)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, token_ids: Tensor, attended: Tensor, response: Tensor) -> Tensor:
+        """The values.
+
+        Args:
+            token_ids: (B, T) long.
+            attended: (B, T) bool.
+            response: (B, T) bool.
+
+        Returns:
+            (B, T-1) float32: position t is before token t + 1, 0 where that is not of the response.
+        """
+        hidden = self.body(
+            input_ids=token_ids, attention_mask=attended.long(), use_cache=False
+        ).last_hidden_state  # (B, T, H)
+        values = self.head(hidden[:, :-1])[..., 0].float()  # (B, T-1)
+        return torch.where(response[:, 1:], values, 0.0)
+
+
+class PolicyAndCritic(nn.Module):
+    """Both in one module, so that one engine trains, shares and saves them."""
+
+    def __init__(self, policy: ResponseLogProbs, critic: Critic) -> None:
+        super().__init__()
+        self.policy = policy
+        self.critic = critic
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The policy."""
+        return self.policy.model
+
+    def forward(self, token_ids: Tensor, attended: Tensor, response: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probs and values, (B, T-1) each; see `ResponseLogProbs` and `Critic`."""
+        return self.policy(token_ids, attended, response), self.critic(token_ids, attended, response)

@@ -1,0 +1,120 @@
+"""Loading and saving policies: plain Hugging Face directories, safetensors only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from apo_core.errors import InputError
+from apo_core.model.directory import check_model_directory
+from apo_core.model.template import first_line
+from apo_core.system.files import replacing
+from apo_core.system.imports import quick_imports
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": "auto"}
+
+
+def load_policy(directory: Path, *, dtype: str, trust_remote_code: bool = False) -> PreTrainedModel:
+    """Load a causal language model in evaluation mode onto the best device.
+
+    Args:
+        directory: of safetensors weights, configuration and tokenizer.
+        dtype: to compute in; "auto" is what the weights are stored in.
+        trust_remote_code: let the directory's own Python run.
+
+    Raises:
+        InputError: the directory holds no usable model.
+    """
+    check_model_directory(directory)
+    try:
+        with quick_imports():  # of the architecture's module
+            model, loaded = AutoModelForCausalLM.from_pretrained(
+                directory,
+                dtype=DTYPES[dtype],
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        raise InputError(directory, f"is not a model directory: {first_line(error)}") from error
+    if loaded["missing_keys"]:  # transformers would make them up
+        raise InputError(directory, f"weights are missing: {', '.join(sorted(loaded['missing_keys']))}")
+    _disable_dropout(model)
+    return model.to(device()).eval()
+
+
+def save_policy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    directory: Path,
+    *,
+    max_new_tokens: int | None = None,
+    temperature: float = 1.0,
+    stop: set[int] | None = None,
+) -> None:
+    """Write a plain Hugging Face directory, whole or not at all.
+
+    Args:
+        model: its weights are stored in the precision they have.
+        tokenizer: stored beside them.
+        directory: replaced if it is there.
+        max_new_tokens: what the policy was trained to answer within; its default when it generates.
+        temperature: what it was trained and evaluated at; its default when it generates.
+        stop: tokens that end its responses beside those that did before.
+    """
+    # What the reference's authors set for chatting (top_p, repetition penalty) is not this policy's sampler.
+    model.generation_config = GenerationConfig(
+        eos_token_id=sorted(end_ids(model, tokenizer) | (stop or set())),
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=True,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=0,
+        top_p=1.0,
+    )
+    with replacing(directory) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+
+
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Every token that ends a response: the tokenizer's, and those the model's generation settings add."""
+    return _end_ids(model.generation_config, tokenizer)
+
+
+def saved_end_ids(directory: Path, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """`end_ids` of a directory that `save_policy` wrote, without loading its weights."""
+    return _end_ids(GenerationConfig.from_pretrained(directory, local_files_only=True), tokenizer)
+
+
+def _end_ids(generation: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    extra = generation.eos_token_id if generation else None
+    ids = {tokenizer.eos_token_id, *([extra] if isinstance(extra, int) else extra or [])}
+    return {int(token) for token in ids}
+
+
+def _disable_dropout(model: PreTrainedModel) -> None:
+    """Policy and reference may differ by their weights only, in training mode too."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def device() -> torch.device:
+    """This process's accelerator where there is one."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())

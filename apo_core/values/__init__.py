@@ -1,0 +1,1 @@
+"""V*: the optimal value of each prompt, from the rewards of the reference policy's samples."""

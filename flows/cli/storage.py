@@ -1,0 +1,51 @@
+"""`apo publish` and `apo download`: registered models on S3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import environment
+from flows.cli.errors import one_line
+from tasks.workspace import Workspace
+
+
+def publish(
+    model: Annotated[str, typer.Argument(help="MODEL/VERSION, MODEL@ALIAS, or MODEL for its champion.")],
+    address: Annotated[str, typer.Argument(help="s3://bucket/prefix; it lies below, in MODEL/VERSION.")],
+    workspace: Annotated[
+        Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")
+    ] = Path(),
+) -> None:
+    """Send a registered model to S3; an interrupted publication goes on, a finished one is left alone."""
+    from apo_core.config.file import load_params
+    from tasks.storage.s3_client import bucket_and_key
+
+    place = Workspace(workspace)
+    load_params(place.params)  # no registry is made in what is no workspace
+    bucket_and_key(address)
+    environment.apply(place)
+    from tasks.decisions.aliases import resolve_approved
+    from tasks.decisions.log import open_store
+    from tasks.storage.publish import publish_version
+    from tasks.tracking.runs import connect
+
+    client = connect(place)
+    with one_line():
+        registered = resolve_approved(client, open_store(place), model)
+        there = publish_version(client, place, registered, address, print)
+    print(f"{there} holds {registered.name} version {registered.version}")
+
+
+def download(
+    address: Annotated[str, typer.Argument(help="s3://bucket/prefix/MODEL/VERSION")],
+    directory: Annotated[Path, typer.Argument(help="Where the model directory is written.")],
+) -> None:
+    """Get a published model from S3, whole and checked, as a Hugging Face directory."""
+    from tasks.storage.download import download as get
+
+    with one_line():
+        get(address, directory, print)
+    print(f"{directory} holds {address}")

@@ -1,0 +1,1 @@
+"""`apo doctor`: whether this machine and this workspace can run the pipeline."""

@@ -1,0 +1,101 @@
+"""Whether what a configuration starts from is there: files of prompts, a model, a sampler's engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from apo_core.config import Params
+from apo_core.data.entries import parse_entry
+from apo_core.data.readers import is_readable
+from apo_core.errors import ApoError
+from apo_core.model.directory import check_model_directory
+from tasks.workspace import Workspace
+
+
+class Finding(NamedTuple):
+    """One thing looked at."""
+
+    subject: str
+    good: bool
+    detail: str
+
+
+def examine_inputs(workspace: Workspace, params: Params) -> list[Finding]:
+    """Look at everything that the first stages will ask for."""
+    return [
+        *_prompts(workspace, params),
+        *_model(workspace, params),
+        *_sampler(params),
+        *_verifier(workspace, params),
+    ]
+
+
+def refuse_missing_inputs(workspace: Workspace, params: Params) -> None:
+    """Look before anything runs: a stage would say so only when its turn comes.
+
+    Raises:
+        ApoError: something is missing or unusable; names it.
+    """
+    for finding in examine_inputs(workspace, params):
+        if not finding.good:
+            raise ApoError(f"{finding.subject}: {finding.detail}")
+
+
+def _prompts(workspace: Workspace, params: Params) -> Iterator[Finding]:
+    if params.data.source == "files":
+        entries = [parse_entry(text) for text in (*params.data.train_files, *params.data.eval_files)]
+        names = [entry.text for entry in entries]
+        # What is remote is fetched when a run begins.
+        missing = [
+            entry.text
+            for entry in entries
+            if entry.kind == "local" and not is_readable(workspace.raw_prompts / entry.path)
+        ]
+        detail = f"missing in {workspace.raw_prompts}: {', '.join(missing)}" if missing else ", ".join(names)
+        yield Finding("prompts", not missing, detail)
+        if any(entry.kind == "generated" for entry in entries) and find_spec("reasoning_gym") is None:
+            problem = "is not installed: pip install -e '.[reasoning-gym]' in its checkout"
+            yield Finding("reasoning-gym", False, problem)
+
+
+def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:
+    if params.reference.source == "directory":
+        try:
+            check_model_directory(workspace.raw_model)
+            yield Finding("model", True, str(workspace.raw_model))
+        except ApoError as error:
+            yield Finding("model", False, str(error))
+
+
+def _sampler(params: Params) -> Iterator[Finding]:
+    if params.sampling.executor == "ray":
+        found = find_spec("ray") is not None
+        yield Finding(
+            "ray",
+            found,
+            "installed" if found else "is not installed: pip install -e '.[ray]' in its checkout",
+        )
+    if "vllm" in (params.sampler.engine, params.train.sampler.engine):
+        from apo_core.sampling.vllm_sampler import vllm_version
+
+        try:
+            yield Finding("sampler", True, vllm_version())
+        except ApoError as error:
+            yield Finding("sampler", False, str(error))
+
+
+def _verifier(workspace: Workspace, params: Params) -> Iterator[Finding]:
+    """One that is not of this project is loaded, in a process of its own."""
+    name = params.verifier.name
+    if ":" not in name:
+        return
+    from tasks.responses.scoring import scorer_of  # with pandas, which takes a second
+
+    try:
+        with scorer_of(params.verifier, workspace.raw_verifiers, rows=0) as scorer:
+            scorer.check()
+        yield Finding("verifier", True, name)
+    except ApoError as error:
+        yield Finding("verifier", False, str(error))

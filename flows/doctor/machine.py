@@ -1,0 +1,136 @@
+"""Whether this machine and this workspace can run the pipeline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import urllib.request
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING
+
+import psutil
+from packaging.requirements import Requirement
+
+from apo_core.config import Params
+from apo_core.errors import ApoError, StageFailed
+from flows.doctor.inputs import Finding, examine_inputs
+from flows.doctor.memory import machine_mib, memory_plan
+from tasks.decisions.log import VARIABLE, open_store
+from tasks.dvc.state import pending
+from tasks.lock import refuse_second_run
+from tasks.tracking.runs import is_remote, tracking_uri
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from apo_core.model.memory_plan import Item
+
+_MIN_FREE_GIB = 2.0
+
+
+def examine_machine(workspace: Workspace) -> list[Finding]:
+    """Look at Python, packages, devices, memory and disk."""
+    return [_python(), _packages(), _devices(), _memory(), _disk(workspace)]
+
+
+def examine_workspace(workspace: Workspace, params: Params) -> list[Finding]:
+    """Look at inputs, the state of the stages, the tracking store and the log of decisions."""
+    return [*examine_inputs(workspace, params), _dvc(workspace), _tracking(workspace), _decisions(workspace)]
+
+
+def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[Item]]:
+    """Hold what training takes against the machine; the plan is empty where there is no model."""
+    from apo_core.model.memory_plan import peak_mib
+
+    try:
+        items = memory_plan(workspace, params)
+    except ApoError as error:
+        return Finding("plan", False, str(error)), []
+    peak, machine = peak_mib(items), machine_mib(params.train.ranks)
+    disk = sum(item.mib for item in items if item.phase == "disk") + params.train.checkpoint.min_free_mib
+    there = workspace.work("train") / "checkpoints"
+    taken = sum(file.stat().st_size for file in there.rglob("*") if file.is_file())  # they are replaced
+    free = (shutil.disk_usage(workspace.root).free + taken) / 2**20
+    detail = (
+        f"training takes about {peak / 1024:.1f} GiB a rank of {machine / 1024:.1f} there are, "
+        f"checkpoints, with what is to stay free, {disk / 1024:.1f} GiB of {free / 1024:.1f} free"
+    )
+    return Finding("plan", peak <= machine and disk <= free, detail), items
+
+
+def _decisions(workspace: Workspace) -> Finding:
+    address = os.environ.get(VARIABLE, "") or f"{workspace.state / 'audit'}"
+    try:
+        open_store(workspace)
+    except (ApoError, StageFailed) as error:
+        return Finding("decisions", False, str(error))
+    return Finding("decisions", True, address)
+
+
+def _python() -> Finding:
+    found = sys.version.split()[0]
+    return Finding("python", (3, 11) <= sys.version_info[:2] <= (3, 13), f"{found} (3.11 to 3.13 are tested)")
+
+
+def _packages() -> Finding:
+    wrong = [
+        problem
+        for text in requires("apo-flow") or []
+        if (problem := _package_problem(Requirement(text))) is not None
+    ]
+    return Finding("packages", not wrong, ", ".join(wrong) or "as pyproject.toml asks")
+
+
+def _package_problem(wanted: Requirement) -> str | None:
+    if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+        return None
+    try:
+        found = version(wanted.name)
+    except PackageNotFoundError:
+        return f"{wanted.name} is missing"
+    fits = wanted.specifier.contains(found, prereleases=True)
+    return None if fits else f"{wanted.name} is {found}, not {wanted.specifier}"
+
+
+def _devices() -> Finding:
+    import torch
+
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Finding("devices", True, ", ".join(names) or f"no GPU, {torch.get_num_threads()} CPU threads")
+
+
+def _memory() -> Finding:
+    memory = psutil.virtual_memory()
+    return Finding(
+        "memory",
+        memory.available > _MIN_FREE_GIB * 2**30,
+        f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free",
+    )
+
+
+def _disk(workspace: Workspace) -> Finding:
+    free = shutil.disk_usage(workspace.root).free / 2**30
+    return Finding("disk", free > _MIN_FREE_GIB, f"{free:.1f} GiB free below {workspace.root.resolve()}")
+
+
+def _dvc(workspace: Workspace) -> Finding:
+    try:
+        refuse_second_run(workspace)  # DVC would be busy, and not say with what
+    except ApoError as run:
+        return Finding("dvc", True, str(run))
+    try:
+        changed = pending(workspace.root)
+    except ApoError as error:
+        return Finding("dvc", False, str(error))
+    return Finding("dvc", True, f"to run: {', '.join(changed)}" if changed else "everything is up to date")
+
+
+def _tracking(workspace: Workspace) -> Finding:
+    uri = tracking_uri(workspace)
+    if not is_remote(uri):
+        return Finding("tracking", True, uri)
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
+            return Finding("tracking", True, uri)
+    except OSError as error:
+        return Finding("tracking", False, f"{uri} does not answer: {error}")

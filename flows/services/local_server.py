@@ -1,0 +1,136 @@
+"""Starting and ending local servers, so that none outlives what started it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from apo_core.errors import ApoError
+from apo_core.system.files import write_text
+from apo_core.system.ports import free_port
+from apo_core.system.processes import set_parent_death_signal
+from tasks.workspace import Workspace
+
+HOST = "127.0.0.1"
+_STARTUP_SECONDS = 120
+
+
+@contextmanager
+def prefect_api(workspace: Workspace) -> Iterator[Callable[[], None]]:
+    """Point Prefect at an API for the length of the block.
+
+    The user's own (`PREFECT_API_URL`), else that of a running `apo ui`, else a temporary one. Prefect's own
+    temporary server is not used because it lives on when its run is killed.
+
+    Yields:
+        What waits for the server: importing Prefect takes as long as starting it, and both go on at once.
+    """
+    if "PREFECT_API_URL" in os.environ:
+        yield lambda: None
+        return
+    shown = _shown_by_ui(workspace)
+    if shown is not None:
+        os.environ["PREFECT_API_URL"] = shown
+        yield lambda: None
+        return
+    port = free_port()
+    log = workspace.state / "logs/prefect.log"
+    process = start(prefect_command(port), log)  # with its services: one of them records task runs
+    try:
+        os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
+        yield lambda: wait_until_listening("Prefect", port, process, log)
+    finally:
+        # What the run logged last is still on its way to the server.
+        for handler in logging.getLogger("prefect.flow_runs").handlers:
+            handler.flush()
+        stop(process)
+
+
+@contextmanager
+def announced(workspace: Workspace, port: int) -> Iterator[None]:
+    """Let runs of this workspace find the Prefect API that is served here."""
+    file = _announcement(workspace)
+    write_text(file, f"http://{HOST}:{port}/api")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _shown_by_ui(workspace: Workspace) -> str | None:
+    file = _announcement(workspace)
+    if not file.exists():
+        return None
+    url = file.read_text(encoding="utf-8")
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return url if answer.read() == b"true" else None
+    except (urllib.error.URLError, OSError):  # it was killed before it could take the file away
+        return None
+
+
+def _announcement(workspace: Workspace) -> Path:
+    return workspace.state / "prefect-api"
+
+
+def prefect_command(port: int) -> list[str]:
+    """A Prefect server on loopback."""
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+
+
+def start(command: list[str], log: Path, **settings: str) -> subprocess.Popen[bytes]:
+    """Start a server that ends with this process, with more settings; its output goes to a log file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # Without the setting MLflow starts ten processes that hold 2.5 GB.
+    environment = dict(os.environ) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | settings
+    with log.open("wb") as stream:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=set_parent_death_signal,
+        )
+
+
+def wait_until_listening(name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the server accepts connections.
+
+    Raises:
+        ApoError: it ended, or does not answer in time.
+    """
+    deadline = time.monotonic() + _STARTUP_SECONDS
+    while not listening(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ApoError(f"{name} did not start; see {log}")
+        time.sleep(0.1)
+
+
+def listening(port: int) -> bool:
+    """Whether something accepts connections on a loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server and everything it started."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=15)
+    except ProcessLookupError:
+        return
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

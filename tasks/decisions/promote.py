@@ -1,0 +1,96 @@
+"""From an evaluated policy to the registry: compare with the champion, decide, register, point aliases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from apo_core.config import Params
+from apo_core.decisions.promotion_rule import Comparison, Decision, compare_by_set, decide, with_reference
+from apo_core.errors import ApoError
+from apo_core.evaluation.comparison import per_prompt
+from apo_core.system.files import read_json, sha256_of
+from apo_core.tables import EVALUATIONS, PROMPTS, read_table
+from tasks.decisions.aliases import follow
+from tasks.decisions.approve import propose
+from tasks.decisions.log import AuditStore
+from tasks.tracking.registry import Registered, champion, find_version, refreshed, register
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def promote(
+    client: MlflowClient,
+    store: AuditStore,
+    workspace: Workspace,
+    params: Params,
+    *,
+    run_id: str,
+    started_by: str,
+    tags: dict[str, str],
+) -> tuple[Decision, Registered | None]:
+    """Register the workspace's policy as a candidate if it is better than the reference and the champion.
+
+    Doing it again changes nothing: a policy that is registered already keeps its version, and what was
+    decided about it holds. What nobody decided on in time is asked again.
+    """
+    follow(client, store, params.tracking.model)  # or it is compared with what was the champion
+    report = read_json(workspace.report)
+    policy_sha256 = sha256_of(workspace.policy)
+    registered = find_version(client, params.tracking.model, policy_sha256)
+    decision = _decide(client, workspace, params, report, registered)
+    if decision.outcome != "promote":
+        return decision, registered
+    if registered is None:
+        registered = register(
+            client,
+            workspace,
+            name=params.tracking.model,
+            run_id=run_id,
+            policy_sha256=policy_sha256,
+            tags=tags | {"decision": decision.reason},
+        )
+    evidence = tags | {"decision": decision.reason, "run_id": run_id, "policy_sha256": policy_sha256}
+    propose(client, store, registered, params.promotion, started_by=started_by, evidence=evidence)
+    return decision, refreshed(client, registered)
+
+
+def _decide(
+    client: MlflowClient,
+    workspace: Workspace,
+    params: Params,
+    report: dict[str, Any],
+    registered: Registered | None,
+) -> Decision:
+    evaluation = report["eval"]
+    comparisons = with_reference(evaluation)
+    current = champion(client, params.tracking.model)
+    if current is not None and current != registered:
+        try:
+            comparisons += _against_champion(client, workspace, params, current)
+        except ApoError as error:
+            return Decision("hold", f"the champion (version {current.version}) cannot be asked: {error}")
+    rule = params.promotion
+    return decide(
+        comparisons,
+        prompts=evaluation["prompts"],
+        kl=evaluation["kl"],
+        min_prompts=rule.min_prompts,
+        min_gain=rule.min_gain,
+        max_kl=rule.max_kl,
+    )
+
+
+def _against_champion(
+    client: MlflowClient, workspace: Workspace, params: Params, current: Registered
+) -> list[Comparison]:
+    """The candidate's gain over the champion on the same prompts, all of them and those of every set."""
+    from tasks.decisions.champion import champion_accuracy  # seconds that only a champion's challenger pays
+
+    theirs = champion_accuracy(client, workspace, params, current)
+    ours = per_prompt(read_table(workspace.evaluations, EVALUATIONS), "policy")
+    prompts = read_table(workspace.prompts, PROMPTS)
+    sets = prompts[prompts["split"] == "eval"].set_index("prompt_id")["set"]
+    name = f"champion (version {current.version})"
+    return compare_by_set(name, theirs, ours, sets, seed=params.seed)

@@ -1,0 +1,1 @@
+"""DVC: running stages, the state of its records, its remote."""

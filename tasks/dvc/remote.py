@@ -1,0 +1,71 @@
+"""What was made goes to DVC's remote, and comes back from there: a run on another machine finds it done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from apo_core.errors import StageFailed, StageRefused
+from tasks.dvc.run import run_dvc
+from tasks.workspace import Workspace
+
+# What DVC says where no second try helps.
+_FINAL = (
+    "Checkout failed",
+    "Missing cache files",
+    "NoSuchBucket",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "AccessDenied",
+    "Forbidden",
+    "credentials",
+)
+# Of every output that no lock names: of all of them in a workspace that has seen no run.
+_NEVER_MADE = "WARNING: No file hash info found"
+
+
+def has_remote(workspace: Workspace) -> bool:
+    """Whether the workspace has a default remote (`dvc remote add --default`)."""
+    from dvc.repo import Repo
+
+    with Repo(str(workspace.root)) as repo:
+        return bool(repo.config["core"].get("remote"))
+
+
+def push(workspace: Workspace, log: Callable[[str], None]) -> None:
+    """Send all outputs, and the record of earlier runs, to the remote.
+
+    Raises:
+        StageRefused: the remote refuses.
+        StageFailed: it does not answer now.
+    """
+    _transfer(workspace, "push", [], log)
+
+
+def pull(
+    workspace: Workspace, log: Callable[[str], None], *, missing: Literal["refused", "made again"]
+) -> None:
+    """Bring what `dvc.lock` and `*.dvc` files name, and the record of earlier runs.
+
+    Args:
+        workspace: with a remote.
+        log: gets every line of DVC's output.
+        missing: what becomes of that which the remote does not have.
+
+    Raises:
+        StageRefused: the remote refuses, or does not have all of it.
+        StageFailed: it does not answer now.
+    """
+    options = ["--allow-missing"] if missing == "made again" else []
+    _transfer(workspace, "pull", options, lambda line: None if line.startswith(_NEVER_MADE) else log(line))
+
+
+def _transfer(workspace: Workspace, verb: str, options: list[str], log: Callable[[str], None]) -> None:
+    status, lines = run_dvc(workspace.root, [verb, "--run-cache", *options], log)
+    if status == 0:
+        return
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    problem = f"dvc {verb}: {errors[-1] if errors else ' '.join(lines[-3:])}"
+    if any(word in problem for word in _FINAL):
+        raise StageRefused(problem)
+    raise StageFailed(problem)

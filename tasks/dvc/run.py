@@ -1,0 +1,162 @@
+"""DVC as the one who runs stages: `dvc repro --single-item STAGE`, its output line by line."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Literal
+
+from apo_core.errors import StageFailed, StageRefused
+from apo_core.system.processes import set_parent_death_signal
+from tasks.dvc.state import keep_record, pending
+from tasks.lock import note_progress
+from tasks.stages.process import INPUT_ERROR, request_fresh
+from tasks.workspace import Workspace
+
+Outcome = Literal["ran", "restored", "unchanged"]
+_LINE_END = re.compile(rb"[\r\n]+")
+_BUSY = re.compile("is busy|Unable to acquire lock")
+# What DVC says after every stage, for those who run it by hand.
+_HINT = re.compile(
+    r"(Generating|Updating) lock file|To track the changes|\s+git add|To enable auto staging|\s+dvc config"
+    "|Use `dvc push`"
+)
+
+
+def run_stage(
+    workspace: Path, stage: str, log: Callable[[str], None], *, force: bool = False, fresh: bool = False
+) -> Outcome:
+    """Reproduce one stage if anything it depends on has changed.
+
+    Args:
+        workspace: directory with `dvc.yaml`.
+        stage: its name there.
+        log: gets every line of the stage's output as it comes.
+        force: run it even if nothing has changed.
+        fresh: drop its shards or checkpoints first.
+
+    Returns:
+        Whether it ran, was restored from DVC's cache of earlier runs, or had not changed.
+
+    Raises:
+        StageRefused: the stage ended with a clear error; its text is that error.
+        WorkspaceBusy: another DVC command is at work.
+        StageFailed: it ended otherwise; its text is the end of the output.
+    """
+    changed = pending(workspace, [stage])
+    if not force and not changed:
+        log(f"Stage '{stage}' has not changed")
+        return "unchanged"
+    if fresh:
+        request_fresh(Workspace(workspace), stage)
+    status, lines = run_dvc(
+        workspace, ["repro", "--single-item", *(["--force"] if force else []), stage], log, APO_RUN="1"
+    )
+    if status == 0:
+        keep_record(Workspace(workspace))
+        return _outcome(lines)
+    raise _failure(stage, lines)
+
+
+def run_dvc(
+    workspace: Path, arguments: list[str], log: Callable[[str], None], **settings: str
+) -> tuple[int, list[str]]:
+    """Run a DVC command in a workspace: its exit status, and its output, which is logged as it comes."""
+    process = subprocess.Popen(
+        [*dvc_command(), *arguments],
+        cwd=workspace,
+        env=dvc_environment() | settings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=set_parent_death_signal,
+    )
+    assert process.stdout is not None
+    lines = []
+    try:
+        with process.stdout as output:
+            for line in _lines(output):
+                lines.append(line)
+                if not _HINT.match(line):
+                    log(line)
+                    note_progress(Workspace(workspace), line)
+        return process.wait(), lines
+    finally:
+        _end_session(process)
+
+
+def dvc_command() -> list[str]:
+    """The DVC of this environment, whether or not it is activated."""
+    return [sys.executable, "-m", "dvc"]
+
+
+def dvc_environment() -> dict[str, str]:
+    """This process's environment, with this Python first on the path: stages are run as `python -m ...`."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return dict(os.environ) | {
+        "PATH": path,
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+
+
+def _lines(stream: IO[bytes]) -> Iterator[str]:
+    """Lines as they come; a progress bar's line ends when the next begins, or when nothing follows it.
+
+    Waits in short turns, so that a timeout raised in this thread is not held up by a silent stage.
+    """
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            if not selector.select(timeout=0.5):
+                if pending.strip():
+                    yield pending.decode(errors="replace").strip()
+                    pending = b""
+                continue
+            chunk = os.read(stream.fileno(), 65536)
+            *lines, pending = _LINE_END.split(pending + chunk)
+            for line in [*lines, pending] if not chunk else lines:
+                if line.strip():
+                    yield line.decode(errors="replace").rstrip()
+            if not chunk:
+                return
+
+
+def _end_session(process: subprocess.Popen[bytes]) -> None:
+    """Leave no part of the stage behind, whatever ended the wait."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM if process.poll() is None else signal.SIGKILL)
+        process.wait(timeout=10)
+    except ProcessLookupError:
+        pass
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _outcome(lines: list[str]) -> Outcome:
+    text = "\n".join(lines)
+    if "didn't change, skipping" in text:
+        return "unchanged"
+    return "restored" if "is cached - skipping run" in text else "ran"
+
+
+def _failure(stage: str, lines: list[str]) -> StageRefused | StageFailed:
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    text = "\n".join(lines)
+    if errors and re.search(rf"exited with {INPUT_ERROR}\b", text):
+        return StageRefused(f"{stage}: {errors[-1]}")
+    # Something DVC itself refuses, such as a missing input, will not mend by itself either.
+    refusals = [line for line in lines if line.startswith("ERROR: ") and not _BUSY.search(line)]
+    if refusals and "exited with" not in text:
+        return StageRefused(f"{stage}: dvc: {refusals[-1].removeprefix('ERROR: ')}")
+    return StageFailed(f"{stage} failed:\n" + "\n".join(lines[-20:]))

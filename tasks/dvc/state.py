@@ -1,0 +1,108 @@
+"""What DVC holds to be up to date, and its records of that where a kill has left them damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from json import JSONDecodeError
+from pathlib import Path
+
+import psutil
+
+from apo_core.errors import ApoError
+from apo_core.system.files import replacing
+from tasks.workspace import STAGES, Workspace
+
+
+class WorkspaceBusy(ApoError):
+    """DVC is at work in the workspace; asking again later may help."""
+
+
+def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
+    """Those of the stages (of all, by default) that have changed, in order; in-process: a look costs little.
+
+    Raises:
+        WorkspaceBusy: a stage is running.
+        ApoError: the directory is no DVC workspace, or git ignores it.
+    """
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+    from dvc.scm import SCMError
+    from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
+
+    drop_dead_locks(workspace)
+    # Whole addresses: DVC looks a bare name up in the current directory, and answers with paths from there.
+    targets = stages and [f"{(workspace / 'dvc.yaml').resolve()}:{stage}" for stage in stages]
+    try:
+        with Repo(str(workspace)) as repo:
+            # DVC passes over what git ignores without a word, and calls it up to date.
+            if repo.scm.is_ignored(str((workspace / "dvc.yaml").resolve())):
+                raise ApoError(f"{workspace}: git ignores it, and so does DVC; see .gitignore")
+            changed = {address.rpartition(":")[2] for address in repo.status(targets=targets)}
+            return [stage for stage in STAGES if stage in changed]
+    except LockError:
+        raise WorkspaceBusy(f"{workspace}: DVC is at work here; ask again when it is done") from None
+    except NotDvcRepoError:
+        raise ApoError(f"{workspace}: is no workspace; `apo init DIR` makes one") from None
+    except SCMError:
+        raise ApoError(
+            f"{workspace}: is in no git repository; run `git init` there, or make a workspace by `apo init`"
+        ) from None
+    except (YAMLSyntaxError, YAMLValidationError) as error:
+        if _restore_record(Workspace(workspace)):
+            return pending(workspace, stages)
+        raise ApoError(f"{workspace}: dvc.yaml or dvc.lock is damaged: {error}") from None
+
+
+def keep_record(workspace: Workspace) -> None:
+    """Set a copy of `dvc.lock` aside: DVC writes it in place, and a kill in that moment would damage it."""
+    if workspace.lock.exists():
+        with replacing(workspace.kept_lock) as temporary:
+            shutil.copyfile(workspace.lock, temporary)
+
+
+def _restore_record(workspace: Workspace) -> bool:
+    """Put the copy back where it differs: at most the last stage is run again."""
+    kept = workspace.kept_lock
+    if not kept.exists() or kept.read_bytes() == workspace.lock.read_bytes():
+        return False
+    with replacing(workspace.lock) as temporary:
+        shutil.copyfile(kept, temporary)
+    return True
+
+
+def drop_dead_locks(workspace: Path) -> None:
+    """Remove DVC's record of running stages where none of them runs.
+
+    DVC does so for processes that are gone, but takes one that was killed and not yet reaped for alive, and
+    another that has the number of one that is gone.
+    """
+    record = workspace / ".dvc/tmp/rwlock"
+    try:
+        written = record.stat().st_mtime
+        holders = _holders(json.loads(record.read_text(encoding="utf-8") or "{}"))
+    except FileNotFoundError:
+        return
+    except JSONDecodeError:  # killed while it was written
+        holders = set()
+    if not any(_alive(pid, written) for pid in holders):
+        record.unlink(missing_ok=True)
+
+
+def _holders(entry: object) -> set[int]:
+    """Every process that DVC's record names, whatever for."""
+    if isinstance(entry, dict):
+        own = {entry["pid"]} if isinstance(entry.get("pid"), int) else set()
+        return own.union(*map(_holders, entry.values()))
+    return set().union(*map(_holders, entry)) if isinstance(entry, list) else set()
+
+
+def _alive(pid: int, written: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return False
+        return process.create_time() <= written + 1  # a second for the clocks' resolution
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,94 @@
+"""Remote prompts, mirrored below `data/raw/prompts` where DVC watches: stages never reach for the network.
+
+Beside each mirror lies a record of what it is a copy of. Only what has changed there is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from apo_core.config import Data
+from apo_core.data.entries import Entry, is_prefix, parse_entry
+from apo_core.system.files import read_json, replacing, sha256_of, write_json
+
+
+class Remote(Protocol):
+    """One remote thing that holds prompts."""
+
+    def version(self) -> str:
+        """What it is now: changes whenever its content does."""
+        ...
+
+    def download(self, version: str, file: Path) -> None:
+        """Write that version to a file."""
+        ...
+
+
+def has_remote(data: Data) -> bool:
+    """Whether a configuration names anything that has to be fetched."""
+    return bool(_remote_entries(data))
+
+
+def fetch_mirrors(root: Path, data: Data, log: Callable[[str], object]) -> None:
+    """Bring the mirrors of all remote entries up to date.
+
+    Args:
+        root: `data/raw/prompts`.
+        data: names the entries.
+        log: gets a line an entry.
+
+    Raises:
+        StageRefused: there is no such thing, or no permission.
+        StageFailed: it cannot be reached now.
+    """
+    for entry in _remote_entries(data):
+        changed = _fetch(entry, root / entry.path)
+        log(f"{entry.text}: {'fetched' if changed else 'unchanged'}")
+
+
+def fetch_mirror(remote: Remote, address: str, mirror: Path) -> bool:
+    """Fetch one remote thing if it is another than the mirror's; whether it was.
+
+    Mirror and record are each written whole; a mirror without a record of that version is fetched again.
+    """
+    record = mirror.with_name(f"{mirror.name}.record")
+    version = remote.version()
+    if mirror.exists() and record.exists():
+        known = read_json(record)
+        same = (known["address"], known.get("version")) == (address, version)
+        if same and known["bytes"] == mirror.stat().st_size:
+            return False
+    with replacing(mirror) as temporary:
+        remote.download(version, temporary)
+        record.unlink(missing_ok=True)  # of what is replaced now: a kill must not leave it beside the new one
+    size = mirror.stat().st_size
+    write_json(record, {"address": address, "version": version, "sha256": sha256_of(mirror), "bytes": size})
+    return True
+
+
+def _remote_entries(data: Data) -> list[Entry]:
+    if data.source != "files":
+        return []
+    entries = [parse_entry(text) for text in (*data.train_files, *data.eval_files)]
+    return [entry for entry in entries if entry.kind in ("s3", "hub")]
+
+
+def _fetch(entry: Entry, mirror: Path) -> bool:
+    if is_prefix(entry):
+        from tasks.prompts.s3_prefix import fetch_prefix
+
+        return fetch_prefix(entry.text, mirror)
+    return fetch_mirror(_remote(entry), entry.text, mirror)
+
+
+def _remote(entry: Entry) -> Remote:
+    # Each brings a library that only those who use it pay for.
+    if entry.kind == "s3":
+        from tasks.prompts.s3 import S3Object
+
+        return S3Object(entry.text)
+    from tasks.prompts.hub import HubDataset
+
+    return HubDataset(entry.text)

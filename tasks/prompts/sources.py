@@ -1,0 +1,57 @@
+"""The stream of all prompts that a configuration asks for, training prompts first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from apo_core.config import Arithmetic, Data
+from apo_core.data.entries import parse_entry, set_names
+from apo_core.data.prompts import Fields, Prompt, Split, prompt_id
+from apo_core.data.streams import SplitColumn, column_prompts, file_prompts, generated_prompts
+from apo_core.embedded.arithmetic import distinct_chains
+from apo_core.errors import InputError
+
+
+def chain_prompts(params: Path, arithmetic: Arithmetic, data: Data, seed: int) -> Iterator[Prompt]:
+    """The embedded task's prompts.
+
+    Raises:
+        InputError: there are fewer than asked for; names `params`.
+    """
+    counts: tuple[tuple[Split, int | None], ...] = (
+        ("train", data.train_prompts),
+        ("eval", data.eval_prompts),
+    )
+    for split, count in counts:
+        try:
+            chains = distinct_chains(split, count or 0, seed, **arithmetic.model_dump())
+        except ValueError as error:
+            raise InputError(params, str(error), field=f"data.{split}_prompts") from None
+        for chain in chains:
+            text = chain.prompt
+            yield Prompt(prompt_id(text), text, str(chain.answer), "{}", "arithmetic", split, "arithmetic")
+
+
+def named_prompts(root: Path, data: Data, seed: int) -> Iterator[Prompt]:
+    """All prompts of what `data.train_files` and `data.eval_files` name below `root`.
+
+    Raises:
+        InputError: one cannot be read; names file, row and field.
+    """
+    fields = Fields(data.prompt_field, data.answer_field, data.group_field)
+    parts: tuple[tuple[Split, tuple[str, ...], int | None], ...] = (
+        ("train", data.train_files, data.train_prompts),
+        ("eval", data.eval_files, data.eval_prompts),
+    )
+    for split, entries, count in parts:
+        names = set_names(entries)
+        for entry in map(parse_entry, entries):
+            if entry.kind == "generated":
+                # A tenth more: some may be dropped.
+                yield from generated_prompts(entry.path, split, (count or 0) * 11 // 10 + 1, seed)
+            elif data.split_field is not None:
+                column = SplitColumn(data.split_field, data.train_rows, data.eval_rows)
+                yield from column_prompts(root, entry, fields, column)
+            else:
+                yield from file_prompts(root, entry, fields, split, names[entry.text])

@@ -1,0 +1,1 @@
+"""Data quality: the checks of prompts, samples and values, run by Great Expectations."""

@@ -1,0 +1,1 @@
+"""What people look at: plots, tables, examples of responses, artifacts on the Prefect page."""

@@ -1,0 +1,58 @@
+"""DeepSpeed's launcher in the place of a stage's process, where the stage trains on many ranks."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+
+from apo_core import config
+from apo_core.errors import ApoError, InputError
+from apo_core.system.ports import free_port
+
+RANK = "rank"  # the stage's argument: schedulers set variables such as RANK for reasons of their own
+_MODULE = ["--no_local_rank", "--module", "tasks", "train", RANK]
+
+
+def become_launcher(train: config.Train) -> None:
+    """Replace this process by the launcher, which starts `python -m tasks train rank` once a rank.
+
+    Raises:
+        ApoError: there are fewer GPUs than ranks, or no such hostfile.
+    """
+    # Ranks on one machine share its cores; the launcher leaves this to us.
+    local = train.ranks if train.hostfile is None else 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local)))
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if not gpus:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # alone the launcher guesses and warns
+    elif train.hostfile is None and gpus < train.ranks:
+        raise ApoError(f"train.ranks is {train.ranks}, there are {gpus} GPUs")
+    if train.hostfile is not None and not Path(train.hostfile).is_file():  # DeepSpeed would go on without it
+        raise InputError(train.hostfile, "no such file", field="train.hostfile")
+    command = launch_command(train.ranks, train.hostfile)
+    os.execv(command[0], command)
+
+
+def launch_command(ranks: int, hostfile: str | None) -> list[str]:
+    """The launcher for ranks on this machine or, through ssh, on those of a hostfile.
+
+    On one machine the part that starts the ranks is called itself: the one around it would leave them running
+    when it is killed. On several the ranks elsewhere notice when the first one's connection is gone.
+    """
+    python = [sys.executable, "-m"]
+    if hostfile is not None:
+        return [*python, "deepspeed.launcher.runner", "--hostfile", str(Path(hostfile).resolve()), *_MODULE]
+    world = base64.urlsafe_b64encode(json.dumps({"localhost": _devices(ranks)}).encode()).decode()
+    place = [f"--world_info={world}", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
+    return [*python, "deepspeed.launcher.launch", "--quiet", *place, *_MODULE]
+
+
+def _devices(ranks: int) -> list[str]:
+    """One a rank, of those that this run may use, by number or UUID: the launcher takes them as they are."""
+    seen = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return seen[:ranks] if len(seen) >= ranks else [str(number) for number in range(ranks)]

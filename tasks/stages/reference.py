@@ -1,0 +1,88 @@
+"""Stage `reference`: put the frozen reference policy into the workspace, from wherever it comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from apo_core.config import Arithmetic, Reference, Scratch
+from apo_core.embedded.arithmetic import chains
+from apo_core.embedded.tiny_decoder import character_tokenizer, pretrain, tiny_decoder
+from apo_core.errors import ApoError, InputError
+from apo_core.model.loading import load_policy, save_policy
+from apo_core.model.log_probs import head_mismatch
+from apo_core.model.template import load_tokenizer
+from tasks.stages.process import Facts
+from tasks.workspace import Workspace
+
+_REFUSALS = (401, 403, 404)  # by HTTP: no such model or revision, or not for this account
+
+
+def run(
+    workspace: Workspace, seed: int, arithmetic: Arithmetic, reference: Reference, trust_remote_code: bool
+) -> Facts:
+    """Write `data/reference`, a plain Hugging Face directory with safetensors."""
+    if reference.source == "scratch":
+        return _from_scratch(workspace, seed, arithmetic, reference.scratch)
+    hub = reference.source == "hub"
+    source = _from_hub(reference, trust_remote_code) if hub else workspace.raw_model
+    # Loading and saving again, rather than copying, proves that the directory is what it claims to be.
+    model = load_policy(source, dtype="auto", trust_remote_code=trust_remote_code)
+    _check_head(model, source)
+    save_policy(model, load_tokenizer(source, trust_remote_code=trust_remote_code), workspace.reference)
+    # A snapshot's directory is named for the commit it is of: what `revision: null` meant on the day.
+    return {"parameters": model.num_parameters(), "revision": source.name if hub else None}
+
+
+def _from_scratch(workspace: Workspace, seed: int, arithmetic: Arithmetic, scratch: Scratch) -> Facts:
+    tokenizer = character_tokenizer()
+    model = tiny_decoder(
+        tokenizer,
+        hidden_size=scratch.hidden_size,
+        layers=scratch.layers,
+        heads=scratch.heads,
+        seed=seed,
+    )
+    losses = pretrain(
+        model,
+        tokenizer,
+        chains("pretrain", seed, **arithmetic.model_dump()),
+        steps=scratch.steps,
+        batch_size=scratch.batch_size,
+        learning_rate=scratch.learning_rate,
+        guess_share=scratch.guess_share,
+        guess_error=scratch.guess_error,
+        seed=seed,
+    )
+    save_policy(model, tokenizer, workspace.reference)
+    return {"parameters": model.num_parameters(), "loss": losses[-1]}
+
+
+def _check_head(model: PreTrainedModel, source: Path) -> None:
+    mismatch = head_mismatch(model)
+    if mismatch > 1e-2:
+        raise InputError(
+            source,
+            f"its logits are not its output embedding's (by {mismatch:.3g}); its log-probs would be wrong",
+        )
+
+
+def _from_hub(reference: Reference, trust_remote_code: bool) -> Path:
+    from huggingface_hub import is_offline_mode, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    if trust_remote_code:
+        patterns.append("*.py")
+    assert reference.name is not None, "refused by the configuration"
+    try:
+        return Path(snapshot_download(reference.name, revision=reference.revision, allow_patterns=patterns))
+    except HfHubHTTPError as error:
+        if error.response.status_code not in _REFUSALS:
+            raise  # it is away: a crash, which is tried again
+        raise ApoError(f"hub: {reference.name}: {str(error).splitlines()[0]}") from None
+    except LocalEntryNotFoundError as error:
+        if not is_offline_mode():
+            raise
+        raise ApoError(f"hub: {reference.name}: is not here, and HF_HUB_OFFLINE is set: {error}") from None

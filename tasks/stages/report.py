@@ -1,0 +1,81 @@
+"""Stage `report`: the decision, the pictures and the summary, from what the other stages left."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+
+from apo_core import config
+from apo_core.decisions.promotion_rule import decide, with_reference
+from apo_core.system.files import read_json, write_json
+from apo_core.tables import VALUES, read_metadata, read_table
+from apo_core.training.metrics import read_metrics
+from apo_core.values.fingerprint import digest
+from tasks.reporting.plots import plot_evaluation, plot_training, plot_values
+from tasks.stages.process import Facts
+from tasks.workspace import STAGES, Workspace
+
+
+def run(workspace: Workspace, promotion: config.Promotion, tracking: config.Tracking) -> Facts:
+    """Write `reports/report.json`, `reports/plots` and `reports/summary.json`."""
+    started = time.perf_counter()
+    evaluation = read_json(workspace.evaluation)
+    values = read_table(workspace.values, VALUES)
+    plot_values(values, workspace.plots / "values.png")
+    plot_training(pd.DataFrame(read_metrics(workspace.metrics)), workspace.plots / "training.png")
+    plot_evaluation(evaluation, workspace.plots / "evaluation.png")
+    facts = {stage: read_json(workspace.facts(stage)) for stage in STAGES if stage != "report"}
+    report = _report(workspace, evaluation, values, facts, promotion, tracking)
+    report["seconds"]["report"] = round(time.perf_counter() - started, 3)
+    write_json(workspace.report, report)
+    # The summary is no DVC output: the flow decides, and adds the registry's fields and the hash of
+    # `dvc.lock`, which cannot be inside what it hashes.
+    reason = f"`apo run` decides and registers; so far: {report['decision']['reason']}"
+    write_json(workspace.summary, report | {"decision": {"outcome": "open", "reason": reason}})
+    return {"against_reference": report["decision"]["outcome"]}
+
+
+def _report(
+    workspace: Workspace,
+    evaluation: dict[str, Any],
+    values: pd.DataFrame,
+    facts: dict[str, Any],
+    promotion: config.Promotion,
+    tracking: config.Tracking,
+) -> dict[str, Any]:
+    decision = decide(
+        with_reference(evaluation),
+        prompts=evaluation["prompts"],
+        kl=evaluation["kl"],
+        min_prompts=promotion.min_prompts,
+        min_gain=promotion.min_gain,
+        max_kl=promotion.max_kl,
+    )
+    metadata = read_metadata(workspace.values)
+    return {
+        "model": {"name": tracking.model, "version": None, "aliases": []},
+        "decision": decision._asdict(),
+        "eval": evaluation,
+        "values": {
+            "prompts": len(values),
+            "kept": int(values["dropped"].isna().sum()),
+            "dropped": values["dropped"].value_counts().to_dict(),
+            "n": metadata["n"],
+            "responses": facts["sample"]["responses"],
+            "beta1": metadata["beta1"],
+        },
+        "train": {
+            "algorithm": facts["train"]["algorithm"],
+            "steps": facts["train"]["steps"],
+            "prompts_per_step": facts["train"]["prompts_per_step"],
+            "peak_rss_mib": facts["train"]["peak_rss_mib"],
+        },
+        "seconds": {stage: facts[stage]["seconds"] for stage in facts},
+        "lineage": {
+            "fingerprint": digest(metadata["fingerprint"]),
+            "dvc_lock_sha256": None,
+            "git_commit": facts["train"]["git_commit"],
+        },
+    }

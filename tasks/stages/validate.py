@@ -1,0 +1,36 @@
+"""Stage `validate`: no sampling starts on prompts that cannot be trained or scored on."""
+
+from __future__ import annotations
+
+from apo_core import config
+from apo_core.tables import PROMPTS, read_table
+from apo_core.verifiers import Attempt
+from tasks.prompts.template import encoder_of
+from tasks.quality.checks import prompt_checks
+from tasks.quality.expectations import validate
+from tasks.responses.scoring import scorer_of
+from tasks.stages.process import Facts
+from tasks.workspace import Workspace
+
+
+def run(
+    workspace: Workspace, template: config.Template, verifier: config.Verifier, trust_remote_code: bool
+) -> Facts:
+    """Check `data/prompts.parquet` and write `reports/validation/prompts.json`."""
+    prompts = read_table(workspace.prompts, PROMPTS)
+    encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    answers = [
+        Attempt("", answer, row)
+        for answer, row in zip(prompts["answer"].fillna(""), prompts["row"], strict=True)
+    ]
+    with scorer_of(verifier, workspace.raw_verifiers, rows=len(answers)) as scorer:
+        problems = scorer.answer_problems(answers)
+    frame, checks = prompt_checks(
+        prompts,
+        count_tokens=lambda prompt: len(encoder.encode(prompt)),
+        answer_problems=problems,
+        max_tokens=template.max_prompt_tokens,
+    )
+    report = workspace.validation("prompts")
+    validate(frame, checks, table=workspace.prompts, row="source", report=report)
+    return {"prompts": len(prompts), "longest_prompt_tokens": int(frame["tokens"].max())}

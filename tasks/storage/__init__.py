@@ -1,0 +1,1 @@
+"""S3: the client, checked transfers, published models."""

@@ -1,0 +1,285 @@
+"""Which decisions may follow which: a table of what people try."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from apo_core.decisions.approval_rule import (
+    AUTOMATIC,
+    DecisionRefused,
+    approve_automatically,
+    decide,
+    expire,
+    is_open,
+    propose,
+    ran_out,
+    roll_back,
+    state_of,
+)
+from apo_core.decisions.audit_chain import sealed
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+
+
+class Log:
+    """A log that grows by what the rules allow."""
+
+    def __init__(self):
+        self.entries = []
+
+    @property
+    def state(self):
+        return state_of(self.entries)
+
+    def add(self, draft):
+        if draft is not None:
+            entry = sealed(self.entries, model="m", time=NOW, nonce="", **draft._asdict())
+            self.entries.append(entry)
+        return draft
+
+    def candidate(self, version, *, four_eyes=False, by_person=True, started_by="Ada"):
+        return self.add(
+            propose(
+                self.state,
+                version,
+                started_by=started_by,
+                by_person=by_person,
+                four_eyes=four_eyes,
+                expires=LATER,
+                evidence={"decision": "better"},
+            )
+        )
+
+    def say(self, version, decision, by="Bob", now=NOW, reason="looks right"):
+        return self.add(decide(self.state, version, decision, by=by, reason=reason, now=now))
+
+    def back(self, to=None, *, reason="it is bad", champion=...):
+        champion = self.state.champion if champion is ... else champion
+        return self.add(roll_back(self.state, to, champion=champion, by="Bob", reason=reason))
+
+
+@pytest.fixture
+def log():
+    made = Log()
+    made.candidate("1")
+    return made
+
+
+def test_only_an_approval_moves_the_champion(log):
+    assert (log.state.champion, log.state.pending.version) == (None, "1")
+    log.say("1", "approve")
+    assert (log.state.champion, log.state.pending) == ("1", None)
+    log.candidate("2")
+    assert (log.state.champion, log.state.pending.version) == ("1", "2")
+    log.say("2", "reject")
+    assert (log.state.champion, log.state.pending) == ("1", None)
+
+
+def test_the_same_word_of_the_same_person_changes_nothing_and_any_other_is_refused(log):
+    log.say("1", "approve")
+    assert log.say("1", "approve", by=" bob ") is None
+    with pytest.raises(DecisionRefused, match=r"version 1 does not wait .* approved by Bob at 2026-01-01"):
+        log.say("1", "approve", by="Eve")
+    with pytest.raises(DecisionRefused, match="it was approved by Bob"):
+        log.say("1", "reject")
+    assert len(log.entries) == 2
+
+
+def test_four_eyes(log):
+    log.candidate("2", four_eyes=True)
+    with pytest.raises(DecisionRefused, match=r"ADA started the run that made it.*four_eyes"):
+        log.say("2", "approve", by=" ADA")
+    with pytest.raises(DecisionRefused, match="started the run"):
+        log.say("2", "approve", by="Ａda")  # full width: the same to a reader
+    log.say("2", "reject", by="Ada")  # whoever made it may withdraw it
+    log.candidate("3", four_eyes=True)
+    assert log.say("3", "approve", by="Bob").event == "approved"
+    log.candidate("4", started_by="Ada  Lovelace")
+    with pytest.raises(DecisionRefused, match="started the run"):
+        log.say("4", "approve", by="ada lovelace")
+    with pytest.raises(DecisionRefused, match="has the name of a person"):
+        log.candidate("5", started_by=" ")
+
+
+def test_what_expires_is_closed(log):
+    assert expire(log.state, NOW) is None
+    with pytest.raises(DecisionRefused, match="the time to decide was over"):
+        log.say("1", "approve", now=LATER)
+    assert log.add(expire(log.state, LATER)).event == "expired"
+    assert expire(log.state, LATER) is None
+    with pytest.raises(DecisionRefused, match="it was closed by the clock"):
+        log.say("1", "approve")
+
+
+def test_a_newer_candidate_takes_the_place_of_one_that_waits(log):
+    log.candidate("2")
+    with pytest.raises(DecisionRefused, match="version 1 does not wait for a decision: a newer candidate"):
+        log.say("1", "approve")
+    log.say("2", "approve")
+    assert log.state.champion == "2"
+
+
+# What has been said of version 1, which has been proposed, and whether it may be proposed again.
+HISTORIES = {
+    "waits": ([], False),
+    "expired": (["expire"], True),
+    "approved": (["approve 1"], False),
+    "rejected": (["reject 1"], False),
+    "superseded by one that waits": (["propose 2"], False),
+    "superseded by one that was approved": (["propose 2", "approve 2"], True),
+    "superseded by one that was rejected": (["propose 2", "reject 2"], True),
+    "superseded by one that expired": (["propose 2", "expire"], True),
+    "superseded, and then others": (["propose 2", "propose 3", "approve 3"], True),
+    "superseded, and then others that wait": (["propose 2", "approve 2", "propose 3"], False),
+    "expired, and another waits": (["expire", "propose 2"], False),
+    "expired, and another was rejected": (["expire", "propose 2", "reject 2"], True),
+    "rejected, and others expired": (["reject 1", "propose 2", "expire"], False),
+    "rolled back from": (["approve 1", "propose 2", "approve 2", "propose 3", "approve 3", "back"], False),
+    "opened again": (["expire", "propose 1"], False),
+    "opened again and expired again": (["expire", "propose 1", "expire"], True),
+    "opened again and rejected": (["expire", "propose 1", "reject 1"], False),
+    "opened again and approved": (["expire", "propose 1", "approve 1"], False),
+    "opened again and superseded": (["expire", "propose 1", "propose 2", "reject 2"], True),
+}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_what_nobody_has_decided_on_is_proposed_again_where_nothing_else_waits(log, history):
+    steps, again = HISTORIES[history]
+    for step in steps:
+        word, _, version = step.partition(" ")
+        if word == "propose":
+            assert log.candidate(version)
+        elif word == "expire":
+            assert log.add(expire(log.state, LATER))
+        elif word == "back":
+            assert log.back()
+        else:
+            assert log.say(version, word)
+    before = log.state
+    assert is_open(before, "1") is again
+    draft = log.candidate("1")
+    assert (draft is not None) is again
+    if not again:
+        assert log.state == before
+        return
+    assert (log.state.pending.version, log.state.candidate) == ("1", "1")
+    assert log.state.champion == before.champion
+    assert log.say("1", "approve").evidence == {"candidate": log.entries[-2].hash}
+    assert log.state.champion == "1"
+
+
+def test_who_made_a_version_does_not_approve_it_after_another_had_it_opened_again():
+    log = Log()
+    log.candidate("1", four_eyes=True)
+    log.add(expire(log.state, LATER))
+    assert log.candidate("1", started_by="Bob").by == "Bob"
+    with pytest.raises(DecisionRefused, match="Ada started the run that made it"):
+        log.say("1", "approve", by="Ada")
+    assert log.say("1", "approve", by="Bob").event == "approved"
+
+
+def test_the_time_to_decide_runs_out_where_nothing_else_waits(log):
+    assert [ran_out(log.state, version, NOW) for version in ("1", "7")] == [False, False]
+    assert ran_out(log.state, "1", LATER)  # though it has not been closed yet
+    log.add(expire(log.state, LATER))
+    assert ran_out(log.state, "1", NOW)
+    log.candidate("2")
+    assert not ran_out(log.state, "1", NOW)
+    assert ran_out(log.state, "1", LATER)  # the other's is over, too
+    log.say("2", "approve")
+    assert ran_out(log.state, "1", NOW)
+    assert not ran_out(log.state, "2", LATER)
+    log.candidate("3")
+    log.candidate("4")
+    log.say("4", "reject")
+    assert not ran_out(log.state, "3", LATER)  # superseded: that is no matter of time
+
+
+@pytest.mark.parametrize(("by", "reason"), [("", "why"), ("  ", "why"), ("Bob", " \n"), (AUTOMATIC, "why")])
+def test_nobody_decides_nothing(log, by, reason):
+    for word in ("approve", "reject"):
+        with pytest.raises(DecisionRefused, match=r"name of a person|has a reason|is no person"):
+            log.say("1", word, by=by, reason=reason)
+    with pytest.raises(DecisionRefused):
+        roll_back(log.state, None, champion=None, by=by, reason=reason)
+
+
+def test_unknown_versions_are_refused(log):
+    with pytest.raises(DecisionRefused, match="version 7 was never a candidate"):
+        log.say("7", "approve")
+    with pytest.raises(DecisionRefused, match="version 1 was never the champion"):
+        log.back("1")
+
+
+def test_rolling_back_goes_further_back_every_time_and_any_former_champion_may_be_named(log):
+    log.say("1", "approve")
+    with pytest.raises(DecisionRefused, match="no version was champion before"):
+        log.back()
+    for version in ("2", "3"):
+        log.candidate(version)
+        log.say(version, "approve")
+    assert log.back().version == "2"
+    assert log.back(reason="this one too").version == "1"
+    with pytest.raises(DecisionRefused, match="no version was champion before"):
+        log.back()
+    with pytest.raises(DecisionRefused, match="version 1 is the champion already"):
+        log.back("1")
+    assert log.back("3").version == "3"
+    assert log.state.champion == "3"
+    assert log.back(reason="no, it is bad").version == "1"
+
+
+def test_who_repeats_a_rollback_goes_back_once(log):
+    for version in ("1", "2", "3"):
+        log.candidate(version)
+        log.say(version, "approve")
+    assert log.back().version == "2"
+    assert log.back() is None
+    assert log.back("2") is None
+    assert log.state.champion == "2"
+
+
+def test_a_rollback_is_of_the_champion_that_was_looked_at(log):
+    log.say("1", "approve")
+    log.candidate("2")
+    log.say("2", "approve")
+    log.candidate("3")
+    log.say("3", "approve")  # while somebody wants to be rid of 2
+    with pytest.raises(DecisionRefused, match="version 3 has become the champion meanwhile"):
+        log.back(champion="2")
+
+
+def test_without_a_person_to_ask_the_configuration_approves():
+    log = Log()
+    log.candidate("1", by_person=False)
+    assert approve_automatically(log.state, "1", LATER) is None  # the time is over
+    draft = log.add(approve_automatically(log.state, "1", NOW))
+    assert (draft.by, log.state.champion) == (AUTOMATIC, "1")
+    assert approve_automatically(log.state, "1", NOW) is None
+
+
+def test_what_waits_for_a_person_is_not_approved_by_a_configuration(log):
+    assert approve_automatically(log.state, "1", NOW) is None
+
+
+def test_the_rules_of_a_model_become_stricter_only():
+    log = Log()
+    log.candidate("1", by_person=False)
+    log.candidate("2", four_eyes=True)
+    log.candidate("3", by_person=False, four_eyes=False)
+    rules = [(one.evidence["by_person"], one.evidence["four_eyes"]) for one in log.entries]
+    assert rules == [(False, False), (True, True), (True, True)]
+    assert approve_automatically(log.state, "3", NOW) is None
+
+
+def test_the_champion_that_was_rolled_back_from_stays_out_until_it_is_named(log):
+    log.say("1", "approve")
+    log.candidate("2")
+    log.say("2", "approve")
+    log.back()
+    assert approve_automatically(log.state, "2", NOW) is None
+    assert log.state.candidate is None
+    assert log.candidate("2") is None
+    assert log.state.champion == "1"

@@ -1,0 +1,224 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from apo_core.errors import ApoError
+from apo_core.evaluation.comparison import by_difficulty, compare, per_prompt, summarise
+from apo_core.evaluation.intervals import paired_bootstrap, wilson_interval
+
+COLUMNS = ["policy", "prompt_id", "sample_index", "reward", "extracted", "finish_reason", "log_ratio"]
+PROMPTS = pd.DataFrame({"prompt_id": ["a", "b"], "set": ["s", "s"], "group": [None, None]})
+NAN = math.nan
+
+
+@pytest.fixture
+def rows():
+    """Two prompts, one greedy response and two samples of each model."""
+    return pd.DataFrame(
+        [
+            ("reference", "b", -1, 0.0, "3", "stop", NAN),
+            ("reference", "b", 0, 0.0, "3", "stop", NAN),
+            ("reference", "b", 1, 0.0, None, "length", NAN),
+            ("reference", "a", -1, 1.0, "7", "stop", NAN),
+            ("reference", "a", 0, 1.0, "7", "stop", NAN),
+            ("reference", "a", 1, 0.0, "8", "stop", NAN),
+            ("policy", "b", -1, 1.0, "9", "length", 90.0),
+            ("policy", "b", 0, 1.0, "9", "stop", 0.5),
+            ("policy", "b", 1, 0.0, None, "stop", 1.5),
+            ("policy", "a", -1, 1.0, "7", "stop", 90.0),
+            ("policy", "a", 0, 1.0, "7", "stop", -1.0),
+            ("policy", "a", 1, 1.0, "7.0", "stop", 3.0),
+        ],
+        columns=COLUMNS,
+    )
+
+
+def asked(prompts, reference, policy):
+    """Sampled rows: each prompt's rewards of either model; a row without one failed."""
+    rows = [
+        (model, prompt, index, reward, None if reward is None else "7", "stop", 0.0)
+        for model, rewards in (("reference", reference), ("policy", policy))
+        for prompt, own in zip(prompts, rewards, strict=True)
+        for index, reward in enumerate(own)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"reward": float})
+
+
+def test_accuracy_is_the_mean_over_a_prompts_samples_without_the_greedy_one(rows):
+    assert per_prompt(rows, "reference").to_dict() == {"a": 0.5, "b": 0.0}
+    assert per_prompt(rows, "policy").to_dict() == {"a": 1.0, "b": 0.5}
+
+
+def test_a_summary_by_hand(rows):
+    # Of the reference 1/2 and 0: variance 1/16 to a coin's 3/16, so that each prompt counts as 3, at most 2.
+    assert summarise(rows, PROMPTS, seed=0) == {
+        "prompts": 2,
+        "samples": 2,
+        "reference": {
+            "pass@1": 0.25,
+            "avg@2": 0.25,
+            "pass@2": 0.5,  # one of the two prompts is solved by one of its samples
+            "maj@2": 0.25,  # a tie on a, and one vote, a wrong one, on b
+            "ci95": list(wilson_interval(0.25, 4)),
+            "greedy": 0.5,
+            "truncated": 0.25,
+            "unparsed": 0.25,
+            "errors": 0.0,
+        },
+        "policy": {
+            "pass@1": 0.75,
+            "avg@2": 0.75,
+            "pass@2": 1.0,
+            "maj@2": 1.0,
+            "ci95": list(wilson_interval(0.75, 4)),
+            "greedy": 1.0,
+            "truncated": 0.0,
+            "unparsed": 0.25,
+            "errors": 0.0,
+        },
+        "gain": 0.5,
+        "gain_ci95": [0.5, 0.5],  # both prompts gain a half
+        "kl": 1.0,  # (0.5 + 1.5 - 1 + 3) / 4, greedy rows left out
+        "sets": {},  # there is one
+        "groups": {},
+        "difficulty": by_difficulty(rows, seed=0),
+    }
+
+
+def test_the_order_of_the_rows_does_not_matter(rows):
+    shuffled = rows.sample(frac=1, random_state=0)
+    assert summarise(shuffled, PROMPTS, seed=0) == summarise(rows, PROMPTS, seed=0)
+
+
+def test_models_on_different_prompts_are_not_summarised(rows):
+    with pytest.raises(ValueError, match="same prompts"):
+        summarise(rows[(rows["policy"] == "policy") | (rows["prompt_id"] == "a")], PROMPTS, seed=0)
+
+
+def test_pass_at_k_is_given_for_powers_of_two_and_for_all_samples():
+    found = compare(asked("a", [[0, 0, 1, 0, 0, 0]], [[1, 1, 0, 0, 0, 0]]), seed=0)
+    reference, policy = found["reference"], found["policy"]
+    assert {name for name in reference if "pass" in name} == {"pass@1", "pass@2", "pass@4", "pass@6"}
+    assert [reference[f"pass@{k}"] for k in (1, 2, 4, 6)] == pytest.approx([1 / 6, 1 / 3, 2 / 3, 1])
+    # 1 - C(4, 2) / C(6, 2) and 1 - C(4, 4) / C(6, 4).
+    assert [policy[f"pass@{k}"] for k in (2, 4, 6)] == pytest.approx([1 - 6 / 15, 1 - 1 / 15, 1])
+
+
+def test_one_sample_a_prompt_has_no_more_than_pass_at_1():
+    found = compare(asked("ab", [[0], [1]], [[1], [1]]), seed=0)["reference"]
+    assert {name for name in found if "@" in name} == {"pass@1", "avg@1", "maj@1"}
+    assert found["pass@1"] == found["avg@1"] == found["maj@1"] == 0.5
+    assert found["ci95"] == list(wilson_interval(0.5, 2))
+
+
+def test_a_failed_verification_is_no_wrong_answer_and_is_counted():
+    found = compare(asked("ab", [[1, None], [0, 0]], [[1, 1], [None, 1]]), seed=0)
+    assert found["prompts"] == 2
+    assert found["reference"]["pass@1"] == 0.5
+    assert found["policy"]["pass@1"] == 1.0
+    assert found["reference"]["errors"] == found["policy"]["errors"] == 0.25
+    assert found["reference"]["unparsed"] == 0.0  # the failed one has no answer, and is no parse failure
+    assert found["reference"]["pass@2"] == 0.0  # of b alone: a has not two
+    assert found["gain"] == 0.5
+
+
+def test_a_prompt_without_any_reward_of_one_model_is_left_out_of_both():
+    found = compare(asked("ab", [[None, None], [0, 1]], [[1, 1], [0, 0]]), seed=0)
+    assert found["prompts"] == 1
+    assert (found["reference"]["pass@1"], found["policy"]["pass@1"]) == (0.5, 0.0)
+    assert found["gain"] == -0.5
+    assert found["reference"]["errors"] == 0.5
+
+
+def test_a_k_that_no_prompt_has_enough_rewards_for_is_unknown():
+    assert compare(asked("a", [[1, None]], [[0, 0]]), seed=0)["reference"]["pass@2"] is None
+
+
+def test_nothing_to_compare_is_refused():
+    with pytest.raises(ApoError, match="the verifier failed on all responses"):
+        compare(asked("ab", [[None], [1]], [[1], [None]]), seed=0)
+
+
+def test_a_greedy_response_that_was_not_scored_has_no_accuracy(rows):
+    rows.loc[(rows["policy"] == "reference") & (rows["sample_index"] < 0), "reward"] = NAN
+    found = compare(rows, seed=0)
+    assert found["reference"]["greedy"] is None
+    assert found["policy"]["greedy"] == 1.0
+
+
+def test_sets_and_groups_are_compared_apart():
+    rows = asked("abcd", [[0, 0], [1, 0], [1, 1], [1, 1]], [[1, 1], [1, 1], [0, 1], [1, 1]])
+    prompts = pd.DataFrame(
+        {
+            "prompt_id": [*"abcd", "training"],
+            "set": ["one", "one", "two", "two", "three"],
+            "group": ["x", "y", None, "x", "z"],
+        }
+    )
+    found = summarise(rows, prompts, seed=3)
+    assert {name: (block["prompts"], block["gain"]) for name, block in found["sets"].items()} == {
+        "one": (2, 0.75),
+        "two": (2, -0.25),
+    }
+    assert {name: (block["prompts"], block["gain"]) for name, block in found["groups"].items()} == {
+        "x": (2, 0.5),
+        "y": (1, 0.5),
+    }
+    two = found["sets"]["two"]
+    assert two == compare(rows[rows["prompt_id"].isin(["c", "d"])], seed=3)
+    assert two["gain_ci95"] == list(
+        paired_bootstrap(pd.Series({"c": 1.0, "d": 1.0}), pd.Series({"c": 0.5, "d": 1.0}), seed=3)
+    )
+    assert found["groups"]["y"]["gain_ci95"] == [-1.0, 1.0]  # one prompt
+
+
+def test_a_set_of_training_prompts_is_none_of_the_evaluation():
+    prompts = pd.DataFrame({"prompt_id": ["a", "training"], "set": ["one", "two"], "group": [None, "x"]})
+    found = summarise(asked("a", [[0, 0]], [[1, 1]]), prompts, seed=0)
+    assert found["sets"] == found["groups"] == {}
+
+
+def test_a_set_without_any_reward_is_left_out():
+    prompts = pd.DataFrame({"prompt_id": ["a", "b"], "set": ["one", "two"], "group": [None, None]})
+    found = summarise(asked("ab", [[None, None], [0, 1]], [[1, 1], [0, 0]]), prompts, seed=0)
+    assert list(found["sets"]) == ["two"]
+
+
+def test_difficulty_is_judged_by_other_samples_than_those_compared():
+    rows = asked(
+        "abcd",
+        [[0, 0, 1, 1], [0, 1, 0, 0], [1, 1, 0, 1], [0, 0, 0, 0]],
+        [[0, 0, 0, 1], [1, 1, 1, 1], [0, 0, 1, 1], [1, 1, 1, 0]],
+    )
+    found = by_difficulty(rows, seed=0)
+    assert {name: block["prompts"] for name, block in found.items()} == {
+        "unsolved": 2,
+        "partly solved": 1,
+        "solved": 1,
+    }
+    unsolved = found["unsolved"]  # a and d: the last two samples of both models
+    assert (unsolved["reference"]["pass@1"], unsolved["policy"]["pass@1"]) == (0.5, 0.5)
+    assert (found["partly solved"]["gain"], found["solved"]["gain"]) == (1.0, 0.5)
+    assert found["solved"]["samples"] == 2
+
+
+def test_one_sample_cannot_tell_difficulty_and_gain():
+    assert by_difficulty(asked("a", [[0]], [[1]]), seed=0) == {}
+
+
+def test_a_policy_that_is_the_reference_gains_nothing_at_any_difficulty():
+    """Judged by the samples that are compared it would gain on hard prompts and lose on easy ones.
+
+    The two share their random numbers, as the stage's samples do.
+    """
+    rng = np.random.default_rng(0)
+    chances = rng.beta(1, 1, size=(2000, 1))
+    reference = (rng.random((2000, 4)) < chances).astype(float)
+    policy = np.where(rng.random((2000, 4)) < 0.5, reference, rng.random((2000, 4)) < chances)
+    rows = asked([str(i) for i in range(2000)], reference.tolist(), policy.astype(float).tolist())
+    for block in by_difficulty(rows, seed=0).values():
+        assert block["gain"] == pytest.approx(0, abs=0.03)
+        # P(solved | first two samples: none, one, both) of a uniform chance: 1/4, 1/2, 3/4.
+        assert min(abs(block["reference"]["pass@1"] - share) for share in (0.25, 0.5, 0.75)) < 0.03

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from apo_core.model.template import Template
+from apo_core.sampling import TransformersSampler
+from apo_core.sampling.scored import Question, sample_and_score
+from apo_core.verifiers import InProcess, make_verifier
+
+NUMERIC = make_verifier("numeric", ("last",), Path())
+EXACT = make_verifier("exact", ("whole",), Path())
+QUESTIONS = [
+    Question("a", "1+1=", "2", "{}"),
+    Question("b", "7+5-3=", "9", "{}"),
+    Question("c", "4=", "4", "{}"),
+]
+
+
+@pytest.fixture
+def ask(decoder, tokenizer):
+    sampler = TransformersSampler(decoder, eos_ids={1}, pad_id=0, batch_size=4)
+
+    def scored(questions, n, key, verifier=NUMERIC):
+        return sample_and_score(
+            questions,
+            n,
+            sampler=sampler,
+            template=Template(tokenizer, style="raw", text="{prompt}", system=None),
+            scorer=InProcess(verifier),
+            max_new_tokens=10,
+            temperature=1.0,
+            key=key,
+        )
+
+    return scored
+
+
+def test_rows_are_in_order_and_scored_on_their_own_text(ask, tokenizer):
+    rows = ask(QUESTIONS, 3, "stage/0")
+    assert [(row.question.prompt_id, row.sample_index) for row in rows] == [
+        (name, index) for name in "abc" for index in range(3)
+    ]
+    for row in rows:
+        assert row.text == tokenizer.decode(row.response.token_ids, skip_special_tokens=True)
+        verdict = NUMERIC.score(row.text, row.question.answer, {})
+        assert (row.reward, row.extracted, row.reason) == verdict
+    assert len({row.text for row in rows}) > 3
+
+
+def test_a_right_answer_is_rewarded(ask):
+    text = ask(QUESTIONS[:1], 1, "stage/0", EXACT)[0].text
+    rows = ask(
+        [Question("a", "1+1=", text, "{}"), Question("a", "1+1=", text + "0", "{}")], 1, "stage/0", EXACT
+    )
+    assert [row.reward for row in rows] == [1.0, 0.0]
+
+
+def test_a_questions_samples_do_not_depend_on_its_neighbours(ask):
+    whole = ask(QUESTIONS, 3, "stage/0")
+    assert ask(QUESTIONS[1:2], 3, "stage/0") == whole[3:6]
+    assert ask(QUESTIONS, 2, "stage/0") == [row for row in whole if row.sample_index < 2]
+
+
+def test_another_key_draws_other_samples(ask):
+    one, other = (ask(QUESTIONS, 3, key) for key in ("stage/0", "stage/1"))
+    assert [row.text for row in one] != [row.text for row in other]
+
+
+def test_without_a_key_the_response_is_greedy(ask):
+    one, two = ask(QUESTIONS, 2, None), ask(QUESTIONS, 1, None)
+    assert [row.text for row in one[::2]] == [row.text for row in one[1::2]] == [row.text for row in two]

@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from apo_core.values.adaptive import draw_until_settled
+from apo_core.values.pooled import Prior, pooled_value
+
+PRIOR = Prior(1.0, 1.0)
+
+
+def spend(rewards, *, deviation, first=2, limit=8):
+    """How many samples each prompt gets of its (P, limit) rewards."""
+    used = torch.full((len(rewards),), first)
+    sums, counts = rewards[:, :first].sum(1), torch.full((len(rewards),), float(first)).double()
+
+    def draw(positions, start, size):
+        assert (used[positions] == start).all()
+        used[positions] += size
+        return rewards[positions, start : start + size].sum(1), torch.full((len(positions),), size).double()
+
+    draw_until_settled(
+        sums, counts, draw, prior=PRIOR, beta1=0.5, deviation=deviation, first=first, limit=limit
+    )
+    return used.tolist()
+
+
+REWARDS = torch.tensor([[1, 1] * 4, [0, 1] * 4, [0, 0] * 4], dtype=torch.float64)
+
+
+def test_a_prompt_is_left_alone_as_soon_as_its_value_is_known():
+    expected = []
+    for row in REWARDS:
+        counts = range(2, 9, 2)
+        deviations = [
+            pooled_value(row[:n].sum()[None], torch.tensor([n]), PRIOR, 0.5)[1].item() for n in counts
+        ]
+        enough = [n for n, found in zip(counts, deviations, strict=True) if found <= 0.11]
+        expected.append(enough[0] if enough else 8)
+    assert spend(REWARDS, deviation=0.11) == expected
+    assert len(set(expected)) > 1
+
+
+def test_nothing_is_drawn_where_all_is_known_and_everything_where_nothing_is():
+    assert spend(REWARDS, deviation=1.0) == [2, 2, 2]
+    assert spend(REWARDS, deviation=1e-6) == [8, 8, 8]
+
+
+def test_the_limit_is_kept_where_it_is_no_multiple():
+    assert spend(REWARDS, deviation=1e-6, first=3, limit=8) == [8, 8, 8]
+    assert spend(REWARDS, deviation=1e-6, first=8, limit=8) == [8, 8, 8]
+
+
+@pytest.mark.parametrize("deviation", [0.05, 0.11, 0.2])
+def test_a_prompts_share_does_not_depend_on_the_others(deviation):
+    together = spend(REWARDS, deviation=deviation)
+    assert together == [spend(row[None], deviation=deviation)[0] for row in REWARDS]
+
+
+def test_samples_that_could_not_be_scored_do_not_count():
+    asked = []
+
+    def draw(positions, start, size):
+        asked.append((positions, start, size))
+        return torch.zeros(len(positions)).double(), torch.zeros(len(positions)).double()
+
+    nothing = torch.zeros(1, dtype=torch.float64)
+    draw_until_settled(nothing, nothing, draw, prior=PRIOR, beta1=0.5, deviation=0.2, first=2, limit=6)
+    assert asked == [([0], 2, 2), ([0], 4, 2)]  # still unknown after four: only the limit ends it

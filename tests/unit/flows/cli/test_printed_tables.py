@@ -1,0 +1,109 @@
+"""What `apo run` prints."""
+
+import pytest
+
+from flows.cli.tables import print_findings, print_summary
+from flows.doctor.inputs import Finding
+from tasks.workspace import STAGES
+
+
+def model(mean, **more):
+    ends = {"ci95": [mean - 0.1, mean + 0.1], "truncated": 0.25, "unparsed": 0.0, "errors": 0.0}
+    return {"pass@1": mean, "pass@4": 0.9, "maj@4": 0.5, **ends, **more}
+
+
+def block(prompts, gain):
+    return {"prompts": prompts, "gain": gain, "gain_ci95": [gain - 0.05, gain + 0.05]}
+
+
+@pytest.fixture
+def summary():
+    return {
+        "eval": {
+            **block(70, 0.2),
+            "samples": 4,
+            "kl": 1.5,
+            "reference": model(0.4),
+            "policy": model(0.6),
+            "sets": {},
+        },
+        "values": {
+            "kept": 3,
+            "prompts": 4,
+            "dropped": {"unsolved": 1},
+            "n": 4,
+            "responses": 16,
+            "beta1": 0.5,
+        },
+        "train": {"algorithm": "apo", "steps": 2, "prompts_per_step": 4, "peak_rss_mib": 100.0},
+        "seconds": dict.fromkeys(STAGES, 1.0),
+        "decision": {"outcome": "hold", "reason": "worse on [x]"},
+        "model": {"name": "m", "version": None, "aliases": []},
+        "approval": None,
+        "lineage": {"git_commit": None},
+    }
+
+
+@pytest.fixture
+def printed(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def lines(summary):
+        print_summary(summary)
+        rows = [line.strip("│\n ").split("│") for line in capsys.readouterr().out.splitlines() if "│" in line]
+        return {name.strip(): text.strip() for name, text in rows}
+
+    return lines
+
+
+def test_what_the_doctor_says_to_install_is_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    print_findings([Finding("ray", False, "is not installed: pip install -e '.[ray]'")])
+    assert "pip install -e '.[ray]'" in capsys.readouterr().out
+
+
+def test_one_set_is_a_few_lines(summary, printed):
+    found = printed(summary)
+    assert list(found)[:7] == [
+        "reference pass@1",
+        "policy pass@1",
+        "gain",
+        "pass@4",
+        "maj@4",
+        "truncated",
+        "KL to the reference",
+    ]
+    assert found["gain"] == "+0.200  (95% 0.150 to 0.250, paired) on 70 held-out prompts"
+    assert found["pass@4"] == "reference 0.900, policy 0.900"
+    assert found["truncated"] == "reference 25.0%, policy 25.0% of the responses"
+
+
+def test_every_set_has_a_line(summary, printed):
+    summary["eval"]["sets"] = {"aime24": block(30, -0.1), "[gsm8k]": block(40, 0.3)}
+    found = printed(summary)
+    assert found["aime24"] == "-0.100  (95% -0.150 to -0.050, paired) on 30"
+    assert found["[gsm8k]"] == "+0.300  (95% 0.250 to 0.350, paired) on 40"  # a name is no markup
+    assert found["decision"] == "hold: worse on [x]"
+
+
+def test_what_is_not_known_and_what_did_not_happen(summary, printed):
+    summary["eval"]["policy"] = model(0.6, errors=0.5, **{"pass@4": None})
+    found = printed(summary)
+    assert found["pass@4"] == "reference 0.900, policy -"
+    assert found["errors"] == "reference 0.0%, policy 50.0% of the responses"
+    assert "unparsed" not in found
+
+
+def test_one_sample_has_no_lines_of_several(summary, printed):
+    summary["eval"]["samples"] = 1
+    assert not {name for name in printed(summary) if "@" in name} - {"reference pass@1", "policy pass@1"}
+
+
+def test_a_candidate_that_waits_comes_with_the_command(summary, capsys):
+    summary["model"]["version"] = "3"
+    summary["approval"] = {"event": "candidate", "by": "Ada", "reason": "better", "waits": True}
+    print_summary(summary)
+    assert "wanted: apo approve m 3 --by NAME" in capsys.readouterr().out
+    summary["approval"] |= {"event": "approved", "by": "Bob", "waits": False}
+    print_summary(summary)
+    assert "approved by Bob" in capsys.readouterr().out

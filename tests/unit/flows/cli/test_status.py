@@ -1,0 +1,59 @@
+"""What `apo status` says of a version that people have decided on since the run."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from apo_core.config.file import load_params
+from flows.cli.status import bring_up_to_date
+from tasks.decisions.approve import decide, propose
+from tasks.decisions.log import open_store
+from tasks.tracking.registry import find
+from tasks.tracking.runs import connect
+from tasks.workspace import Workspace
+
+MODEL = "apo-status"
+RULES = load_params(Path(__file__).parents[4] / "presets/ci.yaml").promotion.model_copy(
+    update={"approval": "manual"}
+)
+SUMMARY = {
+    "model": {"name": MODEL, "version": "1", "aliases": ["candidate"]},
+    "decision": {"outcome": "promote", "reason": "better"},
+    "approval": {"event": "candidate", "by": "Bob", "reason": "better", "time": "noon", "waits": True},
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "APO_AUDIT_URI"):
+        monkeypatch.delenv(name, raising=False)
+    return Workspace(tmp_path)
+
+
+def test_a_decision_after_the_run_is_shown(place):
+    client, store = connect(place), open_store(place)
+    client.create_registered_model(MODEL)
+    client.create_model_version(MODEL, "file:///nowhere")
+    propose(client, store, find(client, MODEL, "1"), RULES, started_by="Bob", evidence={})
+
+    shown = copy.deepcopy(SUMMARY)
+    assert bring_up_to_date(place, shown) == ""
+    assert shown["approval"]["waits"]
+    decide(client, store, MODEL, "1", "approve", by="Ada", reason="reads well")
+    assert bring_up_to_date(place, shown) == ""
+    assert shown["model"]["aliases"] == ["candidate", "champion"]
+    assert (shown["approval"]["event"], shown["approval"]["by"]) == ("approved", "Ada")
+    assert not shown["approval"]["waits"]
+
+    client.delete_model_version(MODEL, "1")
+    assert "`apo run` takes it there again" in bring_up_to_date(place, shown)
+
+
+def test_where_nobody_can_be_asked_it_says_so(place):
+    shown = copy.deepcopy(SUMMARY)
+    assert bring_up_to_date(place, shown).startswith("Aliases and approval are those of the end of the run: ")
+    assert shown == SUMMARY
+    shown["model"]["version"] = None
+    assert bring_up_to_date(place, shown) == ""
+    assert list(place.root.iterdir()) == []

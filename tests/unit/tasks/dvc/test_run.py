@@ -1,0 +1,160 @@
+"""How DVC is asked and read; the stages themselves are run in tests/integration."""
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from apo_core.errors import ApoError, StageFailed, StageRefused
+from tasks.dvc.run import _failure, _lines, dvc_command, run_stage
+from tasks.dvc.state import WorkspaceBusy, keep_record, pending
+from tasks.workspace import STAGES, Workspace
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, root):
+    place = tmp_path_factory.mktemp("dvc") / "workspace"
+    (place / "data/raw/prompts").mkdir(parents=True)
+    (place / "data/raw/model").mkdir()
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(root / name, place / name)
+    subprocess.run([*dvc_command(), "init", "--quiet", "--no-scm"], cwd=place, check=True)
+    return place
+
+
+@pytest.fixture
+def workspace(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "workspace"))
+
+
+@pytest.mark.parametrize("cwd", [".", "..", "/"])
+def test_what_has_changed_does_not_depend_on_where_one_asks_from(workspace, monkeypatch, cwd):
+    monkeypatch.chdir(workspace / cwd)
+    assert pending(workspace) == list(STAGES)
+    assert pending(workspace, ["sample"]) == ["sample"]
+
+
+def test_a_workspace_that_git_ignores_is_refused_and_not_up_to_date(workspace):
+    """DVC passes over it without a word."""
+    subprocess.run(["git", "init", "-q"], cwd=workspace.parent, check=True)
+    (workspace / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    assert pending(workspace) == list(STAGES)
+    (workspace.parent / ".gitignore").write_text("/workspace/\n")
+    with pytest.raises(ApoError, match="workspace: git ignores it, and so does DVC"):
+        pending(workspace)
+
+
+def rwlock(workspace, pid):
+    file = workspace / ".dvc/tmp/rwlock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"write": {str(workspace / "data/policy"): {"pid": pid, "cmd": "dvc repro"}}}))
+    return file
+
+
+def test_a_workspace_at_work_is_busy_and_not_a_bug(workspace):
+    file = rwlock(workspace, os.getpid())
+    with pytest.raises(WorkspaceBusy, match="DVC is at work here"):
+        pending(workspace)
+    assert file.exists()
+
+
+def test_the_lock_of_a_process_that_is_gone_is_dropped(workspace):
+    holder = subprocess.Popen(["sleep", "60"])
+    try:  # it has the number of the one that wrote the lock an hour ago
+        file = rwlock(workspace, holder.pid)
+        os.utime(file, (time.time() - 3600,) * 2)
+        assert pending(workspace) == list(STAGES)
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # it is dead and not reaped yet
+        rwlock(workspace, holder.pid)
+        assert pending(workspace) == list(STAGES)
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_damaged_record_is_restored_from_its_copy(workspace):
+    place = Workspace(workspace)
+    whole = "schema: '2.0'\nstages: {}\n"
+    place.lock.write_text(whole)
+    keep_record(place)
+    place.lock.write_text("schema: '2.0'\nstages:\n  refer")
+    assert pending(workspace) == list(STAGES)
+    assert place.lock.read_text() == whole
+
+
+def test_a_damaged_record_without_a_copy_is_one_line(workspace):
+    (workspace / "dvc.lock").write_text("")
+    with pytest.raises(ApoError, match="is damaged"):
+        pending(workspace)
+
+
+def test_a_directory_that_is_no_workspace_is_refused(tmp_path):
+    with pytest.raises(ApoError, match="is no workspace"):
+        pending(tmp_path)
+
+
+def test_a_checkout_without_git_is_refused_in_one_line(tmp_path, root):
+    (tmp_path / ".dvc").mkdir()
+    shutil.copyfile(root / ".dvc/config", tmp_path / ".dvc/config")
+    with pytest.raises(ApoError, match="is in no git repository; run `git init`"):
+        pending(tmp_path)
+
+
+def test_a_stage_is_heard_without_dvcs_hints_and_by_those_who_look(workspace):
+    subprocess.run(["git", "init", "--quiet"], cwd=workspace, check=True)
+    (workspace / ".dvc/config").write_text("")  # hints are given under git only
+    (workspace / "dvc.yaml").write_text(
+        "stages: {prepare: {cmd: echo heard; echo > data/new, outs: [data/new]}}"
+    )
+    log = []
+    assert run_stage(workspace, "prepare", log.append) == "ran"
+    assert log == ["Running stage 'prepare':", "> echo heard; echo > data/new", "heard"]
+    assert (Workspace(workspace).state / "run.progress").read_text() == "heard"
+    assert run_stage(workspace, "prepare", log.append) == "unchanged"
+
+
+def test_a_line_that_nothing_follows_is_not_held_back():
+    read, write = os.pipe()
+    found = []
+
+    def collect():
+        with os.fdopen(read, "rb") as stream:
+            found.extend((line, time.monotonic()) for line in _lines(stream))
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    os.write(write, b"\rtrain:  10%\rtrain:  20%")
+    time.sleep(1.5)
+    closed = time.monotonic()
+    os.write(write, b"\nlast")
+    os.close(write)
+    thread.join(timeout=10)
+    assert [line for line, _ in found] == ["train:  10%", "train:  20%", "last"]
+    assert found[1][1] < closed
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "text"),
+    [
+        (
+            ["error: a.jsonl:3: answer: is missing", "ERROR: failed: process exited with 2"],
+            StageRefused,
+            "prepare: a.jsonl:3: answer: is missing",
+        ),
+        (["ERROR: missing data source"], StageRefused, "prepare: dvc: missing data source"),
+        (["ERROR: 'data' is busy, it is being blocked by:"], StageFailed, "prepare failed"),
+        (["ERROR: Unable to acquire lock. Most likely"], StageFailed, "prepare failed"),
+        (["error: not ours", "ERROR: failed: process exited with 28"], StageFailed, "prepare failed"),
+        (["Traceback", "ERROR: failed: process exited with -9"], StageFailed, "prepare failed"),
+    ],
+)
+def test_only_what_cannot_mend_itself_is_not_retried(lines, kind, text):
+    failure = _failure("prepare", lines)
+    assert type(failure) is kind
+    assert text in str(failure)

@@ -1,0 +1,53 @@
+"""What a restore does to the files that it replaces."""
+
+import subprocess
+
+import pytest
+
+from apo_core.errors import ApoError
+from tasks.dvc.run import dvc_command
+from tasks.lineage.restore import restore_version
+from tasks.tracking.registry import Registered
+from tasks.tracking.runs import connect
+from tasks.workspace import Workspace
+
+LOCK = "schema: '2.0'\nstages: {}\n"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A workspace with a remote and a change of its own."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = Workspace(tmp_path / "workspace")
+    (made.root / "data/raw/prompts").mkdir(parents=True)
+    (made.root / "dvc.yaml").write_text("stages: {}\n")  # stages' outputs are restored in test_production.py
+    made.params.write_text("mine: 1\n")
+    subprocess.run([*dvc_command(), "init", "--quiet", "--no-scm"], cwd=made.root, check=True)
+    (tmp_path / "remote").mkdir()
+    with (made.root / ".dvc/config").open("a") as file:
+        file.write(f"    remote = store\n['remote \"store\"']\n    url = {tmp_path / 'remote'}\n")
+    return made
+
+
+def test_what_is_replaced_is_kept_and_where_is_said(place, root):
+    client, lines = connect(place), []
+    kept_here = client.create_experiment("e", (place.root / "artifacts").as_uri())
+    run = client.create_run(kept_here).info.run_id
+    registered = Registered("m", "1", [], run)
+    with pytest.raises(ApoError, match=r"has no lineage/dvc.lock, reports/report.json, lineage/params.yaml"):
+        restore_version(client, place, registered, lines.append)
+    assert place.params.read_text() == "mine: 1\n"
+    assert not [line for line in lines if "as they were" in line]
+
+    theirs = (root / "presets/ci.yaml").read_text()
+    for path, text in {
+        "lineage/dvc.lock": LOCK,
+        "reports/report.json": "{}",
+        "lineage/params.yaml": theirs,
+    }.items():
+        client.log_text(run, text, path)
+    restore_version(client, place, registered, lines.append)
+    assert place.params.read_text() == theirs
+    (said,) = [line for line in lines if "as they were" in line]
+    (kept,) = [file for file in (place.state / "replaced").rglob("params.yaml") if str(file.parent) in said]
+    assert kept.read_text() == "mine: 1\n"

@@ -1,0 +1,157 @@
+"""Rows that the verifier failed on, from the shards to the value table."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from apo_core.config.file import load_params
+from apo_core.errors import VerifierFailed
+from apo_core.tables import SAMPLES, VALUES, read_table, write_table
+from apo_core.values.pooled import Prior
+from apo_core.verifiers import RowError
+from tasks.quality.checks import sample_checks, value_checks
+from tasks.quality.expectations import DataQualityError, validate
+from tasks.responses.scoring import limits_of, row_errors, spending, verifier_of
+from tasks.responses.shards import run_shards
+from tasks.responses.workers import in_turn
+from tasks.stages.values import value_table
+
+LATE = "error: took longer than 5 s"
+
+
+@pytest.fixture
+def params(root):
+    return load_params(root / "presets/embedded.yaml")
+
+
+def samples(rewards):
+    """Of each prompt, in order; None is an error row."""
+    rows = [
+        {
+            "prompt_id": prompt_id,
+            "sample_index": index,
+            "token_ids": [3, 1],
+            "text": "x",
+            "finish_reason": "stop",
+            "reward": reward,
+            "reason": LATE if reward is None else "1 is not 2",
+        }
+        for prompt_id, own in rewards.items()
+        for index, reward in enumerate(own)
+    ]
+    return pd.DataFrame(rows).astype({"reward": "float64"})
+
+
+def test_values_are_those_of_the_scored_samples(params):
+    table = value_table(
+        samples({"a": [1.0, None, 0.0], "b": [None] * 3, "c": [0.0] * 3}), params.values, None
+    )
+    assert table["prompt_id"].tolist() == ["a", "b", "c"]
+    assert table["n"].tolist() == [2, 0, 3]
+    # 0.5 ln((e^2 + 1) / 2), with beta1 0.5: the third sample counts for nothing, not for a 0.
+    assert table["v_star"][0] == pytest.approx(0.5 * math.log((math.exp(2) + 1) / 2))
+    assert table["mean_reward"][0] == 0.5
+    assert table[["v_star", "mean_reward", "max_reward"]].iloc[1].isna().all()
+    assert table["dropped"].isna().tolist() == [True, False, False]
+    assert table["dropped"].tolist()[1:] == ["error", "unsolved"]
+
+
+def test_such_tables_are_written_read_and_checked(params, tmp_path):
+    frame = samples({"a": [1.0, None, 0.0], "b": [None] * 3, "c": [0.0] * 3})
+    write_table(tmp_path / "samples.parquet", frame, SAMPLES)
+    found = read_table(tmp_path / "samples.parquet", SAMPLES)
+    table = value_table(found, params.values, None)
+    write_table(tmp_path / "values.parquet", table, VALUES)
+    table = read_table(tmp_path / "values.parquet", VALUES)
+    for checked, checks, row in (
+        (*sample_checks(found, counts=[3], prompts=3), "row"),
+        (*value_checks(table, found, beta1=params.values.beta1, prior=None, seed=0), "prompt_id"),
+    ):
+        report = validate(checked, checks, table=tmp_path, row=row, report=tmp_path / "report.json")
+        assert all(check["passed"] for check in report["checks"])
+
+
+@pytest.mark.parametrize(("column", "value"), [("reason", "no number found"), ("reward", 1.5)])
+def test_a_reward_that_is_missing_without_an_error_is_refused(tmp_path, column, value):
+    frame = samples({"a": [1.0, None]})
+    frame.loc[1, column] = value
+    checked, checks = sample_checks(frame, counts=[2], prompts=1)
+    with pytest.raises(DataQualityError, match="a/1: reward"):
+        validate(checked, checks, table=tmp_path, row="row", report=tmp_path / "report.json")
+
+
+def test_error_rows_are_named_by_prompt_and_sample():
+    assert row_errors(samples({"a": [1.0, None], "b": [None, 0.0]})) == [
+        RowError("a/1", LATE),
+        RowError("b/0", LATE),
+    ]
+
+
+def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params, tmp_path):
+    made = []
+
+    def make(prompts):
+        made.append(prompts)
+        return samples({prompt: [1.0, None if prompt in "bde" else 0.0] for prompt in prompts})
+
+    def run(share):
+        verifier = params.verifier.model_copy(update={"max_error_share": share})
+        return run_shards(
+            tmp_path,
+            "abcdefgh",
+            in_turn(make),
+            shard_size=2,
+            schema=SAMPLES,
+            name="sample",
+            inspect=spending(verifier, rows=16),
+        )
+
+    # One of 16 rows may fail: the second shard has the second error.
+    with pytest.raises(
+        VerifierFailed, match=r"failed on 2 of 16 rows.*b/1: took.*; d/1: took longer than 5 s$"
+    ):
+        run(0.1)
+    assert made == [["a", "b"], ["c", "d"]]
+    # The errors of the shard that was kept count when it goes on.
+    with pytest.raises(VerifierFailed, match="failed on 3 of 16"):
+        run(0.15)
+    assert made == [["a", "b"], ["c", "d"], ["c", "d"], ["e", "f"]]
+    assert len(run(0.2)) == 16
+
+
+def test_shards_are_made_anew_under_other_limits_only(params):
+    changed = params.verifier.model_copy(update={"workers": 9, "max_error_share": 0.5})
+    assert limits_of(changed) == limits_of(params.verifier)
+    longer = params.verifier.model_copy(update={"time_limit_seconds": 9.0})
+    assert limits_of(longer) != limits_of(params.verifier)
+    # None of them decides what a completion is worth.
+    found = {verifier_of(one, Path()).version for one in (changed, longer, params.verifier)}
+    assert len(found) == 1
+
+
+def test_pooled_values_are_checked_by_another_road(params, tmp_path):
+    found = samples({"a": [1.0, 0.0], "b": [0.0] * 4, "c": [1.0] * 4})
+    prior = Prior(1.0, 2.0)
+    table = value_table(found, params.values, prior)
+    assert table["n"].tolist() == [2, 4, 4]
+    # Drawn to each other: nothing is known to be 0 or 1 for sure.
+    assert 0 < table["v_star"][1] < table["v_star"][0] < table["v_star"][2] < 1
+    frame, checks = sample_checks(found, counts=[2, 4], prompts=3)
+    validate(frame, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")
+    for spoilt, refused in ((0.0, False), (1e-3, True)):
+        frame, checks = value_checks(
+            table.assign(v_star=table["v_star"] + spoilt), found, beta1=0.5, prior=prior, seed=0
+        )
+        if refused:
+            with pytest.raises(DataQualityError, match="computed again"):
+                validate(frame, checks, table=Path("values"), row="prompt_id", report=tmp_path / "v.json")
+        else:
+            validate(frame, checks, table=Path("values"), row="prompt_id", report=tmp_path / "v.json")
+
+
+def test_a_number_of_samples_that_no_prompt_may_have_is_refused(tmp_path):
+    frame, checks = sample_checks(samples({"a": [1.0] * 3, "b": [0.0] * 4}), counts=[2, 4], prompts=2)
+    with pytest.raises(DataQualityError, match=r"a/0.*does not count 2 or 4 samples"):
+        validate(frame, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")

@@ -1,0 +1,62 @@
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tasks.prompts.inputs import order_of
+from tasks.responses.shards import open_work, run_shards
+from tasks.responses.workers import in_turn
+
+SCHEMA = pa.schema([("item", pa.int64())])
+
+
+class Killed(BaseException):
+    """What ends a process in the middle."""
+
+
+def shards(directory, items, made, *, die_at=None):
+    def make(shard):
+        if die_at in shard:
+            raise Killed
+        made.extend(shard)
+        return pd.DataFrame({"item": shard})
+
+    frame = run_shards(directory, items, in_turn(make), shard_size=3, schema=SCHEMA, name="work")
+    return frame["item"].tolist()
+
+
+def test_finished_shards_are_kept_and_the_result_is_the_undisturbed_one(tmp_path, capsys):
+    work = open_work(tmp_path / "work", {"seed": 0})
+    made = []
+    with pytest.raises(Killed):
+        shards(work, range(10), made, die_at=7)
+    assert made == [0, 1, 2, 3, 4, 5]
+    work = open_work(tmp_path / "work", {"seed": 0})
+    assert shards(work, range(10), made) == list(range(10))
+    assert made == list(range(10))
+    assert "work: 2 of 4 shards were finished before" in capsys.readouterr().out
+
+
+def test_work_under_other_conditions_is_dropped_by_name(tmp_path, capsys):
+    made = []
+    shards(open_work(tmp_path / "work", {"seed": 0, "n": 4}), range(3), made)
+    shards(open_work(tmp_path / "work", {"seed": 1, "n": 4}), range(3), made)
+    assert made == [0, 1, 2, 0, 1, 2]
+    assert "what is there is dropped, these have changed: seed" in capsys.readouterr().out
+
+
+def test_work_by_other_code_is_dropped(tmp_path, capsys, monkeypatch):
+    made = []
+    shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made)
+    changed = tmp_path / "tasks"
+    changed.mkdir()
+    (changed / "sample.py").write_text("# another sampler")
+    monkeypatch.setattr("tasks.responses.shards.tasks.__path__", [str(changed)])
+    shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made)
+    assert made == [0, 1, 2, 0, 1, 2]
+    assert "what is there is dropped, these have changed: apo-flow" in capsys.readouterr().out
+
+
+def test_the_order_of_prompts_is_a_condition():
+    prompts = pd.DataFrame({"prompt_id": ["a", "b", "c"]})
+    assert order_of(prompts) == order_of(prompts.copy())
+    assert order_of(prompts) != order_of(prompts.iloc[[1, 0, 2]])
