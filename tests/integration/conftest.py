@@ -1,97 +1,28 @@
 """One pipeline run on real components for the whole session; tests work on copies of what it left."""
 
-import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from builders import BIN, ROOT, copy_of, execute, locked
 from service_fixtures import client_settings, object_store, s3, s3_directory, s3_server, services  # noqa: F401
 
-from apo_core.config.file import load_params
-from tasks.stages.process import Facts, sections_of
-from tasks.workspace import Workspace
-
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
-
-
-def environment() -> dict[str, str]:
-    """This process's environment with the project's commands first, and none of a user's servers.
-
-    Nor the ranks that an engine started in this process has left in it.
-    """
-    left_out = ("PREFECT_", "MLFLOW_", "APO_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
-    return kept | {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
-
-
-def execute(
-    command: str, cwd: Path, *, check: bool = True, settings: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run a command line as a person would, with more settings; output and errors together."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=cwd,
-        env=environment() | (settings or {}),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if check:
-        assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}"
-    return done
-
-
-def run(stage: ModuleType, place: Workspace) -> Facts:
-    """What a stage process does, in this process: importing the engines again costs ten seconds a time."""
-    params = load_params(place.params)
-    return stage.run(place, **{name: getattr(params, name) for name in sections_of(stage.run)})
-
-
-# They need no pipeline run: the other processes are at them while one makes it.
-_WITHOUT_RUN = ("real_model", "vllm", "vllm_stages", "vllm_training", "step", "algorithms", "checkpoint")
-# They start servers by a fork, which the kernel refuses a process that engines have grown in: `-m servers`
-# runs them apart.
-_SERVERS = ("services", "refusals", "publish", "s3", "audit_on_s3", "dvc_remote")
-# Minutes each, with the whole of it: `-m production`; those with engines after those that start servers.
-_WITH_ENGINES = ("algorithm_stages", "comparison")
-_PRODUCTION = ("production", "killed_services", "secrets", "deploy", *_WITH_ENGINES)
-_LONGEST_FIRST = ("readme", "ranks", "interruption", "pipeline", "ray")
+# Beside the test that makes the pipeline run go those that need none; then the longest; engines last.
+_ORDER = ("first", "needs_no_run", "long", None, "with_engines")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First one file that needs the run, then those that do not, then the longest, then the others."""
-    for item in items:
-        name = item.path.stem.removeprefix("test_")
-        if name in _SERVERS or name in _PRODUCTION:
-            item.add_marker(pytest.mark.servers if name in _SERVERS else pytest.mark.production)
-    first = ("bad_input", *_WITHOUT_RUN, *_LONGEST_FIRST)
+    """Sort by the markers that stand in the test files; see pyproject.toml."""
 
-    def place(item: pytest.Item) -> int:
-        name = item.path.stem.removeprefix("test_")
-        if name in _WITH_ENGINES:
-            return len(first) + 1
-        return first.index(name) if name in first else len(first)
+    def rank(item: pytest.Item) -> int:
+        named = [name for name in _ORDER if name and item.get_closest_marker(name)]
+        return _ORDER.index(named[0] if named else None)
 
-    items.sort(key=place)
-
-
-@contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """What several test processes share is in one's hands for the length of the block."""
-    with place.with_name("lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +31,7 @@ def checkout(tmp_path_factory, worker_id) -> Path:
     base = tmp_path_factory.getbasetemp()
     clone = (base if worker_id == "master" else base.parent) / "checkout/apo-flow"
     clone.parent.mkdir(exist_ok=True)
-    with alone(clone):
+    with locked(clone):
         if not clone.exists():
             _clone(clone)
     return clone
@@ -132,7 +63,7 @@ def _clone(clone: Path) -> None:
 def first_run(checkout) -> str:
     """The output of `make run` in the clone: the README's first command."""
     output = checkout.with_name("first-run.log")
-    with alone(checkout):
+    with locked(checkout):
         if not output.exists():
             output.write_text(execute("make run", checkout).stdout)
     return output.read_text()
@@ -159,16 +90,3 @@ def summary(finished) -> dict:
 def workspace(finished, tmp_path) -> Path:
     """A copy of the finished workspace to change."""
     return copy_of(finished, tmp_path / "workspace")
-
-
-def copy_of(finished: Path, copy: Path) -> Path:
-    """The workspace without its registry and its git history.
-
-    With the Prefect server's database, which takes ten seconds to make and is none of the tests' subjects.
-    """
-    with alone(finished):
-        ignored = shutil.ignore_patterns(".venv", ".apo", ".git")
-        shutil.copytree(finished, copy, symlinks=True, ignore=ignored)
-        shutil.copytree(finished / ".apo/prefect", copy / ".apo/prefect")
-    execute("git init -q", copy)
-    return copy

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from conftest import BIN, environment
+from builders import BIN, clean_env
 
 from flows.services.control import Services
 
@@ -83,7 +83,7 @@ def start_worker(settings: dict[str, str], log: Path) -> subprocess.Popen:
                 "--type",
                 "process",
             ],
-            env=environment() | settings,
+            env=clean_env() | settings,
             cwd=log.parent,
             stdout=stream,
             stderr=subprocess.STDOUT,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
-from conftest import execute
+from builders import execute
 from prefect_worker import KeptWorker, api, deployment_settings, deployments, start_run, until
 
 from apo_core.config.file import set_params
@@ -76,7 +76,7 @@ class Production:
         execute(f"{_AS_ADA} -am change", self.source)
 
     def execute(self, command, place, *, check=True):
-        return execute(command, place, check=check, settings=self.settings)
+        return execute(command, place, check=check, env=self.settings)
 
 
 @contextmanager
@@ -104,8 +104,8 @@ def production_of(
         f" s3://dvc/{model} && git add -A && {_AS_ADA} -m first",
         source,
     )
-    execute(f"prefect --no-prompt work-pool create {model} --type process", source, settings=settings)
-    execute("apo deploy", source, settings=settings)
+    execute(f"prefect --no-prompt work-pool create {model} --type process", source, env=settings)
+    execute("apo deploy", source, env=settings)
     worker = KeptWorker(settings, base / "worker.log")
     try:
         yield Production(services, model, source, settings, worker)

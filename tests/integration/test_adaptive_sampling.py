@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import torch
-from conftest import run
+from builders import run_stage
 
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError
@@ -33,7 +33,7 @@ def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
     limit = read_metadata(place.samples)["n"]
     rule = RULE.format(deviation)
     set_params(place.params, [f"sampling.adaptive={rule}", "sampling.shard_prompts=50", "train.steps=2"])
-    facts = run(sample, place)
+    facts = run_stage(sample, place)
     drawn = read_table(place.samples, SAMPLES)
     counts = drawn.groupby("prompt_id", sort=False).size()
     assert set(counts) <= {*range(2, limit, 2), limit} and counts.nunique() > 1
@@ -44,7 +44,7 @@ def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
     pd.testing.assert_frame_equal(again, fixed.loc[again.index])
     assert drawn["prompt_id"].unique().tolist() == fixed.index.get_level_values(0).unique().tolist()
 
-    run(values, place)
+    run_stage(values, place)
     table = read_table(place.values, VALUES)
     pooled = read_metadata(place.values)["pooled"]
     prior = Prior(pooled["alpha"], pooled["beta"])
@@ -55,23 +55,23 @@ def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
         )
         assert row.v_star == pytest.approx(found.item())
         assert known_to.item() <= deviation or row.n == limit
-    assert run(train, place)["steps"] == 2
+    assert run_stage(train, place)["steps"] == 2
 
     set_params(place.params, ["sampling.adaptive.beta1=0.25", "values.beta1=0.25"])
     with pytest.raises(ApoError, match=r"was sampled for V\* of beta1 0.5, values.beta1 is 0.25"):
-        run(values, place)
+        run_stage(values, place)
 
 
 def test_what_a_kill_leaves_is_gone_on_with(workspace):
     place = Workspace(workspace)
     set_params(place.params, [f"sampling.adaptive={RULE.format(0.001)}", "sampling.shard_prompts=50"])
-    run(sample, place)
+    run_stage(sample, place)
     whole = place.samples.read_bytes()
     shards = sorted(place.work("sample").glob("sample-more-*.parquet"))
     assert len(shards) > 1
     shards[1].unlink()
     place.samples.unlink()
     kept = shards[0].stat().st_mtime_ns
-    run(sample, place)
+    run_stage(sample, place)
     assert place.samples.read_bytes() == whole
     assert shards[0].stat().st_mtime_ns == kept

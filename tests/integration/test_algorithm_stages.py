@@ -6,10 +6,16 @@ from typing import get_args
 
 import pytest
 import torch
-from conftest import execute, run
+from builders import (
+    assert_same_training,
+    execute,
+    kill_when,
+    run_stage,
+    steps_done,
+    training_outcome,
+    weights_hash,
+)
 from mlflow import MlflowClient
-from test_interruption import kill_when, steps_done, weights
-from test_ranks import agree, outcome
 
 from apo_core.config import DEFAULTS
 from apo_core.config.file import set_params
@@ -17,6 +23,8 @@ from apo_core.decisions.promotion_rule import Outcome
 from apo_core.model.loading import load_policy
 from tasks.stages import train
 from tasks.workspace import Workspace
+
+pytestmark = [pytest.mark.production, pytest.mark.with_engines]
 
 SMALL = ["train.batch_size=16", "train.rollout_batch_size=64", "train.checkpoint.every=4"]
 
@@ -29,7 +37,7 @@ ALL = [(name, "train.lora=null") for name in DEFAULTS] + [("ppo", LORA), ("oapl"
 def test_it_leaves_a_policy_its_metrics_and_its_facts(workspace, name, lora):
     set_params(workspace / "params.yaml", [f"algorithm={name}", *SMALL, "train.steps=2", lora])
     place = Workspace(workspace)
-    facts = run(train, place)
+    facts = run_stage(train, place)
     responses = DEFAULTS[name].get("responses", 2 if name == "rebel" else 1)
     assert (facts["algorithm"], facts["responses_per_prompt"]) == (name, responses)
     rows = [json.loads(line) for line in place.metrics.read_text().splitlines()]
@@ -48,7 +56,7 @@ def test_a_killed_pipeline_goes_on_and_ends_as_if_it_had_not_been(workspace, nam
     set_params(workspace / "params.yaml", [*settings, *SMALL, "train.steps=40"])
     execute("apo stage train --force", workspace)
     shutil.rmtree(workspace / ".dvc/cache")  # it would hand the finished result back
-    wanted, before = (workspace / "data/metrics.jsonl").read_text(), weights(workspace)
+    wanted, before = (workspace / "data/metrics.jsonl").read_text(), weights_hash(workspace)
     kill_when(workspace, ["apo", "run", "--force", "train"], lambda: 10 <= steps_done(workspace) < 40)
     output = execute("apo run", workspace).stdout
     assert "train: resumed at step " in output
@@ -56,7 +64,7 @@ def test_a_killed_pipeline_goes_on_and_ends_as_if_it_had_not_been(workspace, nam
     rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
     losses = [json.loads(line)["loss"] for line in wanted.splitlines()]
     assert [row["loss"] for row in rows] == losses
-    assert weights(workspace) == before
+    assert weights_hash(workspace) == before
     summary = json.loads((workspace / "reports/summary.json").read_text())
     assert summary["decision"]["outcome"] in get_args(Outcome)
     run = MlflowClient(f"sqlite:///{workspace}/.apo/mlflow.db").get_run(summary["run_id"])
@@ -69,7 +77,7 @@ def test_a_critic_and_several_updates_are_the_same_on_two_ranks(workspace, share
     several = "--set algorithm=ppo --set algorithm.epochs=2 --set algorithm.minibatches=2"
     small = "--set train.batch_size=32 --set train.steps=2"
     execute(f"apo stage train --force {several} {small}", workspace)
-    wanted = outcome(workspace)
+    wanted = training_outcome(workspace)
     execute(f"apo stage train --force --set train.ranks=2 {shared}", workspace)
     # An update moves weights by 1.5e-4 whose gradient is nearly 0, too: of those the rounding decides.
-    agree(outcome(workspace), wanted, metrics=1e-5, weights=1e-6, measure=torch.mean)
+    assert_same_training(training_outcome(workspace), wanted, metrics=1e-5, weights=1e-6, measure=torch.mean)

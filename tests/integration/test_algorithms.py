@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_step import MODES, OPTIMIZER, Failing, training_set, unchanged, weights, with_scorer
+from builders import MODES, OPTIMIZER, Failing, policy_weights, training_set, unchanged, with_scorer
 
 from apo_core.algorithms import Apo, Grpo, Oapl, Ppo, Rebel
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
@@ -21,6 +21,8 @@ from apo_core.training.lagging_copy import Lagging
 from apo_core.training.rollouts import InPlace
 from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
+
+pytestmark = pytest.mark.needs_no_run
 
 BATCH = [0, 1, 2, 3]
 CRITIC_RATE = 3e-3
@@ -105,13 +107,13 @@ def stage_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=24
 )
 def test_a_step_moves_the_policy_and_says_what_the_guard_asks_for(tokenizer, algorithm, mode):
     stage = stage_of(tokenizer, algorithm, mode)
-    before = weights(stage)
+    before = policy_weights(stage)
     for step in range(2):
         metrics = run_step(stage, step, BATCH)
         assert {"kl", "reward", "response_length", "loss", "gradient_norm"} <= set(metrics)
         assert metrics["gradient_norm"] > 0
         assert all(number == number for number in metrics.values())
-    moved = [not torch.equal(one, other) for one, other in zip(before, weights(stage), strict=True)]
+    moved = [not torch.equal(one, other) for one, other in zip(before, policy_weights(stage), strict=True)]
     assert all(moved)
 
 
@@ -154,7 +156,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, algorithm, mode,
     for one, other in zip(found, wanted, strict=True):
         for name in ("loss", "kl", "reward", "gradient_norm"):
             assert one[name] == other[name], name
-    assert unchanged(resumed, weights(whole))
+    assert unchanged(resumed, policy_weights(whole))
 
 
 class Saying:
@@ -177,7 +179,7 @@ def test_a_failed_response_is_of_weight_0(tokenizer, algorithm):
     for token in (5, 6):
         stage = with_scorer(stage_of(tokenizer, algorithm), Failing(1))
         stage = replace(stage, sampler=Saying(stage.sampler, 1, token))
-        before = weights(stage)
+        before = policy_weights(stage)
         for step in (0, 1):
             metrics = run_step(stage, step, BATCH)
             assert metrics["verifier_errors"] == 1
@@ -270,7 +272,7 @@ def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, algorithm):
             whole = Digits().score(attempts)
             return [whole[0]._replace(reward=float("inf")), *whole[1:]]
 
-    before = weights(stage)
+    before = policy_weights(stage)
     with pytest.raises(PolicyCollapse, match="step 1: the loss is not finite; the update was not applied"):
         run_step(replace(stage, scorer=Infinite()), 0, BATCH)
     assert unchanged(stage, before)

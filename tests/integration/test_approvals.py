@@ -9,7 +9,7 @@ from functools import partial
 
 import mlflow
 import pytest
-from conftest import ROOT, environment, execute
+from builders import ROOT, clean_env, execute
 
 from apo_core.config.file import load_params
 from apo_core.decisions.approval_rule import DecisionRefused, state_of
@@ -350,7 +350,7 @@ def test_two_decisions_at_once_fifty_times(client, store, place, words):
     rivals = [
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(RIVAL), name, word, str(place.root)],
-            env=environment() | {"PYTHONPATH": str(ROOT)},
+            env=clean_env() | {"PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -11,6 +11,8 @@ from apo_core.errors import StageFailed, StageRefused
 from tasks.decisions.log import append, open_store, read_log
 from tasks.workspace import Workspace
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture
 def place(s3_place, monkeypatch):

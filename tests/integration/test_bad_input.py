@@ -6,7 +6,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from conftest import execute, run
+from builders import execute, run_stage
 
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError
@@ -14,12 +14,14 @@ from apo_core.tables import PROMPTS, VALUES, read_metadata, read_table, write_ta
 from tasks.stages import prepare, reference, train, validate, values
 from tasks.workspace import Workspace
 
+pytestmark = pytest.mark.first
+
 GOOD = [{"prompt": f"1+{n}=", "answer": 1 + n} for n in range(1, 6)]
 
 
 def refused(stage, workspace):
     with pytest.raises(ApoError) as error:
-        run(stage, workspace)
+        run_stage(stage, workspace)
     text = str(error.value)
     assert "\n" not in text
     return text
@@ -53,8 +55,8 @@ def write(place, name, rows):
 
 
 def test_good_files_pass(files):
-    assert run(prepare, files)["train"] == 5
-    assert run(validate, files)["prompts"] == 6
+    assert run_stage(prepare, files)["train"] == 5
+    assert run_stage(validate, files)["prompts"] == 6
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_missing_file_is_refused(files):
 )
 def test_prompts_that_cannot_be_trained_on_are_refused(files, row, expected):
     write(files, "train.jsonl", [*GOOD, row])
-    run(prepare, files)
+    run_stage(prepare, files)
     assert expected in refused(validate, files)
     report = json.loads(files.validation("prompts").read_text())
     assert [check for check in report["checks"] if check["rows"]]
@@ -109,7 +111,7 @@ def test_prompts_that_are_others_again_are_refused(files, row, expected):
 
 
 def test_duplicates_that_another_program_wrote_are_refused(files):
-    run(prepare, files)
+    run_stage(prepare, files)
     prompts = read_table(files.prompts, PROMPTS)
     write_table(files.prompts, pd.concat([prompts, prompts.iloc[1:2]]), PROMPTS)
     assert "train.jsonl:2 and 1 more rows: prompt: is a duplicate" in refused(validate, files)
@@ -227,7 +229,7 @@ def test_a_band_that_no_prompt_is_in_leaves_the_table_as_it_was(workspace):
     before = place.values.read_bytes()
     set_params(place.params, ["values.keep_mean_reward=[0.3, 0.4]"])  # N is 4
     with pytest.raises(ApoError, match=r"none of 128 prompts is left to train on: \d+ \w+.*keep_mean_reward"):
-        run(values, place)
+        run_stage(values, place)
     assert place.values.read_bytes() == before
 
 

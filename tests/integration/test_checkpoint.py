@@ -12,6 +12,8 @@ from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
 
+pytestmark = pytest.mark.needs_no_run
+
 
 @pytest.fixture(scope="module")
 def tokenizer():

@@ -11,6 +11,8 @@ from benchmarks.comparison.run import run as run_compared
 from benchmarks.comparison.trial import run_trial
 from tasks.workspace import Workspace
 
+pytestmark = [pytest.mark.production, pytest.mark.with_engines]
+
 SETTINGS = {
     "apo": ["algorithm=apo", "train.batch_size=16"],
     "ppo": ["algorithm=ppo", "train.batch_size=16"],  # a critic beside the policy in its checkpoints

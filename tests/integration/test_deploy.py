@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import execute
+from builders import execute
 from prefect_worker import (
     COMMIT,
     api,
@@ -20,6 +20,8 @@ from prefect_worker import (
     until,
 )
 from webhook_receiver import receiving
+
+pytestmark = pytest.mark.production
 
 MODEL = "apo-deploy"
 SLEEPING = """
@@ -58,7 +60,7 @@ def place(settings, tmp_path_factory):
     made = tmp_path_factory.mktemp("deploy") / "workspace"
     execute(f"apo init {made} --preset ci", made.parent)
     change(made / "prefect.yaml", ("schedule_after: 60", "schedule_after: 5"))
-    execute(f"prefect --no-prompt work-pool create {MODEL} --type process", made, settings=settings)
+    execute(f"prefect --no-prompt work-pool create {MODEL} --type process", made, env=settings)
     return made
 
 
@@ -86,7 +88,7 @@ def runs(settings, flow):
 def test_what_is_not_set_is_named_and_nothing_is_deployed(place, settings, missing):
     before = deployments(settings)
     given = {name: value for name, value in settings.items() if name not in missing}
-    done = execute("apo deploy", place, check=False, settings=given)
+    done = execute("apo deploy", place, check=False, env=given)
     assert done.returncode == 2
     (line,) = done.stdout.splitlines()
     assert line == f"error: prefect.yaml: not set: {', '.join(missing)}; nothing is deployed"
@@ -95,11 +97,11 @@ def test_what_is_not_set_is_named_and_nothing_is_deployed(place, settings, missi
 
 
 def test_twice_is_once(place, settings):
-    execute("apo deploy", place, settings=settings)
+    execute("apo deploy", place, env=settings)
     made = deployments(settings)
     flows = ("pipeline", "approve", "rollback", "reconcile", "tell")
     assert {f"{flow}/{MODEL}" for flow in flows} <= set(made)
-    execute("apo deploy", place, settings=settings)
+    execute("apo deploy", place, env=settings)
     assert deployments(settings) == made
     names = [one["name"] for one in api(settings, "automations/filter")]
     wanted = ("a run has failed", "nothing is reconciled", "a run is silent")
@@ -132,7 +134,7 @@ def told_of(settings, run, log):
 
 
 def test_a_repository_that_is_not_there_is_told_once(place, settings, receiver, worker, worker_log):
-    execute("apo deploy", place, settings=settings)
+    execute("apo deploy", place, env=settings)
     receiver.received.clear()
     run = start_run(settings, f"pipeline/{MODEL}")
     told_of(settings, run, worker_log)
@@ -143,7 +145,7 @@ def test_a_repository_that_is_not_there_is_told_once(place, settings, receiver, 
 
 
 def test_a_rollback_that_fails_is_told_once(place, settings, receiver, worker, worker_log):
-    execute("apo deploy", place, settings=settings)
+    execute("apo deploy", place, env=settings)
     receiver.received.clear()
     run = start_run(settings, f"rollback/{MODEL}", by="Bob", reason="there is nothing to go back to")
     told_of(settings, run, worker_log)
@@ -192,7 +194,7 @@ def sleeping(place, settings, repository):
         ('FREQUENCY: "60"', 'FREQUENCY: "30"'),  # Prefect's shortest
         ("within: 300", "within: 40"),
     )
-    execute("apo deploy", place, settings=settings)
+    execute("apo deploy", place, env=settings)
 
 
 def sleeper(settings, worker, log):

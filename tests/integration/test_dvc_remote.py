@@ -2,7 +2,10 @@
 
 import re
 
-from conftest import execute
+import pytest
+from builders import execute
+
+pytestmark = pytest.mark.servers
 
 MADE = ("data/values.parquet", "data/samples.parquet", "data/policy/model.safetensors", "reports/eval.json")
 

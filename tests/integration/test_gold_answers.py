@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from builders import ROOT
 
 from apo_core.verifiers import Attempt, make_verifier, open_scorer
 

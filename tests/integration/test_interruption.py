@@ -1,19 +1,17 @@
 """A killed stage goes on where it was and ends with the undisturbed run's result."""
 
-import hashlib
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import time
-from pathlib import Path
 
 import mlflow
 import psutil
 import pytest
-from conftest import environment, execute
+from builders import clean_env, execute, kill_when, steps_done, weights_hash
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
@@ -22,40 +20,6 @@ def uncached(workspace):
     shutil.rmtree(workspace / "data/unfinished")
     shutil.rmtree(workspace / ".dvc/cache")
     return workspace
-
-
-def kill_when(workspace, command, reached):
-    """Start a command, kill it as soon as `reached()` is true, and wait for all that it started to end."""
-    process = subprocess.Popen(
-        command,
-        cwd=workspace,
-        # The shell of cron, systemd and containers, which stays between DVC and its command unless replaced.
-        env=environment() | {"SHELL": "/bin/sh"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 400
-    while not reached():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)  # the command alone: its stage has to notice by itself
-    process.wait()
-    while still_running(workspace):
-        assert time.monotonic() < deadline, "the stage outlived the command"
-        time.sleep(0.1)
-
-
-def still_running(workspace):
-    """Whether a process works in the workspace."""
-    for directory in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            if directory.readlink() == workspace:
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def test_killed_sampling_keeps_its_shards(uncached):
@@ -77,43 +41,34 @@ def test_killed_sampling_keeps_its_shards(uncached):
     assert (workspace / "data/samples.parquet").read_bytes() == before
 
 
-def weights(workspace):
-    return hashlib.sha256((workspace / "data/policy/model.safetensors").read_bytes()).hexdigest()
-
-
-def steps_done(workspace):
-    file = workspace / "data/unfinished/train/metrics.jsonl"
-    return file.read_text().count("\n") if file.exists() else 0
-
-
 def test_killed_training_goes_on_from_its_checkpoint(uncached):
     workspace = uncached
-    before = weights(workspace)
+    before = weights_hash(workspace)
     undisturbed = (workspace / "data/metrics.jsonl").read_text()
     kill_when(workspace, ["apo", "stage", "train", "--force"], lambda: steps_done(workspace) >= 20)
     assert steps_done(workspace) < 32
     # What a scheduler has set for reasons of its own makes nobody a rank.
     foreign = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "192.0.2.1"}
-    output = execute("apo stage train", workspace, settings=foreign).stdout
+    output = execute("apo stage train", workspace, env=foreign).stdout
     assert "train: resumed at step 16 of 32" in output or "train: resumed at step 24 of 32" in output
     assert json.loads((workspace / "reports/stages/train.json").read_text())["resumed_from_step"] >= 16
     rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 33))
     losses = [json.loads(line)["loss"] for line in undisturbed.splitlines()]
     assert [row["loss"] for row in rows] == losses
-    assert weights(workspace) == before
+    assert weights_hash(workspace) == before
 
 
 def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(workspace):
     """The flow lives on: its retry resumes, and MLflow gets every step once."""
-    before = weights(workspace)
+    before = weights_hash(workspace)
     shutil.rmtree(workspace / "data/unfinished")
     log = workspace / "log"
     with log.open("wb") as stream:
         flow = subprocess.Popen(
             ["apo", "run", "--force", "train"],
             cwd=workspace,
-            env=environment(),
+            env=clean_env(),
             stdout=stream,
             stderr=subprocess.STDOUT,
         )
@@ -132,7 +87,7 @@ def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(wo
     output = log.read_text()
     assert "Retry 1/2 will start" in output
     assert re.search(r"train: resumed at step (16|24) of 32", output)
-    assert weights(workspace) == before
+    assert weights_hash(workspace) == before
     client = mlflow.MlflowClient(f"sqlite:///{workspace}/.apo/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("apo-flow").experiment_id])
     steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import execute
+from builders import execute
 from prefect_worker import until
 from production_fixtures import mlflow_client, pipeline_runs, production_of
 
 from tasks.decisions.log import open_store, read_log
 from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.production
 
 MODEL = "apo-killed"
 STEPS = 32  # of the preset

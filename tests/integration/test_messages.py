@@ -1,7 +1,7 @@
 """What a run tells a webhook: a failure in one line, then the outcome and that an approval is wanted."""
 
 import pytest
-from conftest import execute
+from builders import execute
 from mlflow import MlflowClient
 from webhook_receiver import PATH, SECRET, receiving
 
@@ -20,7 +20,7 @@ def told_by_unchanged_runs(workspace, receiver):
     receiver.refused = ""
     receiver.received.clear()
     for _ in range(2):
-        assert "nothing changed" in execute("apo run", workspace, settings=receiver.settings).stdout
+        assert "nothing changed" in execute("apo run", workspace, env=receiver.settings).stdout
     assert client.get_run(run_id).info.status == "FINISHED"
     (wanted,) = receiver.received
     assert wanted["occasion"] == "approval wanted"
@@ -29,7 +29,7 @@ def told_by_unchanged_runs(workspace, receiver):
 
 def test_a_failure_and_an_approval_that_is_wanted_are_told(workspace, receiver):
     collapses = "apo run --set train.learning_rate=0.001 --set train.guard.max_kl=0.000001"
-    failed = execute(collapses, workspace, check=False, settings=receiver.settings)
+    failed = execute(collapses, workspace, check=False, env=receiver.settings)
     assert failed.returncode == 2, failed.stdout
     (failure,) = receiver.received
     assert (failure["occasion"], failure["model"]) == ("failure", "apo-ci")
@@ -42,7 +42,7 @@ def test_a_failure_and_an_approval_that_is_wanted_are_told(workspace, receiver):
         " --set promotion.approval=manual"
     )
     receiver.refused = "approval wanted"
-    done = execute(again, workspace, settings=receiver.settings)
+    done = execute(again, workspace, env=receiver.settings)
     assert "wanted: apo approve apo-ci 1 --by" in " ".join(done.stdout.split())
     (outcome,) = receiver.received
     assert outcome["occasion"] == "outcome"

@@ -5,13 +5,15 @@ import json
 import shutil
 
 import pytest
-from conftest import alone, execute, run
+from builders import execute, locked, run_stage
 
 from apo_core.config.file import set_params
 from apo_core.system.files import read_json
 from apo_core.tables import EVALUATIONS, PROMPTS, VALUES, read_table, write_table
 from tasks.stages import evaluate, report, train, values
 from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.long
 
 STAGES = ["reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report"]
 
@@ -95,7 +97,7 @@ def test_the_champion_loads_back_and_generates(finished):
 
 
 def test_nothing_is_run_or_registered_twice(finished, summary):
-    with alone(finished):
+    with locked(finished):
         again = execute("make run", finished).stdout
         status = execute("dvc status", finished).stdout
         reproduced = execute("dvc repro", finished).stdout
@@ -128,7 +130,7 @@ def test_several_sets_are_evaluated_at_once_in_whatever_shards(workspace):
     prompts.loc[held_out[1::2], "group"] = "odd"
     write_table(place.prompts, prompts, PROMPTS)
     set_params(place.params, ["evaluation.batch_size=40"])
-    run(evaluate, place)
+    run_stage(evaluate, place)
     after, found = read_table(place.evaluations, EVALUATIONS), read_json(place.evaluation)
     assert after.drop(columns="log_ratio").equals(before.drop(columns="log_ratio"))
     assert found["gain"] == whole["gain"]
@@ -140,7 +142,7 @@ def test_several_sets_are_evaluated_at_once_in_whatever_shards(workspace):
     gains = {name: block["gain"] * block["prompts"] for name, block in found["sets"].items()}
     assert sum(gains.values()) == pytest.approx(found["gain"] * 96)
     assert "| set | prompt | answer |" in place.examples.read_text()
-    facts = run(report, place)
+    facts = run_stage(report, place)
     assert facts["against_reference"] == json.loads(place.report.read_text())["decision"]["outcome"]
 
 
@@ -149,7 +151,7 @@ def test_only_prompts_within_the_band_are_trained_on(workspace):
     before = read_table(place.values, VALUES)
     band = ["values.drop_solved=true", "values.keep_mean_reward=[0.4, 0.8]"]
     set_params(place.params, band)
-    facts = run(values, place)
+    facts = run_stage(values, place)
     table = read_table(place.values, VALUES)
     assert table.drop(columns="dropped").equals(before.drop(columns="dropped"))
     kept = table[table["dropped"].isna()]
@@ -159,15 +161,15 @@ def test_only_prompts_within_the_band_are_trained_on(workspace):
     for reason, count in table["dropped"].value_counts().items():
         assert facts[f"dropped_{reason}"] == count
     set_params(place.params, ["train.steps=1", "train.batch_size=4"])
-    run(train, place)
-    run(report, place)
+    run_stage(train, place)
+    run_stage(report, place)
     assert json.loads(place.report.read_text())["values"]["dropped"] == dict(table["dropped"].value_counts())
 
 
 def test_a_reference_in_bfloat16_rounds_the_kl(workspace):
     (before, *_) = (workspace / "data/metrics.jsonl").read_text().splitlines()
     set_params(workspace / "params.yaml", ["train.steps=1", "train.reference_dtype=bfloat16"])
-    run(train, Workspace(workspace))
+    run_stage(train, Workspace(workspace))
     wanted, found = json.loads(before), json.loads((workspace / "data/metrics.jsonl").read_text())
     for name in ("reward", "response_length", "value"):  # what is drawn has nothing to do with it
         assert found[name] == wanted[name]

@@ -8,7 +8,7 @@ from pathlib import Path
 import boto3
 import mlflow
 import pytest
-from conftest import execute
+from builders import execute
 from prefect_worker import api, until
 from production_fixtures import mlflow_client, pipeline_runs, production_of
 
@@ -18,6 +18,8 @@ from tasks.decisions import approve
 from tasks.decisions.log import open_store, read_log
 from tasks.tracking.registry import find
 from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.production
 
 MODEL = "apo-production"
 SETTINGS = (

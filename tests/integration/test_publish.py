@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, environment, execute
+from builders import ROOT, clean_env, execute
 
 from apo_core.config.file import load_params
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
@@ -29,6 +29,8 @@ from tasks.storage.s3_client import list_objects
 from tasks.tracking.registry import Registered, register, resolve
 from tasks.tracking.runs import connect, start_run
 from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.servers
 
 WEIGHTS = "model.safetensors"
 
@@ -119,7 +121,7 @@ def test_a_champion_is_published_and_comes_back_as_it_was(place, s3, base, tmp_p
 
 def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
     process = subprocess.Popen(
-        ["apo", "publish", "apo-ci/1", base], cwd=place.root, env=environment(), stdout=subprocess.DEVNULL
+        ["apo", "publish", "apo-ci/1", base], cwd=place.root, env=clean_env(), stdout=subprocess.DEVNULL
     )
     prefix = base.removeprefix("s3://apo/")
     while not (unfinished := s3.list_multipart_uploads(Bucket="apo", Prefix=prefix).get("Uploads")):

@@ -6,34 +6,25 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from conftest import copy_of, execute, run
+from builders import (
+    assert_same_training,
+    copy_of,
+    execute,
+    kill_when,
+    run_stage,
+    steps_done,
+    training_outcome,
+)
 from safetensors.torch import load_file
-from test_interruption import kill_when, steps_done
 
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError
 from tasks.stages import train
 from tasks.workspace import Workspace
 
+pytestmark = pytest.mark.long
+
 SMALL = "--set train.steps=4 --set train.checkpoint.every=2"
-
-
-def outcome(workspace):
-    """Metrics of every step, and the weights."""
-    rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
-    return rows, load_file(workspace / "data/policy/model.safetensors")
-
-
-def agree(found, wanted, *, metrics=1e-6, weights=1e-6, measure=torch.max):
-    """Everything that was drawn is equal; sums differ by the order of their terms."""
-    for one, other in zip(found[0], wanted[0], strict=True):
-        for name in ("step", "reward", "value", "response_length", "truncated"):
-            assert one[name] == other[name]
-        for name in ("loss", "kl", "advantage"):
-            assert one[name] == pytest.approx(other[name], abs=metrics)
-    assert found[1].keys() == wanted[1].keys()
-    for name, weight in wanted[1].items():
-        assert measure((found[1][name] - weight).abs()) <= weights, name
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +32,13 @@ def trained(finished, tmp_path_factory):
     """The workspace after four steps on one rank, and what came of them."""
     place = copy_of(finished, tmp_path_factory.mktemp("ranks") / "workspace")
     execute(f"apo stage train {SMALL}", place)
-    return place, outcome(place)
+    return place, training_outcome(place)
 
 
 def test_two_ranks_train_what_one_does_and_one_goes_on_from_there(trained):
     place, wanted = trained
     execute("apo stage train --force --set train.ranks=2", place)
-    agree(outcome(place), wanted)
+    assert_same_training(training_outcome(place), wanted)
     facts = json.loads((place / "reports/stages/train.json").read_text())
     assert facts["ranks"] == 2
     output = execute("apo stage train --set train.ranks=1 --set train.steps=5", place).stdout
@@ -58,10 +49,10 @@ def test_ranks_that_share_the_weights_train_the_same_and_are_not_joined_by_other
     place, wanted = trained
     shared = "--set train.ranks=2 --set train.steps=4 --set train.zero_stage=3 --set train.offload=all"
     execute(f"apo stage train --force {shared}", place)
-    agree(outcome(place), wanted)
+    assert_same_training(training_outcome(place), wanted)
     set_params(place / "params.yaml", ["train.ranks=1", "train.steps=6"])
     with pytest.raises(ApoError, match="is in parts of 2 ranks"):
-        run(train, Workspace(place))
+        run_stage(train, Workspace(place))
 
 
 def test_killed_ranks_leave_nothing_behind_and_go_on(trained):
@@ -72,7 +63,7 @@ def test_killed_ranks_leave_nothing_behind_and_go_on(trained):
     kill_when(place, ["apo", "stage", "train"], lambda: steps_done(place) >= 3)
     output = execute("apo stage train", place).stdout
     assert "train: resumed at step " in output
-    assert [row["step"] for row in outcome(place)[0]] == list(range(1, 9))
+    assert [row["step"] for row in training_outcome(place)[0]] == list(range(1, 9))
 
 
 def test_adapters_train_on_ranks_that_share_the_weights(trained):
@@ -83,7 +74,7 @@ def test_adapters_train_on_ranks_that_share_the_weights(trained):
     adapters = "--set 'train.lora={rank: 4, alpha: 8.0}' --set train.learning_rate=0.001"
     shared = f"--set train.ranks=2 --set train.zero_stage=3 --set train.steps=2 --set {small}"
     execute(f"apo stage train --force {adapters} {shared}", place)
-    rows, weights = outcome(place)
+    rows, weights = training_outcome(place)
     reference = load_file(place / "data/reference/model.safetensors")
     assert abs(rows[0]["kl"]) < 1e-6  # the policy without its adapters is the reference
     assert rows[0]["reward"] > 0.2  # as the reference draws, not the noise that vLLM begins with

@@ -7,7 +7,9 @@ import time
 
 import psutil
 import pytest
-from conftest import BIN, environment
+from builders import BIN, clean_env
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def unsampled(workspace):
 def cluster(tmp_path_factory):
     """The address of two Ray nodes on loopback."""
     pytest.importorskip("ray", reason="Ray is not installed (apo-flow[ray])")
-    settings = environment() | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    settings = clean_env() | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
     start = [str(BIN / "ray"), "start", "--num-cpus=1", "--disable-usage-stats"]
     head = [*start, "--head", "--node-ip-address=127.0.0.1", "--port=6399", "--include-dashboard=false"]
     for command in (head, [*start, "--address=127.0.0.1:6399"]):
@@ -39,7 +41,7 @@ def test_a_ray_worker_is_killed_and_the_table_is_complete_and_equal(unsampled, c
     stage = subprocess.Popen(
         ["bash", "-c", f"apo stage sample --force {small}"],
         cwd=unsampled,
-        env=environment() | {"RAY_ADDRESS": cluster},
+        env=clean_env() | {"RAY_ADDRESS": cluster},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import mlflow
 import pytest
-from conftest import ROOT, environment, execute
+from builders import ROOT, clean_env, execute
 
 from apo_core.config.file import load_params, set_params
 from tasks.decisions.approve import propose
@@ -18,6 +18,8 @@ from tasks.decisions.log import open_store
 from tasks.tracking.registry import find
 from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.long
 
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line]
@@ -124,7 +126,7 @@ def test_the_pages_are_served_until_interrupted(finished):
     process = subprocess.Popen(
         ["make", "ui"],
         cwd=finished,
-        env=environment(),
+        env=clean_env(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,8 +1,10 @@
 """The README's commands for a real model on real text, on a slice that takes minutes."""
 
 import pytest
-from conftest import ROOT, execute
+from builders import ROOT, execute
 from test_readme import REAL_MODEL
+
+pytestmark = pytest.mark.needs_no_run
 
 GSM8K = ROOT.parent / "shared/data/gsm8k"
 # Nothing is learnt from so little; that it learns is shown elsewhere.

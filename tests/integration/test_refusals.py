@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import ROOT, execute
+from builders import ROOT, execute
 from mlflow import MlflowClient
 
 from apo_core.config.file import load_params
@@ -12,6 +12,8 @@ from tasks.decisions.log import open_store, read_log
 from tasks.tracking.registry import find
 from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.servers
 
 MODEL = "apo-refusals"
 READER = {"MLFLOW_TRACKING_USERNAME": "onlooker", "MLFLOW_TRACKING_PASSWORD": "reads-and-nothing-more"}
@@ -83,7 +85,7 @@ def test_a_decision_that_cannot_be_made_changes_nothing(waiting, place, client_s
         f"apo {word} {MODEL} {waiting} --by Bob --reason 'it is good'",
         place.root,
         check=False,
-        settings=client_settings | settings,
+        env=client_settings | settings,
     )
     assert done.returncode == 2, done.stdout
     assert "Traceback" not in done.stdout
@@ -102,7 +104,7 @@ def test_an_account_that_may_edit_the_model_decides(waiting, place, client_setti
 
     def said(word, version):
         command = f"apo {word} {MODEL} {version} --by Bob --reason 'as it is'"
-        return execute(command, place.root, check=False, settings=client_settings | APPROVER)
+        return execute(command, place.root, check=False, env=client_settings | APPROVER)
 
     approved = said("approve", waiting)
     assert approved.returncode == 0, approved.stdout

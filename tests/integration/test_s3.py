@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import ROOT, execute, run
+from builders import ROOT, execute, run_stage
 from service_fixtures import s3_settings, temporary_services
 
 from apo_core.config.file import set_params
@@ -20,6 +20,8 @@ from tasks.prompts.mirrors import fetch_mirrors
 from tasks.stages import prepare
 from tasks.storage.s3_client import connect, list_objects
 from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.servers
 
 TRAIN = b'{"question": "1+1=", "answer": "#### 2"}\n'
 TEST = b"question,answer\n2+2=,#### 4\n"
@@ -69,7 +71,7 @@ def test_only_what_has_changed_is_fetched_and_stages_read_the_mirror(place, shel
     assert fetched(place) == ["unchanged", "unchanged"]
     shelf("deep/train.jsonl", TRAIN + TRAIN.replace(b"1+1", b"3+3"))
     assert fetched(place) == ["fetched", "unchanged"]
-    run(prepare, place)
+    run_stage(prepare, place)
     prompts = read_table(place.prompts, PROMPTS)
     assert list(prompts["prompt"]) == ["1+1=", "3+3=", "2+2="]
     assert list(prompts["set"]) == ["train", "train", "test"]
@@ -167,7 +169,7 @@ def test_a_prefix_is_mirrored_as_a_directory(prefix_place, shelf, s3, monkeypatc
     assert fetched(place) == ["fetched", "fetched"]
     assert files() == ["b/more.csv", "train.jsonl"]
     assert fetched(place) == ["unchanged", "unchanged"]
-    run(prepare, place)
+    run_stage(prepare, place)
     assert list(read_table(place.prompts, PROMPTS)["prompt"]) == ["5+5=", "1+1=", "2+2="]
     # One object is gone, one is new, one has changed, one is as it was.
     shelf("deep/same.jsonl", TRAIN)

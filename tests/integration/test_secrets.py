@@ -7,7 +7,7 @@ from pathlib import Path
 import boto3
 import mlflow
 import pytest
-from conftest import execute
+from builders import execute
 from prefect_worker import COMMIT, deployment_settings, start_run, start_worker, state_name, stop, until
 from webhook_receiver import PATH, SECRET, receiving
 
@@ -19,6 +19,8 @@ from tasks.decisions.log import open_store
 from tasks.tracking.registry import find
 from tasks.tracking.runs import connect, last_finished_run
 from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.production
 
 MODEL, REASON = "apo-secrets", "known-by-all-4c0d"
 # Half a minute of work; it teaches nothing, and what is decided on is proposed by the test.
@@ -52,7 +54,7 @@ def source(settings):
         f" && dvc remote add -q --default store s3://dvc/secrets && {COMMIT}",
         source,
     )
-    execute(f"prefect --no-prompt work-pool create {MODEL} --type process", source, settings=settings)
+    execute(f"prefect --no-prompt work-pool create {MODEL} --type process", source, env=settings)
     return source
 
 
@@ -60,7 +62,7 @@ def source(settings):
 def said(source, settings):
     """What the worker and the commands have said of a run and a decision."""
     log, texts = source.parent / "worker.log", {}
-    texts["deploy"] = execute("apo deploy", source, settings=settings).stdout
+    texts["deploy"] = execute("apo deploy", source, env=settings).stdout
     worker = start_worker(settings, log)
     try:
         run = start_run(settings, f"pipeline/{MODEL}")
@@ -74,7 +76,7 @@ def said(source, settings):
         f"audit {MODEL}",
         f"lineage {MODEL}@champion",
     ):
-        texts[command.split()[0]] = execute(f"apo {command}", source, settings=settings).stdout
+        texts[command.split()[0]] = execute(f"apo {command}", source, env=settings).stdout
     return texts | {"worker": log.read_text()}
 
 

@@ -11,12 +11,14 @@ import boto3
 import mlflow
 import pytest
 from botocore.exceptions import ClientError
-from conftest import ROOT, execute
+from builders import ROOT, execute
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from flows.services.control import SERVICES
 from flows.services.processes import marked
+
+pytestmark = pytest.mark.servers
 
 FLOW = "from prefect import flow\n\n@flow(name='greet')\ndef greet():\n    return 'hello'\n\ngreet()\n"
 COUNT_RUNS = "SELECT count(*) FROM flow_run JOIN flow ON flow.id = flow_id WHERE flow.name = 'greet'"
@@ -45,7 +47,7 @@ def used(services, tmp_path_factory):
         client.create_model_version("model", f"runs:/{run}/reports", run)
         client.set_registered_model_alias("model", "champion", "1")
         boto3.client("s3").put_object(Bucket="audit", Key="apo/1.json", Body=b"{}")
-    execute("python greet.py", place, settings=settings)
+    execute("python greet.py", place, env=settings)
     return run
 
 
@@ -92,7 +94,7 @@ def test_wrong_passwords_are_refused_in_one_line(services, client_settings, monk
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         boto3.client("s3").list_buckets()
     address = f"postgresql://{services.site().database('prefect')}"
-    done = execute(f"psql {address} -wc 'SELECT 1'", ROOT, check=False, settings={"PGPASSFILE": "/dev/null"})
+    done = execute(f"psql {address} -wc 'SELECT 1'", ROOT, check=False, env={"PGPASSFILE": "/dev/null"})
     assert done.returncode == 2
     assert "no password supplied" in done.stdout
 

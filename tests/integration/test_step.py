@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import MODES, OPTIMIZER, Failing, policy_weights, training_set, unchanged, with_scorer
 
 from apo_core.algorithms.apo import Apo
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
@@ -17,16 +18,13 @@ from apo_core.model.lora import AdaptersOff, add_adapters
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
 from apo_core.training.checkpoint import Checkpoints
-from apo_core.training.context import Stage2, TrainingSet
+from apo_core.training.context import Stage2
 from apo_core.training.engine import start_engine
-from apo_core.training.gathered import gathered
 from apo_core.training.rollouts import InPlace
 from apo_core.training.step import run_step
-from apo_core.verifiers import ErrorBudget, InProcess, Verdict, make_verifier
+from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
 
-MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2), ("float32", 3)]
-OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0.1, "max_grad_norm": 1e9}
-PROMPTS = ["1+1=", "7+5-3=", "4=", "2+2+2="]
+pytestmark = pytest.mark.needs_no_run
 
 
 @pytest.fixture(scope="module")
@@ -83,35 +81,16 @@ def _reference(reference, adapters, log_probs):
     return AdaptersOff(log_probs, adapters) if adapters else ResponseLogProbs(reference, temperature=1.0)
 
 
-def training_set(encoder):
-    return TrainingSet(
-        prompt_ids=list("abcd"),
-        token_ids=[encoder.encode(prompt) for prompt in PROMPTS],
-        answers=["2", "9", "4", "6"],
-        rows=["{}"] * 4,
-        values=[0.5, 0.2, 0.9, 0.4],
-    )
-
-
-def weights(stage):
-    with gathered(stage.engine):
-        return [parameter.detach().float().clone() for parameter in stage.engine.module.parameters()]
-
-
-def unchanged(stage, before):
-    return all(torch.equal(one, other) for one, other in zip(before, weights(stage), strict=True))
-
-
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_the_first_update_is_of_the_whole_rate(tokenizer, mode):
     """As Adam's is; not of three quarters, as a second one after a first without gradients would be."""
     stage = stage_of(tokenizer, mode)
-    before = weights(stage)
+    before = policy_weights(stage)
     run_step(stage, 0, [0, 1, 2, 3])
     rate, decay = OPTIMIZER["learning_rate"], OPTIMIZER["weight_decay"]
     moved = max(
         float((new - old * (1 - rate * decay)).abs().max())
-        for old, new in zip(before, weights(stage), strict=True)
+        for old, new in zip(before, policy_weights(stage), strict=True)
     )
     assert moved == pytest.approx(rate, rel=0.1)  # bfloat16 rounds
 
@@ -119,7 +98,7 @@ def test_the_first_update_is_of_the_whole_rate(tokenizer, mode):
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_finite_step_is_applied(tokenizer, mode):
     stage = stage_of(tokenizer, mode)
-    before = weights(stage)
+    before = policy_weights(stage)
     metrics = run_step(stage, 0, [0, 1, 2, 3])
     assert not unchanged(stage, before)
     assert metrics["step"] == 1
@@ -130,7 +109,7 @@ def test_a_finite_step_is_applied(tokenizer, mode):
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_gradient_that_is_not_finite_is_not_applied(tokenizer, mode, value, micro_batch):
     stage = stage_of(tokenizer, mode)
-    before = weights(stage)
+    before = policy_weights(stage)
     calls = []
 
     def spoil(gradient):
@@ -152,7 +131,7 @@ def test_a_gradient_that_is_not_finite_is_not_applied(tokenizer, mode, value, mi
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, mode):
     stage = stage_of(tokenizer, mode)
-    before = weights(stage)
+    before = policy_weights(stage)
     stage.prompts.values[2] = float("nan")
     with pytest.raises(PolicyCollapse, match="step 1: the loss is not finite; the update was not applied"):
         run_step(stage, 0, [0, 1, 2, 3])
@@ -178,7 +157,7 @@ def test_quick_products_make_the_step_of_plain_ones(tokenizer, monkeypatch, mode
         stage = stage_of(tokenizer, mode, lora=lora, hidden_size=256 if mode[1] == 3 else 16)
         if large == 1:
             stage.engine.module.model.gradient_checkpointing_enable()
-        found.append((run_step(stage, 0, [0, 1, 2, 3]), weights(stage)))
+        found.append((run_step(stage, 0, [0, 1, 2, 3]), policy_weights(stage)))
     (metrics, moved), (wanted, there) = found
     bfloat16 = mode[0] == "bfloat16"
     for name in ("loss", "kl", "gradient_norm", "response_length"):
@@ -195,7 +174,7 @@ def test_tied_embeddings_learn_what_autograd_would_teach_them(tokenizer, monkeyp
         monkeypatch.setattr(log_probs, "share_gradient", share)
         stage = stage_of(tokenizer, mode, tied=True, hidden_size=256 if mode[1] == 3 else 16)
         metrics = [run_step(stage, step, [0, 1, 2, 3]) for step in range(2)]
-        found.append((metrics, weights(stage)))
+        found.append((metrics, policy_weights(stage)))
     assert stage.engine.module.head.shared is None
     (metrics, moved), (wanted, there) = found
     for one, other in zip(metrics, wanted, strict=True):
@@ -207,12 +186,12 @@ def test_tied_embeddings_learn_what_autograd_would_teach_them(tokenizer, monkeyp
 
 def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):
     stage, whole = stage_of(tokenizer, micro_batch_tokens=1), stage_of(tokenizer, micro_batch_tokens=999)
-    first, second = (weights(one) for one in (stage, whole))
+    first, second = (policy_weights(one) for one in (stage, whole))
     metrics = [run_step(one, 0, [0, 1, 2, 3]) for one in (stage, whole)]
     assert metrics[0]["loss"] == pytest.approx(metrics[1]["loss"], rel=1e-5)
     assert metrics[0]["gradient_norm"] == pytest.approx(metrics[1]["gradient_norm"], rel=1e-4)
     # Adam's first step is lr in the direction of the gradient's sign, after the decay of the weight.
-    for before, one, other in zip(first, weights(stage), weights(whole), strict=True):
+    for before, one, other in zip(first, policy_weights(stage), policy_weights(whole), strict=True):
         torch.testing.assert_close(one, other, atol=2e-4, rtol=0)
         moved = (one - before * (1 - 1e-2 * 0.1)).abs().max()
         assert moved == pytest.approx(1e-2, rel=1e-2)
@@ -230,7 +209,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, mode, lora):
     resumed = stage_of(tokenizer, mode, lora=lora)
     assert checkpoints.restore_latest(resumed.engine, at_most=2) == 1
     run_step(resumed, 1, [3, 2, 1, 0])
-    assert unchanged(resumed, weights(whole))
+    assert unchanged(resumed, policy_weights(whole))
 
 
 def test_without_regularisation_a_step_needs_no_reference_and_knows_no_kl(tokenizer):
@@ -241,25 +220,6 @@ def test_without_regularisation_a_step_needs_no_reference_and_knows_no_kl(tokeni
     assert found["advantage"] == wanted["advantage"]
     # The gradient is that of the regularised loss over 2 beta2.
     assert found["gradient_norm"] == pytest.approx(wanted["gradient_norm"] / 2e-6, rel=1e-3)
-
-
-class Failing:
-    """A scorer that fails on some responses of the batch, and gives the others a half."""
-
-    def __init__(self, *positions):
-        self.positions = positions
-
-    def score(self, attempts):
-        return [
-            Verdict(None, None, "error: of mine")
-            if position in self.positions
-            else Verdict(0.5, None, "half")
-            for position in range(len(attempts))
-        ]
-
-
-def with_scorer(stage, scorer, max_share=0.9):
-    return replace(stage, scorer=scorer, errors=ErrorBudget(max_share, rows=4))
 
 
 @pytest.mark.parametrize("beta2", [0.1, 0.0])

@@ -6,7 +6,7 @@ import time
 
 import mlflow
 import pytest
-from conftest import execute
+from builders import execute
 from mlflow.exceptions import MlflowException
 
 from apo_core.config.file import load_params

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from conftest import execute, run
+from builders import execute, run_stage
 
 from apo_core.config.file import set_params
 from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_table
@@ -61,7 +61,7 @@ FAILURES = {
 @pytest.mark.parametrize(("failure", "reason"), FAILURES.items())
 def test_a_stage_fails_above_the_share_and_says_which_rows(place, failure, reason):
     write(place, failure)
-    run(validate, place)
+    run_stage(validate, place)
     before = place.samples.read_bytes()
     done = execute("apo stage sample", place.root, check=False)
     assert done.returncode == 2
@@ -76,22 +76,22 @@ def test_a_stage_fails_above_the_share_and_says_which_rows(place, failure, reaso
 def test_below_the_share_errors_are_counted_and_take_no_part(place):
     write(place, "if completion.endswith('7'): raise ValueError('seven')")
     set_params(place.params, ["verifier.max_error_share=0.6"])
-    run(validate, place)
-    facts = run(sample, place)
+    run_stage(validate, place)
+    facts = run_stage(sample, place)
     samples = read_table(place.samples, SAMPLES)
     failed = samples["text"].str.endswith("7")
     assert 0 < facts["verifier_errors"] == failed.sum()
     assert (samples["reward"].isna() == failed).all()
     assert set(samples.loc[failed, "reason"]) == {"error: ValueError: seven"}
-    run(values, place)
+    run_stage(values, place)
     table = read_table(place.values, VALUES).set_index("prompt_id")
     assert table["n"].to_dict() == samples.groupby("prompt_id")["reward"].count().to_dict()
     shutil.rmtree(place.work("train"))
-    run(train, place)
+    run_stage(train, place)
     steps = [json.loads(line) for line in place.metrics.read_text().splitlines()]
     assert len(steps) == 2
     assert all("verifier_errors" not in step or step["verifier_errors"] > 0 for step in steps)
-    facts = run(evaluate, place)
+    facts = run_stage(evaluate, place)
     found = json.loads(place.evaluation.read_text())
     rows = read_table(place.evaluations, EVALUATIONS)
     assert facts["verifier_errors"] == rows["reward"].isna().sum() > 0
@@ -102,8 +102,8 @@ def test_below_the_share_errors_are_counted_and_take_no_part(place):
 
 def test_every_sampling_worker_and_every_rank_has_processes_of_its_own(place):
     set_params(place.params, ["sampling.shard_prompts=32"])
-    run(validate, place)
-    run(sample, place)
+    run_stage(validate, place)
+    run_stage(sample, place)
     before = place.samples.read_bytes()
     shutil.rmtree(place.work("sample"))
     several = "--set sampling.workers=2 --set train.ranks=2"

@@ -15,9 +15,12 @@ from apo_core.errors import ApoError
 from apo_core.model.loading import load_policy, save_policy, saved_end_ids
 from apo_core.sampling import TransformersSampler, VllmSampler
 
-pytestmark = pytest.mark.skipif(
-    find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
-)
+pytestmark = [
+    pytest.mark.needs_no_run,
+    pytest.mark.skipif(
+        find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
+    ),
+]
 
 EOS = 1
 SETTINGS = {

@@ -2,12 +2,11 @@
 
 import shutil
 from importlib.util import find_spec
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import run
+from builders import ROOT, run_stage
 from transformers import LlamaForCausalLM, PreTrainedModel
 
 from apo_core.config.file import load_params, set_params
@@ -24,11 +23,13 @@ from tasks.responses.scoring import verifier_of
 from tasks.stages import evaluate, prepare, reference, sample, validate, values
 from tasks.workspace import Workspace
 
-pytestmark = pytest.mark.skipif(
-    find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
-)
+pytestmark = [
+    pytest.mark.needs_no_run,
+    pytest.mark.skipif(
+        find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
+    ),
+]
 
-ROOT = Path(__file__).parents[2]
 SMALL = [
     "reference.source=directory",
     "data.train_prompts=48",
@@ -60,7 +61,7 @@ def place(tmp_path_factory):
     set_params(place.params, SMALL)
     save_decoder(place.raw_model, seed=0)
     for stage in (reference, prepare, validate):
-        run(stage, place)
+        run_stage(stage, place)
     save_decoder(place.policy, seed=1)
     return place
 
@@ -77,7 +78,7 @@ def no_transformers(monkeypatch):
 
 
 def test_values_come_from_its_samples(place, no_transformers):
-    facts = run(sample, place)
+    facts = run_stage(sample, place)
     assert facts["responses"] == 48 * 4
     samples = read_table(place.samples, SAMPLES)
     assert {*samples["finish_reason"]} <= {"stop", "length"}
@@ -89,7 +90,7 @@ def test_values_come_from_its_samples(place, no_transformers):
     texts = samples["token_ids"].map(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
     assert (texts == samples["text"]).all()
 
-    run(values, place)
+    run_stage(values, place)
     table = read_table(place.values, VALUES)
     assert len(table) == 48
     assert 0 < table["dropped"].isna().sum() < 48
@@ -109,23 +110,23 @@ def test_samples_are_the_same_again(place, no_transformers):
     before = place.samples.read_bytes()
     shutil.rmtree(place.work("sample"))
     place.samples.unlink()
-    run(sample, place)
+    run_stage(sample, place)
     assert place.samples.read_bytes() == before
     # Its shards are its own: another engine starts anew, and here fails.
     set_params(place.params, ["sampler.engine=transformers"])
     with pytest.raises(AssertionError, match="sampled with transformers"):
-        run(sample, place)
+        run_stage(sample, place)
     set_params(place.params, ["sampler.engine=vllm"])
 
 
 def test_each_policy_is_evaluated_with_its_own_weights(place, capsys):
-    run(evaluate, place)
+    run_stage(evaluate, place)
     found = read_table(place.evaluations, EVALUATIONS)
     sampled = found[(found["policy"] == "policy") & (found["sample_index"] >= 0)]
     assert sampled["log_ratio"].mean() > 0.05  # the KL: the two differ, and the samples are the policy's
     # Greedy responses do not depend on the engine, so transformers tells whose weights answered.
     set_params(place.params, ["sampler.engine=transformers"])
-    run(evaluate, place)
+    run_stage(evaluate, place)
     assert "evaluate: what is there is dropped, these have changed: engine\n" in capsys.readouterr().out
     again = read_table(place.evaluations, EVALUATIONS)
     greedy = [table[table["sample_index"] < 0].reset_index(drop=True) for table in (found, again)]

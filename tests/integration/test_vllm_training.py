@@ -15,9 +15,12 @@ from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.training.engine import start_engine
 from apo_core.training.rollouts import Synchronised, whole_weights
 
-pytestmark = pytest.mark.skipif(
-    find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
-)
+pytestmark = [
+    pytest.mark.needs_no_run,
+    pytest.mark.skipif(
+        find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
+    ),
+]
 SETTINGS = {
     "max_num_seqs": 8,
     "gpu_memory_utilization": 0.3,

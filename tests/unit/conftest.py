@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from builders import ROOT
 from hypothesis import settings
 
 # torch and transformers are imported where they are used: the process that hands out tests needs neither.
@@ -59,4 +60,4 @@ def model_directory(tmp_path, saved_decoder):
 @pytest.fixture(scope="session")
 def root():
     """The project's root."""
-    return Path(__file__).parents[2]
+    return ROOT

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from builders import ROOT
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[2]
 PACKAGES = ("apo_core", "tasks", "flows")
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]

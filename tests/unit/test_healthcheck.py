@@ -3,13 +3,13 @@
 import importlib.util
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
+from builders import ROOT
 
 from apo_core.system.ports import free_port
 
-FILE = Path(__file__).parents[2] / "docker/healthcheck.py"
+FILE = ROOT / "docker/healthcheck.py"
 
 
 @pytest.fixture(scope="module")

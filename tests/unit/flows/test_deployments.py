@@ -2,12 +2,12 @@
 
 import inspect
 from importlib import import_module
-from pathlib import Path
 
 import pytest
+from builders import ROOT
 from ruamel.yaml import YAML
 
-FILE = Path(__file__).parents[3] / "prefect.yaml"
+FILE = ROOT / "prefect.yaml"
 WHOLE = YAML(typ="safe").load(FILE.read_text())
 DEPLOYMENTS = {one["entrypoint"].rpartition(".")[2]: one for one in WHOLE["deployments"]}
 

@@ -1,7 +1,7 @@
 import re
-from pathlib import Path
 
 import pytest
+from builders import ROOT
 
 from apo_core.algorithms import ALGORITHMS, make_algorithm
 from apo_core.algorithms.base import updates
@@ -9,7 +9,6 @@ from apo_core.config import DEFAULTS
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import InputError
 
-ROOT = Path(__file__).parents[4]
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 PAPER = sorted((ROOT / "presets").glob("qwen*.yaml"))
 

@@ -3,9 +3,9 @@
 import json
 import random
 import re
-from pathlib import Path
 
 import pytest
+from builders import ROOT
 
 from apo_core.data.contamination import EvaluationIndex, changed_words
 from apo_core.data.normal_form import numbers_of, words_of
@@ -128,7 +128,7 @@ def with_another_word(prompt, rng):
 
 def test_all_planted_near_copies_are_found_and_nothing_else_among_5000_clean_prompts():
     """GSM8K: its test set is the evaluation, its training set is clean."""
-    data = Path(__file__).parents[5] / "shared/data/gsm8k"
+    data = ROOT.parent / "shared/data/gsm8k"
     if not data.is_dir():
         pytest.skip(f"GSM8K is not in {data}")
     train, test = (

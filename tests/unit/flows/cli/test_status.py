@@ -1,9 +1,9 @@
 """What `apo status` says of a version that people have decided on since the run."""
 
 import copy
-from pathlib import Path
 
 import pytest
+from builders import ROOT
 
 from apo_core.config.file import load_params
 from flows.cli.status import bring_up_to_date
@@ -14,9 +14,7 @@ from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 MODEL = "apo-status"
-RULES = load_params(Path(__file__).parents[4] / "presets/ci.yaml").promotion.model_copy(
-    update={"approval": "manual"}
-)
+RULES = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"approval": "manual"})
 SUMMARY = {
     "model": {"name": MODEL, "version": "1", "aliases": ["candidate"]},
     "decision": {"outcome": "promote", "reason": "better"},

@@ -1,9 +1,9 @@
 """Stage `prepare` on files of a workspace, without any other stage."""
 
 import json
-from pathlib import Path
 
 import pytest
+from builders import ROOT
 
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError, InputError
@@ -13,7 +13,6 @@ from tasks.stages import prepare
 from tasks.stages.process import sections_of
 from tasks.workspace import Workspace
 
-ROOT = Path(__file__).parents[4]
 LONG = "Ann has 3 red boxes with 7 nuts in each of them and gives away 5. How many nuts are left?"
 
 

@@ -1,16 +1,16 @@
 """Which of MLflow's runs are closed, on its own sqlite store."""
 
 import shutil
-from pathlib import Path
 
 import pytest
+from builders import ROOT
 from mlflow import MlflowClient
 
 from apo_core.config.file import load_params
 from tasks.tracking.runs import DEPLOYMENT_TAG, connect, finish_run, start_run, version_page
 from tasks.workspace import Workspace
 
-PARAMS = load_params(Path(__file__).parents[4] / "presets/ci.yaml")
+PARAMS = load_params(ROOT / "presets/ci.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,219 @@
+"""What tests share: processes, workspaces, trainings, the parts of a step. Fixtures stand in conftest.py."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+# Engines are imported where they are used: the process that hands out tests needs none.
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+# dtype and ZeRO stage of every kind of training that can be configured.
+MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2), ("float32", 3)]
+OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0.1, "max_grad_norm": 1e9}
+PROMPTS = ["1+1=", "7+5-3=", "4=", "2+2+2="]
+
+
+# --- processes and workspaces -------------------------------------------------------------------------------
+
+
+def clean_env() -> dict[str, str]:
+    """This process's environment with the project's commands first, and none of a user's servers.
+
+    Nor the ranks that an engine started in this process has left in it.
+    """
+    left_out = ("PREFECT_", "MLFLOW_", "APO_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
+    return kept | {"PATH": f"{BIN}{os.pathsep}{kept['PATH']}"}
+
+
+def execute(
+    command: str, cwd: Path, *, check: bool = True, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a person would, with more variables; output and errors together."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=cwd,
+        env=clean_env() | (env or {}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}"
+    return done
+
+
+def run_stage(stage: ModuleType, workspace):
+    """What a stage process does, in this process: importing the engines again costs ten seconds a time."""
+    from apo_core.config.file import load_params
+    from tasks.stages.process import sections_of
+
+    params = load_params(workspace.params)
+    return stage.run(workspace, **{name: getattr(params, name) for name in sections_of(stage.run)})
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """What several test processes share is in one's hands for the length of the block."""
+    with directory.with_name("lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def copy_of(finished: Path, copy: Path) -> Path:
+    """The workspace without its registry and its git history.
+
+    With the Prefect server's database, which takes ten seconds to make and is none of the tests' subjects.
+    """
+    with locked(finished):
+        ignored = shutil.ignore_patterns(".venv", ".apo", ".git")
+        shutil.copytree(finished, copy, symlinks=True, ignore=ignored)
+        shutil.copytree(finished / ".apo/prefect", copy / ".apo/prefect")
+    execute("git init -q", copy)
+    return copy
+
+
+# --- interruptions ------------------------------------------------------------------------------------------
+
+
+def kill_when(workspace: Path, command: list[str], reached: Callable[[], bool]) -> None:
+    """Start a command, kill it as soon as `reached()` is true, and wait for all that it started to end."""
+    process = subprocess.Popen(
+        command,
+        cwd=workspace,
+        # The shell of cron, systemd and containers, which stays between DVC and its command unless replaced.
+        env=clean_env() | {"SHELL": "/bin/sh"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 400
+    while not reached():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)  # the command alone: its stage has to notice by itself
+    process.wait()
+    while still_running(workspace):
+        assert time.monotonic() < deadline, "the stage outlived the command"
+        time.sleep(0.1)
+
+
+def still_running(workspace: Path) -> bool:
+    """Whether a process works in the workspace."""
+    for directory in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if directory.readlink() == workspace:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def steps_done(workspace: Path) -> int:
+    """Steps of a training that has not ended."""
+    file = workspace / "data/unfinished/train/metrics.jsonl"
+    return file.read_text().count("\n") if file.exists() else 0
+
+
+# --- what a training leaves ---------------------------------------------------------------------------------
+
+
+def weights_hash(workspace: Path) -> str:
+    """Of the trained policy."""
+    return hashlib.sha256((workspace / "data/policy/model.safetensors").read_bytes()).hexdigest()
+
+
+def training_outcome(workspace: Path):
+    """Metrics of every step, and the weights."""
+    from safetensors.torch import load_file
+
+    rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
+    return rows, load_file(workspace / "data/policy/model.safetensors")
+
+
+def assert_same_training(ours, theirs, *, metrics=1e-6, weights=1e-6, measure=None) -> None:
+    """Everything that was sampled is equal; sums differ by the order of their terms."""
+    import pytest
+    import torch
+
+    for row, other in zip(ours[0], theirs[0], strict=True):
+        for name in ("step", "reward", "value", "response_length", "truncated"):
+            assert row[name] == other[name]
+        for name in ("loss", "kl", "advantage"):
+            assert row[name] == pytest.approx(other[name], abs=metrics)
+    assert ours[1].keys() == theirs[1].keys()
+    for name, weight in theirs[1].items():
+        assert (measure or torch.max)((ours[1][name] - weight).abs()) <= weights, name
+
+
+# --- parts of a training step -------------------------------------------------------------------------------
+
+
+def training_set(encoder):
+    """Four prompts with their answers and V*."""
+    from apo_core.training.context import TrainingSet
+
+    return TrainingSet(
+        prompt_ids=list("abcd"),
+        token_ids=[encoder.encode(prompt) for prompt in PROMPTS],
+        answers=["2", "9", "4", "6"],
+        rows=["{}"] * 4,
+        values=[0.5, 0.2, 0.9, 0.4],
+    )
+
+
+def policy_weights(stage):
+    """Copies of the engine's parameters, whole."""
+    from apo_core.training.gathered import gathered
+
+    with gathered(stage.engine):
+        return [parameter.detach().float().clone() for parameter in stage.engine.module.parameters()]
+
+
+def unchanged(stage, before) -> bool:
+    """Whether the engine's parameters are what they were."""
+    import torch
+
+    return all(torch.equal(old, new) for old, new in zip(before, policy_weights(stage), strict=True))
+
+
+class Failing:
+    """A scorer that fails on some responses of the batch, and gives the others a half."""
+
+    def __init__(self, *positions: int) -> None:
+        self.positions = positions
+
+    def score(self, attempts):
+        from apo_core.verifiers import Verdict
+
+        return [
+            Verdict(None, None, "error: of mine")
+            if position in self.positions
+            else Verdict(0.5, None, "half")
+            for position in range(len(attempts))
+        ]
+
+
+def with_scorer(stage, scorer, max_share: float = 0.9):
+    """The same training with another scorer."""
+    from apo_core.verifiers import ErrorBudget
+
+    return replace(stage, scorer=scorer, errors=ErrorBudget(max_share, rows=4))
