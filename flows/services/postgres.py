@@ -17,7 +17,7 @@ import psutil
 from apo_core.errors import ApoError
 from apo_core.system.files import replacing
 from flows.services.local_server import HOST
-from flows.services.paths import Site
+from flows.services.paths import ServicePaths
 from flows.services.processes import Launch, inherited
 
 _PACKAGED = Path("/usr/lib/postgresql")
@@ -36,43 +36,44 @@ class Postgres:
     # Ends its connections and writes a checkpoint; SIGTERM would wait for them.
     stop_signal: signal.Signals = signal.SIGINT
 
-    def prepare(self, site: Site) -> Launch:
+    def prepare(self, paths: ServicePaths) -> Launch:
         """Make an empty cluster the first time."""
-        account, place, data = _account(), programs(), _data(site)
-        home = site.home(self.name)
+        account, binaries, data = _account(), programs(), _data(paths)
+        home = paths.home(self.name)
         home.mkdir(mode=0o700, exist_ok=True)
         if account:
             os.chown(home, account.pw_uid, account.pw_gid)
             _refuse_closed(home, account)
         if not data.exists():
-            _make_cluster(data, place, site.passwords["postgres"], account)
-        elif not self.leftovers(site):
+            _make_cluster(data, binaries, paths.passwords["postgres"], account)
+        elif not self.orphans(paths):
             # One that was killed leaves its number here, which may be another's by now, or a zombie's.
             data.joinpath("postmaster.pid").unlink(missing_ok=True)
-        where = ["-p", str(site.ports["postgres"]), "-h", HOST, "-k", ""]  # and no socket in the file system
-        return Launch([str(place / "postgres"), "-D", str(data), *where], home, account=account)
+        where = ["-p", str(paths.ports["postgres"]), "-h", HOST, "-k", ""]  # and no socket in the file system
+        command = [str(binaries / "postgres"), "-D", str(data), *where]
+        return Launch(command=command, directory=home, account=account)
 
-    def answers(self, site: Site) -> bool:
-        """Whether its superuser can log in."""
+    def answers(self, paths: ServicePaths) -> bool:
+        """Whether the superuser can log in."""
         import psycopg2
 
         try:
-            with _session(site):
+            with _session(paths):
                 return True
         except psycopg2.OperationalError:
             return False
 
-    def complete(self, site: Site) -> None:
-        """Make roles and databases that are not there."""
+    def bootstrap(self, paths: ServicePaths) -> None:
+        """Make roles and databases that do not exist."""
         from psycopg2.extensions import encrypt_password
         from psycopg2.sql import SQL, Identifier, Literal
 
-        with _session(site) as cursor:
+        with _session(paths) as cursor:
             for role in sorted(set(_DATABASES.values())):
                 if not _exists(cursor, "pg_roles", "rolname", role):
                     # The server sees, and could log, no more than what it stores.
                     password = encrypt_password(
-                        site.passwords[f"{role}-database"], role, cursor.connection, "scram-sha-256"
+                        paths.passwords[f"{role}-database"], role, cursor.connection, "scram-sha-256"
                     )
                     statement = SQL("CREATE ROLE {} LOGIN PASSWORD {}")
                     cursor.execute(statement.format(Identifier(role), Literal(password)))
@@ -81,20 +82,20 @@ class Postgres:
                     statement = SQL("CREATE DATABASE {} OWNER {}")
                     cursor.execute(statement.format(Identifier(database), Identifier(owner)))
 
-    def leftovers(self, site: Site) -> list[psutil.Process]:
-        """Its children, until they notice that it was killed; of their environment nothing is left."""
-        data, found = str(_data(site)), []
+    def orphans(self, paths: ServicePaths) -> list[psutil.Process]:
+        """Children of a killed server, until they notice; their environment, and the tag in it, is gone."""
+        data, children = str(_data(paths)), []
         for process in psutil.process_iter():
             try:
                 if process.cwd() == data and Path(process.exe()).name.startswith("postgres"):
-                    found.append(process)
+                    children.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-        return found
+        return children
 
 
-def _data(site: Site) -> Path:
-    return site.home("postgres") / "data"
+def _data(paths: ServicePaths) -> Path:
+    return paths.home("postgres") / "data"
 
 
 def programs() -> Path:
@@ -104,8 +105,8 @@ def programs() -> Path:
         ApoError: nowhere.
     """
     on_path = shutil.which("initdb")
-    if on_path and (place := Path(on_path).resolve().parent).joinpath("postgres").exists():
-        return place
+    if on_path and (binaries := Path(on_path).resolve().parent).joinpath("postgres").exists():
+        return binaries
     packaged = list(_PACKAGED.glob("*/bin/initdb"))
     if not packaged:
         raise ApoError("PostgreSQL is not installed; on Debian or Ubuntu: apt-get install postgresql")
@@ -133,12 +134,12 @@ def _refuse_closed(home: Path, account: pwd.struct_passwd) -> None:
             )
 
 
-def _make_cluster(data: Path, place: Path, password: str, account: pwd.struct_passwd | None) -> None:
+def _make_cluster(data: Path, binaries: Path, password: str, account: pwd.struct_passwd | None) -> None:
     with replacing(data) as temporary, _file_for(account, data.with_name("password"), password) as file:
         done = _as(
             account,
             [
-                *(str(place / "initdb"), "--pgdata", str(temporary), "--pwfile", str(file)),
+                *(str(binaries / "initdb"), "--pgdata", str(temporary), "--pwfile", str(file)),
                 *("--username", _SUPERUSER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"),
                 "--no-sync",  # `replacing` does that
             ],
@@ -175,16 +176,16 @@ def _as(account: pwd.struct_passwd | None, command: list[str]) -> subprocess.Com
 
 
 @contextmanager
-def _session(site: Site) -> Iterator[Any]:
+def _session(paths: ServicePaths) -> Iterator[Any]:
     """A cursor of the superuser, every statement a transaction of its own."""
     import psycopg2
 
     connection = psycopg2.connect(
         host=HOST,
-        port=site.ports["postgres"],
+        port=paths.ports["postgres"],
         user=_SUPERUSER,
         dbname="postgres",
-        password=site.passwords["postgres"],
+        password=paths.passwords["postgres"],
         connect_timeout=5,
     )
     connection.autocommit = True

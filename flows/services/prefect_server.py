@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.services.local_server import prefect_command
-from flows.services.paths import Site
+from flows.services.paths import ServicePaths
 from flows.services.processes import Launch
 from flows.services.service import PythonServer
 
@@ -18,20 +18,20 @@ class PrefectServer(PythonServer):
     health = "/api/health"
     healthy = b"true"
 
-    def prepare(self, site: Site) -> Launch:
+    def prepare(self, paths: ServicePaths) -> Launch:
         """Make its home."""
-        home = site.home(self.name)
+        home = paths.home(self.name)
         home.mkdir(mode=0o700, exist_ok=True)
-        settings = {
+        env = {
             "PREFECT_HOME": str(home),
             # These two ignore PREFECT_HOME.
             "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
             "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "memo_store.toml"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
-            "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{site.database('prefect')}",
+            "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{paths.database('prefect')}",
             # The page would look for its API at the default port, whatever port it came from.
-            "PREFECT_SERVER_UI_API_URL": f"{site.url('prefect')}/api",
-            "PGPASSFILE": str(site.passwords_of_databases),
+            "PREFECT_SERVER_UI_API_URL": f"{paths.url('prefect')}/api",
+            "PGPASSFILE": str(paths.passwords_of_databases),
         }
-        return Launch(prefect_command(site.ports["prefect"]), home, settings)
+        return Launch(command=prefect_command(paths.ports["prefect"]), directory=home, env=env)

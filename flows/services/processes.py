@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-_MARK = "APO_SERVICE"
+_TAG = "APO_SERVICE"
 # A server needs nothing else of its user's environment, least of all secrets, proxies and other servers.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH")
 _KILLED_SECONDS = 10
@@ -23,27 +23,27 @@ class Started:
     """A process as it is recorded: the number alone may be another's by now."""
 
     pid: int
-    born: str
+    start_time: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How a server is started. Secrets go into its environment: arguments can be read by everybody."""
+    """How a server is started. Secrets go into `env`: arguments can be read by everybody."""
 
     command: list[str]
     directory: Path
-    settings: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
     account: pwd.struct_passwd | None = None  # None: the user's own
 
 
-def launch(wanted: Launch, log: Path, mark: str) -> Started:
-    """Start a server in a session of its own; what it says is appended to a file that only its user reads."""
-    account = wanted.account
+def launch(spec: Launch, log: Path, process_tag: str) -> Started:
+    """Start a server in a session of its own; its output is appended to a file that only its user reads."""
+    account = spec.account
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb") as stream:
         process = subprocess.Popen(
-            wanted.command,
-            cwd=wanted.directory,
-            env=inherited() | wanted.settings | {_MARK: mark},
+            spec.command,
+            cwd=spec.directory,
+            env=inherited() | spec.env | {_TAG: process_tag},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -54,15 +54,15 @@ def launch(wanted: Launch, log: Path, mark: str) -> Started:
             extra_groups=[] if account else None,
         )
     process.returncode = 0  # nobody waits for it, and Python is not to complain about that
-    return Started(process.pid, born(process.pid) or "")
+    return Started(process.pid, start_time(process.pid) or "")
 
 
 def inherited() -> dict[str, str]:
-    """What a server gets of this process's environment."""
+    """The variables of this process that a server inherits."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 
-def born(pid: int) -> str | None:
+def start_time(pid: int) -> str | None:
     """The boot and the tick in which a process began, which setting the clock does not change.
 
     None where there is no such process, or nothing but its exit status.
@@ -75,23 +75,23 @@ def born(pid: int) -> str | None:
     return None if state in "ZX" else f"{boot}:{fields[18]}"
 
 
-def process_of(started: Started | None, mark: str) -> psutil.Process | None:
-    """The process that was recorded, if it still runs and was started for this mark."""
-    if started is None or started.born != born(started.pid):
+def process_of(started: Started | None, process_tag: str) -> psutil.Process | None:
+    """The process that was recorded, if it still runs and was started with this tag."""
+    if started is None or started.start_time != start_time(started.pid):
         return None
-    return next((process for process in marked(mark) if process.pid == started.pid), None)
+    return next((process for process in processes_tagged(process_tag) if process.pid == started.pid), None)
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Every process that was started with a mark, or by one that was."""
-    found = []
+def processes_tagged(process_tag: str) -> list[psutil.Process]:
+    """Every process that was started with a tag, or by one that was."""
+    tagged = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+            if process.environ().get(_TAG) == process_tag and process.status() != psutil.STATUS_ZOMBIE:
+                tagged.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended, or is another user's
             continue
-    return found
+    return tagged
 
 
 def end(processes: list[tuple[psutil.Process, int]], seconds: float) -> None:
@@ -113,7 +113,7 @@ def kill(processes: list[psutil.Process]) -> None:
 def _left(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
     """Those that still run at the end of the time; psutil itself would wait for zombies to be reaped."""
     deadline = time.monotonic() + seconds
-    while left := [one for one in processes if born(one.pid) is not None and one.is_running()]:
+    while left := [process for process in processes if start_time(process.pid) and process.is_running()]:
         if time.monotonic() > deadline:
             break
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What every service can do."""
+"""The interface of a service, and what the two Python servers share."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Protocol
 
 import psutil
 
-from flows.services.paths import Site
-from flows.services.processes import Launch, marked
+from flows.services.paths import ServicePaths
+from flows.services.processes import Launch, processes_tagged
 
 # The servers are on this machine, whatever proxy the user's environment names.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Service(Protocol):
-    """A server, told how to start and asked whether it answers. The first of its ports is its own name's."""
+    """A server: how it is started, and whether it answers. Its first port has the name of the service."""
 
     name: str
     title: str
@@ -25,21 +25,21 @@ class Service(Protocol):
     needs: tuple[str, ...]
     stop_signal: signal.Signals
 
-    def prepare(self, site: Site) -> Launch:
-        """Make what it needs on the disk, and say how it is started."""
+    def prepare(self, paths: ServicePaths) -> Launch:
+        """Make the files that the server needs, and return how it is started."""
 
-    def answers(self, site: Site) -> bool:
-        """Whether it does what its clients want of it, now."""
+    def answers(self, paths: ServicePaths) -> bool:
+        """Whether the server answers its clients now."""
 
-    def complete(self, site: Site) -> None:
-        """Make in it what its clients need, where it is not there yet; it answers already."""
+    def bootstrap(self, paths: ServicePaths) -> None:
+        """Make what clients need (roles, databases) and does not exist yet; the server answers already."""
 
-    def leftovers(self, site: Site) -> list[psutil.Process]:
-        """What of it still runs when its own process has ended."""
+    def orphans(self, paths: ServicePaths) -> list[psutil.Process]:
+        """Processes of the service that outlived its main process."""
 
 
 class PythonServer:
-    """What the two servers have in common that are Python programs with a page for their health."""
+    """A Python server (MLflow, Prefect) with a health page."""
 
     name = ""
     needs: tuple[str, ...] = ()
@@ -47,17 +47,17 @@ class PythonServer:
     health = "/health"
     healthy = b"OK"
 
-    def answers(self, site: Site) -> bool:
-        """Whether its health page says so."""
+    def answers(self, paths: ServicePaths) -> bool:
+        """Whether the health page reports that the server is healthy."""
         try:
-            with _DIRECT.open(f"{site.url(self.name)}{self.health}", timeout=5) as answer:
+            with _DIRECT.open(f"{paths.url(self.name)}{self.health}", timeout=5) as answer:
                 return bool(answer.read() == self.healthy)
         except (urllib.error.URLError, OSError):
             return False
 
-    def complete(self, site: Site) -> None:
-        """It has made its tables by itself."""
+    def bootstrap(self, paths: ServicePaths) -> None:
+        """Nothing to make: the server makes its tables itself."""
 
-    def leftovers(self, site: Site) -> list[psutil.Process]:
-        """Its children: some outlive it when it is killed."""
-        return marked(site.mark(self.name))
+    def orphans(self, paths: ServicePaths) -> list[psutil.Process]:
+        """Children of the server: some outlive it when it is killed."""
+        return processes_tagged(paths.process_tag(self.name))

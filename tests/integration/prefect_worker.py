@@ -27,7 +27,7 @@ def deployment_settings(services: Services, source: Path, model: str) -> dict[st
         source: the repository, whose root is the workspace.
         model: name of the registered model, of the deployments and of their work pool.
     """
-    return services.site().variables | {
+    return services.paths().variables | {
         "PREFECT_HOME": str(source.parent / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "1",

@@ -45,7 +45,7 @@ def object_store() -> Iterator[Services]:
 @pytest.fixture(scope="session")
 def s3_directory(object_store) -> Path:
     """Where it keeps its files."""
-    return object_store.site().home("s3")
+    return object_store.paths().home("s3")
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +65,7 @@ def s3_server(object_store) -> dict[str, str]:
 
 def s3_settings(running: Services) -> dict[str, str]:
     """The variables of an S3 server's clients, which look for credentials nowhere else."""
-    return running.site().s3_variables | {"AWS_EC2_METADATA_DISABLED": "true"}
+    return running.paths().s3_variables | {"AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def s3(s3_server, monkeypatch):
 @pytest.fixture
 def client_settings(services, monkeypatch) -> dict[str, str]:
     """What services.env has, also set in this process for one test."""
-    settings = services.site().variables
+    settings = services.paths().variables
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials of an earlier test
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

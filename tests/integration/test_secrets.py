@@ -96,9 +96,9 @@ def propose_the_run(source, settings):
 
 def dumped(services, database):
     """All rows of a database, as a backup has them."""
-    site = services.site()
-    command = [str(programs() / "pg_dump"), "--data-only", f"postgresql://{site.database(*database)}"]
-    secret = {"PGPASSFILE": str(site.passwords_of_databases)}
+    paths = services.paths()
+    command = [str(programs() / "pg_dump"), "--data-only", f"postgresql://{paths.database(*database)}"]
+    secret = {"PGPASSFILE": str(paths.passwords_of_databases)}
     return subprocess.run(command, env=os.environ | secret, capture_output=True, check=True).stdout
 
 
@@ -123,7 +123,7 @@ def test_no_secret_is_kept_or_shown(services, source, said, client_settings):
         assert REASON.encode() in found[place], place
     assert MODEL.encode() in found["database prefect"]
     assert any(name.endswith("lineage/params.yaml") for name in found)
-    canaries = {"webhook": SECRET, "its address": PATH} | services.site().passwords
+    canaries = {"webhook": SECRET, "its address": PATH} | services.paths().passwords
     assert not [
         (name, canary)
         for name, text in found.items()

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from flows.services.control import SERVICES
-from flows.services.processes import marked
+from flows.services.processes import processes_tagged
 
 pytestmark = pytest.mark.servers
 
@@ -33,9 +33,9 @@ def no_other_server():
 @pytest.fixture(scope="module")
 def used(services, tmp_path_factory):
     """What was left in each service, once."""
-    place, site = tmp_path_factory.mktemp("used"), services.site()
+    place, paths = tmp_path_factory.mktemp("used"), services.paths()
     (place / "greet.py").write_text(FLOW)
-    settings = site.variables | {"PREFECT_HOME": str(place / "prefect"), "DO_NOT_TRACK": "1"}
+    settings = paths.variables | {"PREFECT_HOME": str(place / "prefect"), "DO_NOT_TRACK": "1"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
@@ -65,9 +65,9 @@ def all_is_there(services, run):
 
 
 def query(services, owner, statement):
-    site = services.site()
-    command = ["psql", f"postgresql://{site.database(owner)}", "-tAc", statement]
-    secret = {"PGPASSFILE": str(site.passwords_of_databases)}
+    paths = services.paths()
+    command = ["psql", f"postgresql://{paths.database(owner)}", "-tAc", statement]
+    secret = {"PGPASSFILE": str(paths.passwords_of_databases)}
     done = subprocess.run(command, env=os.environ | secret, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
@@ -93,7 +93,7 @@ def test_wrong_passwords_are_refused_in_one_line(services, client_settings, monk
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         boto3.client("s3").list_buckets()
-    address = f"postgresql://{services.site().database('prefect')}"
+    address = f"postgresql://{services.paths().database('prefect')}"
     done = execute(f"psql {address} -wc 'SELECT 1'", ROOT, check=False, env={"PGPASSFILE": "/dev/null"})
     assert done.returncode == 2
     assert "no password supplied" in done.stdout
@@ -114,7 +114,7 @@ def test_an_account_may_read_what_is_another_ones(services, used, client_setting
 
 def test_no_secret_is_shown(services, used):
     """Not in arguments, which every user sees, nor in logs, nor in a file that others may read."""
-    secrets = [password.encode() for password in services.site().passwords.values()]
+    secrets = [password.encode() for password in services.paths().passwords.values()]
     assert len(secrets) == 6
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -157,28 +157,28 @@ def test_killed_services_come_back(services, used, client_settings):
     assert shown.returncode == 1
     assert shown.stdout.count("not running") == 3
     services.start()
-    assert services.site().variables == client_settings
+    assert services.paths().variables == client_settings
     assert not set(before.values()) - {before["postgres"]} & set(pids(services).values())
     assert all_is_there(services, used)
 
 
 def test_stopped_services_leave_nothing_and_start_where_they_were(services, used, client_settings):
-    site = services.site()
+    paths = services.paths()
     there = f"--directory {services.root}"
     assert "apo services stop" in execute("make -n services-stop", ROOT).stdout
     stopped = execute(f"apo services stop {there}", ROOT).stdout
     assert stopped.splitlines() == [
         f"{name}: stopped" for name in ("MLflow", "Prefect", "PostgreSQL", "SeaweedFS")
     ]
-    assert not [process for name in SERVICES for process in marked(site.mark(name))]
-    assert not SERVICES["postgres"].leftovers(site)
-    for port in site.ports.values():
+    assert not [process for name in SERVICES for process in processes_tagged(paths.process_tag(name))]
+    assert not SERVICES["postgres"].orphans(paths)
+    for port in paths.ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
     assert execute(f"apo services stop {there}", ROOT).stdout == "nothing was running\n"
     assert "apo services start" in execute("make -n services", ROOT).stdout
     started = execute(f"apo services start {there}", ROOT).stdout.splitlines()
-    assert started[2] == f"MLflow: ready on 127.0.0.1:{site.ports['mlflow']}"
+    assert started[2] == f"MLflow: ready on 127.0.0.1:{paths.ports['mlflow']}"
     shown = execute(f"{started[-1].removeprefix('Addresses and passwords: ')}; env", ROOT).stdout.splitlines()
     assert {f"{name}={value}" for name, value in client_settings.items()} <= set(shown)
     assert all_is_there(services, used)
@@ -188,7 +188,7 @@ def test_one_is_stopped_and_started_alone(services, used, client_settings):
     before = pids(services)
     assert [service.name for service in services.stop("mlflow")] == ["mlflow"]
     assert pids(services) == before | {"mlflow": None}
-    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", services.site().ports["mlflow"])):
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", services.paths().ports["mlflow"])):
         pass
     services.start("mlflow")
     assert all_is_there(services, used)

