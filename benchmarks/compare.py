@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.apart import ProcessFailed, measured_apart
 from benchmarks.contestants import A2PO, CONTESTANTS, GRPO, Contestant
 from benchmarks.phases import gemm_rate
+from benchmarks.processes import ProcessFailed, run_module
 from benchmarks.report import draw, table_of
 from benchmarks.workload import SHAPES, THREADS
 
@@ -65,14 +65,14 @@ def present(rates: dict[str, float]) -> list[Contestant]:
 def measure(contestant: Contestant, peer_python: Path, shape: str) -> dict[str, Any]:
     """One turn."""
     try:
-        found: dict[str, Any] = measured_apart(
+        found: dict[str, Any] = run_module(
             contestant.module,
             *contestant.arguments,
             "--shape",
             shape,
             threads=THREADS,
             python=str(peer_python) if contestant.peer else sys.executable,
-            settings={"HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu"},
+            env={"HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu"},
         )
     except ProcessFailed as error:
         raise SystemExit(str(error)) from None

@@ -26,14 +26,14 @@ def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
         reference.run(workspace, seed, params.arithmetic, params.reference, trust)
         prepare.run(workspace, seed, trust, params.arithmetic, params.data, params.template)
         questions = questions_of(read_split(workspace, "train"))[:prompts]
-        encoder = encoder_of(workspace.reference, params.template, trust)
+        prompt_template = encoder_of(workspace.reference, params.template, trust)
         model = load_policy(workspace.reference, dtype=params.sampling.dtype)
         with scorer_of(params.verifier, workspace.raw_verifiers, rows=samples * len(questions)) as scorer:
             scored = sample_and_score(
                 questions,
                 samples,
-                sampler=make_sampler(model, encoder.tokenizer, batch_size=512, stop=set()),
-                template=encoder,
+                sampler=make_sampler(model, prompt_template.tokenizer, batch_size=512, stop=set()),
+                template=prompt_template,
                 scorer=scorer,
                 max_new_tokens=params.generation.max_new_tokens,
                 temperature=params.generation.temperature,

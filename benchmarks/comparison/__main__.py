@@ -1,10 +1,14 @@
-"""Every algorithm on one task, each with settings of its own from the same budget of trials: `make compare`.
+"""Compare all algorithms on one task, each tuned with the same budget of trials: `make compare`.
 
     python -m benchmarks.comparison [--workspace DIR] [--results DIR]
 
-Three things are done one after another: trials on one seed find settings for each algorithm; with these each
-trains on other seeds, in a process of its own, for as long as a trial, and is measured all along; and each
-takes a few steps at the size of 135 million parameters. Where it was interrupted it goes on.
+1. Trials on one seed find each algorithm's best overrides of params.yaml (`tune.py`, `search_space.py`).
+2. With these each algorithm trains on other seeds, for as long as a trial; its checkpoints are evaluated on
+   held-out prompts (`run.py`, `trial.py`, `accuracy.py`).
+3. Each algorithm takes a few steps with a model of 135 million parameters (`at_size.py`).
+
+Every training is a process of its own. Started again after an interruption, the comparison goes on where it
+stopped. The results are written to `benchmarks/results/comparison.{md,json,png}` (`report.py`).
 """
 
 from __future__ import annotations
@@ -22,14 +26,14 @@ from apo_core.config import Params
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.system.files import sha256_of, write_text
-from benchmarks.apart import ROOT, ProcessFailed, measured_apart, threads_of
-from benchmarks.comparison import space
-from benchmarks.comparison.arena import PRESET, make_arena, make_base
-from benchmarks.comparison.figures import Run
-from benchmarks.comparison.kept import kept
-from benchmarks.comparison.report import OURS, draw, table_of
-from benchmarks.comparison.run import POINTS, reference_of, run
-from benchmarks.comparison.tune import Tried, at_edge, best, tune
+from benchmarks.comparison import search_space
+from benchmarks.comparison.cache import cached_result
+from benchmarks.comparison.curves import Run
+from benchmarks.comparison.report import OURS, plot, table_of
+from benchmarks.comparison.run import POINTS, reference_point, run
+from benchmarks.comparison.tune import TrialResult, at_edge, best, tune
+from benchmarks.comparison.workspaces import PRESET, make_base_workspace, make_seed_workspace
+from benchmarks.processes import ROOT, ProcessFailed, run_module, threads_per_process
 from tasks.lock import only_run
 from tasks.responses.shards import open_work
 from tasks.workspace import Workspace
@@ -38,12 +42,12 @@ TUNING_SEED = 100
 
 
 def main() -> None:
-    """Tune, compare, measure at size, and write table, pictures and every number."""
+    """Tune and compare the algorithms, measure them at 135M, and write report, picture and all figures."""
     arguments = _arguments()
     file = arguments.workspace / "params.yaml" if arguments.workspace.is_dir() else arguments.workspace
     try:
         params = load_params(file)
-        _refuse(arguments, params, file)
+        _check_arguments(arguments, params, file)
         with only_run(Workspace(arguments.work)):
             _compare(arguments, params, file)
     except (ApoError, ProcessFailed) as error:
@@ -54,63 +58,88 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--workspace", type=Path, default=PRESET, help="or a configuration that needs no data"
+        "--workspace",
+        type=Path,
+        default=PRESET,
+        help="workspace, or the configuration file of a task that needs no data",
     )
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks/results")
     parser.add_argument(
-        "--work", type=Path, default=ROOT / "data/unfinished/comparison", help="a new directory"
+        "--work",
+        type=Path,
+        default=ROOT / "data/unfinished/comparison",
+        help="new directory for unfinished work",
     )
-    parser.add_argument("--algorithms", nargs="+", choices=list(space.START), default=list(space.START))
+    parser.add_argument(
+        "--algorithms", nargs="+", choices=list(search_space.START), default=list(search_space.START)
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[11, 12, 13, 14, 15])
-    parser.add_argument("--seconds", type=float, default=45.0, help="of training, of each trial and each run")
-    parser.add_argument("--parallel", type=int, default=1, help="trainings at a time, which share the cores")
+    parser.add_argument("--seconds", type=float, default=45.0, help="training time of a trial or run")
+    parser.add_argument(
+        "--parallel", type=int, default=1, help="number of trainings at a time, which share the cores"
+    )
     return parser.parse_args()
 
 
-def _refuse(arguments: argparse.Namespace, params: Params, file: Path) -> None:
-    """What would fail, or mislead, after an hour.
+def _check_arguments(arguments: argparse.Namespace, params: Params, file: Path) -> None:
+    """Refuse now what would fail, or mislead, after an hour.
 
     Raises:
-        ApoError: says what.
+        ApoError: An argument or the configuration does not suit a comparison.
     """
     train = params.train
-    for wrong, why in (
-        (OURS not in arguments.algorithms, f"--algorithms: {OURS} is what the others are compared with"),
-        (TUNING_SEED in arguments.seeds, f"--seeds: {TUNING_SEED} is what settings are found on"),
-        (len({*arguments.seeds}) < len(arguments.seeds), "--seeds: one is named twice"),
-        (len({*arguments.algorithms}) < len(arguments.algorithms), "--algorithms: one is named twice"),
-        (train.lora is not None, f"{file}: train.lora: algorithms are compared without adapters"),
+    for wrong, message in (
+        (
+            OURS not in arguments.algorithms,
+            f"--algorithms: {OURS} is missing; the others are compared with it",
+        ),
+        (TUNING_SEED in arguments.seeds, f"--seeds: {TUNING_SEED} is the seed that algorithms are tuned on"),
+        (len({*arguments.seeds}) < len(arguments.seeds), "--seeds: a seed is named twice"),
+        (
+            len({*arguments.algorithms}) < len(arguments.algorithms),
+            "--algorithms: an algorithm is named twice",
+        ),
+        (train.lora is not None, f"{file}: train.lora: expected null, the comparison trains full weights"),
         (
             train.ranks > 1 or train.zero_stage > 0,
-            f"{file}: train: algorithms are compared on one rank, whole",
+            f"{file}: train: expected ranks 1 and zero_stage 0, found {train.ranks} and {train.zero_stage}",
         ),
-        (params.sampling.adaptive is not None, f"{file}: sampling.adaptive: beta1 is one of the trials"),
-        (_foreign(arguments.work), f"--work: {arguments.work} holds other things"),
+        (
+            params.sampling.adaptive is not None,
+            f"{file}: sampling.adaptive: expected null, the trials vary values.beta1",
+        ),
+        (
+            _has_foreign_files(arguments.work),
+            f"--work: {arguments.work} holds files that are not a comparison's",
+        ),
     ):
         if wrong:
-            raise ApoError(why)
+            raise ApoError(message)
 
 
-def _foreign(work: Path) -> bool:
+def _has_foreign_files(work: Path) -> bool:
     return work.exists() and bool({entry.name for entry in work.iterdir()} - {"kept", ".apo"})
 
 
 def _compare(arguments: argparse.Namespace, params: Params, file: Path) -> None:
-    threads = threads_of(arguments.parallel)
+    threads = threads_per_process(arguments.parallel)
     conditions = _conditions(arguments, params, file) | {"threads": threads}
     work = open_work(arguments.work / "kept", conditions)
-    base = make_base(arguments.workspace, work / "base", threads)
+    base = make_base_workspace(arguments.workspace, work / "base", threads)
     with ThreadPoolExecutor(arguments.parallel) as pool:
         seeds = [TUNING_SEED, *arguments.seeds]
-        made = [pool.submit(make_arena, base, seed, work / f"seed-{seed}", threads) for seed in seeds]
-        tuning, *arenas = (future.result() for future in made)
-        list(pool.map(partial(reference_of, threads=threads), arenas))
+        futures = [
+            pool.submit(make_seed_workspace, base, seed, work / f"seed-{seed}", threads) for seed in seeds
+        ]
+        tuning, *seed_workspaces = (future.result() for future in futures)
+        list(pool.map(partial(reference_point, threads=threads), seed_workspaces))
         seconds, names = arguments.seconds, arguments.algorithms
         trials = tune(tuning, work / "trials", names, pool, seconds=seconds, threads=threads)
         chosen = {name: best(trials, name) for name in names}
-        runs = _run_all(work / "runs", arenas, chosen, pool, seconds=seconds, threads=threads)
+        runs = _run_all(work / "runs", seed_workspaces, chosen, pool, seconds=seconds, threads=threads)
     sizes = {
-        name: _at_size(work / f"{name}-at-size.json", name, own["settings"]) for name, own in chosen.items()
+        name: _at_size(work / f"{name}-at-size.json", name, trial["settings"])
+        for name, trial in chosen.items()
     }
     arguments.results.mkdir(parents=True, exist_ok=True)
     everything = {"trials": trials, "runs": runs, "at_size": sizes, "threads": threads}
@@ -118,86 +147,96 @@ def _compare(arguments: argparse.Namespace, params: Params, file: Path) -> None:
     write_text(arguments.results / "comparison.json", json.dumps(everything) + "\n")
     table = table_of(runs, sizes, about=_about(arguments, params, file, trials, threads))
     write_text(arguments.results / "comparison.md", table)
-    draw(runs, sizes, arguments.results / "comparison.png")
+    plot(runs, sizes, arguments.results / "comparison.png")
     print(table)
 
 
 def _conditions(arguments: argparse.Namespace, params: Params, file: Path) -> dict[str, Any]:
-    """Everything that decides a result: work that was done under others is not gone on with."""
-    asked = {name: getattr(arguments, name) for name in ("algorithms", "seeds", "seconds", "parallel")}
-    given = [file.parent / "data/reference", file.parent / "data/raw"]
-    return asked | {
+    """Everything that decides a result; unfinished work under other conditions is not continued."""
+    options = {name: getattr(arguments, name) for name in ("algorithms", "seeds", "seconds", "parallel")}
+    inputs = [file.parent / "data/reference", file.parent / "data/raw"]
+    return options | {
         "params": params.model_dump(mode="json"),
-        "files": {str(path.resolve()): sha256_of(path) for path in given if path.exists()},
+        "files": {str(path.resolve()): sha256_of(path) for path in inputs if path.exists()},
         "tuning_seed": TUNING_SEED,
         "points": POINTS,
-        "space": [space.START, list(space.RATES), space.CHANGES],
+        "space": [search_space.START, list(search_space.RATES), search_space.CHANGES],
     }
 
 
 def _run_all(
     directory: Path,
-    arenas: list[Workspace],
-    chosen: dict[str, Tried],
+    seed_workspaces: list[Workspace],
+    chosen: dict[str, TrialResult],
     pool: Executor,
     *,
     seconds: float,
     threads: int,
 ) -> list[Run]:
-    """All runs; in each arena in an order of its own, so that none has always the same neighbour."""
+    """Run every algorithm on every seed, in another order per seed, so that neighbours in time vary."""
     jobs = [
-        (arena, name)
-        for turn, arena in enumerate(arenas)
+        (seed_workspace, name)
+        for turn, seed_workspace in enumerate(seed_workspaces)
         for name in random.Random(turn).sample(list(chosen), len(chosen))
     ]
 
-    def one(job: tuple[Workspace, str]) -> Run:
-        arena, name = job
-        place, trial = directory / f"{name}-{arena.root.name}", chosen[name]
-        every = max(1, trial["steps"] // POINTS)  # a run has about as many steps as its trial had
-        own = trial["settings"]
-        return run(arena, place, name, own, seconds=seconds, checkpoint_every=every, threads=threads)
+    def run_job(job: tuple[Workspace, str]) -> Run:
+        seed_workspace, name = job
+        trial = chosen[name]
+        return run(
+            seed_workspace,
+            directory / f"{name}-{seed_workspace.root.name}",
+            name,
+            trial["settings"],
+            seconds=seconds,
+            checkpoint_every=max(1, trial["steps"] // POINTS),  # a run takes about as many steps as its trial
+            threads=threads,
+        )
 
-    return list(pool.map(one, jobs))
+    return list(pool.map(run_job, jobs))
 
 
-def _at_size(file: Path, name: str, settings: list[str]) -> dict[str, Any]:
-    """What `at_size` prints of an algorithm with its own settings."""
+def _at_size(file: Path, name: str, overrides: list[str]) -> dict[str, Any]:
+    """Measure an algorithm with its own overrides by `at_size.py`."""
 
-    def make() -> dict[str, Any]:
-        own = [word for setting in space.of_algorithm(settings) for word in ("--set", setting)]
-        threads = threads_of(parallel=1)
-        found: dict[str, Any] = measured_apart("benchmarks.comparison.at_size", *own, threads=threads)
-        print(f"at size: {name}: {found}", flush=True)
-        return found
+    def measure() -> dict[str, Any]:
+        flags = [f"--set={override}" for override in search_space.algorithm_overrides(overrides)]
+        threads = threads_per_process(processes=1)
+        measurement: dict[str, Any] = run_module("benchmarks.comparison.at_size", *flags, threads=threads)
+        print(f"at size: {name}: {measurement}", flush=True)
+        return measurement
 
-    return kept(file, make)
+    return cached_result(file, measure)
 
 
 def _about(
-    arguments: argparse.Namespace, params: Params, file: Path, trials: list[Tried], threads: int
+    arguments: argparse.Namespace, params: Params, file: Path, trials: list[TrialResult], threads: int
 ) -> list[str]:
-    """What was done, in words that a reader needs to judge the table."""
+    """Two paragraphs on how the comparison was done, for the head of the report."""
     names = arguments.algorithms
     chosen = {name: best(trials, name) for name in names}
-    found = "; ".join(f"`{' '.join(space.in_force(chosen[name]['settings']))}`" for name in names)
+    overrides = "; ".join(
+        f"`{' '.join(search_space.effective_overrides(chosen[name]['settings']))}`" for name in names
+    )
     edges = [name for name in names if at_edge(trials, name)]
-    fallen = [name for name in names if chosen[name]["collapsed"]]
-    of_seed = "" if params.data.source == "files" and params.data.split != "seed" else "prompts, "
+    collapsed = [name for name in names if chosen[name]["collapsed"]]
+    by_seed = "" if params.data.source == "files" and params.data.split != "seed" else "prompts, "
     return [
-        f"{file.name}, {len(arguments.seeds)} seeds. A seed decides {of_seed}stage 1, order and responses; "
-        "the reference is one for all, so intervals (95%, over seeds) do not cover another one. Runs that "
-        f"collapsed are counted, and are in no mean. {arguments.parallel} training(s) at a time, each with "
-        f"{threads} thread(s). Time is drawing, verifying and updating, without loading and checkpoints; "
-        "A*-PO's begins with stage 1, that with its loading and checks. The others' prompts are selected by "
-        "stage 1 too, which costs them nothing here.",
-        f"Settings of each algorithm are the best of {len(trials) // len(names)} trials of "
-        f"{arguments.seconds:g} s of training on seed {TUNING_SEED}, judged by the mean reward of the "
-        f"policy's responses over that time, collapsed ones last: {found}. What is tried stands in "
-        "`benchmarks/comparison/space.py`: A*-PO by its published method alone, with one update a batch, and "
-        "with the options of this library, of which the study of stability has said what is worth a trial."
+        f"{file.name}, {len(arguments.seeds)} seeds. A seed decides {by_seed}stage 1, the order of prompts "
+        "and the responses. The reference policy is the same for all seeds, so the intervals (95%, over "
+        "seeds) do not cover the choice of another one. Runs that collapsed are counted, but enter no mean. "
+        f"{arguments.parallel} training(s) at a time, each with {threads} thread(s). Time is sampling, "
+        "verifying and updating, without loading and checkpoints; A*-PO's time includes stage 1 with its "
+        "loading and checks. The other algorithms train on the prompts that stage 1 selected, too; its time "
+        "is not added to theirs.",
+        f"The settings of each algorithm are the best of {len(trials) // len(names)} trials. A trial trains "
+        f"for {arguments.seconds:g} s on seed {TUNING_SEED} and is judged by the mean reward of the "
+        f"policy's responses over that time; trials that collapsed rank last. The settings: {overrides}. "
+        "All that was tried is in `benchmarks/comparison/search_space.py`: A*-PO once as published, with one "
+        "update per batch, and once with the options of this library; the stability study decided which "
+        "options were worth a trial."
         + (f" At the edge of the learning rates that were tried: {', '.join(edges)}." if edges else "")
-        + (f" All trials collapsed: {', '.join(fallen)}." if fallen else ""),
+        + (f" All trials collapsed: {', '.join(collapsed)}." if collapsed else ""),
     ]
 
 

@@ -21,7 +21,7 @@ from apo_core.errors import ApoError
 from apo_core.evaluation.comparison import per_prompt
 from apo_core.model.loading import load_policy, save_policy
 from apo_core.training.checkpoint import Checkpoints, Saved, data_only
-from benchmarks.apart import measured_apart
+from benchmarks.processes import run_module
 from tasks.prompts.inputs import questions_of, read_split
 from tasks.prompts.template import encoder_of
 from tasks.responses.evaluator import Asking
@@ -61,7 +61,7 @@ def accuracies(workspace: Workspace, *flags: str, threads: int) -> list[dict[str
     Raises:
         ProcessFailed: it ended with an error.
     """
-    found: list[dict[str, Any]] = measured_apart(__name__, str(workspace.root), *flags, threads=threads)
+    found: list[dict[str, Any]] = run_module(__name__, str(workspace.root), *flags, threads=threads)
     return found
 
 

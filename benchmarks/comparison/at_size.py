@@ -24,7 +24,7 @@ from apo_core.training.context import Stage2
 from apo_core.training.rollouts import InPlace
 from apo_core.verifiers import ErrorBudget, InProcess
 from benchmarks import workload
-from benchmarks.comparison.arena import PRESET
+from benchmarks.comparison.workspaces import PRESET
 from benchmarks.ours import Chance, seconds_per_prompt, training_set
 from tasks.stages.training_setup import make_learner
 from tasks.workspace import Workspace

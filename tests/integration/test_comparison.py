@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from benchmarks.comparison.arena import enter, run_stage, stage1_seconds
 
 from apo_core.config.file import set_params
 from apo_core.tables import VALUES, read_table
-from benchmarks.comparison.arena import enter, run_stage, stage1_seconds
 from benchmarks.comparison.run import run as run_compared
 from benchmarks.comparison.trial import run_trial
 from tasks.workspace import Workspace

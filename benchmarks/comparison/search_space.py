@@ -1,15 +1,15 @@
-"""Who is compared, and what is tried for each: the same number of trainings, of the same length in time.
+"""The algorithms that are compared, and the trials of each: equally many, of equal length in time.
 
-A*-PO stands twice: by its published method, with one update a batch, and with what this library adds or
-allows beside it. All begin with 256 responses an update, as the embedded task's default does. Settings of the
-algorithm's own and sizes of batches are changed one after another, each on the best by then; learning rates
-are tried on the best of all these.
+A*-PO is compared twice: as published, with one update per batch (`apo`), and with the options that this
+library adds (`apo-options`). Every algorithm begins with 256 responses per update, like the embedded task's
+default. The search is greedy: each change is tried on top of the best overrides so far; the learning rates
+come last. An override is a `key=value` for params.yaml.
 """
 
 from __future__ import annotations
 
 _RATE = "train.learning_rate=0.0001"
-RATES = (5e-5, 2e-4, 4e-4)  # beside the one that all begin with
+RATES = (5e-5, 2e-4, 4e-4)  # tried in addition to `_RATE`
 
 START = {
     "apo": ["algorithm=apo", "train.batch_size=256", _RATE],
@@ -72,17 +72,17 @@ CHANGES = {
 }
 
 
-def learns_from_values(settings: list[str]) -> bool:
-    """Whether stage 1 is a part of what it takes."""
-    return "algorithm=apo" in settings
+def uses_v_star(overrides: list[str]) -> bool:
+    """Whether the algorithm learns from V*, so that stage 1 counts towards its time."""
+    return "algorithm=apo" in overrides
 
 
-def of_algorithm(settings: list[str]) -> list[str]:
-    """Those that say which algorithm it is, and how that is set."""
-    return [setting for setting in settings if setting.startswith(("algorithm=", "algorithm."))]
+def algorithm_overrides(overrides: list[str]) -> list[str]:
+    """Overrides that choose and configure the algorithm."""
+    return [override for override in overrides if override.startswith(("algorithm=", "algorithm."))]
 
 
-def in_force(settings: list[str]) -> list[str]:
-    """Without those that a later one of the same key replaces."""
-    last = {setting.partition("=")[0]: setting for setting in settings}
+def effective_overrides(overrides: list[str]) -> list[str]:
+    """Overrides without those that a later one of the same key replaces."""
+    last = {override.partition("=")[0]: override for override in overrides}
     return list(last.values())
