@@ -5,7 +5,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test production check lint types unit bench compare ui services services-stop vllm clean clean-all install lock
+.PHONY: run test production check lint types unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -61,6 +61,12 @@ clean:                  ## removes what runs and tests make again; the registry,
 clean-all: clean        ## the registry with its champion, the runs, dvc.lock and DVC's cache too; never data/raw
 	[ ! -e .apo/services/state.json ] || apo services stop
 	rm -rf .apo dvc.lock .dvc/cache
+
+docs: install           ## the documentation as a site, in site/; warnings are errors
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+
+docs-serve: install     ## the same on loopback, until interrupted
+	NO_MKDOCS_2_WARNING=1 mkdocs serve --quiet
 
 lock: install           ## writes requirements/*.txt anew from pyproject.toml
 	requirements/lock.sh

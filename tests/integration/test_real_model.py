@@ -1,8 +1,8 @@
-"""The README's commands for a real model on real text, on a slice that takes minutes."""
+"""The quickstart's commands for a real model on real text, on a slice that takes minutes."""
 
 import pytest
 from builders import ROOT, execute
-from test_readme import REAL_MODEL
+from pages import REAL_MODEL
 
 pytestmark = pytest.mark.needs_no_run
 

@@ -176,7 +176,7 @@ def test_only_loopback_is_served(services):
 
 def test_what_fills_in_the_example_does(tmp_path):
     """The command of docs/operations.md."""
-    (command,) = re.findall(r"^ +(umask 077.*docker/\.env)$", OPERATIONS, re.M)
+    (command,) = re.findall(r"^ *(umask 077.*docker/\.env)$", OPERATIONS, re.M)
     (tmp_path / "docker").mkdir()
     shutil.copyfile(DOCKER / ".env.example", tmp_path / "docker/.env.example")
     subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, check=True)

@@ -1,0 +1,78 @@
+"""What the pages of the site take from elsewhere, in the place of markers, when the site is built."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import command_line
+import configuration
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[2]
+PICTURES = ("comparison.png", "stability.png", "135m.png")  # of benchmarks/results
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the benchmarks' pictures, which stay beside their figures."""
+    for name in PICTURES:
+        path = ROOT / "benchmarks/results" / name
+        files.append(File.generated(config, f"pictures/{name}", abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace every marker by what it names."""
+    marker = r"^<!-- generated: (\w+) -->$"
+    return re.sub(marker, lambda match: GENERATORS[match[1]](), markdown, flags=re.M)
+
+
+def readme() -> str:
+    """Return the README as a page of the site: its links lead to pages instead of files."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = text.replace("benchmarks/results/comparison.png", "pictures/comparison.png")
+    return re.sub(r"\((?:docs/)([\w/.-]+)(#[\w.-]+)?\)", r"(\1\2)", text)
+
+
+def changelog() -> str:
+    """Return the changelog without its title, which the page has."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
+    return re.sub(r"\((?:docs/)([\w/.-]+)(#[\w.-]+)?\)", r"(\1\2)", text)
+
+
+# One training step, in the order in which it is read.
+STEP = {
+    "tasks/stages/train.py": "the stage: inputs, the fingerprint, and the parts of a training",
+    "tasks/stages/training_setup.py": "policy, reference, optimizer and sampler from their configuration",
+    "apo_core/training/trainer.py": "the loop: resume, step, guard, checkpoint",
+    "apo_core/training/order.py": "which prompts a step gets",
+    "apo_core/training/step.py": "one step: sample, score, update, metrics",
+    "apo_core/training/batch.py": "responses and their rewards",
+    "apo_core/training/rollouts.py": "sampling by the policy itself, or by vLLM with its weights",
+    "apo_core/training/update.py": "micro-batches, gradients, the optimizer's step",
+    "apo_core/algorithms/base.py": "what an algorithm is given, and gives back",
+    "apo_core/algorithms/apo.py": "targets and loss",
+    "apo_core/model/log_probs.py": "log-probs of responses",
+    "apo_core/training/engine.py": "DeepSpeed's engine",
+}
+
+
+def step() -> str:
+    """Return the files of a training step with their lengths."""
+    lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in STEP}
+    rows = [f"| `{name}` | {text} | {lengths[name]} |" for name, text in STEP.items()]
+    total = f"| **{len(STEP)} files** | | **{sum(lengths.values())}** |"
+    return "\n".join(["| file | what happens there | lines |", "|---|---|---|", *rows, total])
+
+
+GENERATORS = {
+    "step": step,
+    "readme": readme,
+    "changelog": changelog,
+    "configuration": configuration.reference,
+    "commands": command_line.reference,
+}
