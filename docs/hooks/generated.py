@@ -34,7 +34,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def readme() -> str:
     """Return the README as a page of the site: its links lead to pages instead of files."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = text.replace("benchmarks/results/comparison.png", "pictures/comparison.png")
+    text = text.replace("benchmarks/results/", "pictures/").replace("docs/pictures/", "pictures/")
     return re.sub(r"\((?:docs/)([\w/.-]+)(#[\w.-]+)?\)", r"(\1\2)", text)
 
 

@@ -42,7 +42,7 @@ def test_the_readme_is_short():
 
 @pytest.mark.parametrize("name", FILES)
 def test_links_lead_to_files_and_headings(name):
-    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / name).read_text())
+    links = re.findall(r"(?:\]\(|src=\")([^)\"\s]+)", (ROOT / name).read_text())
     assert links
     for link in links:
         if link.startswith("https://"):
