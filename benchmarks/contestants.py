@@ -1,4 +1,4 @@
-"""Who is measured beside whom: ours as it may be configured, and TRL's trainers."""
+"""The contestants of `compare.py`: this project in several configurations, and TRL's trainers."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from typing import NamedTuple
 
 
 class Contestant(NamedTuple):
-    """A process of its own; its last line of output is what `workload.print_measurement` writes."""
+    """A module to measure; its last line of output is written by `workload.print_measurement`."""
 
     name: str
     module: str
     arguments: tuple[str, ...]
-    peer: bool  # runs in the peers' environment
+    peer: bool  # whether it runs in TRL's environment
 
     @property
     def bfloat16(self) -> bool:
-        """It computes in bfloat16, which only some processors do."""
+        """Whether it computes in bfloat16."""
         return "bfloat16" in self.arguments
 
     @property
     def vllm(self) -> bool:
-        """It needs vLLM."""
+        """Whether it needs vLLM."""
         return self.module.endswith("vllm")
 
 
-A2PO, GRPO = "TRL A2PO, float32", "TRL GRPO, float32"  # what ours is compared with
+A2PO, GRPO = "TRL A2PO, float32", "TRL GRPO, float32"  # the contestants that ours are compared with
 
 CONTESTANTS = (
     Contestant(A2PO, "benchmarks.peer_trl", ("a2po", "--dtype", "float32"), True),

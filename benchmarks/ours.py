@@ -49,7 +49,7 @@ class Chance:
 
 def main() -> None:
     """Measure stage 1 once and some steps of stage 2."""
-    parser = workload.contestant(__doc__)
+    parser = workload.contestant_parser(__doc__)
     parser.add_argument("--rows", type=int, required=True, help="of a micro-batch")
     parser.add_argument("--checkpointing", action="store_true", help="of activations")
     parser.add_argument("--reference-dtype", choices=list(workload.DTYPES), help="other than --dtype")

@@ -12,7 +12,7 @@ from benchmarks import workload
 
 def main() -> None:
     """Measure stage 1, without the engine's start."""
-    arguments = workload.contestant(__doc__).parse_args()
+    arguments = workload.contestant_parser(__doc__).parse_args()
     vocabulary = workload.SHAPES[arguments.shape]["vocab_size"]
     rows = [prompt for prompt in workload.random_prompts(vocabulary) for _ in range(workload.SAMPLES)]
     with tempfile.TemporaryDirectory() as directory:

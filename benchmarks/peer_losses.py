@@ -1,9 +1,10 @@
-"""Our losses beside TRL's own functions on the same tensors, in the peers' environment.
+"""Compares our losses with TRL's own functions on the same tensors; runs in TRL's environment.
 
     .venv/peers/bin/python -m benchmarks.peer_losses
 
-Only `apo_core.algorithms` is imported, which needs nothing but torch. TRL's functions are methods of
-trainers, and are called on a stand-in that has the settings and the log-probs they ask for.
+TRL's environment lacks our dependencies, so that only `apo_core.algorithms` can be imported, which needs
+torch alone. TRL's losses are methods of trainers; they are called on a stand-in that has the attributes and
+log-probs that they read. Fails if a loss or gradient differs by more than rounding.
 """
 
 from __future__ import annotations
@@ -22,91 +23,95 @@ from apo_core.algorithms.tokens import sum_tokens
 
 ROWS, TOKENS, GROUP, LONGEST = 24, 40, 8, 64
 BETA, LOW, HIGH, BETA2 = 0.04, 0.2, 0.28, 1e-3
-# TRL's name of each way to take the mean.
+# TRL's names of the normalisations.
 LOSS_TYPES: dict[Normalisation, str] = {"response": "grpo", "constant": "dr_grpo", "tokens": "dapo"}
 
 
 class Batch(NamedTuple):
-    """Random log-probs of responses of unequal lengths, in groups, and their rewards."""
+    """Random log-probs and rewards of responses of unequal lengths, in groups."""
 
     policy: Tensor  # (B, S)
-    behaviour: Tensor  # (B, S)
+    old_log_probs: Tensor  # (B, S)
     reference: Tensor  # (B, S)
     mask: Tensor  # (B, S) bool
     rewards: Tensor  # (B,)
-    values: Tensor  # (B,)
+    v_star: Tensor  # (B,)
 
 
 class Outcome(NamedTuple):
-    """How far the two are apart, relative to theirs."""
+    """Both losses, and the relative differences of loss and gradient."""
 
     name: str
     ours: float
     theirs: float
-    loss: float
-    gradient: float
+    loss_difference: float
+    gradient_difference: float
 
 
 def main() -> None:
-    """Print how far losses and gradients are apart; fail where it is more than rounding."""
+    """Print how much losses and gradients differ; fail if it is more than rounding."""
     outcomes = [compare(f"GRPO, {name}", *grpo(name)) for name in LOSS_TYPES]
     outcomes += [compare("A*-PO", our_apo, their_apo)]
-    print(f"{'loss':<16}{'ours':>14}{'TRL':>14}{'loss apart':>12}{'gradient apart':>16}")
-    for one in outcomes:
-        print(f"{one.name:<16}{one.ours:>14.8f}{one.theirs:>14.8f}{one.loss:>12.1e}{one.gradient:>16.1e}")
-    apart = advantages_apart()
-    print(f"group advantages, largest difference from TRL's nanstd form: {apart:.1e}")
-    worst = max([apart, *(max(one.loss, one.gradient) for one in outcomes)])
+    print(f"{'loss':<16}{'ours':>14}{'TRL':>14}{'loss differs':>14}{'gradient differs':>18}")
+    for outcome in outcomes:
+        print(
+            f"{outcome.name:<16}{outcome.ours:>14.8f}{outcome.theirs:>14.8f}"
+            f"{outcome.loss_difference:>14.1e}{outcome.gradient_difference:>18.1e}"
+        )
+    of_advantages = advantage_difference()
+    print(f"group advantages, largest difference to TRL's formula: {of_advantages:.1e}")
+    differences = [max(outcome.loss_difference, outcome.gradient_difference) for outcome in outcomes]
+    worst = max([of_advantages, *differences])
     if worst > 1e-6:
-        raise SystemExit(f"the losses differ by {worst:.1e}")
+        raise SystemExit(f"losses, gradients or advantages differ by {worst:.1e}, expected at most 1e-6")
 
 
 def random_batch(seed: int) -> Batch:
-    """In float64, so that what differs is the formula."""
+    """Random tensors in float64, so that only a different formula can differ by more than 1e-6."""
     generator = torch.Generator().manual_seed(seed)
 
-    def numbers(*shape: int) -> Tensor:
+    def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     lengths = torch.randint(1, TOKENS + 1, (ROWS, 1), generator=generator)
-    policy = -numbers(ROWS, TOKENS).abs()
+    policy = -normal(ROWS, TOKENS).abs()
     return Batch(
         policy,
-        policy + 0.2 * numbers(ROWS, TOKENS),
-        policy + 0.3 * numbers(ROWS, TOKENS),
+        policy + 0.2 * normal(ROWS, TOKENS),
+        policy + 0.3 * normal(ROWS, TOKENS),
         torch.arange(TOKENS) < lengths,
-        (numbers(ROWS) > 0).double(),
-        numbers(ROWS).sigmoid(),
+        (normal(ROWS) > 0).double(),
+        normal(ROWS).sigmoid(),
     )
 
 
 def compare(
     name: str, ours: Callable[[Batch, Tensor], Tensor], theirs: Callable[[Batch, Tensor], Tensor]
 ) -> Outcome:
-    """Losses and gradients of both, over a few batches; the largest differences."""
+    """Compare losses and gradients over a few batches; keep the largest differences."""
     worst = [0.0, 0.0]
     for seed in range(5):
         batch = random_batch(seed)
-        found = []
+        losses_and_gradients = []
         for function in (ours, theirs):
             policy = batch.policy.clone().requires_grad_()
             loss = function(batch, policy)
             (gradient,) = torch.autograd.grad(loss, [policy])
-            found.append((loss.detach(), gradient))
-        (loss, gradient), (other, other_gradient) = found
+            losses_and_gradients.append((loss.detach(), gradient))
+        (loss, gradient), (other, other_gradient) = losses_and_gradients
         worst[0] = max(worst[0], float((loss - other).abs() / other.abs()))
         worst[1] = max(worst[1], float((gradient - other_gradient).norm() / other_gradient.norm()))
     return Outcome(name, float(loss), float(other), *worst)
 
 
 def our_apo(batch: Batch, policy: Tensor) -> Tensor:
-    """See `apo_loss`."""
+    """Our A*-PO loss: `apo_loss`."""
     log_probs, reference = (sum_tokens(numbers, batch.mask) for numbers in (policy, batch.reference))
-    return apo_loss(log_probs, reference, batch.rewards, batch.values, beta2=BETA2)[0]
+    return apo_loss(log_probs, reference, batch.rewards, batch.v_star, beta2=BETA2)[0]
 
 
 def their_apo(batch: Batch, policy: Tensor) -> Tensor:
-    """`A2POTrainer.compute_loss`."""
+    """TRL's A*-PO loss: `A2POTrainer.compute_loss`."""
     from trl.experimental.a2po import A2POTrainer
 
     trainer = SimpleNamespace(
@@ -121,7 +126,7 @@ def their_apo(batch: Batch, policy: Tensor) -> Tensor:
         "logits_to_keep": None,
         "ref_logps": (batch.reference * batch.mask).sum(dim=1),
         "rewards": batch.rewards,
-        "v_star": batch.values,
+        "v_star": batch.v_star,
     }
     loss: Tensor = A2POTrainer.compute_loss(trainer, None, inputs)
     return loss
@@ -130,22 +135,21 @@ def their_apo(batch: Batch, policy: Tensor) -> Tensor:
 def grpo(
     normalisation: Normalisation,
 ) -> tuple[Callable[[Batch, Tensor], Tensor], Callable[[Batch, Tensor], Tensor]]:
-    """Ours and TRL's, with the same advantages."""
+    """Our GRPO loss and TRL's, given the same advantages."""
 
     def ours(batch: Batch, policy: Tensor) -> Tensor:
         lengths = batch.mask.sum(dim=1).double()
         divisors = token_divisors(
             batch.mask, normalisation, mean_length=float(lengths.mean()), max_new_tokens=LONGEST
         ).double()
-        every = torch.ones(ROWS, dtype=torch.bool)
         return grpo_loss(
             policy,
-            batch.behaviour,
+            batch.old_log_probs,
             batch.reference,
             advantages_of(batch),
             batch.mask,
             divisors,
-            every,
+            torch.ones(ROWS, dtype=torch.bool),
             beta=BETA,
             clip_low=LOW,
             clip_high=HIGH,
@@ -161,7 +165,7 @@ def grpo(
             "completion_ids": mask,
             "completion_mask": mask,
             "advantages": advantages_of(batch),
-            "old_per_token_logps": batch.behaviour,
+            "old_per_token_logps": batch.old_log_probs,
             "ref_per_token_logps": batch.reference,
             "num_items_in_batch": mask.sum(),
         }
@@ -172,7 +176,7 @@ def grpo(
 
 
 def stand_in(loss_type: str, policy: Tensor) -> Any:
-    """What `GRPOTrainer._compute_loss` reads of its trainer, with everything optional switched off."""
+    """Attributes that `GRPOTrainer._compute_loss` reads of its trainer; everything optional is off."""
     return SimpleNamespace(
         model=SimpleNamespace(training=True),
         args=SimpleNamespace(use_bias_correction_kl=False, delta=None, steps_per_generation=1),
@@ -197,12 +201,15 @@ def stand_in(loss_type: str, policy: Tensor) -> Any:
 
 
 def advantages_of(batch: Batch) -> Tensor:
-    """(B,) of groups."""
+    """(B,) group advantages."""
     return group_advantages(batch.rewards.view(-1, GROUP), scale="std").flatten()
 
 
-def advantages_apart() -> float:
-    """From TRL's, which are lines inside a longer method: the deviation that they call is called."""
+def advantage_difference() -> float:
+    """Largest difference of group advantages to TRL's.
+
+    TRL computes them inside a longer method; its lines are repeated here, with TRL's own `nanstd`.
+    """
     from trl.trainer.utils import nanstd
 
     worst = 0.0

@@ -1,4 +1,4 @@
-"""TRL's own trainers on the workload of `workload.py`; runs in an environment of its own (`make bench`)."""
+"""Measures TRL's trainers on the workload of `workload.py`; runs in TRL's environment (`make bench`)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trl.experimental.a2po import A2POConfig, A2POTrainer
 
 from benchmarks import workload
 
-GROUP = 8  # GRPO's generations a prompt
+GROUP = 8  # GRPO's responses per prompt
 
 
 class TimedA2PO(A2POTrainer):
-    """Knows how long its stage 1 took."""
+    """A2POTrainer that records the seconds of its stage 1."""
 
     stage1_seconds = 0.0
 
@@ -29,41 +29,41 @@ class TimedA2PO(A2POTrainer):
         self.stage1_seconds += time.perf_counter() - started
 
 
-class Watch(TrainerCallback):
-    """Seconds of every step."""
+class StepTimer(TrainerCallback):
+    """Records the seconds of every step."""
 
     def __init__(self) -> None:
-        self.steps: list[float] = []
+        self.step_seconds: list[float] = []
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
-        """A step, its sampling included, begins."""
-        self.step = time.perf_counter()
+        """Start the clock; sampling is a part of the step."""
+        self.started = time.perf_counter()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """The update is applied."""
-        self.steps.append(time.perf_counter() - self.step)
+        """Stop the clock after the update."""
+        self.step_seconds.append(time.perf_counter() - self.started)
 
 
 def main() -> None:
-    """Measure one of the trainers."""
-    parser = workload.contestant(__doc__)
+    """Measure one trainer."""
+    parser = workload.contestant_parser(__doc__)
     parser.add_argument("trainer", choices=["a2po", "grpo"])
-    parser.add_argument("--checkpointing", action="store_true", help="of activations")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
     arguments = parser.parse_args()
-    watch = Watch()
+    timer = StepTimer()
     with tempfile.TemporaryDirectory() as directory:
-        trainer = make_trainer(arguments, directory, watch)
+        trainer = make_trainer(arguments, directory, timer)
         trainer.train()
     a2po = arguments.trainer == "a2po"
     workload.print_measurement(
         trainer.stage1_seconds if a2po else None,
-        median(watch.steps[1:]) / (workload.PROMPTS if a2po else 1),
+        median(timer.step_seconds[1:]) / (workload.PROMPTS if a2po else 1),
         workload.peak_rss_mib(),
     )
 
 
-def make_trainer(arguments: Namespace, directory: str, watch: Watch) -> Any:
-    """The settings of ours: one batch an update, constant learning rate."""
+def make_trainer(arguments: Namespace, directory: str, timer: StepTimer) -> Any:
+    """Build a trainer configured like ours: one batch per update, constant learning rate."""
     shape = arguments.shape
     common = {
         "output_dir": directory,
@@ -90,22 +90,24 @@ def make_trainer(arguments: Namespace, directory: str, watch: Watch) -> Any:
         "reward_funcs": rewards,
         "train_dataset": Dataset.from_dict({"prompt": prompts}),
         "processing_class": tokenizer,
-        "callbacks": [watch],
+        "callbacks": [timer],
     }
     if arguments.trainer == "grpo":
-        settings = {"num_generations": GROUP, "steps_per_generation": 1, "beta": 0.0}
-        return GRPOTrainer(args=GRPOConfig(**common, **settings), **parts)
-    settings = {
+        grpo_options = {"num_generations": GROUP, "steps_per_generation": 1, "beta": 0.0}
+        return GRPOTrainer(args=GRPOConfig(**common, **grpo_options), **parts)
+    a2po_options = {
         "num_value_samples": workload.SAMPLES,
         "beta1": workload.BETA1,
         "beta2": workload.BETA2,
         "filter_all_incorrect": False,
     }
-    return TimedA2PO(args=A2POConfig(**common, **settings, max_prompt_length=workload.PROMPT_TOKENS), **parts)
+    return TimedA2PO(
+        args=A2POConfig(**common, **a2po_options, max_prompt_length=workload.PROMPT_TOKENS), **parts
+    )
 
 
 def rewards(completions: list[str], **_: Any) -> list[float]:
-    """What TRL asks for."""
+    """Reward function in the form that TRL calls."""
     return [workload.reward(completion) for completion in completions]
 
 

@@ -1,10 +1,11 @@
-"""Where the time of stage 1 and of a stage-2 step goes, beside the processor's own matrix rate.
+"""Where the time of stage 1 and of a stage-2 step goes, relative to the processor's matrix product rate.
 
     python -m benchmarks.phases [--shape tiny|135m] [--dtype float32|bfloat16]
 
-Random weights and prompts, fixed seed, no download. "of GEMM" is the share of the rate of a large matrix
-product, measured in the same run: the arithmetic a phase cannot do without, over what the processor could
-have done in its time. The optimizer has hardly any. On a shared machine compare shares, never seconds.
+Weights and prompts are random with a fixed seed; nothing is downloaded. "of GEMM" is a phase's floating point
+operations per second as a share of those of a large matrix product, measured in the same run. Only the
+operations that a phase needs count; the optimizer needs hardly any. On a shared machine compare shares, never
+seconds.
 """
 
 from __future__ import annotations
@@ -39,23 +40,23 @@ from benchmarks.workload import (
 
 
 class Phase(NamedTuple):
-    """One line of the table."""
+    """One row of the table."""
 
     name: str
     seconds: float
-    tokens: int  # that the phase reads or draws
-    flop: float  # of its matrix products, without attention scores
+    tokens: int  # read or sampled by the phase
+    flop: float  # floating point operations of its matrix products, without attention scores
 
 
 class Work(NamedTuple):
-    """Floating point operations a token of the layers, and a token of the head."""
+    """Floating point operations per token, of the layers and of the head."""
 
     layers: float
     head: float
 
 
 def main() -> None:
-    """Print one table a shape and a precision."""
+    """Print one table per shape and precision."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shape", choices=list(SHAPES), action="append")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], action="append")
@@ -80,7 +81,7 @@ def phases(shape: str, dtype: str) -> list[Phase]:
     model = random_model(shape, dtype)
     work = work_of(model)
     prompts = random_prompts(SHAPES[shape]["vocab_size"])
-    # No token ends a response: every row decodes to the limit.
+    # No token ends a response: every row is decoded up to the limit.
     sampler = TransformersSampler(model, eos_ids={-1}, pad_id=0, batch_size=PROMPTS * SAMPLES)
     sampling(sampler, prompts[:1], 1, 2, work, "")
     return [
@@ -93,7 +94,7 @@ def phases(shape: str, dtype: str) -> list[Phase]:
 def sampling(
     sampler: TransformersSampler, prompts: list[list[int]], n: int, limit: int, work: Work, stage: str
 ) -> list[Phase]:
-    """Prefill is the time to the first token, decoding the rest."""
+    """Sampling of `n` responses per prompt: prefill is the time to the first token, decode the rest."""
     rows = [prompt for prompt in prompts for _ in range(n)]
     keys = [str(row) for row in range(len(rows))]
 
@@ -101,17 +102,27 @@ def sampling(
         return timed(lambda: sampler.generate(rows, keys, max_new_tokens=tokens, temperature=1.0))
 
     first, whole = generate(1), generate(limit)
-    read, drawn = len(prompts) * PROMPT_TOKENS, len(rows) * (limit - 1)
+    prompt_tokens, new_tokens = len(prompts) * PROMPT_TOKENS, len(rows) * (limit - 1)
     return [
-        Phase(f"{stage}: prefill", first, read, read * work.layers + len(prompts) * work.head),
-        Phase(f"{stage}: decode {len(rows)} rows", whole - first, drawn, drawn * (work.layers + work.head)),
+        Phase(
+            f"{stage}: prefill",
+            first,
+            prompt_tokens,
+            prompt_tokens * work.layers + len(prompts) * work.head,
+        ),
+        Phase(
+            f"{stage}: decode {len(rows)} rows",
+            whole - first,
+            new_tokens,
+            new_tokens * (work.layers + work.head),
+        ),
     ]
 
 
 def update(
     model: PreTrainedModel, shape: str, dtype: str, prompts: list[list[int]], work: Work
 ) -> list[Phase]:
-    """One micro-batch of all prompts, and the optimizer."""
+    """Measure the update of one micro-batch of all prompts: reference, forward, backward, optimizer."""
     reference = ResponseLogProbs(random_model(shape, dtype), temperature=1.0)
     engine = start_engine(
         ResponseLogProbs(model, temperature=1.0),
@@ -125,24 +136,24 @@ def update(
     responses = [prompt[:NEW_TOKENS] for prompt in prompts]
     batch = pad_rollouts(prompts, responses, pad_id=0).to(device())
     zeros = torch.zeros(PROMPTS, device=device())
-    found: dict[str, torch.Tensor] = {}
+    results: dict[str, torch.Tensor] = {}
 
-    def refer() -> None:
+    def compute_reference() -> None:
         with torch.no_grad():
-            found["reference"] = reference(*batch)
+            results["reference"] = reference(*batch)
 
     def forward() -> None:
         log_probs = sum_tokens(engine(*batch), batch.predicts)
-        reference = sum_tokens(found["reference"], batch.predicts)
-        found["loss"], _ = apo_loss(log_probs, reference, zeros, zeros - 1, beta2=0.001)
+        reference = sum_tokens(results["reference"], batch.predicts)
+        results["loss"], _ = apo_loss(log_probs, reference, zeros, zeros - 1, beta2=0.001)
 
     tokens = PROMPTS * (PROMPT_TOKENS + NEW_TOKENS)
     once = tokens * work.layers + PROMPTS * NEW_TOKENS * work.head
     engine.train()
     steps: list[tuple[str, Callable[[], object], float]] = [
-        ("stage 2: reference log-probs", refer, once),
+        ("stage 2: reference log-probs", compute_reference, once),
         ("stage 2: forward", forward, once),
-        ("stage 2: backward", lambda: engine.backward(found["loss"]), 2 * once),
+        ("stage 2: backward", lambda: engine.backward(results["loss"]), 2 * once),
         ("stage 2: optimizer", engine.step, 0.0),
     ]
     for _, step, _ in steps:  # the first step makes the optimizer's state
@@ -151,21 +162,21 @@ def update(
 
 
 def work_of(model: PreTrainedModel) -> Work:
-    """Two operations a weight of every linear layer."""
+    """Two operations per weight of every linear layer."""
     head = model.get_output_embeddings()
     layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
     return Work(2 * sum(layer.weight.numel() for layer in layers), 2 * head.weight.numel())
 
 
 def gemm_rate(dtype: str, size: int = 1024) -> float:
-    """Floating point operations a second of a square matrix product."""
+    """Floating point operations per second of a square matrix product."""
     matrix = torch.randn(size, size, device=device(), dtype=DTYPES[dtype])
     multiply = product_for(matrix)
     return 2 * size**3 / min(timed(lambda: multiply(matrix, matrix, None)) for _ in range(5))
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds until the device is done."""
+    """Seconds that `work` takes until the device is done."""
     started = time.perf_counter()
     work()
     if torch.cuda.is_available():

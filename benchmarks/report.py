@@ -1,4 +1,4 @@
-"""The table and the picture of `compare`."""
+"""Table and picture of `compare.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarks.workload import NEW_TOKENS, PROMPT_TOKENS, PROMPTS, SAMPLES, THR
 
 MEASURES = {
     "stage1_tokens_per_second": "stage 1, tokens/s",
-    "stage2_seconds_per_prompt": "stage 2, s a prompt",
+    "stage2_seconds_per_prompt": "stage 2, s per prompt",
     "peak_rss_mib": "peak memory, MiB",
 }
 PLANNED = "planned_mib"
@@ -18,39 +18,39 @@ Medians = dict[str, dict[str, float | None]]
 def table_of(
     medians: Medians, shape: str, *, turns: int, rates: dict[str, float], peers: tuple[str, str]
 ) -> str:
-    """Markdown: medians, with their ratio to the first peer's in brackets, and stage 2's to the second's.
+    """Markdown table of medians with their ratios to the peers' medians.
 
     Args:
-        medians: of every measure, by contestant.
-        shape: of the model.
-        turns: of every contestant.
-        rates: the processor's matrix products, floating point operations a second by precision.
-        peers: contestants that all are compared with.
+        medians: Medians of all measures by contestant.
+        shape: Name of the model's shape.
+        turns: Number of turns per contestant.
+        rates: Floating point operations per second of large matrix products, by precision.
+        peers: Two contestants: all measures are compared with the first, stage 2 with the second, too.
     """
     first, second = peers
     gemm = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {dtype}" for dtype, rate in rates.items())
     lines = [
         f"# {shape}",
         "",
-        f"{PROMPTS} prompts of {PROMPT_TOKENS} tokens, {NEW_TOKENS} new tokens, {SAMPLES} samples a prompt "
+        f"{PROMPTS} prompts of {PROMPT_TOKENS} tokens, {NEW_TOKENS} new tokens, {SAMPLES} samples per prompt "
         f"in stage 1, {THREADS} threads; the processor multiplies large matrices at {gemm}. "
         f"Medians of {turns} turns in one run; in brackets the ratio to {first}.",
         "",
-        "Every update of A2PO and ours is of the same batch of one response a prompt. All rows are taken at "
-        "once, but by ours in float32, which adds up gradients of one row at a time. GRPO's update is of "
-        "one prompt with 8 responses and, as TRL's default, without a reference. TRL's bfloat16 is autocast "
-        "over float32 weights; ours are bfloat16 weights with float32 masters in the optimizer. "
-        '"Light" computes activations again in the backward pass; ours then holds the reference in bfloat16. '
-        "vLLM's start is not counted. TRL runs both stages in one process, ours each in its own; memory is "
-        "the larger of the two, and planned for stage 2 as `apo doctor` plans it.",
+        "A2PO and ours update on the same batch with one response per prompt. The batch is one micro-batch, "
+        "except for ours in float32, which accumulates gradients over micro-batches of one row. A GRPO "
+        "update is of one prompt with 8 responses and, by TRL's default, without a reference policy. TRL's "
+        "bfloat16 is autocast over float32 weights; ours is bfloat16 weights with float32 master weights in "
+        'the optimizer. "Light" means gradient checkpointing; ours then also holds the reference policy in '
+        "bfloat16. The start of vLLM is not counted. TRL runs both stages in one process, ours runs each in "
+        "its own: peak memory is that of the larger. Planned is what `apo doctor` expects of stage 2.",
         "",
-        f"| | {' | '.join(MEASURES.values())} | planned, MiB | stage 2, of {second} |",
+        f"| | {' | '.join(MEASURES.values())} | planned, MiB | stage 2, ratio to {second} |",
         "|---|---|---|---|---|---|",
     ]
-    for name, found in medians.items():
-        cells = [_with_ratio(found[measure], medians[first][measure]) for measure in MEASURES]
-        ratio = _ratio(found["stage2_seconds_per_prompt"], medians[second]["stage2_seconds_per_prompt"])
-        lines.append(f"| {' | '.join([name, *cells, _number(found[PLANNED]), ratio])} |")
+    for name, measures in medians.items():
+        cells = [_with_ratio(measures[measure], medians[first][measure]) for measure in MEASURES]
+        ratio = _ratio(measures["stage2_seconds_per_prompt"], medians[second]["stage2_seconds_per_prompt"])
+        lines.append(f"| {' | '.join([name, *cells, _number(measures[PLANNED]), ratio])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -68,8 +68,8 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def draw(medians: Medians, shape: str, file: Path) -> None:
-    """One panel a measure, ours in colour."""
+def plot(medians: Medians, shape: str, file: Path) -> None:
+    """Plot the medians: one panel per measure, ours in blue."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -77,7 +77,7 @@ def draw(medians: Medians, shape: str, file: Path) -> None:
 
     figure, panels = pyplot.subplots(1, len(MEASURES), figsize=(15, 3.6), layout="constrained")
     for panel, (measure, title) in zip(panels, MEASURES.items(), strict=True):
-        shown = {who: value for who, found in medians.items() if (value := found[measure]) is not None}
+        shown = {name: value for name, own in medians.items() if (value := own[measure]) is not None}
         colours = ["tab:blue" if name.startswith("ours") else "tab:gray" for name in shown]
         bars = panel.barh(list(shown), list(shown.values()), color=colours)
         panel.bar_label(bars, labels=[f" {_number(value)}" for value in shown.values()])

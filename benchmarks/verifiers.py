@@ -1,4 +1,10 @@
-"""Every verifier on completions that no model should write: how fast, how many errors, how much memory."""
+"""Measures every verifier on hostile completions: speed, errors and memory.
+
+    python -m benchmarks.verifiers [--completions N] [--only VERIFIER]
+
+The completions are random with a fixed seed: raw bytes, LaTeX by chance and by nesting, huge exponents, deep
+brackets. Prints one line per verifier.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +33,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "math": ("boxed", "last"),
     "reasoning_gym:chain_sum": ("tag", "whole"),
 }
-ANSWERS = {"gsm8k": "#### 42", "choice": "B"}  # of the others: 42
+ANSWERS = {"gsm8k": "#### 42", "choice": "B"}  # reference answers; 42 for the other verifiers
 _BATCH = 2_000
 _TOKENS = r"""
 \frac{ \sqrt{ \text{ \boxed{ \left( \right) \begin{pmatrix} \end{pmatrix} \int \sum_{ \pi \infty \% \cdot
@@ -37,34 +43,38 @@ _LATEX = [*_TOKENS.split(), " ", "\n"]
 
 
 class Measurement(NamedTuple):
-    """Of one verifier."""
+    """Measurement of one verifier."""
 
     seconds: float
     outcomes: Counter[str]
-    peak_mib: float  # the largest of its processes
+    peak_mib: float  # peak memory of the largest of its processes
 
 
 def main() -> None:
-    """Print a line a verifier."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--completions", type=int, default=100_000)
-    parser.add_argument("--time-limit", type=float, default=1.0, help="seconds")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", choices=list(RULES), help="one verifier")
-    given = parser.parse_args()
-    for name in [given.only] if given.only else list(RULES):
+    """Print one line per verifier."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--completions", type=int, default=100_000, help="number per verifier")
+    parser.add_argument("--time-limit", type=float, default=1.0, help="seconds per completion")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes")
+    parser.add_argument("--only", choices=list(RULES), help="measure this verifier alone")
+    arguments = parser.parse_args()
+    for name in [arguments.only] if arguments.only else list(RULES):
         if name.startswith("reasoning_gym") and find_spec("reasoning_gym") is None:
             continue
-        # In a process of its own: the peak is of all that it has waited for.
+        # In a process of its own, because peak memory counts every process that this one has waited for.
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
-            found = other.submit(measure, name, given.completions, given.time_limit, given.workers).result()
-        outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in found.outcomes.most_common())
-        rate = given.completions / found.seconds
-        print(f"{name}: {rate:,.0f} completions/s, peak {found.peak_mib:.0f} MiB: {outcomes}", flush=True)
+            measurement = other.submit(
+                measure, name, arguments.completions, arguments.time_limit, arguments.workers
+            ).result()
+        outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in measurement.outcomes.most_common())
+        rate = arguments.completions / measurement.seconds
+        print(
+            f"{name}: {rate:,.0f} completions/s, peak {measurement.peak_mib:.0f} MiB: {outcomes}", flush=True
+        )
 
 
 def measure(name: str, completions: int, time_limit: float, workers: int) -> Measurement:
-    """Score seeded completions, the same in every run."""
+    """Score seeded completions, which are the same in every run."""
     noise = fuzz(random.Random(name), completions)
     answer, row = ANSWERS.get(name, "42"), json.dumps(_entry() if name.startswith("reasoning_gym") else {})
     outcomes: Counter[str] = Counter()
@@ -87,7 +97,7 @@ def measure(name: str, completions: int, time_limit: float, workers: int) -> Mea
 
 
 def fuzz(rng: random.Random, count: int) -> Iterator[str]:
-    """Random bytes, LaTeX by chance and by nesting, huge exponents, deep brackets; some look like answers."""
+    """Hostile completions; some of them look like answers."""
     kinds = [_bytes, _latex, _latex, _nested, _nested, _numbers, _numbers, _numbers, _deep, _powers]
     for index in range(count):
         yield kinds[index % len(kinds)](rng)

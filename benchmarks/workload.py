@@ -1,4 +1,7 @@
-"""What every contestant is given: the same random weights, prompts and lengths. Imports nothing of ours."""
+"""The workload that all contestants share: random weights, prompts and lengths with a fixed seed.
+
+It also runs in TRL's environment and therefore imports nothing of this project.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 PROMPTS, SAMPLES, PROMPT_TOKENS, NEW_TOKENS = 8, 4, 112, 64
 THREADS = 2
-STEPS = 3  # of stage 2; the first warms up
+STEPS = 3  # steps of stage 2; the first is a warm-up
 LEARNING_RATE, BETA1, BETA2 = 1e-6, 0.5, 1e-3
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SHAPES = {
@@ -37,15 +40,15 @@ SHAPES = {
 
 
 def random_model(shape: str, dtype: str) -> PreTrainedModel:
-    """Seeded random weights, in evaluation mode; nothing ends a response."""
+    """Model with seeded random weights, in evaluation mode; no token ends a response."""
     torch.manual_seed(0)
     config = LlamaConfig(**SHAPES[shape], max_position_embeddings=512, bos_token_id=None, eos_token_id=None)
-    place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return LlamaForCausalLM(config).to(place, DTYPES[dtype]).eval()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return LlamaForCausalLM(config).to(device, DTYPES[dtype]).eval()
 
 
 def random_prompts(vocab_size: int) -> list[list[int]]:
-    """Distinct prompts of one length."""
+    """Distinct random prompts of equal length."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(3, vocab_size, (PROMPTS, PROMPT_TOKENS), generator=generator)
     rows: list[list[int]] = ids.tolist()
@@ -53,7 +56,7 @@ def random_prompts(vocab_size: int) -> list[list[int]]:
 
 
 def number_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
-    """A token is its number, for trainers that ask for text; what ends a sequence is never drawn."""
+    """Tokenizer whose tokens are decimal numbers, for trainers that want text; `<eos>` is never sampled."""
     vocabulary = {str(number): number for number in range(vocab_size)} | {"<eos>": vocab_size}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -63,12 +66,12 @@ def number_tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
 
 
 def reward(completion: str) -> float:
-    """0 or 1, by chance and for ever."""
+    """Reward of 0 or 1 by a hash of the text: as good as random, and the same in every run."""
     return float(sum(map(ord, completion)) % 2)
 
 
-def contestant(description: str | None) -> argparse.ArgumentParser:
-    """The arguments that every contestant is given."""
+def contestant_parser(description: str | None) -> argparse.ArgumentParser:
+    """Parser of the arguments that all contestants take."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--shape", choices=list(SHAPES), required=True)
     parser.add_argument("--dtype", choices=list(DTYPES), required=True)
@@ -81,18 +84,18 @@ def print_measurement(
     peak_rss_mib: float | None,
     planned_mib: float | None = None,
 ) -> None:
-    """The contestant's last line of output, for `compare`; None is what it does not do."""
-    drawn = PROMPTS * SAMPLES * NEW_TOKENS
-    found = {
-        "stage1_tokens_per_second": drawn / stage1_seconds if stage1_seconds else None,
+    """Print the measurement that `compare.py` reads; None for a measure that the contestant lacks."""
+    new_tokens = PROMPTS * SAMPLES * NEW_TOKENS
+    measurement = {
+        "stage1_tokens_per_second": new_tokens / stage1_seconds if stage1_seconds else None,
         "stage2_seconds_per_prompt": seconds_per_prompt,
         "peak_rss_mib": peak_rss_mib,
         "planned_mib": planned_mib,
     }
-    print(json.dumps(found), flush=True)
+    print(json.dumps(measurement), flush=True)
 
 
 def peak_rss_mib() -> float:
-    """The most memory that this process, or one that it waited for, has held."""
+    """Peak memory of this process and of those that it has waited for."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return max(usage.ru_maxrss for usage in usages) / 1024
