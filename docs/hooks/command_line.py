@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -47,7 +48,13 @@ def _parameter(parameter: Any) -> list[str]:
         names, help_text = parameter.name.upper(), getattr(parameter, "help", None)
     else:
         names, help_text = ", ".join(sorted(parameter.opts, key=len)), parameter.help
-    none = parameter.default in (None, (), False, ...) or callable(parameter.default)
-    shown = "" if none else f" Default: `{parameter.default}`."
-    needed = " Required." if parameter.required else ""
-    return [f"`{names}`", f":   {' '.join((help_text or '').split())}{shown}{needed}", ""]
+    text = " ".join((help_text or "").split())
+    if text and not text.endswith("."):
+        text += "."
+    if parameter.required:
+        text += " Required."
+    elif parameter.default == Path():
+        text += " By default the current one."
+    elif parameter.default not in (None, (), False, ...) and not callable(parameter.default):
+        text += f" Default: `{parameter.default}`."
+    return [f"`{names}`", f":   {text}", ""]

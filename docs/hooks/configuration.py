@@ -123,13 +123,11 @@ def _keys(keys: Iterator[Key], stages: Mapping[str, list[str]]) -> str:
 
 
 def _entry(key: Key, stages: Mapping[str, list[str]]) -> str:
+    text = f"{' '.join(cleandoc(key.description).split())}<br>" if key.description else ""
     default = "" if key.default is ... else f" Preset `embedded`: `{_yaml(key.default)}`."
-    lines = [f'<a id="{key.path}"></a>**`{key.path}`**', f":   {key.kind[0].upper()}{key.kind[1:]}.{default}"]
-    if "." not in key.path:
-        lines.append(f"\n    {_reruns(key.path, stages)}")
-    if key.description:
-        lines.append("\n    " + " ".join(cleandoc(key.description).split()))
-    return "\n".join(lines) + "\n"
+    reruns = "" if "." in key.path else f" {_reruns(key.path, stages)}"
+    kind = f"{key.kind[0].upper()}{key.kind[1:]}."
+    return f'<a id="{key.path}"></a>**`{key.path}`**\n:   {text}{kind}{default}{reruns}\n'
 
 
 def _algorithms(models: list[type[BaseModel]], stages: Mapping[str, list[str]]) -> str:

@@ -64,9 +64,8 @@ STEP = {
 def step() -> str:
     """Return the files of a training step with their lengths."""
     lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in STEP}
-    rows = [f"| `{name}` | {text} | {lengths[name]} |" for name, text in STEP.items()]
-    total = f"| **{len(STEP)} files** | | **{sum(lengths.values())}** |"
-    return "\n".join(["| file | what happens there | lines |", "|---|---|---|", *rows, total])
+    rows = [f"1. `{name}` ({lengths[name]} lines): {text}" for name, text in STEP.items()]
+    return "\n".join([*rows, "", f"Together {sum(lengths.values()):,} lines in {len(STEP)} files."])
 
 
 GENERATORS = {
