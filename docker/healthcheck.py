@@ -1,8 +1,8 @@
-"""Whether what this container runs still answers: the images' HEALTHCHECK.
+"""HEALTHCHECK of the images: whether the service that this container runs still answers.
 
-The container's first process says what it is. A server or worker is asked; another command, `apo run` say,
-is as healthy as it is alive, which the engine sees by itself. In a container that has been given GPUs the
-driver answers too.
+The command of the container's first process says which service it is. Servers and workers have a health
+page, which is requested. Any other command, such as `apo run`, is healthy as long as it runs, which the
+container engine sees by itself. In a container that has been given GPUs the driver is checked, too.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from itertools import pairwise
 from pathlib import Path
 
 _ADDRESSES = {
-    ("prefect", "worker"): "http://127.0.0.1:8080/health",  # with --with-healthcheck; while it polls
-    ("prefect", "server"): "http://127.0.0.1:4200/api/ready",  # while its database is there
+    (
+        "prefect",
+        "worker",
+    ): "http://127.0.0.1:8080/health",  # with --with-healthcheck; fails when it no longer polls
+    ("prefect", "server"): "http://127.0.0.1:4200/api/ready",  # fails without its database
     ("mlflow", "server"): "http://127.0.0.1:5000/health",
 }
 
 
 def address_of(command: list[str]) -> str | None:
-    """The health page of a container that runs this command, init process and interpreter included."""
+    """Address of a command's health page, or None; init process and interpreter may precede the command."""
     names = [Path(argument).name for argument in command]
     for pair in pairwise(names):
         if pair in _ADDRESSES:
@@ -32,7 +35,7 @@ def address_of(command: list[str]) -> str | None:
 
 
 def problem_at(address: str) -> str | None:
-    """Why an address does not answer as it should, or None."""
+    """Reason why an address does not answer with success, or None."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(address, timeout=8):
@@ -49,9 +52,9 @@ def has_gpus() -> bool:
 
 
 def driver_problem() -> str | None:
-    """Why no GPU can be used, or None: a reload of the host's daemons may take them from a container."""
-    done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    return f"nvidia-smi: {done.stdout}{done.stderr}".strip() if done.returncode else None
+    """Reason why no GPU works, or None: reloading the host's daemons can detach GPUs from a container."""
+    completed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    return f"nvidia-smi: {completed.stdout}{completed.stderr}".strip() if completed.returncode else None
 
 
 def main() -> None:

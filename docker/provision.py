@@ -1,4 +1,6 @@
-"""What the services of `compose.yaml` need once: buckets, the trainer's account. Again, it changes nothing.
+"""Creates what the services of `compose.yaml` need: buckets, and the trainer's account at MLflow.
+
+Idempotent: buckets that exist stay as they are, and the account's password is set again.
 
 Usage: python provision.py BUCKET...
 """
@@ -13,11 +15,11 @@ from botocore.exceptions import ClientError
 from mlflow.exceptions import RestException
 from mlflow.server import get_app_client
 
-TRAINER = "trainer"  # who runs of the pipeline are by; an administrator is not needed for them
+TRAINER = "trainer"  # the pipeline's runs log as this account, which is no administrator
 
 
-def make_buckets(names: list[str]) -> None:
-    """Make those that are not there."""
+def create_buckets(names: list[str]) -> None:
+    """Create the buckets that do not exist."""
     client = boto3.client("s3")
     for name in names:
         try:
@@ -26,11 +28,11 @@ def make_buckets(names: list[str]) -> None:
             if error.response["Error"]["Code"] != "404":
                 raise
             client.create_bucket(Bucket=name)
-            print(f"bucket {name} is made")
+            print(f"bucket {name} created")
 
 
-def make_account(password: str) -> None:
-    """The trainer's account at MLflow, with this password."""
+def create_account(password: str) -> None:
+    """Create the trainer's account at MLflow, or set its password."""
     client = get_app_client("basic-auth", tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
     try:
         client.get_user(TRAINER)
@@ -38,11 +40,11 @@ def make_account(password: str) -> None:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         client.create_user(TRAINER, password)
-        print(f"account {TRAINER} is made")
+        print(f"account {TRAINER} created")
     else:
         client.update_user_password(TRAINER, password)
 
 
 if __name__ == "__main__":
-    make_buckets(sys.argv[1:])
-    make_account(os.environ["TRAINER_PASSWORD"])
+    create_buckets(sys.argv[1:])
+    create_account(os.environ["TRAINER_PASSWORD"])
