@@ -1,4 +1,4 @@
-"""Rewards of the embedded default's reference, by the stages' own code in a directory of its own."""
+"""Rewards of the embedded task's reference policy, sampled by the stages' code in a temporary workspace."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.workspace import Workspace
 
 
 def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
-    """(P, N) rewards of the first training prompts, float64."""
+    """(P, N) rewards of the first training prompts in float64, after training the reference policy."""
     with tempfile.TemporaryDirectory() as directory:
         workspace = Workspace(Path(directory))
         seed, trust = params.seed, params.trust_remote_code
@@ -39,5 +39,5 @@ def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
                 temperature=params.generation.temperature,
                 key="benchmark",
             )
-    rewards = torch.tensor([one.reward for one in scored], dtype=torch.float64)
+    rewards = torch.tensor([response.reward for response in scored], dtype=torch.float64)
     return rewards.view(len(questions), samples)

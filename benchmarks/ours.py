@@ -1,4 +1,4 @@
-"""Both stages as this project runs them, on the workload of `workload.py`."""
+"""Measures both stages of this project on the workload of `workload.py`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from benchmarks import workload
 
 
 class Chance:
-    """The workload's reward as a verifier."""
+    """The workload's reward, which is as good as random, as a verifier."""
 
     name = "chance"
     version = "1"
@@ -36,25 +36,25 @@ class Chance:
     reads_row = False
 
     def load(self) -> None:
-        """There is nothing to load."""
+        """Do nothing."""
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
-        """See `workload.reward`."""
+        """Reward of `workload.reward`."""
         return Verdict(workload.reward(completion), None, "by chance")
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
-        """Every answer will do."""
+        """Accept every reference answer."""
         return None
 
 
 def main() -> None:
-    """Measure stage 1 once and some steps of stage 2."""
+    """Measure stage 1 once, and a few steps of stage 2."""
     parser = workload.contestant_parser(__doc__)
-    parser.add_argument("--rows", type=int, required=True, help="of a micro-batch")
-    parser.add_argument("--checkpointing", action="store_true", help="of activations")
-    parser.add_argument("--reference-dtype", choices=list(workload.DTYPES), help="other than --dtype")
+    parser.add_argument("--rows", type=int, required=True, help="rows per micro-batch")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
+    parser.add_argument("--reference-dtype", choices=list(workload.DTYPES), help="default: --dtype")
     setting = Setting(**vars(parser.parse_args()))
-    # Stages are processes of their own, as the pipeline's.
+    # Each stage in a process of its own, as in the pipeline.
     with ProcessPoolExecutor(1, get_context("spawn")) as other:
         rewards, stage1_seconds = other.submit(run_stage1, setting).result()
     stage = prepare_stage2(setting, rewards)
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def seconds_per_prompt(stage: Stage2) -> float:
-    """The median of some steps, the first left out."""
+    """Median over the steps after the first, which is a warm-up."""
     seconds = []
     for step in range(workload.STEPS):
         started = time.perf_counter()
@@ -77,22 +77,22 @@ def seconds_per_prompt(stage: Stage2) -> float:
 
 
 class Setting(NamedTuple):
-    """How ours is configured."""
+    """Configuration of ours."""
 
     shape: str
     dtype: str
-    rows: int  # of a micro-batch
-    checkpointing: bool  # layers are computed again in the backward pass
+    rows: int  # per micro-batch
+    checkpointing: bool  # gradient checkpointing
     reference_dtype: str | None
 
     @property
     def micro_batch_tokens(self) -> int:
-        """As `train.micro_batch_tokens`."""
+        """Value for `train.micro_batch_tokens`."""
         return self.rows * (workload.PROMPT_TOKENS + workload.NEW_TOKENS)
 
 
 def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
-    """What `apo doctor` would say."""
+    """Peak memory that `apo doctor` would expect."""
     items = plan_training(
         config,
         dtype=setting.dtype,
@@ -113,7 +113,7 @@ def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
 
 
 def run_stage1(setting: Setting) -> tuple[list[list[float]], float]:
-    """Rewards of every prompt's samples, and the seconds that drawing them took."""
+    """Rewards of every prompt's samples, and the seconds that sampling took."""
     policy = workload.random_model(setting.shape, setting.dtype)
     vocabulary = workload.SHAPES[setting.shape]["vocab_size"]
     tokenizer = workload.number_tokenizer(vocabulary)

@@ -1,4 +1,4 @@
-"""Stage 1 as this project runs it with vLLM, on the workload of `workload.py`."""
+"""Measures stage 1 of this project with vLLM on the workload of `workload.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks import workload
 
 
 def main() -> None:
-    """Measure stage 1, without the engine's start."""
+    """Measure stage 1 without the start of the engine."""
     arguments = workload.contestant_parser(__doc__).parse_args()
     vocabulary = workload.SHAPES[arguments.shape]["vocab_size"]
     rows = [prompt for prompt in workload.random_prompts(vocabulary) for _ in range(workload.SAMPLES)]

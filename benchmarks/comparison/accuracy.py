@@ -1,9 +1,10 @@
-"""How good a training's checkpoints are on the held-out prompts, as stage `evaluate` asks them.
+"""Accuracy of a training's checkpoints on the held-out prompts, measured as in stage `evaluate`.
 
     python -m benchmarks.comparison.accuracy WORKSPACE [--reference] [--samples N]
 
-A process of its own, so that it is no part of the memory and time of what it measures. Its last line is JSON:
-of each checkpoint the step, the mean rewards of sampled and greedy responses, and the KL to the reference.
+Runs in a process of its own, so that it adds nothing to the memory and time of the training. The last line
+of output is JSON: for each checkpoint the step, the mean rewards of sampled and greedy responses, and the
+KL to the reference policy.
 """
 
 from __future__ import annotations
@@ -29,44 +30,52 @@ from tasks.responses.scoring import scorer_of, spending
 from tasks.workspace import Workspace
 
 _WEIGHTS = "engine/mp_rank_00_model_states.pt"
-_BEFORE_MODEL = ("policy.", "")  # what stands before `model.` in an engine with a critic, and without
+_PREFIXES = ("policy.model.", "model.")  # of the policy's weights, with a critic and without
 
 
 def main() -> None:
-    """Print the accuracies."""
+    """Print the accuracies as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("workspace", type=Path)
-    parser.add_argument("--reference", action="store_true", help="instead of the checkpoints")
     parser.add_argument(
-        "--samples", type=int, default=2, help="a prompt; of the last checkpoint all the configured"
+        "--reference", action="store_true", help="measure the reference policy instead of the checkpoints"
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=2,
+        help="samples per prompt; the last checkpoint gets as many as configured",
     )
     arguments = parser.parse_args()
     workspace = Workspace(arguments.workspace)
     saved = Checkpoints(workspace.work("train") / "checkpoints", keep=1, min_free_mib=0).all()
     if arguments.reference:
-        found = [{"step": 0} | ask(workspace, workspace.reference, None)]
+        points = [{"step": 0} | evaluate_policy(workspace, workspace.reference, None)]
     else:
-        found = [measure(workspace, one, None if one is saved[-1] else arguments.samples) for one in saved]
-    print(json.dumps(found))
+        points = [
+            evaluate_checkpoint(workspace, checkpoint, None if checkpoint is saved[-1] else arguments.samples)
+            for checkpoint in saved
+        ]
+    print(json.dumps(points))
 
 
 def accuracies(workspace: Workspace, *flags: str, threads: int) -> list[dict[str, Any]]:
-    """What a process of this module prints.
+    """Run this module in a process of its own and read the accuracies that it prints.
 
     Args:
-        workspace: of a training.
-        flags: of the command line.
-        threads: that it computes with.
+        workspace: Workspace of a training.
+        flags: Further command line arguments.
+        threads: Number of threads of the process.
 
     Raises:
-        ProcessFailed: it ended with an error.
+        ProcessFailed: The process ended with an error.
     """
-    found: list[dict[str, Any]] = run_module(__name__, str(workspace.root), *flags, threads=threads)
-    return found
+    points: list[dict[str, Any]] = run_module(__name__, str(workspace.root), *flags, threads=threads)
+    return points
 
 
-def measure(workspace: Workspace, checkpoint: Saved, samples: int | None) -> dict[str, Any]:
-    """The accuracy of a checkpoint's policy."""
+def evaluate_checkpoint(workspace: Workspace, checkpoint: Saved, samples: int | None) -> dict[str, Any]:
+    """Accuracy of a checkpoint's policy; for `samples` see `evaluate_policy`."""
     params = load_params(workspace.params)
     model = load_policy(
         workspace.reference, dtype=params.train.dtype, trust_remote_code=params.trust_remote_code
@@ -76,29 +85,28 @@ def measure(workspace: Workspace, checkpoint: Saved, samples: int | None) -> dic
     with tempfile.TemporaryDirectory() as directory:
         policy = Path(directory) / "policy"
         save_policy(model, encoder.tokenizer, policy)
-        return {"step": checkpoint.step} | ask(workspace, policy, samples)
+        return {"step": checkpoint.step} | evaluate_policy(workspace, policy, samples)
 
 
 def weights_of(file: Path) -> dict[str, torch.Tensor]:
-    """The policy's weights in what DeepSpeed has written, by their names in a plain model.
+    """The policy's weights from a file of DeepSpeed's, by their names in a plain model.
 
     Raises:
-        ApoError: they are not in there as a whole.
+        ApoError: The file does not hold all of the policy's weights.
     """
     with data_only():
         module = torch.load(file)["module"]
-    for before in _BEFORE_MODEL:
-        prefix = f"{before}model."
-        found = {
+    for prefix in _PREFIXES:
+        weights = {
             name.removeprefix(prefix): tensor for name, tensor in module.items() if name.startswith(prefix)
         }
-        if found:
-            return found
-    raise ApoError(f"{file}: holds no whole policy; algorithms are compared on one rank, without adapters")
+        if weights:
+            return weights
+    raise ApoError(f"{file}: expected the weights of a whole policy (one rank, no adapters), found none")
 
 
-def ask(workspace: Workspace, policy: Path, samples: int | None) -> dict[str, Any]:
-    """Mean rewards and KL of a policy's directory; `samples` a prompt, None for as many as are configured."""
+def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> dict[str, Any]:
+    """Mean rewards and KL of a policy's directory, at `samples` per prompt (None: as many as configured)."""
     params = load_params(workspace.params)
     prompts = read_split(workspace, "eval")
     evaluation = params.evaluation.model_copy(update={"samples": samples} if samples else {})

@@ -1,9 +1,10 @@
-"""Memory and seconds of one algorithm's step on the 135M shape: a process of its own.
+"""Memory and seconds of one algorithm's training step with a model of 135 million parameters.
 
     python -m benchmarks.comparison.at_size --set algorithm=NAME [--set key=value ...]
 
-Random weights, prompts and rewards (`benchmarks/workload.py`), float32, 8 prompts a step, one response in a
-micro-batch, REBEL's pair in one. Of the embedded task's tiny model the libraries outweigh all that is held.
+Random weights, prompts and rewards (`benchmarks/workload.py`), float32, 8 prompts per step, one response
+per micro-batch (REBEL: one pair). With the embedded task's tiny model the libraries' memory would outweigh
+everything else.
 """
 
 from __future__ import annotations
