@@ -32,7 +32,11 @@ def _below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def _text(path: str, command: Any) -> str:
     context = typer.Context(command, info_name=path)
-    arguments = [one.name.upper() for one in command.get_params(context) if one.param_type_name == "argument"]
+    arguments = [
+        parameter.name.upper()
+        for parameter in command.get_params(context)
+        if parameter.param_type_name == "argument"
+    ]
     usage = " ".join([path, *arguments, "[OPTIONS]"])
     lines = [f"## {path}", "", cleandoc(command.help or ""), "", f"    {usage}", ""]
     for parameter in command.get_params(context):

@@ -73,7 +73,9 @@ def _words(annotation: Any, constraints: list[Any]) -> str:
     if origin is Annotated:
         return _words(arguments[0], [*constraints, *_flat(arguments[1:])])
     if origin in (Union, types.UnionType):
-        return ", or ".join("`null`" if one is type(None) else _words(one, constraints) for one in arguments)
+        return ", or ".join(
+            "`null`" if member is type(None) else _words(member, constraints) for member in arguments
+        )
     if origin is Literal:
         return " | ".join(f"`{value}`" for value in arguments)
     if origin is tuple and arguments[-1] is not Ellipsis:
@@ -86,7 +88,9 @@ def _words(annotation: Any, constraints: list[Any]) -> str:
 
 def _flat(metadata: tuple[Any, ...]) -> list[Any]:
     """Constraints that stand in a `Field(...)` of an `Annotated` are in its own list."""
-    return [part for one in metadata for part in (one.metadata if isinstance(one, FieldInfo) else [one])]
+    return [
+        part for entry in metadata for part in (entry.metadata if isinstance(entry, FieldInfo) else [entry])
+    ]
 
 
 def _bound(constraint: Any) -> str:
@@ -105,7 +109,7 @@ def _bound(constraint: Any) -> str:
 def _models_of(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for one in get_args(annotation) for model in _models_of(one)]
+    return [model for member in get_args(annotation) for model in _models_of(member)]
 
 
 def _doc(model: type[BaseModel]) -> str:
@@ -166,13 +170,13 @@ def _reruns(key: str, stages: Mapping[str, list[str]]) -> str:
 def stages_by_key() -> dict[str, list[str]]:
     """Return the stages that read a section of `params.yaml`, as `dvc.yaml` has them."""
     pipeline = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    found: dict[str, list[str]] = {}
+    readers: dict[str, list[str]] = {}
     for stage, definition in pipeline["stages"].items():
         for param in definition.get("params", []):
-            names = found.setdefault(param.partition(".")[0], [])
+            names = readers.setdefault(param.partition(".")[0], [])
             if stage not in names:
                 names.append(stage)
-    return found
+    return readers
 
 
 @cache

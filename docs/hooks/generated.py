@@ -49,7 +49,7 @@ STEP = {
     "tasks/stages/train.py": "the stage: inputs, the fingerprint, and the parts of a training",
     "tasks/stages/training_setup.py": "policy, reference, optimizer and sampler from their configuration",
     "apo_core/training/trainer.py": "the loop: resume, step, guard, checkpoint",
-    "apo_core/training/order.py": "which prompts a step gets",
+    "apo_core/training/order.py": "the prompts of a step",
     "apo_core/training/step.py": "one step: sample, score, update, metrics",
     "apo_core/training/batch.py": "responses and their rewards",
     "apo_core/training/rollouts.py": "sampling by the policy itself, or by vLLM with its weights",

@@ -136,11 +136,11 @@ def test_the_commands_of_decisions_work(finished, workspace, monkeypatch):
     shutil.copyfile(finished / ".apo/mlflow.db", workspace / ".apo/mlflow.db")
     shutil.copytree(finished / ".apo/audit", workspace / ".apo/audit")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / '.apo/mlflow.db'}")
-    place = Workspace(workspace)
-    client, store = connect(place), open_store(place)
+    paths = Workspace(workspace)
+    client, store = connect(paths), open_store(paths)
     first = client.get_model_version("apo-ci", "1")
     mlflow.register_model(first.source, "apo-ci")
-    rules = load_params(place.params).promotion.model_copy(update={"approval": "manual"})
+    rules = load_params(paths.params).promotion.model_copy(update={"approval": "manual"})
     propose(client, store, find(client, "apo-ci", "2"), rules, started_by="Bob", evidence={})
 
     approve, reject, rollback, audit, lineage = (
@@ -212,8 +212,8 @@ def test_the_pages_are_served_until_interrupted(finished):
         shown += line
         if "Ctrl-C" in line:
             break
-        if found := re.match(r"(Prefect|MLflow): (http://127\.0\.0\.1:\d+)", line):
-            addresses[found[1]] = found[2]
+        if match := re.match(r"(Prefect|MLflow): (http://127\.0\.0\.1:\d+)", line):
+            addresses[match[1]] = match[2]
     assert set(addresses) == {"Prefect", "MLflow"}
     assert f"MLflow: {addresses['MLflow']}/#/experiments/1?workflowType=machine_learning\n" in shown
     assert urllib.request.urlopen(f"{addresses['Prefect']}/api/health").read() == b"true"
