@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from apo_core.system.environment import keep_imports_safe
 from tasks.workspace import Workspace
 
 _QUIET = {
@@ -19,7 +20,11 @@ _QUIET = {
 
 
 def be_quiet() -> None:
-    """Nothing that this process or what it starts uses phones home, unless the caller wants it to."""
+    """Nothing that this process or what it starts uses phones home, unless the caller wants it to.
+
+    And nothing that it starts imports from a workspace.
+    """
+    keep_imports_safe()
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 

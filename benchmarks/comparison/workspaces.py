@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from apo_core.config.file import set_params
 from apo_core.system.files import read_json
+from apo_core.system.processes import python_module
 from benchmarks.processes import ROOT, ProcessFailed
 from tasks.workspace import Workspace
 
@@ -113,7 +113,7 @@ def start_stage(workspace: Workspace, stage: str, threads: int) -> subprocess.Po
     """Start a stage in a process of its own, as DVC does; `stage_output` reads what the process prints."""
     with (workspace.root / f"{stage}.log").open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "tasks", stage],
+            python_module("tasks", stage),
             cwd=workspace.root,
             env=dict(os.environ) | {"OMP_NUM_THREADS": str(threads)},
             stdout=log,

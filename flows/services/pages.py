@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 import urllib.parse
 import urllib.request
 from contextlib import ExitStack
 
 from apo_core.errors import ApoError
+from apo_core.system.processes import python_module
 from flows.services.local_server import (
     HOST,
     announced,
@@ -106,4 +106,4 @@ def _remote_tracking(workspace: Workspace) -> str | None:
 
 def _mlflow_command(workspace: Workspace, port: int) -> list[str]:
     store = ["--backend-store-uri", tracking_uri(workspace), "--workers", "1"]
-    return [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), *store]
+    return python_module("mlflow", "server", "--host", HOST, "--port", str(port), *store)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from apo_core.errors import StageFailed, StageRefused
-from apo_core.system.processes import set_parent_death_signal
+from apo_core.system.processes import python_module, set_parent_death_signal
 from tasks.dvc.state import keep_record, pending
 from tasks.lock import note_progress
 from tasks.stages.process import INPUT_ERROR, request_fresh
@@ -94,11 +94,11 @@ def run_dvc(
 
 def dvc_command() -> list[str]:
     """The DVC of this environment, whether or not it is activated."""
-    return [sys.executable, "-m", "dvc"]
+    return python_module("dvc")
 
 
 def dvc_environment() -> dict[str, str]:
-    """This process's environment, with this Python first on the path: stages are run as `python -m ...`."""
+    """This process's environment, with this Python first on the path: stages are run as `python ...`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return dict(os.environ) | {
         "PATH": path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import pandas as pd
 
 from apo_core.errors import ApoError
-from apo_core.system.processes import set_parent_death_signal
+from apo_core.system.processes import WITHOUT_MODULES, set_parent_death_signal
 
 Item = TypeVar("Item")
 Make = Callable[[list[Item]], pd.DataFrame]
@@ -149,7 +150,8 @@ def _on_ray(
     from ray.util import ActorPool
 
     # Without an address Ray would join whatever cluster was last started on this machine.
-    ray.init(address=os.environ.get("RAY_ADDRESS", "local"), logging_level="warning")
+    with contextlib.chdir(WITHOUT_MODULES):  # its workers import from the directory that it is begun in first
+        ray.init(address=os.environ.get("RAY_ADDRESS", "local"), logging_level="warning")
     try:
         share = _share([node["Resources"] for node in ray.nodes() if node["Alive"]], workers, gpus)
         # Ray starts a lost actor anew, on another node if need be, and gives it what it had not finished.

@@ -5,19 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import os
-import sys
 from pathlib import Path
 
 from apo_core import config
 from apo_core.errors import ApoError, InputError
 from apo_core.system.ports import free_port
+from apo_core.system.processes import python_module
 
 RANK = "rank"  # the stage's argument: schedulers set variables such as RANK for reasons of their own
-_MODULE = ["--no_local_rank", "--module", "tasks", "train", RANK]
 
 
 def become_launcher(train: config.Train) -> None:
-    """Replace this process by the launcher, which starts `python -m tasks train rank` once a rank.
+    """Replace this process by the launcher, which starts `python -P -m tasks train rank` once a rank.
 
     Raises:
         ApoError: there are fewer GPUs than ranks, or no such hostfile.
@@ -44,12 +43,22 @@ def launch_command(ranks: int, hostfile: str | None) -> list[str]:
     On one machine the part that starts the ranks is called itself: the one around it would leave them running
     when it is killed. On several the ranks elsewhere notice when the first one's connection is gone.
     """
-    python = [sys.executable, "-m"]
     if hostfile is not None:
-        return [*python, "deepspeed.launcher.runner", "--hostfile", str(Path(hostfile).resolve()), *_MODULE]
+        hosts = str(Path(hostfile).resolve())
+        return [*python_module("deepspeed.launcher.runner"), "--hostfile", hosts, *_rank_command()]
     world = base64.urlsafe_b64encode(json.dumps({"localhost": _devices(ranks)}).encode()).decode()
     place = [f"--world_info={world}", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
-    return [*python, "deepspeed.launcher.launch", "--quiet", *place, *_MODULE]
+    return [*python_module("deepspeed.launcher.launch"), "--quiet", *place, *_rank_command()]
+
+
+def _rank_command() -> list[str]:
+    """What the launcher starts once a rank.
+
+    Not by its option `--module`, which leaves out `-P`; and on several hosts it puts the workspace on
+    PYTHONPATH.
+    """
+    path = f"PYTHONPATH={os.environ.get('PYTHONPATH', '')}"
+    return ["--no_local_rank", "--no_python", "env", path, *python_module("tasks", "train", RANK)]
 
 
 def _devices(ranks: int) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
-from apo_core.system.environment import forget_rank
+from apo_core.system.environment import forget_rank, keep_imports_safe
 from apo_core.system.files import remove, write_json, write_text
 from apo_core.system.imports import quick_imports
 from apo_core.system.processes import set_parent_death_signal
@@ -32,8 +32,9 @@ def main() -> None:
     """Run the stage named on the command line, in the current directory."""
     name, *rest = sys.argv[1:] or [""]
     if name not in STAGES or rest not in ([], [RANK]):
-        raise SystemExit(f"usage: python -m tasks {{{'|'.join(STAGES)}}}")
+        raise SystemExit(f"usage: python -P -m tasks {{{'|'.join(STAGES)}}}")
     _die_with_parent()
+    keep_imports_safe()
     _settle_libraries()
     if not rest:
         forget_rank()  # of a scheduler: the ranks of a training are our launcher's

@@ -54,7 +54,7 @@ def test_a_stage_declares_exactly_the_parameters_it_takes(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_runs_its_own_module(stage):
-    assert STAGES[stage]["cmd"] == f"exec python -m tasks {stage}"
+    assert STAGES[stage]["cmd"] == f"exec python -P -m tasks {stage}"
 
 
 def test_the_stages_are_the_ones_the_flow_runs():

@@ -28,6 +28,8 @@ def test_every_deployment_can_be_run(name):
     # `approve/MODEL` is asked for by that name; and two workspaces on one server are apart.
     assert deployment["name"] == "{{ $APO_MODEL }}"
     assert deployment["pull"]  # or `prefect deploy` cannot read the entrypoint
+    # A run imports nothing from the directory it works in: see tests/integration/test_hostile_workspace.py.
+    assert deployment["work_pool"]["job_variables"]["env"]["PYTHONSAFEPATH"] == "1"
     parameters = inspect.signature(flow.fn).parameters
     given = set(deployment.get("parameters", {}))
     assert given <= set(parameters)

@@ -2,12 +2,15 @@
 
 import base64
 import json
+import sys
 
 import pytest
 
 from apo_core.config.file import load_params
 from apo_core.errors import InputError
 from tasks.stages.launcher import become_launcher, launch_command
+
+RANK = [sys.executable, "-P", "-m", "tasks", "train", "rank"]
 
 
 def world(command):
@@ -25,14 +28,14 @@ def test_ranks_take_the_gpus_that_this_run_may_use(monkeypatch, seen, devices):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
     command = launch_command(2, None)
     assert world(command) == {"localhost": devices}
-    assert command[-4:] == ["--module", "tasks", "train", "rank"]
+    assert command[-len(RANK) :] == RANK
 
 
 def test_a_hostfile_is_given_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = launch_command(4, "hosts")
     assert command[command.index("--hostfile") + 1] == str(tmp_path / "hosts")
-    assert command[-4:] == ["--module", "tasks", "train", "rank"]
+    assert command[-len(RANK) :] == RANK
 
 
 def test_a_hostfile_that_is_not_there_is_refused(root, monkeypatch, tmp_path):
