@@ -40,7 +40,7 @@ ELSEWHERE = {
     "apo services start mlflow": "test_services.py: test_stopped_services_leave_nothing",
     "make services-stop": "test_services.py: test_stopped_services_leave_nothing",
     "apo run --set sampler.engine=vllm": "test_pages.py: test_the_pipeline_samples_with_vllm",
-    "apo run --set sampling.workers=2": "test_local_workers.py: sampling.workers=2",
+    "apo run --set sampling.workers=2": "test_user_verifier.py: sampling.workers=2",
     "apo run --set train.ranks=2": "test_ranks.py: train.ranks=2",
     "apo run --set algorithm=grpo": "test_algorithm_stages.py: ALL",
     "apo run --set algorithm=grpo --set algorithm.responses=4": "test_algorithm_stages.py: ALL",
