@@ -3,7 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-export DO_NOT_TRACK := 1
 
 .PHONY: run test production check lint types unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
 .DEFAULT_GOAL := run

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.utilities.urls import url_for
 
 from apo_core.errors import ApoError
-from flows.environment import be_quiet
+from apo_core.system.environment import prepare_command
 from tasks.notify import URL, check_settings, notify
 
 _TOLD = "told"  # label of a run whose failure has arrived where it is to be known
@@ -48,7 +48,7 @@ def tell(model: str, run: str, silent: bool = False) -> str:
     Raises:
         ApoError: the webhook does not take the message.
     """
-    be_quiet()
+    prepare_command()
     check_settings()
     with get_client(sync_client=True) as client:
         found = client.read_flow_run(UUID(run.removeprefix("prefect.flow-run.")))

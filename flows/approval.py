@@ -12,7 +12,7 @@ from prefect.input import RunInput
 
 from apo_core.decisions.approval_rule import DecisionRefused, state_of
 from apo_core.decisions.audit_chain import Entry
-from flows.environment import be_quiet
+from apo_core.system.environment import prepare_command
 from flows.forms import close_forms
 from tasks.decisions import approve as decisions
 from tasks.decisions.aliases import read
@@ -52,7 +52,7 @@ def approve(model: str, version: str, workspace: str = ".") -> str:
     Raises:
         ApoError: there is no such version, or registry or log refuse.
     """
-    be_quiet()
+    prepare_command()
     place = Workspace.at(workspace)
     client, store = connect(place), open_store(place)
     description = describe_version(client, store, model, version)
@@ -83,7 +83,7 @@ def rollback(model: str, by: str, reason: str, to: str | None = None, workspace:
         DecisionRefused: there is none, or another champion meanwhile; nothing has changed.
         ApoError: registry or log refuse, or the registry does not follow.
     """
-    be_quiet()
+    prepare_command()
     place = Workspace.at(workspace)
     entry = decisions.roll_back(connect(place), open_store(place), model, to, by=by, reason=reason)
     if entry is None:
@@ -100,7 +100,7 @@ def reconcile(model: str, workspace: str = ".") -> list[str]:
     Returns:
         A line for everything that was done.
     """
-    be_quiet()
+    prepare_command()
     place = Workspace.at(workspace)
     client, store = connect(place), open_store(place)
     done = decisions.reconcile(client, store, model)

@@ -15,9 +15,9 @@ from prefect.runtime import deployment, flow_run
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import ApoError
+from apo_core.system.environment import prepare_command
 from apo_core.system.files import read_json, sha256_of, write_json
 from flows.checkout import workspace_at
-from flows.environment import be_quiet
 from flows.outcome import ask_approval, tell_failure, tell_outcome
 from tasks.decisions.aliases import read
 from tasks.decisions.log import open_store
@@ -84,7 +84,7 @@ def pipeline(
     Raises:
         ApoError: bad configuration or input, or another run at work in the workspace, in one line.
     """
-    be_quiet()
+    prepare_command()
     place = workspace_at(workspace, checkout)
     load_params(place.params)  # no lock is left in what is no workspace
     check_stages(force)

@@ -114,6 +114,11 @@ class Workspace:
         return self.root / ".apo"
 
     @property
+    def prefect_home(self) -> Path:
+        """Prefect's own files, where the user has no other place for them."""
+        return self.state.resolve() / "prefect"
+
+    @property
     def kept_lock(self) -> Path:
         """The last `dvc.lock` that was whole."""
         return self.state / "dvc.lock.kept"

@@ -2,7 +2,12 @@
 
 import pytest
 
+from apo_core.system.environment import disable_telemetry
 from apo_core.system.imports import quick_imports
+
+
+def pytest_configure():
+    disable_telemetry()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -14,10 +13,8 @@ from torch import Tensor, multiprocessing  # torch's sends tensors through share
 from apo_core.errors import ApoError
 from apo_core.sampling.base import Response
 from apo_core.sampling.vllm_sampler import VllmSampler
-from apo_core.system.environment import forget_rank
+from apo_core.system.environment import engine_env
 from apo_core.system.processes import set_parent_death_signal
-
-# What a launcher has told this process about itself; the engine is no rank of the training.
 
 
 class VllmProcess:
@@ -37,7 +34,7 @@ class VllmProcess:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, directory, settings), daemon=True)
-        with _environment_of(gpu):  # before it imports anything: a look at the GPUs settles which are seen
+        with engine_env(gpu):  # before it imports anything: a look at the GPUs settles which are seen
             self._process.start()
         theirs.close()
         self._answer()
@@ -87,21 +84,6 @@ class VllmProcess:
         if refused:
             raise ApoError(answer)
         return answer
-
-
-@contextmanager
-def _environment_of(gpu: int | None) -> Iterator[None]:
-    """This process's environment as the engine's process is to get it."""
-    before = dict(os.environ)
-    forget_rank()
-    if gpu is not None:
-        seen = before.get("CUDA_VISIBLE_DEVICES")
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu) if seen is None else seen.split(",")[gpu]
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _serve(connection: Connection, directory: Path, settings: dict[str, Any]) -> None:

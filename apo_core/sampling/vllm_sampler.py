@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import os
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from torch import Tensor
 from apo_core.errors import ApoError
 from apo_core.model.directory import check_model_directory
 from apo_core.sampling.base import Response
+from apo_core.system.environment import prepare_vllm
 from apo_core.system.imports import quick_imports
 from apo_core.system.processes import set_parent_death_signal
 
@@ -90,7 +90,7 @@ class VllmSampler:
         """
         vllm_version()
         check_model_directory(directory)
-        _set_environment()
+        prepare_vllm()
         self.eos_ids = eos_ids
         self.engine = _start(
             directory,
@@ -203,14 +203,6 @@ def _response(output: RequestOutput) -> Response:
     if completion.finish_reason not in ("stop", "length"):
         raise RuntimeError(f"vLLM ended a response by {completion.finish_reason}")
     return Response(list(completion.token_ids), completion.finish_reason)
-
-
-def _set_environment() -> None:
-    """What vLLM reads from the environment, at its import and after."""
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ["VLLM_NO_USAGE_STATS"] = "1"
-    os.environ["DO_NOT_TRACK"] = "1"
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 
 
 def _start(directory: Path, arguments: dict[str, Any]) -> LLMEngine:

@@ -1,22 +1,184 @@
-"""The environment variables we set, and why."""
+"""Every environment variable that the project sets: its value, why, and a function for each occasion.
+
+No other module writes `os.environ` (tested). What the user has set stays as it is, unless said otherwise.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
+
+class Variable(NamedTuple):
+    """A variable and its value; `why` is for the reader."""
+
+    name: str
+    value: str
+    why: str
+
+
+TELEMETRY = (
+    Variable("DO_NOT_TRACK", "1", "the convention that Prefect, vLLM and others follow"),
+    Variable("DVC_NO_ANALYTICS", "1", "DVC sends a report after every command"),
+    Variable("GX_ANALYTICS_ENABLED", "false", "Great Expectations sends events"),
+    Variable("HF_HUB_DISABLE_TELEMETRY", "1", "the hub's client names its user's libraries"),
+    Variable("MLFLOW_DISABLE_TELEMETRY", "true", "MLflow sends events"),
+    Variable("PREFECT_SERVER_ANALYTICS_ENABLED", "false", "Prefect's server sends a heartbeat"),
+    Variable("RAY_USAGE_STATS_ENABLED", "0", "Ray reports clusters"),
+    Variable("VLLM_NO_USAGE_STATS", "1", "vLLM reports engines"),
+)
+STAGE = (
+    Variable("OMP_WAIT_POLICY", "PASSIVE", "threads that spin while they wait take the cores from others"),
+    Variable("HF_HUB_DISABLE_PROGRESS_BARS", "1", "bars are noise in a log"),
+    Variable("TRANSFORMERS_VERBOSITY", "error", "a log holds what a person can use"),
+    Variable("TOKENIZERS_PARALLELISM", "false", "it warns of forks"),
+)
+MLFLOW_CLIENT = (Variable("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false", "bars are noise in a log"),)
+IMPATIENT = (
+    Variable("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2", "a person waits: say after seconds that it is away"),
+)
+MLFLOW_SERVER = (
+    Variable("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false", "or it starts ten processes that hold 2.5 GB"),
+)
+STAGE_LOG = (Variable("PYTHONUNBUFFERED", "1", "lines are shown as they come"),)
+# These overrule the user's.
+SAFE_IMPORTS = (
+    Variable("PYTHONSAFEPATH", "1", "a working directory may be a workspace with a tasks.py of its own"),
+)
+VLLM = (Variable("VLLM_ENABLE_V1_MULTIPROCESSING", "0", "weights are handed over inside the process"),)
+VLLM_LOG = (Variable("VLLM_LOGGING_LEVEL", "ERROR", "a log holds what a person can use"),)
+CPU = (Variable("DS_ACCELERATOR", "cpu", "alone DeepSpeed guesses and warns"),)
+SINGLE_RANK = (
+    Variable("RANK", "0", "DeepSpeed asks for it"),
+    Variable("LOCAL_RANK", "0", "DeepSpeed asks for it"),
+    Variable("WORLD_SIZE", "1", "DeepSpeed asks for it"),
+    Variable("MASTER_ADDR", "127.0.0.1", "torch listens there"),
+)
 # By which a launcher tells a process its rank; schedulers set some for reasons of their own.
-_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_RANK_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def as_env(*tables: Iterable[Variable]) -> dict[str, str]:
+    """Tables of variables as the environment of a process to be started."""
+    return {variable.name: variable.value for table in tables for variable in table}
+
+
+def prefect_home(home: Path) -> dict[str, str]:
+    """Where Prefect keeps its files; two of its settings ignore PREFECT_HOME."""
+    return {
+        "PREFECT_HOME": str(home),
+        "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
+        "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "memo_store.toml"),
+    }
+
+
+def disable_telemetry() -> None:
+    """Let nothing that this process or its children use phone home, unless the user wants it to."""
+    _set_defaults(as_env(TELEMETRY))
 
 
 def keep_imports_safe() -> None:
-    """Let no Python process that this one starts import from its working directory, as `-P` does for one.
-
-    That may be a workspace with a `tasks.py` or `flows/` of its own.
-    """
-    os.environ["PYTHONSAFEPATH"] = "1"
+    """Let no Python process that this one starts import from its working directory, as `-P` does for one."""
+    os.environ.update(as_env(SAFE_IMPORTS))
 
 
-def forget_rank() -> None:
+def prepare_command() -> None:
+    """Settle a process that a person, a schedule or a worker has started: the command line, a flow."""
+    disable_telemetry()
+    keep_imports_safe()
+    _set_defaults(as_env(MLFLOW_CLIENT))
+
+
+def prepare_stage() -> None:
+    """Settle a stage's process: quiet logs, and a busy machine does not halt it."""
+    disable_telemetry()
+    keep_imports_safe()
+    _set_defaults(as_env(STAGE))
+
+
+def prepare_vllm() -> None:
+    """Set what vLLM reads at its import and after."""
+    disable_telemetry()
+    os.environ.update(as_env(VLLM))
+    _set_defaults(as_env(VLLM_LOG))
+
+
+def use_local_prefect(home: Path) -> None:
+    """Keep Prefect's files below a directory; before Prefect is imported, which reads its settings then."""
+    _set_defaults(prefect_home(home))
+    # Prefect makes the last part of its home only, and starts no server without it.
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+
+
+def use_prefect_api(url: str) -> None:
+    """Point this process's Prefect at an API, whatever it was pointed at."""
+    os.environ["PREFECT_API_URL"] = url
+
+
+def fail_soon() -> None:
+    """Say after seconds that a tracking server is away."""
+    _set_defaults(as_env(IMPATIENT))
+
+
+def use_cpu_accelerator() -> None:
+    """Tell DeepSpeed, before it is imported, that there is no GPU."""
+    _set_defaults(as_env(CPU))
+
+
+def share_cores(processes: int) -> None:
+    """Leave so many processes of this machine an equal part of its cores; DeepSpeed's launcher does not."""
+    _set_defaults({"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))})
+
+
+def clear_rank_env() -> None:
     """Let this process, and what it starts, be no rank of anything."""
-    for name in _NAMES:
+    for name in _RANK_NAMES:
         os.environ.pop(name, None)
+
+
+def default_to_single_rank(port: int) -> None:
+    """Be the only rank, where no launcher has said otherwise."""
+    _set_defaults(as_env(SINGLE_RANK) | {"MASTER_PORT": str(port)})
+
+
+def show_gpus(devices: str) -> None:
+    """Let this process, and what it starts, see these GPUs only: numbers or UUIDs, separated by commas."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices
+
+
+@contextmanager
+def engine_env(gpu: int | None) -> Iterator[None]:
+    """Have what is started in the block be no rank, and see one GPU, as this process numbers them, or all."""
+    before = dict(os.environ)
+    clear_rank_env()
+    if gpu is not None:
+        seen = before.get("CUDA_VISIBLE_DEVICES")
+        show_gpus(str(gpu) if seen is None else seen.split(",")[gpu])
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def weights_only() -> Iterator[None]:
+    """Have `torch.load` refuse whole pickles in the block, also to DeepSpeed, which asks for them."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _set_defaults(env: Mapping[str, str]) -> None:
+    for name, value in env.items():
+        os.environ.setdefault(name, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from apo_core.errors import ApoError
+from apo_core.system.environment import weights_only
 from apo_core.system.files import read_json, remove, replacing, require_space, temporary_of, write_json
 from apo_core.training import ranks
 
@@ -143,17 +143,8 @@ def data_only() -> Iterator[None]:
     from deepspeed.runtime.zero.config import ZeroStageEnum
     from deepspeed.utils.tensor_fragment import fragment_address
 
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        with torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
-            yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+    with weights_only(), torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
+        yield
 
 
 def _frozen(module: Any) -> bool:

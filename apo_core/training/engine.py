@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from apo_core.errors import ApoError
+from apo_core.system.environment import default_to_single_rank, use_cpu_accelerator
 from apo_core.system.imports import hidden, quick_imports
 from apo_core.system.ports import free_port
 
@@ -92,7 +93,7 @@ def _groups(model: nn.Module, rate: float, others: Mapping[str, float]) -> list[
 
 def _import_deepspeed() -> Any:
     if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        use_cpu_accelerator()
     with quick_imports(), hidden("mlflow"):  # its autotuner's: three quarters of the time, 40 MiB
         import deepspeed
 
@@ -121,10 +122,7 @@ def join_ranks(expected: int | None = None) -> None:
         raise ApoError(f"train.ranks is {expected}, the launcher has started {found}")
     if torch.distributed.is_initialized():
         return
-    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", str(free_port()))
+    default_to_single_rank(free_port())
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     # Both: tensors of the device, and the small objects that ranks agree on.

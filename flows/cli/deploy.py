@@ -8,8 +8,8 @@ import subprocess
 from pathlib import PurePosixPath
 
 from apo_core.errors import ApoError, InputError
+from apo_core.system.environment import use_local_prefect
 from apo_core.system.processes import WITHOUT_MODULES, python_module
-from flows import environment
 from tasks.git import place_in_repository
 from tasks.workspace import Workspace
 
@@ -33,7 +33,7 @@ def deploy(workspace: Workspace) -> None:
         raise ApoError(f"{file}: not set: {', '.join(missing)}; nothing is deployed")
     if _PLACE in names:
         _check_place(workspace, os.environ[_PLACE])
-    environment.apply(workspace)
+    use_local_prefect(workspace.prefect_home)
     options = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file.resolve())]
     command = python_module("prefect", *options)
     # Prefect imports entrypoints from its working directory first.

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from apo_core.errors import ApoError
+from apo_core.system.environment import prepare_command, use_local_prefect
 from apo_core.system.imports import quick_imports
-from flows import environment
 from flows.cli import decisions, services, storage
 from flows.cli.errors import one_line
 from tasks.workspace import STAGES, Workspace, check_stages
@@ -78,7 +78,7 @@ def run(
     params = set_params(place.params, settings or [], write=False)
     refuse_second_run(place)
     refuse_missing_inputs(place, params)
-    environment.apply(place)
+    use_local_prefect(place.prefect_home)
     from flows.services.local_server import prefect_api
 
     with prefect_api(place) as wait_until_ready:  # before Prefect is imported: it reads its settings then
@@ -146,7 +146,7 @@ def doctor(
 
     place = Workspace(workspace)
     configuration = load_params(params or place.params)
-    environment.apply(place)
+    use_local_prefect(place.prefect_home)
     findings = examine_machine(place)
     if params is None:
         findings += examine_workspace(place, configuration)
@@ -203,7 +203,7 @@ def ui(
 
     place = Workspace(workspace)
     experiment = load_params(place.params).tracking.experiment
-    environment.apply(place)
+    use_local_prefect(place.prefect_home)
     from flows.services.pages import serve
 
     serve(place, experiment=experiment, prefect_port=prefect_port, mlflow_port=mlflow_port)
@@ -220,7 +220,7 @@ def _option(workspace: Path) -> str:
 
 def main() -> None:
     """Run the command line; what a user can mend is one line and exit status 2."""
-    environment.be_quiet()
+    prepare_command()
     try:
         app()
     except ApoError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows import environment
+from apo_core.system.environment import use_local_prefect
 from flows.cli.errors import one_line
 from tasks.workspace import Workspace
 
@@ -26,7 +26,7 @@ def publish(
     place = Workspace(workspace)
     load_params(place.params)  # no registry is made in what is no workspace
     bucket_and_key(address)
-    environment.apply(place)
+    use_local_prefect(place.prefect_home)
     from tasks.decisions.aliases import resolve_approved
     from tasks.decisions.log import open_store
     from tasks.storage.publish import publish_version

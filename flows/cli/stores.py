@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from apo_core.errors import ApoError
-from flows import environment
+from apo_core.system.environment import fail_soon, prepare_command
 from flows.cli.errors import one_line
 from tasks.workspace import Workspace
 
@@ -30,8 +29,7 @@ def stores_of(workspace: Workspace) -> Iterator[tuple[MlflowClient, AuditStore]]
 
     if not has_registry(workspace):
         raise ApoError(f"{workspace.root}: no run has been recorded here; is it the workspace (-w)?")
-    environment.be_quiet()
-    # A person waits: a server that is away is said after seconds, not minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    prepare_command()
+    fail_soon()
     with one_line():
         yield connect(workspace), open_store(workspace)

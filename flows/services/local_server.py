@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -15,13 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from apo_core.errors import ApoError
+from apo_core.system.environment import MLFLOW_SERVER, as_env, use_prefect_api
 from apo_core.system.files import write_text
 from apo_core.system.ports import free_port
-from apo_core.system.processes import python_module, set_parent_death_signal
+from apo_core.system.processes import end_session, python_module, start_session
 from tasks.workspace import Workspace
 
 HOST = "127.0.0.1"
 _STARTUP_SECONDS = 120
+_STOP_SECONDS = 15
 
 
 @contextmanager
@@ -39,14 +40,14 @@ def prefect_api(workspace: Workspace) -> Iterator[Callable[[], None]]:
         return
     shown = _shown_by_ui(workspace)
     if shown is not None:
-        os.environ["PREFECT_API_URL"] = shown
+        use_prefect_api(shown)
         yield lambda: None
         return
     port = free_port()
     log = workspace.state / "logs/prefect.log"
     process = start(prefect_command(port), log)  # with its services: one of them records task runs
     try:
-        os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
+        use_prefect_api(f"http://{HOST}:{port}/api")
         yield lambda: wait_until_listening("Prefect", port, process, log)
     finally:
         # What the run logged last is still on its way to the server.
@@ -90,18 +91,9 @@ def prefect_command(port: int) -> list[str]:
 def start(command: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:
     """Start a server that ends with this process, with more environment variables; log its output."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    # Without the variable MLflow starts ten processes that hold 2.5 GB.
-    environment = dict(os.environ) | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | env
+    environment = dict(os.environ) | as_env(MLFLOW_SERVER) | env
     with log.open("wb") as stream:
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=set_parent_death_signal,
-        )
+        return start_session(command, env=environment, output=stream)
 
 
 def wait_until_listening(name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -125,11 +117,4 @@ def listening(port: int) -> bool:
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a server and everything it started."""
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=15)
-    except ProcessLookupError:
-        return
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    end_session(process, _STOP_SECONDS)

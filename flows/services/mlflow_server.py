@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apo_core.system.environment import MLFLOW_SERVER, TELEMETRY, as_env
 from apo_core.system.files import write_private
 from apo_core.system.processes import python_module
 from flows.services.local_server import HOST
@@ -32,8 +33,7 @@ class MlflowServer(PythonServer):
             "MLFLOW_AUTH_CONFIG_PATH": str(accounts),
             "MLFLOW_AUTH_ADMIN_PASSWORD": paths.passwords["mlflow"],
             "MLFLOW_FLASK_SERVER_SECRET_KEY": paths.passwords["mlflow-cookies"],
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # or it starts ten processes that hold 2.5 GB
-            "MLFLOW_DISABLE_TELEMETRY": "true",
+            **as_env(TELEMETRY, MLFLOW_SERVER),
             "PGPASSFILE": str(paths.passwords_of_databases),
         }
         return Launch(command=python_module("mlflow", *command), directory=home, env=env | paths.s3_variables)

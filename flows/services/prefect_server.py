@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apo_core.system.environment import TELEMETRY, as_env, prefect_home
 from flows.services.local_server import prefect_command
 from flows.services.paths import ServicePaths
 from flows.services.processes import Launch
@@ -23,12 +24,8 @@ class PrefectServer(PythonServer):
         home = paths.home(self.name)
         home.mkdir(mode=0o700, exist_ok=True)
         env = {
-            "PREFECT_HOME": str(home),
-            # These two ignore PREFECT_HOME.
-            "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
-            "PREFECT_SERVER_MEMO_STORE_PATH": str(home / "memo_store.toml"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DO_NOT_TRACK": "1",
+            **as_env(TELEMETRY),
+            **prefect_home(home),
             "PREFECT_API_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{paths.database('prefect')}",
             # The page would look for its API at the default port, whatever port it came from.
             "PREFECT_SERVER_UI_API_URL": f"{paths.url('prefect')}/api",

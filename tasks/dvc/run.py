@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import selectors
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,13 +12,15 @@ from pathlib import Path
 from typing import IO, Literal
 
 from apo_core.errors import StageFailed, StageRefused
-from apo_core.system.processes import python_module, set_parent_death_signal
+from apo_core.system.environment import SAFE_IMPORTS, STAGE_LOG, TELEMETRY, as_env
+from apo_core.system.processes import end_session, python_module, start_session
 from tasks.dvc.state import keep_record, pending
 from tasks.lock import note_progress
 from tasks.stages.process import INPUT_ERROR, request_fresh
 from tasks.workspace import Workspace
 
 Outcome = Literal["ran", "restored", "unchanged"]
+_END_SECONDS = 10
 _LINE_END = re.compile(rb"[\r\n]+")
 _BUSY = re.compile("is busy|Unable to acquire lock")
 # What DVC says after every stage, for those who run it by hand.
@@ -68,15 +69,8 @@ def run_dvc(
     workspace: Path, arguments: list[str], log: Callable[[str], None], **settings: str
 ) -> tuple[int, list[str]]:
     """Run a DVC command in a workspace: its exit status, and its output, which is logged as it comes."""
-    process = subprocess.Popen(
-        [*dvc_command(), *arguments],
-        cwd=workspace,
-        env=dvc_environment() | settings,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=set_parent_death_signal,
+    process = start_session(
+        [*dvc_command(), *arguments], cwd=workspace, env=dvc_environment() | settings, output=subprocess.PIPE
     )
     assert process.stdout is not None
     lines = []
@@ -89,7 +83,7 @@ def run_dvc(
                     note_progress(Workspace(workspace), line)
         return process.wait(), lines
     finally:
-        _end_session(process)
+        end_session(process, _END_SECONDS)
 
 
 def dvc_command() -> list[str]:
@@ -100,12 +94,7 @@ def dvc_command() -> list[str]:
 def dvc_environment() -> dict[str, str]:
     """This process's environment, with this Python first on the path: stages are run as `python ...`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return dict(os.environ) | {
-        "PATH": path,
-        "DVC_NO_ANALYTICS": "1",
-        "PYTHONUNBUFFERED": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
+    return as_env(TELEMETRY, STAGE_LOG) | dict(os.environ) | as_env(SAFE_IMPORTS) | {"PATH": path}
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:
@@ -129,18 +118,6 @@ def _lines(stream: IO[bytes]) -> Iterator[str]:
                     yield line.decode(errors="replace").rstrip()
             if not chunk:
                 return
-
-
-def _end_session(process: subprocess.Popen[bytes]) -> None:
-    """Leave no part of the stage behind, whatever ended the wait."""
-    try:
-        os.killpg(process.pid, signal.SIGTERM if process.poll() is None else signal.SIGKILL)
-        process.wait(timeout=10)
-    except ProcessLookupError:
-        pass
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _outcome(lines: list[str]) -> Outcome:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import pandas as pd
 
 from apo_core.errors import ApoError
+from apo_core.system.environment import disable_telemetry, show_gpus
 from apo_core.system.processes import WITHOUT_MODULES, set_parent_death_signal
 
 Item = TypeVar("Item")
@@ -114,7 +115,7 @@ def _begin(job: Job[Any], started: Any, workers: int, gpus: int) -> None:
     if torch is not None:
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
         if torch.version.cuda:  # to ask for the GPUs would settle which are seen
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_own_gpus(number, gpus))
+            show_gpus(",".join(_own_gpus(number, gpus)))
     _JOB.append(job)
 
 
@@ -144,7 +145,7 @@ def _rows(made: Made) -> pd.DataFrame:
 def _on_ray(
     job: Job[Item], shards: Mapping[Path, list[Item]], workers: int, gpus: int
 ) -> Iterator[tuple[Path, pd.DataFrame]]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    disable_telemetry()
     import ray
     from ray.exceptions import RayActorError
     from ray.util import ActorPool

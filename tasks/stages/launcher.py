@@ -9,6 +9,7 @@ from pathlib import Path
 
 from apo_core import config
 from apo_core.errors import ApoError, InputError
+from apo_core.system.environment import share_cores, use_cpu_accelerator
 from apo_core.system.ports import free_port
 from apo_core.system.processes import python_module
 
@@ -23,12 +24,12 @@ def become_launcher(train: config.Train) -> None:
     """
     # Ranks on one machine share its cores; the launcher leaves this to us.
     local = train.ranks if train.hostfile is None else 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local)))
+    share_cores(local)
     import torch
 
     gpus = torch.cuda.device_count()
     if not gpus:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # alone the launcher guesses and warns
+        use_cpu_accelerator()
     elif train.hostfile is None and gpus < train.ranks:
         raise ApoError(f"train.ranks is {train.ranks}, there are {gpus} GPUs")
     if train.hostfile is not None and not Path(train.hostfile).is_file():  # DeepSpeed would go on without it

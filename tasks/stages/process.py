@@ -16,7 +16,7 @@ from typing import Any
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
-from apo_core.system.environment import forget_rank, keep_imports_safe
+from apo_core.system.environment import clear_rank_env, prepare_stage, use_cpu_accelerator
 from apo_core.system.files import remove, write_json, write_text
 from apo_core.system.imports import quick_imports
 from apo_core.system.processes import set_parent_death_signal
@@ -34,10 +34,9 @@ def main() -> None:
     if name not in STAGES or rest not in ([], [RANK]):
         raise SystemExit(f"usage: python -P -m tasks {{{'|'.join(STAGES)}}}")
     _die_with_parent()
-    keep_imports_safe()
-    _settle_libraries()
+    prepare_stage()
     if not rest:
-        forget_rank()  # of a scheduler: the ranks of a training are our launcher's
+        clear_rank_env()  # of a scheduler: the ranks of a training are our launcher's
         _start_fresh(Workspace(Path()), name)
         if name == "train":
             _launch_ranks(Workspace(Path()))
@@ -111,19 +110,8 @@ def _die_with_parent() -> None:
             raise SystemExit(f"stage: the run that started it is gone (signal {signal.SIGKILL})")
 
 
-def _settle_libraries() -> None:
-    """Nothing phones home, logs hold what a person can use, and a busy machine does not halt us."""
-    # Threads that spin while they wait take the cores from those they wait for, once others compute here too.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-
-
 def _settle_accelerator() -> None:
     """Tell DeepSpeed, which transformers imports in passing, what torch knows; alone it guesses and warns."""
     torch = sys.modules.get("torch")
     if torch is not None and not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        use_cpu_accelerator()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from apo_core.errors import ApoError
+from apo_core.system.environment import disable_telemetry
 from apo_core.system.imports import quick_imports
 from tasks.workspace import Workspace
 
@@ -129,7 +129,7 @@ def register(
     tags: dict[str, str],
 ) -> Registered:
     """Log the policy to its run as a transformers model and make it a version of the registered model."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    disable_telemetry()
     with quick_imports():
         import mlflow
         import mlflow.transformers

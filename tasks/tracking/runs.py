@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from apo_core.config import Params
 from apo_core.errors import ApoError
+from apo_core.system.environment import disable_telemetry
 from apo_core.system.files import replacing
 from apo_core.system.imports import quick_imports
 from apo_core.training.metrics import StepMetrics, read_metrics
@@ -35,7 +36,7 @@ PAGE_TAG = "pipeline_run"  # the address of a deployment's run on Prefect's page
 
 def connect(workspace: Workspace) -> MlflowClient:
     """A client of the tracking server in `MLFLOW_TRACKING_URI`, else of the workspace's own sqlite store."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    disable_telemetry()
     with quick_imports():
         import mlflow
 

@@ -1,0 +1,98 @@
+"""One table of environment variables, and nothing that sets others."""
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from apo_core.system import environment
+from apo_core.system.environment import TELEMETRY, as_env, clear_rank_env, disable_telemetry, engine_env
+
+ROOT = Path(__file__).parents[4]
+WRITERS = {"setdefault", "update", "pop", "popitem", "clear", "__setitem__", "__delitem__"}
+MODULES = [
+    file
+    for folder in ("apo_core", "tasks", "flows", "benchmarks")
+    for file in (ROOT / folder).rglob("*.py")
+    if file != Path(environment.__file__)
+]
+
+
+def is_environ(node: ast.AST) -> bool:
+    named = isinstance(node, ast.Attribute) and node.attr == "environ"
+    return named or (isinstance(node, ast.Name) and node.id == "environ")
+
+
+def writes(tree: ast.AST) -> list[int]:
+    """Lines that change `os.environ`."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load) and is_environ(node.value):
+            lines.append(node.lineno)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            changes = node.func.attr in WRITERS and is_environ(node.func.value)
+            if changes or node.func.attr in ("putenv", "unsetenv"):
+                lines.append(node.lineno)
+        elif isinstance(node, ast.AugAssign) and is_environ(node.target):
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.environ['A'] = 'b'",
+        "del os.environ['A']",
+        "os.environ.setdefault('A', 'b')",
+        "environ.pop('A')",
+        "os.environ |= {}",
+        "os.putenv('A', 'b')",
+    ],
+)
+def test_a_write_is_seen(line):
+    assert writes(ast.parse(line)) == [1]
+
+
+def test_nothing_else_writes_the_environment():
+    found = {str(file): writes(ast.parse(file.read_text())) for file in MODULES}
+    assert {file: lines for file, lines in found.items() if lines} == {}
+
+
+def test_no_telemetry_variable_is_named_elsewhere():
+    names = re.compile("|".join(variable.name for variable in TELEMETRY))
+    assert [str(file) for file in MODULES if names.search(file.read_text())] == []
+
+
+def test_a_variable_of_the_user_stays(monkeypatch):
+    monkeypatch.setenv("DO_NOT_TRACK", "0")
+    monkeypatch.delenv("DVC_NO_ANALYTICS", raising=False)
+    disable_telemetry()
+    assert (os.environ["DO_NOT_TRACK"], os.environ["DVC_NO_ANALYTICS"]) == ("0", "1")
+
+
+def test_the_image_switches_off_what_python_does():
+    """Its servers run without our code."""
+    text = (ROOT / "docker/Dockerfile").read_text()
+    own = {variable.name for variable in TELEMETRY} - {"RAY_USAGE_STATS_ENABLED", "VLLM_NO_USAGE_STATS"}
+    assert {
+        name: value for name, value in as_env(TELEMETRY).items() if f"{name}={value}" in text
+    }.keys() == own
+
+
+def test_an_engine_is_no_rank_and_sees_its_gpu(monkeypatch):
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7")
+    before = dict(os.environ)
+    with engine_env(1):
+        assert "RANK" not in os.environ
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-7"
+    assert dict(os.environ) == before
+
+
+def test_a_rank_is_forgotten_whole(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+    clear_rank_env()
+    assert not [name for name in os.environ if name.endswith(("RANK", "WORLD_SIZE", "MASTER_PORT"))]
