@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import torch
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, PreTrainedModel
 
 from apo_core.algorithms.apo import Apo
 from apo_core.kernels.heap import keep_heap
@@ -91,6 +91,19 @@ class Setting(NamedTuple):
         return self.rows * (workload.PROMPT_TOKENS + workload.NEW_TOKENS)
 
 
+def make_engine(policy: PreTrainedModel, dtype: str) -> Any:
+    """Start the training engine with the workload's learning rate, on one rank."""
+    return start_engine(
+        ResponseLogProbs(policy, temperature=1.0),
+        learning_rate=workload.LEARNING_RATE,
+        adam_betas=(0.9, 0.999),
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        dtype=dtype,
+        zero_stage=0,
+    )
+
+
 def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
     """Peak memory that `apo doctor` would expect."""
     items = plan_training(
@@ -137,15 +150,7 @@ def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
     vocabulary = workload.SHAPES[setting.shape]["vocab_size"]
     if setting.checkpointing:
         policy.gradient_checkpointing_enable()
-    engine = start_engine(
-        ResponseLogProbs(policy, temperature=1.0),
-        learning_rate=workload.LEARNING_RATE,
-        adam_betas=(0.9, 0.999),
-        weight_decay=0.01,
-        max_grad_norm=1.0,
-        dtype=setting.dtype,
-        zero_stage=0,
-    )
+    engine = make_engine(policy, setting.dtype)
     sampler = TransformersSampler(policy, eos_ids={-1}, pad_id=0, batch_size=workload.PROMPTS)
     return Stage2(
         engine=engine,
@@ -159,7 +164,7 @@ def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
         prompts=training_set(setting.shape, optimal_value(torch.tensor(rewards), workload.BETA1).tolist()),
         max_new_tokens=workload.NEW_TOKENS,
         temperature=1.0,
-        # One update a batch, as the peers', from parts that are added up: that is how ours saves memory.
+        # One update per batch, like the peers; ours saves memory by accumulating over micro-batches.
         micro_batch_tokens=setting.micro_batch_tokens,
         pad_id=0,
         seed=0,

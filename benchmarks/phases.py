@@ -25,7 +25,7 @@ from apo_core.kernels.linear import product_for
 from apo_core.model.loading import device
 from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
 from apo_core.sampling import TransformersSampler
-from apo_core.training.engine import start_engine
+from benchmarks.ours import make_engine
 from benchmarks.workload import (
     DTYPES,
     NEW_TOKENS,
@@ -124,15 +124,7 @@ def update(
 ) -> list[Phase]:
     """Measure the update of one micro-batch of all prompts: reference, forward, backward, optimizer."""
     reference = ResponseLogProbs(random_model(shape, dtype), temperature=1.0)
-    engine = start_engine(
-        ResponseLogProbs(model, temperature=1.0),
-        learning_rate=1e-6,
-        adam_betas=(0.9, 0.999),
-        weight_decay=0.01,
-        max_grad_norm=1.0,
-        dtype=dtype,
-        zero_stage=0,
-    )
+    engine = make_engine(model, dtype)
     responses = [prompt[:NEW_TOKENS] for prompt in prompts]
     batch = pad_rollouts(prompts, responses, pad_id=0).to(device())
     zeros = torch.zeros(PROMPTS, device=device())

@@ -51,10 +51,10 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def _write(workspace: Workspace, settings: list[str]) -> Params:
+def _write(workspace: Workspace, overrides: list[str]) -> Params:
     shutil.copyfile(PRESET, workspace.params)
     rows = f"train.micro_batch_tokens={workload.PROMPT_TOKENS + workload.NEW_TOKENS}"
-    set_params(workspace.params, [f"train.learning_rate={workload.LEARNING_RATE}", rows, *settings])
+    set_params(workspace.params, [f"train.learning_rate={workload.LEARNING_RATE}", rows, *overrides])
     tokenizer = workload.number_tokenizer(workload.SHAPES[SHAPE]["vocab_size"])
     save_policy(workload.random_model(SHAPE, "float32"), tokenizer, workspace.reference)
     return load_params(workspace.params)
