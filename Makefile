@@ -65,7 +65,7 @@ docs: install           ## the documentation as a site, in site/; warnings are e
 	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 docs-serve: install     ## the same on loopback, until interrupted
-	NO_MKDOCS_2_WARNING=1 mkdocs serve --quiet
+	NO_MKDOCS_2_WARNING=1 mkdocs serve
 
 lock: install           ## writes requirements/*.txt anew from pyproject.toml
 	requirements/lock.sh
