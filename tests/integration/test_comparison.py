@@ -1,57 +1,57 @@
-"""`benchmarks.comparison` measures what the pipeline's own stages give."""
+"""`benchmarks.comparison` measures the same as the pipeline's own stages."""
 
 import json
 
 import pytest
-from benchmarks.comparison.arena import enter, run_stage, stage1_seconds
 
 from apo_core.config.file import set_params
 from apo_core.tables import VALUES, read_table
 from benchmarks.comparison.run import run as run_compared
 from benchmarks.comparison.trial import run_trial
+from benchmarks.comparison.workspaces import make_training_workspace, run_stage, stage1_seconds
 from tasks.workspace import Workspace
 
 pytestmark = [pytest.mark.production, pytest.mark.with_engines]
 
-SETTINGS = {
+OVERRIDES = {
     "apo": ["algorithm=apo", "train.batch_size=16"],
     "ppo": ["algorithm=ppo", "train.batch_size=16"],  # a critic beside the policy in its checkpoints
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", OVERRIDES)
 def test_a_curve_ends_where_the_pipeline_does(workspace, tmp_path, name):
-    arena = Workspace(workspace)
-    found = run_compared(
-        arena, tmp_path / name, name, SETTINGS[name], seconds=4.0, checkpoint_every=10, threads=1
+    seed_workspace = Workspace(workspace)
+    measured = run_compared(
+        seed_workspace, tmp_path / name, name, OVERRIDES[name], seconds=4.0, checkpoint_every=10, threads=1
     )
-    steps = [point["step"] for point in found["curve"]]
+    steps = [point["step"] for point in measured["curve"]]
     assert steps == list(range(0, steps[-1] + 1, 10))
-    assert [point["prompts"] for point in found["curve"]] == [16 * step for step in steps]
-    seconds = [point["seconds"] for point in found["curve"]]
+    assert [point["prompts"] for point in measured["curve"]] == [16 * step for step in steps]
+    seconds = [point["seconds"] for point in measured["curve"]]
     assert seconds == sorted(seconds)
-    assert seconds[0] == (stage1_seconds(arena) if name == "apo" else 0)
+    assert seconds[0] == (stage1_seconds(seed_workspace) if name == "apo" else 0)
     assert 2.0 < seconds[-1] < 6.0
     before = 4 * 128 if name == "apo" else 0
-    assert [point["generations"] for point in found["curve"]] == [before + 16 * step for step in steps]
+    assert [point["generations"] for point in measured["curve"]] == [before + 16 * step for step in steps]
 
-    set_params(arena.params, [*SETTINGS[name], f"train.steps={steps[-1]}"])
+    set_params(seed_workspace.params, [*OVERRIDES[name], f"train.steps={steps[-1]}"])
     # In processes of their own: a rank leaves its port in the environment.
     for stage in ("train", "evaluate"):
-        run_stage(arena, stage, 1)
-    wanted = json.loads(arena.evaluation.read_text())
-    last = found["curve"][-1]
-    assert last["sampled"] == pytest.approx(wanted["policy"]["pass@1"], abs=1e-12)
-    assert last["greedy"] == pytest.approx(wanted["policy"]["greedy"], abs=1e-12)
-    assert last["kl"] == pytest.approx(wanted["kl"], abs=1e-9)
-    assert found["curve"][0]["greedy"] == pytest.approx(wanted["reference"]["greedy"], abs=1e-12)
+        run_stage(seed_workspace, stage, 1)
+    expected = json.loads(seed_workspace.evaluation.read_text())
+    last = measured["curve"][-1]
+    assert last["sampled"] == pytest.approx(expected["policy"]["pass@1"], abs=1e-12)
+    assert last["greedy"] == pytest.approx(expected["policy"]["greedy"], abs=1e-12)
+    assert last["kl"] == pytest.approx(expected["kl"], abs=1e-9)
+    assert measured["curve"][0]["greedy"] == pytest.approx(expected["reference"]["greedy"], abs=1e-12)
 
 
 def test_a_training_is_ended_when_its_time_is_up(workspace, tmp_path):
     trial = run_trial(
         Workspace(workspace),
         tmp_path / "short",
-        SETTINGS["apo"],
+        OVERRIDES["apo"],
         steps=100_000,
         checkpoint_every=1,
         keep=2,
@@ -59,17 +59,17 @@ def test_a_training_is_ended_when_its_time_is_up(workspace, tmp_path):
         threads=1,
     )
     assert trial.collapsed is None
-    assert trial.seconds[0] == stage1_seconds(trial.place) > 0
+    assert trial.seconds[0] == stage1_seconds(trial.workspace) > 0
     assert 2.0 <= trial.seconds[-1] < 4.0
     assert trial.peak_rss_mib > 300
 
 
-def test_a_collapse_is_told_from_an_end(workspace, tmp_path):
-    settings = [*SETTINGS["apo"], "train.guard.window=1", "train.guard.max_kl=0.000001"]
+def test_a_collapse_is_distinguished_from_an_end(workspace, tmp_path):
+    overrides = [*OVERRIDES["apo"], "train.guard.window=1", "train.guard.max_kl=0.000001"]
     trial = run_trial(
         Workspace(workspace),
         tmp_path / "fallen",
-        settings,
+        overrides,
         steps=20,
         checkpoint_every=1,
         keep=2,
@@ -81,11 +81,13 @@ def test_a_collapse_is_told_from_an_end(workspace, tmp_path):
     assert 1 <= len(trial.rows) < 20
 
 
-def test_values_are_made_again_where_a_setting_says_so(workspace, tmp_path):
-    arena = Workspace(workspace)
-    lower = enter(arena, tmp_path / "lower", [*SETTINGS["apo"], "values.beta1=5.0"], 1)
-    means = [read_table(place.values, VALUES)["v_star"].mean() for place in (lower, arena)]
+def test_v_star_is_computed_again_where_an_override_changes_it(workspace, tmp_path):
+    seed_workspace = Workspace(workspace)
+    lower = make_training_workspace(
+        seed_workspace, tmp_path / "lower", [*OVERRIDES["apo"], "values.beta1=5.0"], 1
+    )
+    means = [read_table(each.values, VALUES)["v_star"].mean() for each in (lower, seed_workspace)]
     assert means[0] < means[1]
-    same = enter(arena, tmp_path / "same", SETTINGS["apo"], 1)
-    assert same.values.samefile(arena.values)
-    assert stage1_seconds(same) == stage1_seconds(arena) != stage1_seconds(lower)
+    same = make_training_workspace(seed_workspace, tmp_path / "same", OVERRIDES["apo"], 1)
+    assert same.values.samefile(seed_workspace.values)
+    assert stage1_seconds(same) == stage1_seconds(seed_workspace) != stage1_seconds(lower)
