@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from apo_core.config import Params
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
 from apo_core.sampling.scored import sample_and_score
 from tasks.prompts.inputs import make_sampler, questions_of, read_split
@@ -26,8 +27,9 @@ def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
         reference.run(workspace, seed, params.arithmetic, params.reference, trust)
         prepare.run(workspace, seed, trust, params.arithmetic, params.data, params.template)
         questions = questions_of(read_split(workspace, "train"))[:prompts]
-        prompt_template = encoder_of(workspace.reference, params.template, trust)
-        model = load_policy(workspace.reference, dtype=params.sampling.dtype)
+        source = ModelRef(path=workspace.reference, dtype=params.sampling.dtype, trust_remote_code=trust)
+        prompt_template = encoder_of(source, params.template)
+        model = load_policy(source)
         with scorer_of(params.verifier, workspace.raw_verifiers, rows=samples * len(questions)) as scorer:
             scored = sample_and_score(
                 questions,

@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from apo_core.model.directory import ModelRef
 from apo_core.sampling.vllm_sampler import VllmSampler
 from benchmarks import workload
 
@@ -19,9 +20,8 @@ def main() -> None:
         workload.random_model(arguments.shape, arguments.dtype).save_pretrained(directory)
         workload.number_tokenizer(vocabulary).save_pretrained(directory)
         sampler = VllmSampler(
-            Path(directory),
+            ModelRef(path=Path(directory), dtype=arguments.dtype),
             eos_ids=set(),
-            dtype=arguments.dtype,
             max_length=workload.PROMPT_TOKENS + workload.NEW_TOKENS,
             max_num_seqs=len(rows),
             gpu_memory_utilization=0.6,

@@ -1,11 +1,21 @@
-"""What a model directory must hold; looked at without any engine, so that a refusal comes at once."""
+"""Model directories: how one is named, and what it must hold. Needs no engine, so a refusal comes at once."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from apo_core.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRef:
+    """A model directory and how to load it."""
+
+    path: Path  # of safetensors weights, configuration and tokenizer
+    dtype: str = "auto"  # to compute in: "float32", "bfloat16", or "auto", what the weights are stored in
+    trust_remote_code: bool = False  # let the directory's own Python run
 
 
 def check_model_directory(directory: Path) -> None:

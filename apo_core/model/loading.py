@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from apo_core.errors import InputError
-from apo_core.model.directory import check_model_directory
+from apo_core.model.directory import ModelRef, check_model_directory
 from apo_core.model.template import first_line
 from apo_core.system.files import replacing
 from apo_core.system.imports import quick_imports
@@ -23,32 +23,28 @@ from apo_core.system.imports import quick_imports
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": "auto"}
 
 
-def load_policy(directory: Path, *, dtype: str, trust_remote_code: bool = False) -> PreTrainedModel:
+def load_policy(source: ModelRef) -> PreTrainedModel:
     """Load a causal language model in evaluation mode onto the best device.
-
-    Args:
-        directory: of safetensors weights, configuration and tokenizer.
-        dtype: to compute in; "auto" is what the weights are stored in.
-        trust_remote_code: let the directory's own Python run.
 
     Raises:
         InputError: the directory holds no usable model.
     """
-    check_model_directory(directory)
+    check_model_directory(source.path)
     try:
         with quick_imports():  # of the architecture's module
             model, loaded = AutoModelForCausalLM.from_pretrained(
-                directory,
-                dtype=DTYPES[dtype],
+                source.path,
+                dtype=DTYPES[source.dtype],
                 use_safetensors=True,
                 local_files_only=True,
-                trust_remote_code=trust_remote_code,
+                trust_remote_code=source.trust_remote_code,
                 output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        raise InputError(directory, f"is not a model directory: {first_line(error)}") from error
+        raise InputError(source.path, f"is not a model directory: {first_line(error)}") from error
     if loaded["missing_keys"]:  # transformers would make them up
-        raise InputError(directory, f"weights are missing: {', '.join(sorted(loaded['missing_keys']))}")
+        missing = ", ".join(sorted(loaded["missing_keys"]))
+        raise InputError(source.path, f"weights are missing: {missing}")
     _disable_dropout(model)
     return model.to(device()).eval()
 

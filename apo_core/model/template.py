@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from apo_core.errors import InputError
-from apo_core.model.directory import check_model_directory
+from apo_core.model.directory import ModelRef, check_model_directory
 
 
 class Template:
@@ -39,35 +37,33 @@ class Template:
         return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
 
 
-def load_template(
-    directory: Path, *, style: str, text: str, system: str | None, trust_remote_code: bool
-) -> Template:
-    """The template over a model directory's tokenizer; policy and reference share it.
+def load_template(source: ModelRef, *, style: str, text: str, system: str | None) -> Template:
+    """Make a template over a model directory's tokenizer; policy and reference share it.
 
     Raises:
         InputError: there is no usable tokenizer, or it has no chat template and the style needs one.
     """
-    tokenizer = load_tokenizer(directory, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(source)
     if style == "chat" and not tokenizer.chat_template:
-        raise InputError(directory, "the tokenizer has no chat template (template.style: chat)")
+        raise InputError(source.path, "the tokenizer has no chat template (template.style: chat)")
     return Template(tokenizer, style=style, text=text, system=system)
 
 
-def load_tokenizer(directory: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+def load_tokenizer(source: ModelRef) -> PreTrainedTokenizerBase:
     """Load a tokenizer that can pad and end a sequence.
 
     Raises:
         InputError: there is none, or it has no end-of-sequence token.
     """
-    check_model_directory(directory)
+    check_model_directory(source.path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=trust_remote_code
+            source.path, local_files_only=True, trust_remote_code=source.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(directory, f"has no usable tokenizer: {first_line(error)}") from error
+        raise InputError(source.path, f"has no usable tokenizer: {first_line(error)}") from error
     if tokenizer.eos_token_id is None:
-        raise InputError(directory, "the tokenizer has no end-of-sequence token")
+        raise InputError(source.path, "the tokenizer has no end-of-sequence token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

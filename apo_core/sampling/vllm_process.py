@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor, multiprocessing  # torch's sends tensors through shared memory
 
 from apo_core.errors import ApoError
+from apo_core.model.directory import ModelRef
 from apo_core.sampling.base import Response
 from apo_core.sampling.vllm_sampler import VllmSampler
 from apo_core.system.environment import engine_env
@@ -20,20 +20,20 @@ from apo_core.system.processes import set_parent_death_signal
 class VllmProcess:
     """`VllmSampler`'s methods, carried out by another process that ends with this one."""
 
-    def __init__(self, directory: Path, *, gpu: int | None, **settings: Any) -> None:
+    def __init__(self, source: ModelRef, *, gpu: int | None, **engine_arguments: Any) -> None:
         """Start the process and its engine.
 
         Args:
-            directory: of the model, see `VllmSampler`.
+            source: the model's directory.
             gpu: that the engine may use, as this process numbers them; None where there is none.
-            settings: see `VllmSampler`.
+            engine_arguments: see `VllmSampler`.
 
         Raises:
             ApoError: the engine does not start.
         """
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, directory, settings), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, source, engine_arguments), daemon=True)
         with engine_env(gpu):  # before it imports anything: a look at the GPUs settles which are seen
             self._process.start()
         theirs.close()
@@ -86,11 +86,11 @@ class VllmProcess:
         return answer
 
 
-def _serve(connection: Connection, directory: Path, settings: dict[str, Any]) -> None:
+def _serve(connection: Connection, source: ModelRef, engine_arguments: dict[str, Any]) -> None:
     """Open an engine, then do what is asked until nobody can ask any more."""
     set_parent_death_signal()
     try:
-        sampler = VllmSampler(directory, **settings)
+        sampler = VllmSampler(source, **engine_arguments)
     except ApoError as error:
         connection.send((True, str(error)))
         return

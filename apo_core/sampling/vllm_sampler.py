@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from apo_core.errors import ApoError
-from apo_core.model.directory import check_model_directory
+from apo_core.model.directory import ModelRef, check_model_directory
 from apo_core.sampling.base import Response
 from apo_core.system.environment import prepare_vllm
 from apo_core.system.imports import quick_imports
@@ -57,49 +57,45 @@ class VllmSampler:
 
     def __init__(
         self,
-        directory: Path,
+        source: ModelRef,
         *,
         eos_ids: set[int],
-        dtype: str,
         max_length: int,
         max_num_seqs: int,
         gpu_memory_utilization: float,
         kv_cache_gib: float | None,
         tensor_parallel_size: int,
         enforce_eager: bool,
-        trust_remote_code: bool = False,
         with_weights: bool = True,
     ) -> None:
         """Start the engine. One lives in a process at a time: `close` it, or use it in `with`.
 
         Args:
-            directory: of safetensors weights and configuration.
+            source: the model's directory.
             eos_ids: tokens that end a response; the one drawn is kept.
-            dtype: to compute in.
             max_length: tokens of the longest prompt and its response together.
             max_num_seqs: responses decoded at once.
             gpu_memory_utilization: share of a GPU's memory (of the machine's, on CPU) that the engine takes.
             kv_cache_gib: of the key-value cache, in place of what that share leaves.
             tensor_parallel_size: GPUs a copy of the model is spread over.
             enforce_eager: neither compile the model nor capture CUDA graphs: starts sooner, decodes slower.
-            trust_remote_code: let the directory's own Python run.
             with_weights: begin with the directory's; else with noise, until `load_weights` brings others.
 
         Raises:
             ApoError: vLLM is not installed, or refuses the model, the settings or the memory there is.
         """
         vllm_version()
-        check_model_directory(directory)
+        check_model_directory(source.path)
         prepare_vllm()
         self.eos_ids = eos_ids
         self.engine = _start(
-            directory,
+            source.path,
             {
                 "skip_tokenizer_init": True,  # token ids go in and come out
-                "trust_remote_code": trust_remote_code,
+                "trust_remote_code": source.trust_remote_code,
                 "load_format": "safetensors" if with_weights else "dummy",
                 "use_tqdm_on_load": False,
-                "dtype": dtype,
+                "dtype": source.dtype,
                 "max_model_len": max_length,
                 "max_num_seqs": max_num_seqs,
                 "gpu_memory_utilization": gpu_memory_utilization,

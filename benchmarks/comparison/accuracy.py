@@ -20,6 +20,7 @@ import torch
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.evaluation.comparison import per_prompt
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy, save_policy
 from apo_core.training.checkpoint import Checkpoints, Saved, data_only
 from benchmarks.processes import run_module
@@ -77,11 +78,12 @@ def accuracies(workspace: Workspace, *flags: str, threads: int) -> list[dict[str
 def evaluate_checkpoint(workspace: Workspace, checkpoint: Saved, samples: int | None) -> dict[str, Any]:
     """Accuracy of a checkpoint's policy; for `samples` see `evaluate_policy`."""
     params = load_params(workspace.params)
-    model = load_policy(
-        workspace.reference, dtype=params.train.dtype, trust_remote_code=params.trust_remote_code
+    reference = ModelRef(
+        path=workspace.reference, dtype=params.train.dtype, trust_remote_code=params.trust_remote_code
     )
+    model = load_policy(reference)
     model.load_state_dict(weights_of(checkpoint.directory / _WEIGHTS))
-    encoder = encoder_of(workspace.reference, params.template, params.trust_remote_code)
+    encoder = encoder_of(reference, params.template)
     with tempfile.TemporaryDirectory() as directory:
         policy = Path(directory) / "policy"
         save_policy(model, encoder.tokenizer, policy)
@@ -114,6 +116,7 @@ def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> 
     asking = Asking(
         params.seed, params.trust_remote_code, params.verifier, params.generation, params.sampler, evaluation
     )
+    reference = ModelRef(path=workspace.reference, trust_remote_code=params.trust_remote_code)
     with (
         tempfile.TemporaryDirectory() as work,
         scorer_of(params.verifier, workspace.raw_verifiers, rows=rows) as scorer,
@@ -124,7 +127,7 @@ def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> 
             name="comparison",
             policy="policy",
             directory=policy,
-            encoder=encoder_of(workspace.reference, params.template, params.trust_remote_code),
+            encoder=encoder_of(reference, params.template),
             scorer=scorer,
             inspect=spending(params.verifier, rows=rows),
             greedy=True,

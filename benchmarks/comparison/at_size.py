@@ -18,6 +18,7 @@ from pathlib import Path
 from apo_core.algorithms import make_algorithm
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import save_policy
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
@@ -62,7 +63,8 @@ def _write(workspace: Workspace, overrides: list[str]) -> Params:
 
 def _stage(workspace: Workspace, params: Params) -> Stage2:
     algorithm = make_algorithm(**params.algorithm.model_dump())
-    learner = make_learner(workspace, False, params.generation, algorithm, params.train, params.seed)
+    source = ModelRef(path=workspace.reference, dtype=params.train.dtype)
+    learner = make_learner(source, params.generation, algorithm, params.train, params.seed)
     drawing = learner.policy if learner.lagging is None else learner.lagging.model
     sampler = TransformersSampler(drawing, eos_ids={-1}, pad_id=0, batch_size=workload.PROMPTS)
     tokenizer = workload.number_tokenizer(workload.SHAPES[SHAPE]["vocab_size"])

@@ -12,6 +12,7 @@ from apo_core.config import Params
 from apo_core.config.file import load_template_section
 from apo_core.errors import ApoError
 from apo_core.evaluation.comparison import per_prompt
+from apo_core.model.directory import ModelRef
 from apo_core.tables import EVALUATIONS, read_metadata, read_table
 from tasks.prompts.inputs import order_of, questions_of, read_split
 from tasks.prompts.template import encoder_of
@@ -80,13 +81,14 @@ def _ask(
         },
     )
     with scorer_of(params.verifier, workspace.raw_verifiers, rows=count) as scorer:
+        model = ModelRef(path=directory, trust_remote_code=params.trust_remote_code)
         return asking.ask(
             questions_of(prompts),
             work,
             name=f"champion-{current.version}",
             policy="policy",
             directory=directory,
-            encoder=encoder_of(directory, load_template_section(own), params.trust_remote_code),
+            encoder=encoder_of(model, load_template_section(own)),
             scorer=scorer,
             inspect=spending(params.verifier, rows=count),
             greedy=False,

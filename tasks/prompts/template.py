@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from apo_core import config
+from apo_core.model.directory import ModelRef
 from apo_core.model.template import Template, load_template
 
 
-def encoder_of(reference: Path, template: config.Template, trust_remote_code: bool) -> Template:
-    """The template over the reference's tokenizer."""
-    return load_template(
-        reference,
-        style=template.style,
-        text=template.text,
-        system=template.system,
-        trust_remote_code=trust_remote_code,
-    )
+def encoder_of(source: ModelRef, template: config.Template) -> Template:
+    """The template over a model directory's tokenizer."""
+    return load_template(source, style=template.style, text=template.text, system=template.system)

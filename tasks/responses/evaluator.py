@@ -14,6 +14,7 @@ import torch
 from apo_core import config
 from apo_core.algorithms.tokens import sum_tokens
 from apo_core.model.batches import micro_batches
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
 from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
 from apo_core.model.template import Template, stop_ids
@@ -78,24 +79,24 @@ class Asking:
             reference: directory of the policy to measure the log-ratio to; None measures none.
         """
         rules = self.evaluation
-        load = cache(partial(load_policy, dtype=rules.dtype, trust_remote_code=self.trust_remote_code))
+        load = cache(load_policy)
+        model_at = partial(ModelRef, dtype=rules.dtype, trust_remote_code=self.trust_remote_code)
+        source = model_at(path=directory)
         longest = max(len(encoder.encode(question.prompt)) for question in questions)
         with open_sampler(
             self.sampler,
-            directory,
-            partial(load, directory),
+            source,
+            partial(load, source),
             encoder.tokenizer,
-            dtype=rules.dtype,
             batch_size=rules.batch_size,
             stop=stop_ids(encoder.tokenizer, self.generation.stop_character),
             max_length=longest + self.generation.max_new_tokens,
-            trust_remote_code=self.trust_remote_code,
         ) as engine:
             ratios: Ratios | None = None
             if reference is not None:  # beside vLLM these models are there for nothing else
                 heads = [
-                    ResponseLogProbs(load(path), temperature=self.generation.temperature)
-                    for path in (reference, directory)
+                    ResponseLogProbs(load(model), temperature=self.generation.temperature)
+                    for model in (model_at(path=reference), source)
                 ]
                 ratios = partial(_log_ratios, heads, encoder, rules.micro_batch_tokens)
             return run_shards(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from apo_core import config
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
 from apo_core.model.template import stop_ids
 from apo_core.sampling.scored import Question, Scored, sample_and_score
@@ -46,20 +47,20 @@ class Settings:
     @contextmanager
     def open(self) -> Iterator[DrawRows]:
         """What draws and scores, for as long as its engine is open."""
-        load = partial(load_policy, dtype=self.sampling.dtype, trust_remote_code=self.trust_remote_code)
-        encoder = encoder_of(self.reference, self.template, self.trust_remote_code)
+        source = ModelRef(
+            path=self.reference, dtype=self.sampling.dtype, trust_remote_code=self.trust_remote_code
+        )
+        encoder = encoder_of(source, self.template)
         with (
             scorer_of(self.verifier, self.verifiers, rows=self.rows) as scorer,
             open_sampler(
                 self.sampler,
-                self.reference,
-                partial(load, self.reference),
+                source,
+                partial(load_policy, source),
                 encoder.tokenizer,
-                dtype=self.sampling.dtype,
                 batch_size=self.sampling.batch_size,
                 stop=stop_ids(encoder.tokenizer, self.generation.stop_character),
                 max_length=self.template.max_prompt_tokens + self.generation.max_new_tokens,
-                trust_remote_code=self.trust_remote_code,
             ) as engine,
         ):
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from apo_core import config
 from apo_core.evaluation.comparison import summarise
+from apo_core.model.directory import ModelRef
 from apo_core.system.files import sha256_of, write_json, write_text
 from apo_core.tables import EVALUATIONS, write_table
 from tasks.prompts.inputs import conditions_of_values, order_of, questions_of, read_split
@@ -31,7 +32,7 @@ def run(
     """Write `data/evaluations.parquet`, `reports/eval.json` and `reports/samples.md`."""
     judge = verifier_of(verifier, workspace.raw_verifiers)
     prompts = read_split(workspace, "eval")
-    encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    encoder = encoder_of(ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template)
     conditions = conditions_of_values(workspace, template, generation, judge, prompts)
     asking = Asking(seed, trust_remote_code, verifier, generation, sampler, evaluation)
     work = open_work(

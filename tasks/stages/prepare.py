@@ -12,6 +12,7 @@ from apo_core.config import Arithmetic, Data, Template
 from apo_core.data.pool import Mask, Pool, choose, collect
 from apo_core.data.prompts import Split
 from apo_core.errors import InputError
+from apo_core.model.directory import ModelRef
 from apo_core.tables import PROMPTS, write_batches
 from tasks.prompts.cleaning import ContaminatedPrompts, LongPrompts, duplicates_in
 from tasks.prompts.sources import chain_prompts, named_prompts
@@ -74,7 +75,7 @@ def _long_prompts(
     from tasks.prompts.template import encoder_of  # seconds that only this choice pays
 
     # The template of the trainer itself: a limit on other text would drop other prompts.
-    encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    encoder = encoder_of(ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template)
     return LongPrompts(pool, lambda prompt: len(encoder.encode(prompt)), template.max_prompt_tokens)
 
 

@@ -10,6 +10,7 @@ from apo_core.config import Arithmetic, Reference, Scratch
 from apo_core.embedded.arithmetic import chains
 from apo_core.embedded.tiny_decoder import character_tokenizer, pretrain, tiny_decoder
 from apo_core.errors import ApoError, InputError
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy, save_policy
 from apo_core.model.log_probs import head_mismatch
 from apo_core.model.template import load_tokenizer
@@ -26,13 +27,14 @@ def run(
     if reference.source == "scratch":
         return _from_scratch(workspace, seed, arithmetic, reference.scratch)
     hub = reference.source == "hub"
-    source = _from_hub(reference, trust_remote_code) if hub else workspace.raw_model
+    directory = _from_hub(reference, trust_remote_code) if hub else workspace.raw_model
+    source = ModelRef(path=directory, trust_remote_code=trust_remote_code)
     # Loading and saving again, rather than copying, proves that the directory is what it claims to be.
-    model = load_policy(source, dtype="auto", trust_remote_code=trust_remote_code)
-    _check_head(model, source)
-    save_policy(model, load_tokenizer(source, trust_remote_code=trust_remote_code), workspace.reference)
+    model = load_policy(source)
+    _check_head(model, directory)
+    save_policy(model, load_tokenizer(source), workspace.reference)
     # A snapshot's directory is named for the commit it is of: what `revision: null` meant on the day.
-    return {"parameters": model.num_parameters(), "revision": source.name if hub else None}
+    return {"parameters": model.num_parameters(), "revision": directory.name if hub else None}
 
 
 def _from_scratch(workspace: Workspace, seed: int, arithmetic: Arithmetic, scratch: Scratch) -> Facts:

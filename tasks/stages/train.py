@@ -9,6 +9,7 @@ import pandas as pd
 
 from apo_core import config
 from apo_core.algorithms import make_algorithm
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import save_policy
 from apo_core.model.lora import merged
 from apo_core.model.template import Template, stop_ids
@@ -52,7 +53,8 @@ def run(
     join_ranks(train.ranks)
     judge = verifier_of(verifier, workspace.raw_verifiers)
     prompts = read_split(workspace, "train")
-    encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    reference = ModelRef(path=workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
+    encoder = encoder_of(reference, template)
     values = read_table(workspace.values, VALUES)
     conditions = conditions_of_values(workspace, template, generation, judge, prompts)
     check_fingerprint(workspace.values, read_metadata(workspace.values).get("fingerprint", {}), conditions)
@@ -69,21 +71,20 @@ def run(
     }
     work = ranks.first_only(lambda: open_work(workspace.work("train"), all_conditions))
     method = make_algorithm(**algorithm.model_dump())
-    learner = make_learner(workspace, trust_remote_code, generation, method, train, seed)
+    learner = make_learner(reference, generation, method, train, seed)
     metrics_file = work / "metrics.jsonl"
     recent = train.guard.window * train.batch_size * method.responses  # rows that the error share is of
     stop = stop_ids(encoder.tokenizer, generation.stop_character)
     with (
         scorer_of(verifier, workspace.raw_verifiers, rows=recent) as scorer,
         open_rollouts(
-            workspace,
+            reference,
             train,
             learner,
             encoder,
             training_set,
             stop=stop,
             max_length=template.max_prompt_tokens + generation.max_new_tokens,
-            trust_remote_code=trust_remote_code,
         ) as sampler,
     ):
         stage = Stage2(

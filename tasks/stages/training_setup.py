@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
@@ -14,6 +14,7 @@ from apo_core import config
 from apo_core.algorithms import Algorithm
 from apo_core.kernels.heap import keep_heap
 from apo_core.model.critic import Critic, PolicyAndCritic
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.lora import AdaptersOff, add_adapters
@@ -26,7 +27,6 @@ from apo_core.training.lagging_copy import Lagging
 from apo_core.training.rollouts import InPlace, Synchronised
 from tasks.prompts.inputs import make_sampler
 from tasks.responses.samplers import vllm_arguments
-from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -43,8 +43,7 @@ class Learner(NamedTuple):
 
 
 def make_learner(
-    workspace: Workspace,
-    trust_remote_code: bool,
+    source: ModelRef,
     generation: config.Generation,
     algorithm: Algorithm,
     train: config.Train,
@@ -53,10 +52,9 @@ def make_learner(
     """The policy in its engine, and what the algorithm needs beside it, all from the reference's weights."""
     if not train.gradient_checkpointing:
         keep_heap()
-    load = partial(load_policy, workspace.reference, trust_remote_code=trust_remote_code)
 
     def to_train() -> tuple[PreTrainedModel, PeftModel | None]:
-        model = load(dtype=train.dtype)
+        model = load_policy(source)
         adapters = None if train.lora is None else add_adapters(model, **train.lora.model_dump(), seed=seed)
         if train.gradient_checkpointing:
             model.gradient_checkpointing_enable()
@@ -73,8 +71,8 @@ def make_learner(
     if held and adapters is not None:
         reference = AdaptersOff(log_probs, adapters)
     elif held:
-        frozen = load(dtype=train.reference_dtype or train.dtype).requires_grad_(False)
-        reference = ResponseLogProbs(frozen, temperature=generation.temperature)
+        frozen = load_policy(replace(source, dtype=train.reference_dtype or train.dtype))
+        reference = ResponseLogProbs(frozen.requires_grad_(False), temperature=generation.temperature)
     engine = start_engine(
         module,
         learning_rate=train.learning_rate,
@@ -88,13 +86,13 @@ def make_learner(
     )
     if algorithm.sync_every is None:
         return Learner(policy, engine, adapters, reference, None)
-    lagging = Lagging(engine, load(dtype=train.dtype), temperature=generation.temperature)
+    lagging = Lagging(engine, load_policy(source), temperature=generation.temperature)
     return Learner(policy, engine, adapters, lagging, lagging)
 
 
 @contextmanager
 def open_rollouts(
-    workspace: Workspace,
+    source: ModelRef,
     train: config.Train,
     learner: Learner,
     encoder: Template,
@@ -102,7 +100,6 @@ def open_rollouts(
     *,
     stop: set[int],
     max_length: int,
-    trust_remote_code: bool,
 ) -> Iterator[Sampler]:
     """Of the policy as it is at each call, or of its lagging copy."""
     if train.sampler.engine == "transformers":
@@ -110,18 +107,12 @@ def open_rollouts(
         sampler = make_sampler(drawing, encoder.tokenizer, batch_size=train.rollout_batch_size, stop=stop)
         yield InPlace(learner.engine, sampler) if learner.lagging is None else sampler
         return
-    given = vllm_arguments(
-        train.sampler.vllm,
-        workspace.reference,
-        encoder.tokenizer,
-        dtype=train.dtype,
-        stop=stop,
-        max_length=max_length,
-        trust_remote_code=trust_remote_code,
+    arguments = vllm_arguments(
+        train.sampler.vllm, source, encoder.tokenizer, stop=stop, max_length=max_length
     )
     # Without weights: whatever it answers, it has from the policy.
     gpu = learner.engine.device.index
-    with VllmProcess(workspace.reference, gpu=gpu, with_weights=False, **given) as vllm:
+    with VllmProcess(source, gpu=gpu, with_weights=False, **arguments) as vllm:
         # Ends of prompts: chats begin alike, with what every policy is certain of.
         canary = [token for prompt in training_set.token_ids[:8] for token in prompt[-8:]]
         yield Synchronised(learner.engine, vllm, canary[:max_length])

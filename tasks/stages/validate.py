@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apo_core import config
+from apo_core.model.directory import ModelRef
 from apo_core.tables import PROMPTS, read_table
 from apo_core.verifiers import Attempt
 from tasks.prompts.template import encoder_of
@@ -18,7 +19,7 @@ def run(
 ) -> Facts:
     """Check `data/prompts.parquet` and write `reports/validation/prompts.json`."""
     prompts = read_table(workspace.prompts, PROMPTS)
-    encoder = encoder_of(workspace.reference, template, trust_remote_code)
+    encoder = encoder_of(ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template)
     answers = [
         Attempt("", answer, row)
         for answer, row in zip(prompts["answer"].fillna(""), prompts["row"], strict=True)

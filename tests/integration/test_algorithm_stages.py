@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from apo_core.config import DEFAULTS
 from apo_core.config.file import set_params
 from apo_core.decisions.promotion_rule import Outcome
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
 from tasks.stages import train
 from tasks.workspace import Workspace
@@ -43,7 +44,9 @@ def test_it_leaves_a_policy_its_metrics_and_its_facts(workspace, name, lora):
     rows = [json.loads(line) for line in place.metrics.read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
     assert all({"kl", "reward", "response_length"} <= set(row) for row in rows)
-    policy, reference = (load_policy(where, dtype="float32") for where in (place.policy, place.reference))
+    policy, reference = (
+        load_policy(ModelRef(path=where, dtype="float32")) for where in (place.policy, place.reference)
+    )
     before, after = reference.state_dict(), policy.state_dict()
     assert set(before) == set(after)
     assert any(not torch.equal(before[key], after[key]) for key in before)

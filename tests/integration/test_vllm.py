@@ -12,6 +12,7 @@ from scipy.stats import chi2_contingency, chisquare
 
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import ApoError
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy, save_policy, saved_end_ids
 from apo_core.sampling import TransformersSampler, VllmSampler
 
@@ -25,7 +26,6 @@ pytestmark = [
 EOS = 1
 SETTINGS = {
     "eos_ids": {EOS},
-    "dtype": "float32",
     "max_length": 400,
     "max_num_seqs": 64,
     "gpu_memory_utilization": 0.5,
@@ -61,12 +61,12 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(directory):
-    return load_policy(directory, dtype="float32")
+    return load_policy(ModelRef(path=directory, dtype="float32"))
 
 
 @pytest.fixture(scope="module")
 def vllm(directory):
-    with VllmSampler(directory, **SETTINGS) as sampler:
+    with VllmSampler(ModelRef(path=directory, dtype="float32"), **SETTINGS) as sampler:
         yield sampler
 
 
@@ -202,7 +202,10 @@ def test_no_process_can_outlive_this_one(vllm):
 )
 def test_what_the_engine_cannot_do_is_one_line(vllm, tmp_path, heads, settings, problem):
     with pytest.raises(ApoError) as refused:
-        VllmSampler(save_decoder(tmp_path / "model", heads=heads), **SETTINGS | settings)
+        VllmSampler(
+            ModelRef(path=save_decoder(tmp_path / "model", heads=heads), dtype="float32"),
+            **SETTINGS | settings,
+        )
     text = str(refused.value)
     assert text.startswith(f"{tmp_path}/model: vLLM does not start (see its settings, sampler.vllm): ")
     assert problem in text
@@ -213,4 +216,4 @@ def test_an_unknown_architecture_is_one_line(vllm, tmp_path):
     file = save_decoder(tmp_path / "model", heads=2) / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": ["NoSuchForCausalLM"]}))
     with pytest.raises(ApoError, match=r"Model architectures \['NoSuchForCausalLM'\] are not supported"):
-        VllmSampler(file.parent, **SETTINGS)
+        VllmSampler(ModelRef(path=file.parent, dtype="float32"), **SETTINGS)

@@ -12,6 +12,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 from apo_core.config.file import load_params, set_params
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_config, tiny_decoder
 from apo_core.errors import ApoError
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import save_policy
 from apo_core.model.template import load_tokenizer
 from apo_core.sampling import TransformersSampler, VllmSampler, vllm_sampler
@@ -83,7 +84,7 @@ def test_values_come_from_its_samples(place, no_transformers):
     samples = read_table(place.samples, SAMPLES)
     assert {*samples["finish_reason"]} <= {"stop", "length"}
     assert samples.groupby("prompt_id")["text"].nunique().mean() > 1.5
-    tokenizer = load_tokenizer(place.reference, trust_remote_code=False)
+    tokenizer = load_tokenizer(ModelRef(path=place.reference))
     ended = samples["token_ids"].map(lambda ids: ids[-1] == tokenizer.eos_token_id)
     assert (ended == (samples["finish_reason"] == "stop")).all()
     assert ended.any()
@@ -152,7 +153,11 @@ def test_a_tied_head_that_is_left_as_it_was_is_found_out(tmp_path, monkeypatch, 
     save_policy(shape, tokenizer, tmp_path / "model")
     settings = load_params(ROOT / "presets/ci.yaml").train.sampler.vllm.model_dump()
     with VllmSampler(
-        tmp_path / "model", eos_ids={1}, dtype="float32", max_length=64, with_weights=False, **settings
+        ModelRef(path=tmp_path / "model", dtype="float32"),
+        eos_ids={1},
+        max_length=64,
+        with_weights=False,
+        **settings,
     ) as vllm:
         # Stands for DeepSpeed's: a process group of its own would be in the way of vLLM's in this process.
         engine = SimpleNamespace(

@@ -7,6 +7,7 @@ import torch
 
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import ApoError
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import end_ids, save_policy
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.lora import add_adapters, merged
@@ -51,10 +52,9 @@ def vllm(tokenizer, tmp_path_factory):
     model = decoder(tokenizer, seed=0)
     save_policy(model, tokenizer, directory)
     with VllmProcess(
-        directory,
+        ModelRef(path=directory, dtype="float32"),
         gpu=None,
         eos_ids=end_ids(model, tokenizer),
-        dtype="float32",
         max_length=64,
         with_weights=False,
         **SETTINGS,

@@ -5,6 +5,7 @@ from transformers import AttentionInterface
 from apo_core.kernels import attention
 from apo_core.kernels.attention import quick_attention
 from apo_core.kernels.linear import packs
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy, save_policy
 
 bfloat16 = pytest.mark.skipif(
@@ -94,8 +95,10 @@ def test_a_model_with_another_attention_is_left_alone(decoder):
 
 
 def test_others_who_load_a_saved_model_choose_their_own_attention(saved_decoder, tokenizer, tmp_path):
-    model = load_policy(saved_decoder, dtype="float32")
+    model = load_policy(ModelRef(path=saved_decoder, dtype="float32"))
     quick_attention(model)
     save_policy(model, tokenizer, tmp_path / "saved")
     assert "attn_implementation" not in (tmp_path / "saved" / "config.json").read_text()
-    assert load_policy(tmp_path / "saved", dtype="float32").config._attn_implementation == "sdpa"
+    assert (
+        load_policy(ModelRef(path=tmp_path / "saved", dtype="float32")).config._attn_implementation == "sdpa"
+    )

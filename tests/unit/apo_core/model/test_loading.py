@@ -6,13 +6,14 @@ from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from apo_core.errors import InputError
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import end_ids, load_policy, save_policy
 from apo_core.model.template import load_tokenizer
 
 
 @pytest.fixture
 def loaded(saved_decoder):
-    return load_policy(saved_decoder, dtype="float32")
+    return load_policy(ModelRef(path=saved_decoder, dtype="float32"))
 
 
 def edit(file, **changes):
@@ -39,7 +40,7 @@ def test_a_head_that_shares_the_embedding_is_not_missing(tmp_path, tokenizer):
     tied = LlamaForCausalLM(config)
     save_policy(tied, tokenizer, tmp_path / "tied")
     assert "lm_head.weight" not in load_file(tmp_path / "tied" / "model.safetensors")
-    loaded = load_policy(tmp_path / "tied", dtype="float32")
+    loaded = load_policy(ModelRef(path=tmp_path / "tied", dtype="float32"))
     assert torch.equal(loaded.lm_head.weight.cpu(), tied.model.embed_tokens.weight)
 
 
@@ -51,11 +52,11 @@ def test_a_saved_policy_is_a_plain_directory_of_safetensors(saved_decoder):
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert load_tokenizer(saved_decoder, trust_remote_code=False).encode("1+1=") == [4, 13, 4, 15]
+    assert load_tokenizer(ModelRef(path=saved_decoder)).encode("1+1=") == [4, 13, 4, 15]
 
 
 def test_saving_again_gives_the_same_bytes_and_replaces_what_was_there(tmp_path, saved_decoder, loaded):
-    tokenizer = load_tokenizer(saved_decoder, trust_remote_code=False)
+    tokenizer = load_tokenizer(ModelRef(path=saved_decoder))
     target = tmp_path / "policy"
     target.mkdir()
     (target / "old").write_text("old")
@@ -67,7 +68,7 @@ def test_saving_again_gives_the_same_bytes_and_replaces_what_was_there(tmp_path,
 
 
 def test_the_saved_generation_settings_are_those_of_the_training_sampler(tmp_path, saved_decoder, loaded):
-    tokenizer = load_tokenizer(saved_decoder, trust_remote_code=False)
+    tokenizer = load_tokenizer(ModelRef(path=saved_decoder))
     loaded.generation_config = GenerationConfig(
         top_p=0.8, top_k=20, repetition_penalty=1.1, temperature=0.7, eos_token_id=[1, 5], do_sample=True
     )
@@ -89,13 +90,13 @@ def test_the_saved_generation_settings_are_those_of_the_training_sampler(tmp_pat
     ("dtype", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("auto", torch.float32)]
 )
 def test_the_precision_is_the_one_asked_for(saved_decoder, dtype, expected):
-    model = load_policy(saved_decoder, dtype=dtype)
+    model = load_policy(ModelRef(path=saved_decoder, dtype=dtype))
     assert {parameter.dtype for parameter in model.parameters()} == {expected}
 
 
 def test_there_is_no_dropout_in_training_mode(model_directory):
     edit(model_directory / "config.json", attention_dropout=0.9)
-    model = load_policy(model_directory, dtype="float32").train()
+    model = load_policy(ModelRef(path=model_directory, dtype="float32")).train()
     token_ids = torch.tensor([[4, 13, 4, 15]])
     with torch.no_grad():
         assert torch.equal(model(token_ids).logits, model(token_ids).logits)
@@ -111,7 +112,7 @@ def test_every_end_of_tokenizer_and_model_ends_a_response(loaded, tokenizer, ext
 
 def test_what_stopped_responses_in_training_stops_those_of_the_saved_policy(loaded, tokenizer, tmp_path):
     save_policy(loaded, tokenizer, tmp_path / "saved", stop={5, 9})
-    assert end_ids(load_policy(tmp_path / "saved", dtype="float32"), tokenizer) == {1, 5, 9}
+    assert end_ids(load_policy(ModelRef(path=tmp_path / "saved", dtype="float32")), tokenizer) == {1, 5, 9}
 
 
 def test_a_model_without_generation_settings_ends_with_the_tokenizers_token(loaded, tokenizer):
@@ -123,7 +124,7 @@ def test_only_safetensors_are_loaded(model_directory, decoder):
     (model_directory / "model.safetensors").unlink()
     torch.save(decoder.state_dict(), model_directory / "pytorch_model.bin")
     with pytest.raises(InputError, match=r"has no \*\.safetensors weights"):
-        load_policy(model_directory, dtype="float32")
+        load_policy(ModelRef(path=model_directory, dtype="float32"))
 
 
 def test_a_models_own_code_does_not_run_unless_it_is_allowed_to(model_directory):
@@ -135,7 +136,7 @@ def test_a_models_own_code_does_not_run_unless_it_is_allowed_to(model_directory)
         auto_map={"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"},
     )
     with pytest.raises(InputError, match="is not a model directory"):
-        load_policy(model_directory, dtype="float32")
+        load_policy(ModelRef(path=model_directory, dtype="float32"))
     assert not marker.exists()
 
 
@@ -146,7 +147,7 @@ def test_a_models_own_code_does_not_run_unless_it_is_allowed_to(model_directory)
 def test_a_damaged_model_is_refused_in_one_line(model_directory, name, content):
     (model_directory / name).write_text(content)
     with pytest.raises(InputError) as refused:
-        load_policy(model_directory, dtype="float32")
+        load_policy(ModelRef(path=model_directory, dtype="float32"))
     problems = (
         ": is not a model directory: ",
         "/config.json: malformed JSON",
@@ -160,7 +161,7 @@ def test_cut_off_weights_are_refused(model_directory):
     file = model_directory / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(InputError, match="is not a model directory"):
-        load_policy(model_directory, dtype="float32")
+        load_policy(ModelRef(path=model_directory, dtype="float32"))
 
 
 def test_missing_weights_are_refused(model_directory):
@@ -169,10 +170,10 @@ def test_missing_weights_are_refused(model_directory):
     del weights["lm_head.weight"]
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(InputError, match="lm_head"):
-        load_policy(model_directory, dtype="float32")
+        load_policy(ModelRef(path=model_directory, dtype="float32"))
 
 
 def test_weights_of_another_shape_are_refused(model_directory):
     edit(model_directory / "config.json", vocab_size=18)
     with pytest.raises(InputError, match="is not a model directory"):
-        load_policy(model_directory, dtype="float32")
+        load_policy(ModelRef(path=model_directory, dtype="float32"))

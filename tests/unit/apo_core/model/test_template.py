@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from apo_core.embedded.arithmetic import ALPHABET
 from apo_core.embedded.tiny_decoder import character_tokenizer
 from apo_core.errors import InputError
-from apo_core.model.directory import check_model_directory
+from apo_core.model.directory import ModelRef, check_model_directory
 from apo_core.model.template import Template, load_template, load_tokenizer, stop_ids
 
 CHAT = (
@@ -74,9 +74,7 @@ def test_special_tokens_are_left_out_of_a_responses_text(tokenizer):
 )
 def test_a_chat_template_is_applied_and_leaves_the_answer_open(model_directory, system, expected):
     (model_directory / "chat_template.jinja").write_text(CHAT)
-    template = load_template(
-        model_directory, style="chat", text="{prompt}", system=system, trust_remote_code=False
-    )
+    template = load_template(ModelRef(path=model_directory), style="chat", text="{prompt}", system=system)
     # Letters, colons and semicolons are no tokens of this tokenizer.
     known = {character: template.tokenizer.encode(character)[0] for character in expected}
     assert template.encode("7+5=") == [known[character] for character in expected]
@@ -84,14 +82,14 @@ def test_a_chat_template_is_applied_and_leaves_the_answer_open(model_directory, 
 
 def test_chat_without_a_chat_template_is_refused(saved_decoder):
     with pytest.raises(InputError) as refused:
-        load_template(saved_decoder, style="chat", text="{prompt}", system=None, trust_remote_code=False)
+        load_template(ModelRef(path=saved_decoder), style="chat", text="{prompt}", system=None)
     assert str(refused.value) == (
         f"{saved_decoder}: the tokenizer has no chat template (template.style: chat)"
     )
 
 
 def test_raw_needs_no_chat_template(saved_decoder):
-    template = load_template(saved_decoder, trust_remote_code=False, **RAW)
+    template = load_template(ModelRef(path=saved_decoder), **RAW)
     assert template.decode(template.encode("1+1=")) == "1+1="
 
 
@@ -139,7 +137,7 @@ def test_a_missing_directory_or_a_file_in_its_place_is_refused(tmp_path):
 def test_a_damaged_tokenizer_is_refused_in_one_line(model_directory, name, content, problem):
     (model_directory / name).write_text(content)
     with pytest.raises(InputError) as refused:
-        load_tokenizer(model_directory, trust_remote_code=False)
+        load_tokenizer(ModelRef(path=model_directory))
     assert str(refused.value).startswith(f"{model_directory}{problem}")
     assert "\n" not in str(refused.value)
 
@@ -153,12 +151,12 @@ def without(directory, *names):
 def test_a_tokenizer_that_cannot_end_a_sequence_is_refused(model_directory):
     without(model_directory, "eos_token")
     with pytest.raises(InputError, match="no end-of-sequence token"):
-        load_tokenizer(model_directory, trust_remote_code=False)
+        load_tokenizer(ModelRef(path=model_directory))
 
 
 def test_a_tokenizer_without_padding_pads_with_its_end(model_directory):
     without(model_directory, "pad_token")
-    assert load_tokenizer(model_directory, trust_remote_code=False).pad_token_id == 1
+    assert load_tokenizer(ModelRef(path=model_directory)).pad_token_id == 1
 
 
 def test_every_token_with_the_stop_character_stops(bytewise):

@@ -8,6 +8,7 @@ from scipy.stats import kstest
 from transformers import GenerationConfig
 
 from apo_core.errors import ApoError
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import end_ids, load_policy, saved_end_ids
 from apo_core.sampling import VllmSampler, vllm_sampler
 from apo_core.sampling.vllm_sampler import seed_of, vllm_version
@@ -51,9 +52,8 @@ def test_without_vllm_one_line_says_how_to_install_it(monkeypatch, saved_decoder
         ApoError, match=r"^sampler\.engine: vllm is not installed: in apo-flow's checkout `make vllm`.*gpu"
     ):
         VllmSampler(
-            saved_decoder,
+            ModelRef(path=saved_decoder, dtype="float32"),
             eos_ids={1},
-            dtype="float32",
             max_length=20,
             max_num_seqs=4,
             gpu_memory_utilization=0.5,
@@ -66,6 +66,6 @@ def test_without_vllm_one_line_says_how_to_install_it(monkeypatch, saved_decoder
 @pytest.mark.parametrize("extra", [None, 7, [1, 7, 8]])
 def test_the_ends_of_a_saved_policy_are_those_of_the_loaded_one(model_directory, tokenizer, extra):
     GenerationConfig(eos_token_id=extra).save_pretrained(model_directory)
-    loaded = load_policy(model_directory, dtype="float32")
+    loaded = load_policy(ModelRef(path=model_directory, dtype="float32"))
     assert saved_end_ids(model_directory, tokenizer) == end_ids(loaded, tokenizer)
     assert (7 in saved_end_ids(model_directory, tokenizer)) == (extra is not None)
