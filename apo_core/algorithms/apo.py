@@ -20,7 +20,6 @@ class Apo:
     """
 
     beta2: float
-    centre: bool = False
     epochs: int = 1
     minibatches: int = 1
 
@@ -38,8 +37,6 @@ class Apo:
     def targets(self, drawn: Drawn, gather: Gather) -> Targets:
         """`rewards` and `values`, what they are held against; a row without a reward has no advantage."""
         rewards, values = drawn.rewards[:, 0], drawn.values  # (P,)
-        if self.centre:
-            values = values + others_advantage(rewards, values, gather).to(values.dtype)
         return {"rewards": torch.where(rewards.isnan(), values, rewards), "values": values}
 
     def loss(self, micro: Micro) -> tuple[Tensor, Parts]:
@@ -50,29 +47,6 @@ class Apo:
             return unregularised_loss(log_probs, rewards, values)
         reference = sum_tokens(micro.reference, micro.mask)  # (B,)
         return apo_loss(log_probs, reference, rewards, values, beta2=self.beta2, scored=micro.scored)
-
-
-def others_advantage(rewards: Tensor, values: Tensor, gather: Gather) -> Tensor:
-    """The mean of r(x,y) - V*(x) over the other responses of the step, those of all ranks.
-
-    Added to V* it is a baseline whose advantages are 0 on average, however far the policy has left the
-    reference behind. It does not depend on the response itself, so that on-policy, with one update a batch,
-    the expected gradient stays as it is: the expectation of grad ln pi is 0.
-
-    Args:
-        rewards: (P,) NaN where the verifier failed.
-        values: (P,) V* of each prompt.
-        gather: what every rank holds, to every rank.
-
-    Returns:
-        (P,) float64, 0 where there are no others.
-    """
-    advantages = (rewards - values).double()  # (P,)
-    scored = ~rewards.isnan()  # (P,)
-    own = advantages.where(scored, 0.0)  # (P,)
-    counts, totals = zip(*gather([(int(scored.sum()), float(own.sum()))]), strict=True)
-    others = sum(counts) - scored.double()  # (P,)
-    return torch.where(others > 0, (sum(totals) - own) / others.clamp(min=1.0), 0.0)
 
 
 def apo_loss(

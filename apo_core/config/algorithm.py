@@ -33,9 +33,6 @@ class Apo(_Algorithm):
     name: Literal["apo"]
     beta2: NonNegativeFloat
     """0 regularises by V* alone: no reference is held in memory, and no KL is known during training."""
-    centre: bool
-    """Hold rewards against V* plus the mean of r - V* over the step's other responses; the published method
-    does not."""
 
 
 class Grpo(_Algorithm):
@@ -107,7 +104,7 @@ Algorithm = Annotated[Apo | Grpo | Ppo | Rebel | Oapl, Field(discriminator="name
 # What `--set algorithm=NAME` writes. A*-PO's, and GRPO's `beta`, clipping, scale and normalisation, are the
 # papers'; PPO's are common in RLHF; REBEL's, OAPL's and the sizes of groups are ours. None is tuned.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "apo": {"name": "apo", "beta2": 0.001, "centre": False, "epochs": 1, "minibatches": 1},
+    "apo": {"name": "apo", "beta2": 0.001, "epochs": 1, "minibatches": 1},
     "grpo": {
         "name": "grpo",
         "responses": 8,

@@ -33,7 +33,7 @@ CHANGES = {
         ["train.batch_size=128"],
         ["train.batch_size=64"],
         ["values.beta1=5.0"],
-        ["algorithm.centre=true"],
+        ["values.beta1=1.0"],
         ["algorithm.beta2=0.0"],
         ["algorithm.minibatches=2"],
     ],

@@ -2,9 +2,9 @@
 
     python -m benchmarks.comparison.stability [--parallel N]
 
-Trains on the embedded task without a guard, over learning rates, updates per batch and baselines: V* of
-several beta1, and `algorithm.centre`. The metrics of these trainings then say what any guard would have done:
-the step at which it stops a training that collapses, and how many it stops that do not. Started again after
+Trains on the embedded task without a guard, over learning rates, updates per batch and baselines, which are
+V* of several beta1. The metrics of these trainings then say what any guard would have done: the step at which
+it stops a training that collapses, and how many it stops that do not. Started again after
 an interruption, the study goes on where it stopped. Writes `benchmarks/results/stability.{md,json,png}`.
 """
 
@@ -43,7 +43,6 @@ BASELINES = {
     "beta1 0.1": ["values.beta1=0.1"],
     "beta1 0.5": ["values.beta1=0.5"],
     "beta1 5": ["values.beta1=5.0"],
-    "beta1 0.5, centred": ["values.beta1=0.5", "algorithm.centre=true"],
 }
 NO_GUARD = [
     "train.guard.max_kl=1000000000.0",

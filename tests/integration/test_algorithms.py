@@ -33,7 +33,6 @@ EACH = [
     PPO,
     Rebel(eta=1.0, kl_coefficient=0.1),
     Oapl(responses=3, beta1=0.5, beta2=0.1, sync_every=2),
-    Apo(beta2=0.1, centre=True),
 ]
 SEVERAL = [replace(one, epochs=2, minibatches=2) for one in EACH]
 
