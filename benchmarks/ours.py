@@ -18,9 +18,9 @@ from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.memory_plan import peak_mib, plan_training
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
-from apo_core.training.context import Stage2, TrainingSet
+from apo_core.training.context import TrainingContext, TrainingSet
 from apo_core.training.engine import start_engine
-from apo_core.training.rollouts import InPlace
+from apo_core.training.policy_sampler import InPlaceSampler
 from apo_core.training.step import run_step
 from apo_core.values.optimal import optimal_value
 from apo_core.verifiers import ErrorBudget, InProcess, Verdict
@@ -57,21 +57,21 @@ def main() -> None:
     # Each stage in a process of its own, as in the pipeline.
     with ProcessPoolExecutor(1, get_context("spawn")) as other:
         rewards, stage1_seconds = other.submit(run_stage1, setting).result()
-    stage = prepare_stage2(setting, rewards)
+    context = training_context(setting, rewards)
     workload.print_measurement(
         stage1_seconds,
-        seconds_per_prompt(stage),
+        seconds_per_prompt(context),
         workload.peak_rss_mib(),
-        planned_mib(stage.engine.module.model.config, setting),
+        planned_mib(context.engine.module.model.config, setting),
     )
 
 
-def seconds_per_prompt(stage: Stage2) -> float:
+def seconds_per_prompt(context: TrainingContext) -> float:
     """Median over the steps after the first, which is a warm-up."""
     seconds = []
     for step in range(workload.STEPS):
         started = time.perf_counter()
-        run_step(stage, step, list(range(workload.PROMPTS)))
+        run_step(context, step, list(range(workload.PROMPTS)))
         seconds.append(time.perf_counter() - started)
     return median(seconds[1:]) / workload.PROMPTS
 
@@ -141,7 +141,7 @@ def run_stage1(setting: Setting) -> tuple[list[list[float]], float]:
     return [rewards[at : at + workload.SAMPLES] for at in range(0, len(rows), workload.SAMPLES)], seconds
 
 
-def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
+def training_context(setting: Setting, rewards: list[list[float]]) -> TrainingContext:
     """The parts of stage 2."""
     if not setting.checkpointing:
         keep_heap()
@@ -152,12 +152,12 @@ def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
         policy.gradient_checkpointing_enable()
     engine = make_engine(policy, setting.dtype)
     sampler = TransformersSampler(policy, eos_ids={-1}, pad_id=0, batch_size=workload.PROMPTS)
-    return Stage2(
+    return TrainingContext(
         engine=engine,
         algorithm=Apo(beta2=workload.BETA2),
         reference=ResponseLogProbs(reference.requires_grad_(False), temperature=1.0),
         adapters=None,
-        sampler=InPlace(engine, sampler),
+        sampler=InPlaceSampler(engine, sampler),
         template=Template(workload.number_tokenizer(vocabulary), style="raw", text="{prompt}", system=None),
         scorer=InProcess(Chance()),
         errors=ErrorBudget(0.0, rows=workload.PROMPTS),
@@ -171,14 +171,14 @@ def prepare_stage2(setting: Setting, rewards: list[list[float]]) -> Stage2:
     )
 
 
-def training_set(shape: str, values: list[float]) -> TrainingSet:
+def training_set(shape: str, v_star: list[float]) -> TrainingSet:
     """The workload's prompts with these V*."""
     return TrainingSet(
         prompt_ids=[str(index) for index in range(workload.PROMPTS)],
         token_ids=workload.random_prompts(workload.SHAPES[shape]["vocab_size"]),
         answers=[""] * workload.PROMPTS,
         rows=["{}"] * workload.PROMPTS,
-        values=values,
+        v_star=v_star,
     )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from apo_core.algorithms.apo import apo_loss
 from apo_core.algorithms.grpo import Normalisation, group_advantages, grpo_loss, token_divisors
-from apo_core.algorithms.tokens import sum_tokens
+from apo_core.model.micro_batch import sum_tokens
 
 ROWS, TOKENS, GROUP, LONGEST = 24, 40, 8, 64
 BETA, LOW, HIGH, BETA2 = 0.04, 0.2, 0.28, 1e-3

@@ -20,10 +20,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from apo_core.algorithms.apo import apo_loss
-from apo_core.algorithms.tokens import sum_tokens
 from apo_core.kernels.linear import product_for
 from apo_core.model.loading import device
-from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
+from apo_core.model.log_probs import ResponseLogProbs
+from apo_core.model.micro_batch import pad_responses, sum_tokens
 from apo_core.sampling import TransformersSampler
 from benchmarks.ours import make_engine
 from benchmarks.workload import (
@@ -126,17 +126,17 @@ def update(
     reference = ResponseLogProbs(random_model(shape, dtype), temperature=1.0)
     engine = make_engine(model, dtype)
     responses = [prompt[:NEW_TOKENS] for prompt in prompts]
-    batch = pad_rollouts(prompts, responses, pad_id=0).to(device())
+    batch = pad_responses(prompts, responses, pad_id=0, device=device())
     zeros = torch.zeros(PROMPTS, device=device())
     results: dict[str, torch.Tensor] = {}
 
     def compute_reference() -> None:
         with torch.no_grad():
-            results["reference"] = reference(*batch)
+            results["reference"] = reference(*batch.inputs)
 
     def forward() -> None:
-        log_probs = sum_tokens(engine(*batch), batch.predicts)
-        reference = sum_tokens(results["reference"], batch.predicts)
+        log_probs = sum_tokens(engine(*batch.inputs), batch.mask)
+        reference = sum_tokens(results["reference"], batch.mask)
         results["loss"], _ = apo_loss(log_probs, reference, zeros, zeros - 1, beta2=0.001)
 
     tokens = PROMPTS * (PROMPT_TOKENS + NEW_TOKENS)

@@ -176,16 +176,16 @@ def training_set(encoder):
         token_ids=[encoder.encode(prompt) for prompt in PROMPTS],
         answers=["2", "9", "4", "6"],
         rows=["{}"] * 4,
-        values=[0.5, 0.2, 0.9, 0.4],
+        v_star=[0.5, 0.2, 0.9, 0.4],
     )
 
 
-def policy_weights(stage):
+def policy_weights(context):
     """Copies of the engine's parameters, whole."""
-    from apo_core.training.gathered import gathered
+    from apo_core.training.policy_copy import gathered
 
-    with gathered(stage.engine):
-        return [parameter.detach().float().clone() for parameter in stage.engine.module.parameters()]
+    with gathered(context.engine):
+        return [parameter.detach().float().clone() for parameter in context.engine.module.parameters()]
 
 
 def unchanged(stage, before) -> bool:
@@ -217,3 +217,13 @@ def with_scorer(stage, scorer, max_share: float = 0.9):
     from apo_core.verifiers import ErrorBudget
 
     return replace(stage, scorer=scorer, errors=ErrorBudget(max_share, rows=4))
+
+
+def micro_batch(mask, **known):
+    """A `MicroBatch` of which nothing matters but the mask and what training knows of its responses."""
+    import torch
+
+    from apo_core.model.micro_batch import MicroBatch
+
+    known = {"scored": torch.ones(len(mask)).bool(), "rows": list(range(len(mask)))} | known
+    return MicroBatch(token_ids=mask.long(), attended=mask, mask=mask, **known)

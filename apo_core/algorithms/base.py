@@ -1,50 +1,27 @@
-"""What an algorithm of stage 2 says of itself, is given, and gives back.
+"""The interface between an algorithm and the training step.
 
-The trainer draws, scores and applies; an algorithm says how many responses a prompt gets, what is learned
-from their rewards, and which loss that is. All of it is tensors: no model, no engine, no configuration.
+The step samples responses, scores them and applies gradients. An algorithm says how many responses each
+prompt gets, what is learned from their rewards, and which loss that is. All of it is tensors: no model, no
+engine, no configuration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
-# Of a rank's responses, in order: (R,) numbers of responses, or (R, L) of their tokens.
-Targets = dict[str, Tensor]
-# (B,) detached numbers of each response: `loss`, whose mean the loss is; `kl`, whose mean estimates the
-# divergence from what the algorithm is held against; whatever else a person wants to see.
-Parts = dict[str, Tensor]
+from apo_core.model.micro_batch import MicroBatch
+
+# What a rank's R responses learn from: (R,) numbers, one per response, or numbers per token, (B, S) for each
+# micro-batch.
+Targets = dict[str, Tensor | list[Tensor]]
+# (B,) detached numbers per response: `loss`, whose mean is the loss; `kl`, whose mean estimates the
+# divergence that the algorithm regularises; whatever else a person wants to see.
+LossMetrics = dict[str, Tensor]
 # What every rank holds, to every rank: `ranks.gather`.
 Gather = Callable[[list[Any]], list[Any]]
-
-
-class Drawn(NamedTuple):
-    """A rank's responses of one step, before anything is learned: R = P x G of them, a prompt's together."""
-
-    rewards: Tensor  # (P, G) float32, NaN where the verifier failed
-    values: Tensor  # (P,) float32, V* of the value table
-    mask: Tensor  # (R, L) bool, their tokens, from the left
-    # (R, L) each, None unless recorded: log-probs of the policy that drew them, log-probs of what the policy
-    # is held against, a critic's values before each token.
-    behaviour: Tensor | None = None
-    reference: Tensor | None = None
-    critic: Tensor | None = None
-
-
-class Micro(NamedTuple):
-    """Some responses of one update, with the graph; tokens are where the mask is True."""
-
-    log_probs: Tensor  # (B, S) of the policy; carries the gradient
-    mask: Tensor  # (B, S) bool
-    scored: Tensor  # (B,) bool, False where the verifier failed: of weight 0 in the mean over all
-    behaviour: Tensor  # (B, S) log-probs of the policy that drew them, where needed; without gradient
-    reference: Tensor | None  # (B, S) log-probs of what the policy is held against, without gradient
-    critic: Tensor | None  # (B, S) values before each token; carries the gradient
-    targets: Targets  # of these responses, (B,) or (B, S)
-    mean_length: float  # tokens a response, over the whole update and all ranks
-    max_new_tokens: int
 
 
 class Algorithm(Protocol):
@@ -52,7 +29,7 @@ class Algorithm(Protocol):
 
     @property
     def responses(self) -> int:
-        """How many a prompt gets in a step."""
+        """Responses per prompt in a step (G)."""
         ...
 
     @property
@@ -62,51 +39,66 @@ class Algorithm(Protocol):
 
     @property
     def minibatches(self) -> int:
-        """How many optimizer updates an epoch is cut into, by prompts."""
+        """Optimizer updates per epoch; each learns from an equal part of the batch's prompts."""
         ...
 
     @property
-    def together(self) -> int:
-        """How many responses, one after another, have one loss: they are in one `Micro`."""
+    def responses_per_loss(self) -> int:
+        """How many consecutive responses share one loss and so must be in one micro-batch."""
         ...
 
     @property
     def needs_reference(self) -> bool:
-        """Whether it uses log-probs of what the policy is held against."""
+        """Whether it uses the reference policy's log-probs."""
         ...
 
     @property
-    def needs_behaviour(self) -> bool:
-        """Whether it uses log-probs of the policy that drew the responses."""
+    def needs_old_log_probs(self) -> bool:
+        """Whether it uses log-probs of the policy that sampled the responses."""
         ...
 
     @property
     def critic_rate(self) -> float | None:
-        """The learning rate of its critic, in multiples of the policy's; None if it has none."""
+        """The learning rate of its critic, in multiples of the policy's; None if it has no critic."""
         ...
 
     @property
     def sync_every(self) -> int | None:
-        """Steps that a copy of the policy draws for before it is renewed; None if the policy itself draws."""
+        """Steps after which the lagging copy that samples is renewed; None if the policy itself samples."""
         ...
 
-    def targets(self, drawn: Drawn, gather: Gather) -> Targets:
-        """What each response learns from, once a step; `gather` for what depends on all ranks' responses."""
+    def targets(
+        self, rewards: Tensor, v_star: Tensor, micro_batches: list[MicroBatch], gather: Gather
+    ) -> Targets:
+        """What each of a rank's R = P x G responses learns from, computed once per step.
+
+        Args:
+            rewards: (P, G) float32, NaN where the verifier failed.
+            v_star: (P,) float32, V* of the value table.
+            micro_batches: the same responses, with their recorded log-probs and values.
+            gather: for what depends on the responses of all ranks.
+        """
         ...
 
-    def loss(self, micro: Micro) -> tuple[Tensor, Parts]:
-        """The mean over the responses, and its parts."""
+    def loss(self, batch: MicroBatch, log_probs: Tensor, values: Tensor | None) -> tuple[Tensor, LossMetrics]:
+        """The mean loss over a micro-batch's responses.
+
+        Args:
+            batch: with its targets.
+            log_probs: (B, S) of the policy; carries the gradient.
+            values: (B, S) of the critic, before each token; carries the gradient. None without a critic.
+        """
         ...
 
 
-def updates(algorithm: Algorithm) -> int:
-    """Optimizer updates a step."""
+def updates_per_step(algorithm: Algorithm) -> int:
+    """Optimizer updates per step."""
     return algorithm.epochs * algorithm.minibatches
 
 
-def records(algorithm: Algorithm) -> bool:
-    """Whether log-probs are needed of the policy as it was before the step's first update, or values.
+def records_policy(algorithm: Algorithm) -> bool:
+    """Whether the policy's log-probs, or a critic's values, are recorded before the step's first update.
 
-    Where there is one update, the policy that learns is still the one that drew.
+    Where there is one update, the policy that learns is still the one that sampled.
     """
-    return updates(algorithm) > 1 or algorithm.critic_rate is not None
+    return updates_per_step(algorithm) > 1 or algorithm.critic_rate is not None

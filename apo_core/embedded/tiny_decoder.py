@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from apo_core.embedded.arithmetic import ALPHABET, Chain
-from apo_core.model.log_probs import Rollouts, pad_rollouts
+from apo_core.model.micro_batch import MicroBatch, pad_responses
 from apo_core.system.progress import progress
 
 _OFF = (-3, -2, -1, 1, 2, 3)
@@ -117,26 +117,25 @@ def _completed(
     return completed
 
 
-def _halves(tokenizer: PreTrainedTokenizerFast, completed: list[tuple[str, str]]) -> list[Rollouts]:
+def _halves(tokenizer: PreTrainedTokenizerFast, completed: list[tuple[str, str]]) -> list[MicroBatch]:
     """The shorter and the longer examples, padded apart: together a third would be padding."""
     completed = sorted(completed, key=lambda example: len(example[0]) + len(example[1]))
     middle = len(completed) // 2
     return [_padded(tokenizer, half) for half in (completed[:middle], completed[middle:]) if half]
 
 
-def _padded(tokenizer: PreTrainedTokenizerFast, completed: list[tuple[str, str]]) -> Rollouts:
+def _padded(tokenizer: PreTrainedTokenizerFast, completed: list[tuple[str, str]]) -> MicroBatch:
     prompts, completions = zip(*completed, strict=True)
     ended = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(list(completions))["input_ids"]]
-    return pad_rollouts(tokenizer(list(prompts))["input_ids"], ended, tokenizer.pad_token_id)
+    return pad_responses(tokenizer(list(prompts))["input_ids"], ended, tokenizer.pad_token_id)
 
 
-def _completion_loss(model: PreTrainedModel, batches: list[Rollouts]) -> torch.Tensor:
+def _completion_loss(model: PreTrainedModel, batches: list[MicroBatch]) -> torch.Tensor:
     """The mean over the completion tokens of all batches."""
     total, count = torch.zeros(()), 0
     for batch in batches:
         logits = model(input_ids=batch.token_ids, attention_mask=batch.attended.long()).logits  # (B, T, V)
-        predicts = batch.response[:, 1:]
-        targets = batch.token_ids[:, 1:][predicts]
-        total = total + cross_entropy(logits[:, :-1][predicts], targets, reduction="sum")
+        targets = batch.token_ids[:, 1:][batch.mask]
+        total = total + cross_entropy(logits[:, :-1][batch.mask], targets, reduction="sum")
         count += targets.numel()
     return total / count

@@ -1,4 +1,4 @@
-"""A critic beside the policy: what reward is to be expected before each token of a response."""
+"""A critic beside the policy: the reward to be expected before each token of a response."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from apo_core.model.log_probs import ResponseLogProbs
 
 
 class Critic(nn.Module):
-    """A language model's body with one number a token; it begins with 0 everywhere."""
+    """A language model's body with one number per token; it begins with 0 everywhere."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Take over a causal language model but for its output embedding."""
+        """Take over a causal language model except its output embedding."""
         super().__init__()
         quick_attention(model)
         quick_linears(model)
@@ -26,22 +26,22 @@ class Critic(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, token_ids: Tensor, attended: Tensor, response: Tensor) -> Tensor:
-        """The values.
+    def forward(self, token_ids: Tensor, attended: Tensor, mask: Tensor) -> Tensor:
+        """The values expected before each token of the responses.
 
         Args:
             token_ids: (B, T) long.
             attended: (B, T) bool.
-            response: (B, T) bool.
+            mask: (B, T-1) bool, True at position t where token t + 1 is of the response.
 
         Returns:
-            (B, T-1) float32: position t is before token t + 1, 0 where that is not of the response.
+            (B, T-1) float32: position t is before token t + 1, 0 where the mask is False.
         """
         hidden = self.body(
             input_ids=token_ids, attention_mask=attended.long(), use_cache=False
         ).last_hidden_state  # (B, T, H)
         values = self.head(hidden[:, :-1])[..., 0].float()  # (B, T-1)
-        return torch.where(response[:, 1:], values, 0.0)
+        return torch.where(mask, values, 0.0)
 
 
 class PolicyAndCritic(nn.Module):
@@ -57,6 +57,6 @@ class PolicyAndCritic(nn.Module):
         """The policy."""
         return self.policy.model
 
-    def forward(self, token_ids: Tensor, attended: Tensor, response: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, token_ids: Tensor, attended: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probs and values, (B, T-1) each; see `ResponseLogProbs` and `Critic`."""
-        return self.policy(token_ids, attended, response), self.critic(token_ids, attended, response)
+        return self.policy(token_ids, attended, mask), self.critic(token_ids, attended, mask)

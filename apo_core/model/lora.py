@@ -50,11 +50,11 @@ class AdaptersOff:
         self.log_probs = log_probs
         self.adapters = adapters
 
-    def __call__(self, token_ids: Tensor, attended: Tensor, response: Tensor) -> Tensor:
+    def __call__(self, token_ids: Tensor, attended: Tensor, mask: Tensor) -> Tensor:
         """See `ResponseLogProbs`."""
         with self.adapters.disable_adapter():
-            found: Tensor = self.log_probs(token_ids, attended, response)
-        return found
+            log_probs: Tensor = self.log_probs(token_ids, attended, mask)
+        return log_probs
 
 
 def merged(adapters: PeftModel) -> PreTrainedModel:

@@ -50,7 +50,7 @@ def plan_training(
     reference_dtype: str | None,
     critic: bool = False,
     lagging: bool = False,
-    together: int = 1,
+    responses_per_loss: int = 1,
     lora_rank: int | None = None,
     packed: bool = False,
     engine_mib: float = 0.0,
@@ -74,7 +74,7 @@ def plan_training(
         reference_dtype: of the reference beside the policy; None where there is none.
         critic: a second model learns beside the policy, and is as large.
         lagging: what is held against is a copy of the policy, in its precision and in every checkpoint.
-        together: responses that a micro-batch cannot part.
+        responses_per_loss: responses that a micro-batch cannot part.
         lora_rank: of the adapters, or None to train all weights.
         packed: the policy decodes with packed copies of its weights (`apo_core.kernels.linear`).
         engine_mib: of an engine beside the policy that draws its responses.
@@ -95,8 +95,8 @@ def plan_training(
     trained *= models
     optimizer = 0.0 if offload != "none" else trained / (ranks if shared else 1)
     weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
-    fitting = micro_batch_tokens // (together * row_tokens) * together
-    rows = max(together, min(fitting, batch_rows))
+    fitting = micro_batch_tokens // (responses_per_loss * row_tokens) * responses_per_loss
+    rows = max(responses_per_loss, min(fitting, batch_rows))
     # Its gradient in float32, then as the weights are; if tied also the input embedding's, and their sum,
     # unless they are one (`apo_core.kernels.tied_embedding`).
     one = packed and dtype == "float32"

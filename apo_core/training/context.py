@@ -1,4 +1,4 @@
-"""What a training step works with."""
+"""What a training step works with, and the responses it works on."""
 
 from __future__ import annotations
 
@@ -11,48 +11,63 @@ from torch import Tensor
 from apo_core.algorithms.base import Algorithm
 from apo_core.kernels.heap import trim_heap
 from apo_core.model.template import Template
-from apo_core.sampling import Sampler
+from apo_core.sampling import Response, Sampler
 from apo_core.verifiers import ErrorBudget, Scorer
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-    from apo_core.training.lagging_copy import Lagging
+    from apo_core.training.policy_copy import LaggingCopy
 
-# (B, T) token ids, attended and response masks to (B, T-1) float32: see `ResponseLogProbs`
+# `MicroBatch.inputs` to (B, S) float32: see `ResponseLogProbs`
 ReferenceLogProbs = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """The prompts kept for stage 2 and what each must beat."""
+    """The prompts kept for stage 2, with V* of each."""
 
     prompt_ids: list[str]
     token_ids: list[list[int]]
     answers: list[str]
     rows: list[str]  # JSON: see `tables.PROMPTS`
-    values: list[float]  # V*(x)
+    v_star: list[float]
 
 
-@dataclass(frozen=True)
-class Stage2:
-    """What a step works with; nothing here changes but weights and the budget of errors."""
+@dataclass(frozen=True, kw_only=True)
+class RolloutBatch:
+    """A rank's scored responses of one step: R = P x G of them, the G responses to one prompt in a row."""
+
+    prompt_ids: list[str]
+    prompts: list[list[int]]  # token ids
+    responses: list[Response]
+    rewards: list[float | None]  # None where the verifier failed
+    reasons: list[str]  # the verifier's
+    v_star: list[float]  # of the prompt
+
+    def __len__(self) -> int:
+        return len(self.responses)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingContext:
+    """Everything a step needs; nothing here changes but weights and the error budget."""
 
     engine: Any  # deepspeed.DeepSpeedEngine over ResponseLogProbs, or over PolicyAndCritic
     algorithm: Algorithm
-    reference: ReferenceLogProbs | None  # what the policy is held against; None where nothing is
-    adapters: PeftModel | None  # of a policy that trains nothing else
-    sampler: Sampler  # of the engine's policy as it is at each call (rollouts.py), or of its lagging copy
+    reference: ReferenceLogProbs | None  # the reference policy; None where the algorithm uses none
+    adapters: PeftModel | None  # LoRA's, where nothing else of the policy is trained
+    lagging: LaggingCopy | None = None  # the copy that samples, where the algorithm has one
+    sampler: Sampler  # of the policy as it is at each call (policy_sampler.py), or of its lagging copy
     template: Template
     scorer: Scorer
-    errors: ErrorBudget  # of the last steps
+    errors: ErrorBudget  # over the last steps
     prompts: TrainingSet
     max_new_tokens: int
     temperature: float
     micro_batch_tokens: int
     pad_id: int
     seed: int
-    lagging: Lagging | None = None  # the copy that draws, where the algorithm has one
 
     def spare_memory(self) -> None:
         """Where memory matters more than time, give back what was freed since the last time."""

@@ -1,4 +1,4 @@
-"""The DeepSpeed engine that holds the policy, its optimizer and their precision."""
+"""The DeepSpeed engine that holds the policy, its optimizer and their precision; a watch over gradients."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.linalg import vector_norm
 
-from apo_core.errors import ApoError
-from apo_core.system.environment import default_to_single_rank, use_cpu_accelerator
+from apo_core.system.environment import use_cpu_accelerator
 from apo_core.system.imports import hidden, quick_imports
-from apo_core.system.ports import free_port
+from apo_core.training.ranks import join_ranks
 
 
 def start_engine(
@@ -38,13 +38,13 @@ def start_engine(
     Args:
         model: its forward returns what the loss is computed from.
         learning_rate: constant.
-        adam_betas: of AdamW.
-        weight_decay: decoupled.
+        adam_betas: AdamW's.
+        weight_decay: AdamW's, decoupled.
         max_grad_norm: the global norm gradients are clipped to.
         dtype: "bfloat16" computes in bfloat16 over float32 master weights.
         zero_stage: what DeepSpeed partitions over ranks: nothing, optimizer, gradients too, weights too.
         offload: what it keeps in the host's memory: "none", the "optimizer", or "all" of it (stage 3).
-        other_rates: of submodules that learn at another rate, by their names.
+        other_rates: learning rates of submodules that have their own, by the submodules' names.
 
     Returns:
         A `deepspeed.DeepSpeedEngine`.
@@ -88,7 +88,7 @@ def _groups(model: nn.Module, rate: float, others: Mapping[str, float]) -> list[
         if parameter.requires_grad:
             within = next((other for other in others if name.startswith(f"{other}.")), "")
             groups[within].append(parameter)
-    return [{"params": found, "lr": others.get(name, rate)} for name, found in groups.items()]
+    return [{"params": parameters, "lr": others.get(name, rate)} for name, parameters in groups.items()]
 
 
 def _import_deepspeed() -> Any:
@@ -111,19 +111,35 @@ def _offloaded(what: str) -> dict[str, Any]:
     return optimizer | ({"offload_param": host} if what == "all" else {})
 
 
-def join_ranks(expected: int | None = None) -> None:
-    """Join the other ranks and take this one's device; stand alone where no launcher has said otherwise.
+def whole_norm(module: nn.Module) -> float:
+    """The norm before clipping of gradients that lie whole in the module (ZeRO takes them elsewhere)."""
+    return float(torch.nn.utils.get_total_norm([p.grad for p in module.parameters() if p.grad is not None]))
 
-    Raises:
-        ApoError: there are not as many ranks as expected.
+
+class FiniteGradients:
+    """Watches every gradient as it is computed, before DeepSpeed reduces, clips or applies it.
+
+    DeepSpeed's own norm comes too late: where gradients are partitioned it is known after they were applied.
+    The norm of a tensor that holds anything infinite or NaN is not finite, and it is read in a single pass.
     """
-    found = int(os.environ.get("WORLD_SIZE", "1"))
-    if expected is not None and found != expected:
-        raise ApoError(f"train.ranks is {expected}, the launcher has started {found}")
-    if torch.distributed.is_initialized():
-        return
-    default_to_single_rank(free_port())
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # Both: tensors of the device, and the small objects that ranks agree on.
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self._norms: list[Tensor] = []
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> FiniteGradients:
+        self._hooks = [
+            parameter.register_hook(lambda gradient: self._norms.append(vector_norm(gradient)))
+            for parameter in self.module.parameters()
+            if parameter.requires_grad
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def finite(self) -> bool:
+        """Whether all gradients so far were finite."""
+        return bool(torch.stack(self._norms).isfinite().all())

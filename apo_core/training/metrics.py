@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one object a step, cut back to the checkpoint when a run resumes."""
+"""`metrics.jsonl`: one object per step, cut back to the checkpoint when a run resumes."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def truncate_metrics(file: Path, steps: int) -> list[StepMetrics]:
 
 
 def training_seconds(rows: list[StepMetrics]) -> float:
-    """What steps took: drawing, verifying and updating, without checkpoints and the process's start."""
+    """What steps took: sampling, verifying and updating, without checkpoints and the process's start."""
     return sum(row["sampling_seconds"] + row["update_seconds"] for row in rows)

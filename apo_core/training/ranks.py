@@ -1,18 +1,40 @@
-"""One training over many ranks: which one this is, and what all of them must agree on.
+"""One training over many ranks: joining them, which one this is, and what all of them must agree on.
 
-Without a process group there is one rank, and everything here is plain.
+Without a process group there is one rank, and nothing is exchanged.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import distributed
 
 from apo_core.errors import ApoError
+from apo_core.system.environment import default_to_single_rank
+from apo_core.system.ports import free_port
 
 T = TypeVar("T")
+
+
+def join_ranks(expected: int | None = None) -> None:
+    """Join the other ranks and take this one's device; stand alone where no launcher has said otherwise.
+
+    Raises:
+        ApoError: there are not as many ranks as expected.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if expected is not None and started != expected:
+        raise ApoError(f"train.ranks is {expected}, but the launcher has started {started}")
+    if distributed.is_initialized():
+        return
+    default_to_single_rank(free_port())
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # Both: tensors of the device, and the small objects that ranks agree on.
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def rank() -> int:
@@ -26,7 +48,7 @@ def world_size() -> int:
 
 
 def share(items: list[T]) -> list[T]:
-    """Every so manieth of the items, beginning with this rank's."""
+    """This rank's part of the items: every n-th of them, for n ranks."""
     return items[rank() :: world_size()]
 
 
@@ -58,8 +80,8 @@ def first_only(action: Callable[[], T]) -> T:
     distributed.broadcast_object_list(outcome)
     if isinstance(outcome[0], ApoError):
         raise outcome[0]
-    found: T = outcome[0]
-    return found
+    returned: T = outcome[0]
+    return returned
 
 
 def barrier() -> None:

@@ -1,82 +1,133 @@
-"""One step: draw, score, and learn from it."""
+"""One training step: sample responses, score them, learn from them."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from statistics import fmean
 
 from apo_core.errors import VerifierFailed
-from apo_core.training.batch import Row, draw, score
-from apo_core.training.context import Stage2
+from apo_core.sampling import Response
+from apo_core.training.context import RolloutBatch, TrainingContext
 from apo_core.training.metrics import StepMetrics
 from apo_core.training.ranks import gather, share
 from apo_core.training.update import learn
-from apo_core.verifiers import RowError
+from apo_core.verifiers import Attempt, RowError
 
 
-def run_step(stage: Stage2, step: int, indices: list[int]) -> StepMetrics:
+def run_step(context: TrainingContext, step: int, indices: list[int]) -> StepMetrics:
     """Train on fresh responses to the prompts at `indices`, every rank on its share of them.
 
-    How many responses and how many optimizer updates, the algorithm says.
-
     Args:
-        stage: the parts.
+        context: what to train with; its algorithm decides the numbers of responses and of optimizer updates.
         step: counted from 0; decides the sampling noise.
         indices: B positions in the training set, the same on every rank; B is a multiple of the ranks times
             the algorithm's minibatches.
 
     Returns:
-        The step's metrics over all ranks, `step` counted from 1; where the policy is held against nothing
-        there is no `kl` among them, `verifier_errors` only if there are any. Responses that the verifier
+        The step's metrics over all ranks, `step` counted from 1. There is no `kl` among them where the
+        algorithm uses no reference, and `verifier_errors` only if there are any. Responses that the verifier
         failed on are no part of the loss, of reward and advantage.
 
     Raises:
-        VerifierFailed: on no matter which ranks, it failed on too many responses.
+        VerifierFailed: the verifier failed on too many responses, no matter on which ranks.
         PolicyCollapse: the loss or a gradient is not finite on some rank; the update was not applied.
     """
     started = time.perf_counter()
-    if stage.lagging is not None and step % (stage.algorithm.sync_every or 1) == 0:
-        stage.lagging.synchronise()
+    if context.lagging is not None and step % (context.algorithm.sync_every or 1) == 0:
+        context.lagging.synchronise()
     own = share(list(enumerate(indices)))
-    responses = draw(stage, step, own)
-    stage.spare_memory()
-    rows = score(stage, [index for _, index in own for _ in range(stage.algorithm.responses)], responses)
+    responses = sample_responses(context, step, own)
+    context.spare_memory()
+    rollouts = score_responses(context, [index for _, index in own], responses)
     sampled = time.perf_counter()
-    norm = learn(stage, step, rows)
+    norm, loss_metrics = learn(context, step, rollouts)
     ended = time.perf_counter()
-    rows = gather([replace(row, prompt=[]) for row in rows])
-    _refuse_errors(stage, step, rows)
-    return _metrics(rows, step) | {
+    metrics = _gathered_metrics(context, step, rollouts, loss_metrics)
+    tokens = metrics.pop("tokens")
+    return metrics | {
         "gradient_norm": norm,
-        "tokens_per_second": _tokens(rows) / (ended - started),
+        "tokens_per_second": tokens / (ended - started),
         "sampling_seconds": sampled - started,
         "update_seconds": ended - sampled,
     }
 
 
-def _refuse_errors(stage: Stage2, step: int, rows: list[Row]) -> None:
-    errors = [RowError(f"step {step + 1}, {row.prompt_id}", row.reason) for row in rows if row.reward is None]
-    stage.errors.spend(errors)
-    if len(errors) == len(rows):
+def sample_responses(context: TrainingContext, step: int, own: list[tuple[int, int]]) -> list[Response]:
+    """Sample the algorithm's number of responses to each prompt, those to one prompt in a row.
+
+    Args:
+        context: sampler, training set and limits.
+        step: counted from 0.
+        own: (position in the batch, index in the training set) of this rank's prompts.
+    """
+    prompts, count = context.prompts, context.algorithm.responses
+    # The position is in the key because a batch may hold a prompt twice (batch larger than the set).
+    names = [f"train/{context.seed}/{step}/{position}/{prompts.prompt_ids[index]}" for position, index in own]
+    return context.sampler.generate(
+        [prompts.token_ids[index] for _, index in own for _ in range(count)],
+        [f"{name}/{number}" if number else name for name in names for number in range(count)],
+        max_new_tokens=context.max_new_tokens,
+        temperature=context.temperature,
+    )
+
+
+def score_responses(context: TrainingContext, own: list[int], responses: list[Response]) -> RolloutBatch:
+    """Have the verifier reward responses.
+
+    Args:
+        context: template, scorer and training set.
+        own: indices in the training set of this rank's prompts.
+        responses: to those prompts, as many to each.
+    """
+    prompts = context.prompts
+    indices = [index for index in own for _ in range(context.algorithm.responses)]
+    texts = [context.template.decode(response.token_ids) for response in responses]
+    verdicts = context.scorer.score(
+        [
+            Attempt(text, prompts.answers[index], prompts.rows[index])
+            for text, index in zip(texts, indices, strict=True)
+        ]
+    )
+    return RolloutBatch(
+        prompt_ids=[prompts.prompt_ids[index] for index in indices],
+        prompts=[prompts.token_ids[index] for index in indices],
+        responses=responses,
+        rewards=[verdict.reward for verdict in verdicts],
+        reasons=[verdict.reason for verdict in verdicts],
+        v_star=[prompts.v_star[index] for index in indices],
+    )
+
+
+def _gathered_metrics(
+    context: TrainingContext, step: int, rollouts: RolloutBatch, loss_metrics: dict[str, list[float]]
+) -> StepMetrics:
+    """Means over the responses of all ranks, and their `tokens`; refuses too many verifier errors."""
+    rewards, v_star = gather(rollouts.rewards), gather(rollouts.v_star)
+    labels = gather(list(zip(rollouts.prompt_ids, rollouts.reasons, strict=True)))
+    errors = [
+        RowError(f"step {step + 1}, {prompt_id}", reason)
+        for (prompt_id, reason), reward in zip(labels, rewards, strict=True)
+        if reward is None
+    ]
+    context.errors.spend(errors)
+    if len(errors) == len(rewards):
         raise VerifierFailed(f"{errors[0].row} and all others of its step: {errors[0].reason}")
-
-
-def _metrics(rows: list[Row], step: int) -> StepMetrics:
-    """Means over the responses of all ranks."""
-    scored = [(row.reward, row.value) for row in rows if row.reward is not None]
-    errors = len(rows) - len(scored)
+    scored = [(reward, v) for reward, v in zip(rewards, v_star, strict=True) if reward is not None]
+    lengths = gather([len(response.token_ids) for response in rollouts.responses])
     return {
         "step": step + 1,
         "reward": fmean(reward for reward, _ in scored),
-        "value": fmean(row.value for row in rows),
-        "advantage": fmean(reward - value for reward, value in scored),
-        **({"verifier_errors": errors} if errors else {}),
-        **{name: fmean(row.parts[name] for row in rows) for name in rows[0].parts},
-        "response_length": _tokens(rows) / len(rows),
-        "truncated": fmean(row.response.finish_reason == "length" for row in rows),
+        "value": fmean(v_star),
+        "advantage": fmean(reward - v for reward, v in scored),
+        **({"verifier_errors": len(errors)} if errors else {}),
+        **{name: _mean(numbers) for name, numbers in loss_metrics.items()},
+        "response_length": sum(lengths) / len(lengths),
+        "truncated": _mean([response.finish_reason == "length" for response in rollouts.responses]),
+        "tokens": sum(lengths),
     }
 
 
-def _tokens(rows: list[Row]) -> int:
-    return sum(len(row.response.token_ids) for row in rows)
+def _mean(numbers: list[float]) -> float:
+    """The mean over all ranks."""
+    everywhere = gather(numbers)
+    return fmean(everywhere)

@@ -1,4 +1,4 @@
-"""The training loop: resume, step, guard, checkpoint."""
+"""The training loop: resume, choose a batch, step, guard, checkpoint."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import time
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
 from apo_core.errors import PolicyCollapse
 from apo_core.kernels.heap import trim_heap
 from apo_core.system.progress import progress
 from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
-from apo_core.training.context import Stage2
+from apo_core.training.context import TrainingContext
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import append_metrics, truncate_metrics
-from apo_core.training.order import batch_at
 from apo_core.training.step import run_step
 
 
 def train(
-    stage: Stage2,
+    context: TrainingContext,
     *,
     steps: int,
     batch_size: int,
@@ -31,13 +32,13 @@ def train(
     """Train up to `steps` steps, from the newest checkpoint where there is one.
 
     Args:
-        stage: the parts of a step.
+        context: what a step works with.
         steps: in all, those before a resume included.
-        batch_size: prompts a step.
+        batch_size: prompts per step.
         checkpoint_every: steps between checkpoints; the last one is always followed by one.
         checkpoints: where they lie.
         guard: stops a collapse.
-        metrics_file: gets one line a step.
+        metrics_file: gets one line per step.
 
     Returns:
         The step that was resumed from, 0 for a fresh run.
@@ -47,21 +48,21 @@ def train(
         VerifierFailed: the verifier failed on too many responses of the last steps.
         DiskFull: a checkpoint does not fit.
     """
-    first = checkpoints.restore_latest(stage.engine, at_most=steps)
+    first = checkpoints.restore_latest(context.engine, at_most=steps)
     log = ranks.first_only(lambda: truncate_metrics(metrics_file, first))
     for metrics in log:
         guard.observe(metrics)
-        stage.errors.remember(int(metrics.get("verifier_errors", 0)))
+        context.errors.remember(int(metrics.get("verifier_errors", 0)))
     if first and ranks.rank() == 0:
         print(f"train: resumed at step {first} of {steps}", flush=True)
     description = "train" if ranks.rank() == 0 else None
     with progress(total=steps, initial=first, description=description, unit="step") as bar:
         for step in range(first, steps):
             indices = batch_at(
-                step, count=len(stage.prompts.prompt_ids), batch_size=batch_size, seed=stage.seed
+                step, count=len(context.prompts.prompt_ids), batch_size=batch_size, seed=context.seed
             )
             try:
-                metrics = run_step(stage, step, indices) | {"time": time.time()}
+                metrics = run_step(context, step, indices) | {"time": time.time()}
                 if ranks.rank() == 0:
                     append_metrics(metrics_file, metrics)
                 guard.observe(metrics)
@@ -70,12 +71,33 @@ def train(
             log.append(metrics)
             if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
                 reward = fmean(row["reward"] for row in log[-checkpoint_every:])
-                checkpoints.save(stage.engine, step + 1, reward)
+                checkpoints.save(context.engine, step + 1, reward)
                 trim_heap()  # what steps of other lengths have left in pieces
             divergence = f", KL {metrics['kl']:.2f}" if "kl" in metrics else ""
             bar.set_postfix_str(f"reward {metrics['reward']:.3f}{divergence}", refresh=False)
             bar.update()
     return first
+
+
+def batch_at(step: int, *, count: int, batch_size: int, seed: int) -> list[int]:
+    """Choose the prompts of one step: a pure function, so a resumed run needs no stored data order.
+
+    The batches cut an endless row of permutations, one per epoch, so every batch is full and every prompt is
+    seen once before any is seen again.
+
+    Args:
+        step: counted from 0.
+        count: prompts in the training set.
+        batch_size: prompts per step; may exceed `count`.
+        seed: of the permutations.
+
+    Returns:
+        `batch_size` indices below `count`.
+    """
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    epochs = sorted({position // count for position in positions})
+    permutations = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs}
+    return [int(permutations[position // count][position % count]) for position in positions]
 
 
 def _with_last_good(collapse: PolicyCollapse, checkpoints: Checkpoints) -> PolicyCollapse:

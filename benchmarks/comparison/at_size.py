@@ -22,8 +22,8 @@ from apo_core.model.directory import ModelRef
 from apo_core.model.loading import save_policy
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
-from apo_core.training.context import Stage2
-from apo_core.training.rollouts import InPlace
+from apo_core.training.context import TrainingContext
+from apo_core.training.policy_sampler import InPlaceSampler
 from apo_core.verifiers import ErrorBudget, InProcess
 from benchmarks import workload
 from benchmarks.comparison.workspaces import PRESET
@@ -42,10 +42,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         workspace = Workspace(Path(directory))
         params = _write(workspace, arguments.set)
-        stage = _stage(workspace, params)
-        seconds = seconds_per_prompt(stage)
+        context = _context(workspace, params)
+        seconds = seconds_per_prompt(context)
     found = {
-        "responses": stage.algorithm.responses,
+        "responses": context.algorithm.responses,
         "seconds_per_prompt": seconds,
         "peak_rss_mib": workload.peak_rss_mib(),
     }
@@ -61,19 +61,19 @@ def _write(workspace: Workspace, overrides: list[str]) -> Params:
     return load_params(workspace.params)
 
 
-def _stage(workspace: Workspace, params: Params) -> Stage2:
+def _context(workspace: Workspace, params: Params) -> TrainingContext:
     algorithm = make_algorithm(**params.algorithm.model_dump())
     source = ModelRef(path=workspace.reference, dtype=params.train.dtype)
     learner = make_learner(source, params.generation, algorithm, params.train, params.seed)
     drawing = learner.policy if learner.lagging is None else learner.lagging.model
     sampler = TransformersSampler(drawing, eos_ids={-1}, pad_id=0, batch_size=workload.PROMPTS)
     tokenizer = workload.number_tokenizer(workload.SHAPES[SHAPE]["vocab_size"])
-    return Stage2(
+    return TrainingContext(
         engine=learner.engine,
         algorithm=algorithm,
         reference=learner.reference,
         adapters=None,
-        sampler=sampler if learner.lagging is not None else InPlace(learner.engine, sampler),
+        sampler=sampler if learner.lagging is not None else InPlaceSampler(learner.engine, sampler),
         template=Template(tokenizer, style="raw", text="{prompt}", system=None),
         scorer=InProcess(Chance()),
         errors=ErrorBudget(0.0, rows=workload.PROMPTS),

@@ -52,7 +52,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         reference_dtype=(train.reference_dtype or train.dtype) if algorithm.needs_reference else None,
         critic=algorithm.critic_rate is not None,
         lagging=algorithm.sync_every is not None,
-        together=algorithm.together,
+        responses_per_loss=algorithm.responses_per_loss,
         lora_rank=train.lora.rank if train.lora else None,
         packed=not engine and packs(getattr(torch, train.dtype), device().type),
         engine_mib=_engine_mib(train.sampler.vllm, model, train.dtype, params.trust_remote_code)

@@ -12,11 +12,10 @@ import pandas as pd
 import torch
 
 from apo_core import config
-from apo_core.algorithms.tokens import sum_tokens
-from apo_core.model.batches import micro_batches
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
-from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
+from apo_core.model.log_probs import ResponseLogProbs
+from apo_core.model.micro_batch import micro_batches, pad_responses, sum_tokens
 from apo_core.model.template import Template, stop_ids
 from apo_core.sampling import Sampler
 from apo_core.sampling.scored import Question, Scored, sample_and_score
@@ -151,10 +150,13 @@ def _log_ratios(
     lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
     ratios = [0.0] * len(scored)
     for rows in micro_batches(lengths, max_tokens=micro_batch_tokens):
-        batch = pad_rollouts(
-            [prompts[row] for row in rows], [responses[row] for row in rows], encoder.tokenizer.pad_token_id
-        ).to(policy.model.device)
-        ours, theirs = (sum_tokens(head(*batch), batch.predicts) for head in (policy, reference))  # (R,)
+        batch = pad_responses(
+            [prompts[row] for row in rows],
+            [responses[row] for row in rows],
+            encoder.tokenizer.pad_token_id,
+            policy.model.device,
+        )
+        ours, theirs = (sum_tokens(head(*batch.inputs), batch.mask) for head in (policy, reference))  # (R,)
         for row, ratio in zip(rows, (ours - theirs).tolist(), strict=True):
             ratios[row] = ratio
     return ratios

@@ -17,21 +17,20 @@ from apo_core.system.files import sha256_of, write_text
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
-from apo_core.training.context import Stage2, TrainingSet
-from apo_core.training.engine import join_ranks
-from apo_core.training.gathered import gathered
+from apo_core.training.context import TrainingContext, TrainingSet
 from apo_core.training.guard import Guard
 from apo_core.training.metrics import read_metrics, training_seconds
+from apo_core.training.policy_copy import LaggingCopy, gathered
+from apo_core.training.ranks import join_ranks
 from apo_core.training.trainer import train as train_policy
 from apo_core.values.fingerprint import check_fingerprint
-from apo_core.verifiers import ErrorBudget
 from tasks.git import commit_of
 from tasks.prompts.inputs import conditions_of_values, order_of, read_split
 from tasks.prompts.template import encoder_of
-from tasks.responses.scoring import scorer_of, verifier_of
+from tasks.responses.scoring import verifier_of
 from tasks.responses.shards import open_work
 from tasks.stages.process import Facts
-from tasks.stages.training_setup import make_learner, open_rollouts
+from tasks.stages.training_setup import open_context
 from tasks.workspace import Workspace
 
 # More steps, or a stricter guard, may go on from the checkpoints that are there; other ranks too, or they are
@@ -51,16 +50,14 @@ def run(
 ) -> Facts:
     """Write `data/policy` and `data/metrics.jsonl`, from checkpoints that survive a kill."""
     join_ranks(train.ranks)
-    judge = verifier_of(verifier, workspace.raw_verifiers)
+    rule = verifier_of(verifier, workspace.raw_verifiers)
     prompts = read_split(workspace, "train")
     reference = ModelRef(path=workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
-    encoder = encoder_of(reference, template)
+    prompt_template = encoder_of(reference, template)
     values = read_table(workspace.values, VALUES)
-    conditions = conditions_of_values(workspace, template, generation, judge, prompts)
+    conditions = conditions_of_values(workspace, template, generation, rule, prompts)
     check_fingerprint(workspace.values, read_metadata(workspace.values).get("fingerprint", {}), conditions)
-    training_set = _training_set(prompts, values, encoder)
-    steps = train.steps or math.ceil((train.epochs or 0) * len(training_set.prompt_ids) / train.batch_size)
-    all_conditions = {
+    work_conditions = {
         **conditions,
         "order": order_of(prompts),
         "values": sha256_of(workspace.values),
@@ -69,100 +66,83 @@ def run(
         "train": train.model_dump(mode="json", exclude=_MAY_CHANGE),
         "engine": train.sampler.engine,
     }
-    work = ranks.first_only(lambda: open_work(workspace.work("train"), all_conditions))
-    method = make_algorithm(**algorithm.model_dump())
-    learner = make_learner(reference, generation, method, train, seed)
+    work = ranks.first_only(lambda: open_work(workspace.work("train"), work_conditions))
     metrics_file = work / "metrics.jsonl"
-    recent = train.guard.window * train.batch_size * method.responses  # rows that the error share is of
-    stop = stop_ids(encoder.tokenizer, generation.stop_character)
-    with (
-        scorer_of(verifier, workspace.raw_verifiers, rows=recent) as scorer,
-        open_rollouts(
-            reference,
-            train,
-            learner,
-            encoder,
-            training_set,
-            stop=stop,
-            max_length=template.max_prompt_tokens + generation.max_new_tokens,
-        ) as sampler,
-    ):
-        stage = Stage2(
-            engine=learner.engine,
-            algorithm=method,
-            reference=learner.reference,
-            adapters=learner.adapters,
-            sampler=sampler,
-            template=encoder,
-            scorer=scorer,
-            errors=ErrorBudget(
-                verifier.max_error_share,
-                rows=recent,
-                batches=train.guard.window,
-            ),
-            prompts=training_set,
-            max_new_tokens=generation.max_new_tokens,
-            temperature=generation.temperature,
-            micro_batch_tokens=train.micro_batch_tokens,
-            pad_id=encoder.tokenizer.pad_token_id,
-            seed=seed,
-            lagging=learner.lagging,
-        )
+    training_set = _training_set(prompts, values, prompt_template)
+    steps = train.steps or math.ceil((train.epochs or 0) * len(training_set.prompt_ids) / train.batch_size)
+    stop = stop_ids(prompt_template.tokenizer, generation.stop_character)
+    with open_context(
+        reference,
+        prompt_template,
+        training_set,
+        algorithm=make_algorithm(**algorithm.model_dump()),
+        generation=generation,
+        verifier=verifier,
+        verifiers=workspace.raw_verifiers,
+        train=train,
+        stop=stop,
+        max_length=template.max_prompt_tokens + generation.max_new_tokens,
+        seed=seed,
+    ) as context:
         resumed = train_policy(
-            stage,
+            context,
             steps=steps,
             batch_size=train.batch_size,
             checkpoint_every=train.checkpoint.every,
-            checkpoints=Checkpoints(
-                work / "checkpoints",
-                keep=train.checkpoint.keep,
-                min_free_mib=train.checkpoint.min_free_mib,
-                beside=None if learner.lagging is None else learner.lagging.model,
-            ),
+            checkpoints=_checkpoints(work / "checkpoints", train.checkpoint, context.lagging),
             guard=_guard(train.guard, values),
             metrics_file=metrics_file,
         )
-    with gathered(stage.engine):
-        ranks.first_only(lambda: _save(workspace, stage, generation, stop, metrics_file))
+    with gathered(context.engine):
+        ranks.first_only(lambda: _save(workspace, context, stop, metrics_file))
     return {
         "ranks": train.ranks,
         "steps": steps,
         "algorithm": algorithm.name,
         "prompts_per_step": train.batch_size,
-        "responses_per_prompt": method.responses,
+        "responses_per_prompt": context.algorithm.responses,
         "git_commit": commit_of(workspace.root),
         "resumed_from_step": resumed,
         "train_seconds": training_seconds(read_metrics(metrics_file)),
     }
 
 
-def _save(
-    workspace: Workspace, stage: Stage2, generation: config.Generation, stop: set[int], metrics_file: Path
-) -> None:
-    policy = stage.engine.module.model if stage.adapters is None else merged(stage.adapters)
+def _save(workspace: Workspace, context: TrainingContext, stop: set[int], metrics_file: Path) -> None:
+    policy = context.engine.module.model if context.adapters is None else merged(context.adapters)
     save_policy(
         policy,
-        stage.template.tokenizer,
+        context.template.tokenizer,
         workspace.policy,
-        max_new_tokens=generation.max_new_tokens,
-        temperature=generation.temperature,
+        max_new_tokens=context.max_new_tokens,
+        temperature=context.temperature,
         stop=stop,
     )
     write_text(workspace.metrics, metrics_file.read_text(encoding="utf-8"))
 
 
-def _training_set(prompts: pd.DataFrame, values: pd.DataFrame, encoder: Template) -> TrainingSet:
+def _training_set(prompts: pd.DataFrame, values: pd.DataFrame, template: Template) -> TrainingSet:
+    """The prompts that the value table has not dropped, in the prompts' order."""
     kept = prompts.merge(values[values["dropped"].isna()], on="prompt_id", how="inner", validate="one_to_one")
     return TrainingSet(
         prompt_ids=kept["prompt_id"].tolist(),
-        token_ids=[encoder.encode(prompt) for prompt in kept["prompt"]],
+        token_ids=[template.encode(prompt) for prompt in kept["prompt"]],
         answers=kept["answer"].tolist(),
         rows=kept["row"].tolist(),
-        values=kept["v_star"].tolist(),
+        v_star=kept["v_star"].tolist(),
+    )
+
+
+def _checkpoints(directory: Path, rules: config.Checkpoint, lagging: LaggingCopy | None) -> Checkpoints:
+    return Checkpoints(
+        directory,
+        keep=rules.keep,
+        min_free_mib=rules.min_free_mib,
+        beside=None if lagging is None else lagging.model,
     )
 
 
 def _guard(guard: config.Guard, values: pd.DataFrame) -> Guard:
+    """A guard whose least reward is a share of stage 1's, on the prompts that are trained on."""
     return Guard(
         window=guard.window,
         max_kl=guard.max_kl,

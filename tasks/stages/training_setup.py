@@ -1,11 +1,12 @@
-"""What learns in stage `train`, what it is held against, and what draws its responses."""
+"""What stage `train` trains with: policy, reference policy, critic and engine, sampler and scorer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -21,58 +22,105 @@ from apo_core.model.lora import AdaptersOff, add_adapters
 from apo_core.model.template import Template
 from apo_core.sampling import Sampler
 from apo_core.sampling.vllm_process import VllmProcess
-from apo_core.training.context import ReferenceLogProbs, TrainingSet
+from apo_core.training.context import ReferenceLogProbs, TrainingContext, TrainingSet
 from apo_core.training.engine import start_engine
-from apo_core.training.lagging_copy import Lagging
-from apo_core.training.rollouts import InPlace, Synchronised
+from apo_core.training.policy_copy import LaggingCopy
+from apo_core.training.policy_sampler import InPlaceSampler, SynchronisedVllm
+from apo_core.verifiers import ErrorBudget
 from tasks.prompts.inputs import make_sampler
 from tasks.responses.samplers import vllm_arguments
+from tasks.responses.scoring import scorer_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
 
-class Learner(NamedTuple):
-    """What learns, and what it is held against."""
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """The policy in its engine, and the models that its algorithm needs beside it."""
 
     policy: PreTrainedModel
     engine: Any  # DeepSpeed's, over the policy's log-probs
     adapters: PeftModel | None
     reference: ReferenceLogProbs | None  # the lagging copy where the algorithm has one
-    lagging: Lagging | None
+    lagging: LaggingCopy | None
+
+
+@contextmanager
+def open_context(
+    source: ModelRef,
+    template: Template,
+    training_set: TrainingSet,
+    *,
+    algorithm: Algorithm,
+    generation: config.Generation,
+    verifier: config.Verifier,
+    verifiers: Path,
+    train: config.Train,
+    stop: set[int],
+    max_length: int,
+    seed: int,
+) -> Iterator[TrainingContext]:
+    """Everything that a training step needs, for as long as its sampler and scorer are open.
+
+    Args:
+        source: the reference policy's directory, from which all models begin.
+        template: over its tokenizer.
+        training_set: what is trained on.
+        algorithm: decides which models there are.
+        generation: how responses are sampled.
+        verifier: what scores them.
+        verifiers: directory of the user's own verifiers.
+        train: everything else.
+        stop: tokens that end a response beside the policy's own.
+        max_length: tokens of the longest prompt and its response together.
+        seed: of adapters and of sampling.
+    """
+    learner = make_learner(source, generation, algorithm, train, seed)
+    recent = train.guard.window * train.batch_size * algorithm.responses  # responses the error share is of
+    with (
+        scorer_of(verifier, verifiers, rows=recent) as scorer,
+        _open_sampler(source, learner, template, training_set, train, stop, max_length) as sampler,
+    ):
+        yield TrainingContext(
+            engine=learner.engine,
+            algorithm=algorithm,
+            reference=learner.reference,
+            adapters=learner.adapters,
+            lagging=learner.lagging,
+            sampler=sampler,
+            template=template,
+            scorer=scorer,
+            errors=ErrorBudget(verifier.max_error_share, rows=recent, batches=train.guard.window),
+            prompts=training_set,
+            max_new_tokens=generation.max_new_tokens,
+            temperature=generation.temperature,
+            micro_batch_tokens=train.micro_batch_tokens,
+            pad_id=template.tokenizer.pad_token_id,
+            seed=seed,
+        )
 
 
 def make_learner(
-    source: ModelRef,
-    generation: config.Generation,
-    algorithm: Algorithm,
-    train: config.Train,
-    seed: int,
+    source: ModelRef, generation: config.Generation, algorithm: Algorithm, train: config.Train, seed: int
 ) -> Learner:
-    """The policy in its engine, and what the algorithm needs beside it, all from the reference's weights."""
+    """Load the policy into its engine, and what the algorithm needs beside it, all with the same weights."""
     if not train.gradient_checkpointing:
         keep_heap()
-
-    def to_train() -> tuple[PreTrainedModel, PeftModel | None]:
-        model = load_policy(source)
-        adapters = None if train.lora is None else add_adapters(model, **train.lora.model_dump(), seed=seed)
-        if train.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
-        return model, adapters
-
-    policy, adapters = to_train()
-    log_probs = ResponseLogProbs(policy, temperature=generation.temperature)
+    temperature = generation.temperature
+    policy, adapters = _load_trained(source, train, seed)
+    log_probs = ResponseLogProbs(policy, temperature=temperature)
     module: nn.Module = log_probs
-    rate = algorithm.critic_rate
-    if rate is not None:
-        module = PolicyAndCritic(log_probs, Critic(to_train()[0]))
+    critic_rate = algorithm.critic_rate
+    if critic_rate is not None:
+        module = PolicyAndCritic(log_probs, Critic(_load_trained(source, train, seed)[0]))
     reference: ReferenceLogProbs | None = None
-    held = algorithm.needs_reference and algorithm.sync_every is None
-    if held and adapters is not None:
-        reference = AdaptersOff(log_probs, adapters)
-    elif held:
-        frozen = load_policy(replace(source, dtype=train.reference_dtype or train.dtype))
-        reference = ResponseLogProbs(frozen.requires_grad_(False), temperature=generation.temperature)
+    if algorithm.needs_reference and algorithm.sync_every is None:
+        if adapters is not None:
+            reference = AdaptersOff(log_probs, adapters)
+        else:
+            frozen = load_policy(replace(source, dtype=train.reference_dtype or train.dtype))
+            reference = ResponseLogProbs(frozen.requires_grad_(False), temperature=temperature)
     engine = start_engine(
         module,
         learning_rate=train.learning_rate,
@@ -82,37 +130,49 @@ def make_learner(
         dtype=train.dtype,
         zero_stage=train.zero_stage,
         offload=train.offload,
-        other_rates=None if rate is None else {"critic": rate * train.learning_rate},
+        other_rates=None if critic_rate is None else {"critic": critic_rate * train.learning_rate},
     )
-    if algorithm.sync_every is None:
-        return Learner(policy, engine, adapters, reference, None)
-    lagging = Lagging(engine, load_policy(source), temperature=generation.temperature)
-    return Learner(policy, engine, adapters, lagging, lagging)
+    lagging = None
+    if algorithm.sync_every is not None:
+        lagging = LaggingCopy(engine, load_policy(source), temperature=temperature)
+    return Learner(
+        policy=policy, engine=engine, adapters=adapters, reference=lagging or reference, lagging=lagging
+    )
+
+
+def _load_trained(
+    source: ModelRef, train: config.Train, seed: int
+) -> tuple[PreTrainedModel, PeftModel | None]:
+    """A model to be trained, with its adapters where only these are."""
+    model = load_policy(source)
+    adapters = None if train.lora is None else add_adapters(model, **train.lora.model_dump(), seed=seed)
+    if train.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    return model, adapters
 
 
 @contextmanager
-def open_rollouts(
+def _open_sampler(
     source: ModelRef,
-    train: config.Train,
     learner: Learner,
-    encoder: Template,
+    template: Template,
     training_set: TrainingSet,
-    *,
+    train: config.Train,
     stop: set[int],
     max_length: int,
 ) -> Iterator[Sampler]:
-    """Of the policy as it is at each call, or of its lagging copy."""
+    """A sampler of the policy as it is at each call, or of its lagging copy."""
     if train.sampler.engine == "transformers":
-        drawing = learner.policy if learner.lagging is None else learner.lagging.model
-        sampler = make_sampler(drawing, encoder.tokenizer, batch_size=train.rollout_batch_size, stop=stop)
-        yield InPlace(learner.engine, sampler) if learner.lagging is None else sampler
+        model = learner.policy if learner.lagging is None else learner.lagging.model
+        sampler = make_sampler(model, template.tokenizer, batch_size=train.rollout_batch_size, stop=stop)
+        yield InPlaceSampler(learner.engine, sampler) if learner.lagging is None else sampler
         return
     arguments = vllm_arguments(
-        train.sampler.vllm, source, encoder.tokenizer, stop=stop, max_length=max_length
+        train.sampler.vllm, source, template.tokenizer, stop=stop, max_length=max_length
     )
     # Without weights: whatever it answers, it has from the policy.
     gpu = learner.engine.device.index
     with VllmProcess(source, gpu=gpu, with_weights=False, **arguments) as vllm:
         # Ends of prompts: chats begin alike, with what every policy is certain of.
         canary = [token for prompt in training_set.token_ids[:8] for token in prompt[-8:]]
-        yield Synchronised(learner.engine, vllm, canary[:max_length])
+        yield SynchronisedVllm(learner.engine, vllm, canary[:max_length])

@@ -10,15 +10,16 @@ from apo_core.algorithms import Apo, Grpo, Oapl, Ppo, Rebel
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import PolicyCollapse
 from apo_core.model.critic import Critic, PolicyAndCritic
-from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
+from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.lora import AdaptersOff, add_adapters
+from apo_core.model.micro_batch import pad_responses
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
 from apo_core.training.checkpoint import Checkpoints
-from apo_core.training.context import Stage2
+from apo_core.training.context import TrainingContext
 from apo_core.training.engine import start_engine
-from apo_core.training.lagging_copy import Lagging
-from apo_core.training.rollouts import InPlace
+from apo_core.training.policy_copy import LaggingCopy
+from apo_core.training.policy_sampler import InPlaceSampler
 from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
 
@@ -26,10 +27,22 @@ pytestmark = pytest.mark.needs_no_run
 
 BATCH = [0, 1, 2, 3]
 CRITIC_RATE = 3e-3
-PPO = Ppo(0.1, 0.2, 0.2, 0.1, 1.0, 0.95, True, CRITIC_RATE, epochs=1, minibatches=1)
+PPO = Ppo(
+    kl_coefficient=0.1,
+    clip=0.2,
+    value_clip=0.2,
+    value_coefficient=0.1,
+    gamma=1.0,
+    lam=0.95,
+    whiten=True,
+    critic_rate=CRITIC_RATE,
+    epochs=1,
+    minibatches=1,
+)
+GRPO = Grpo(responses=3, beta=0.04, clip_low=0.2, clip_high=0.2, scale="std", normalisation="response")
 EACH = [
     Apo(beta2=0.1),
-    Grpo(3, 0.04, 0.2, 0.2, "std", "response"),
+    GRPO,
     PPO,
     Rebel(eta=1.0, kl_coefficient=0.1),
     Oapl(responses=3, beta1=0.5, beta2=0.1, sync_every=2),
@@ -53,7 +66,7 @@ def tokenizer():
     return character_tokenizer()
 
 
-def stage_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=24, lora=False, tied=False):
+def context_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=24, lora=False, tied=False):
     dtype, zero_stage = mode
 
     def model(seed):
@@ -75,17 +88,17 @@ def stage_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=24
     )
     lagging = None
     if algorithm.sync_every is not None:
-        lagging = Lagging(engine, model(2), temperature=1.0)
+        lagging = LaggingCopy(engine, model(2), temperature=1.0)
     reference = AdaptersOff(log_probs, adapters) if lora else ResponseLogProbs(model(1), temperature=1.0)
     drawing = policy if lagging is None else lagging.model
     sampler = TransformersSampler(drawing, eos_ids={1}, pad_id=0, batch_size=4)
     encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
-    return Stage2(
+    return TrainingContext(
         engine=engine,
         algorithm=algorithm,
         reference=(lagging or reference) if algorithm.needs_reference else None,
         adapters=adapters,
-        sampler=InPlace(engine, sampler) if lagging is None else sampler,
+        sampler=InPlaceSampler(engine, sampler) if lagging is None else sampler,
         template=encoder,
         scorer=Digits(),
         errors=ErrorBudget(0.9, rows=12),
@@ -105,20 +118,20 @@ def stage_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=24
     ids=str,
 )
 def test_a_step_moves_the_policy_and_says_what_the_guard_asks_for(tokenizer, algorithm, mode):
-    stage = stage_of(tokenizer, algorithm, mode)
-    before = policy_weights(stage)
+    context = context_of(tokenizer, algorithm, mode)
+    before = policy_weights(context)
     for step in range(2):
-        metrics = run_step(stage, step, BATCH)
+        metrics = run_step(context, step, BATCH)
         assert {"kl", "reward", "response_length", "loss", "gradient_norm"} <= set(metrics)
         assert metrics["gradient_norm"] > 0
         assert all(number == number for number in metrics.values())
-    moved = [not torch.equal(one, other) for one, other in zip(before, policy_weights(stage), strict=True)]
+    moved = [not torch.equal(one, other) for one, other in zip(before, policy_weights(context), strict=True)]
     assert all(moved)
 
 
 @pytest.mark.parametrize("algorithm", EACH, ids=str)
 def test_micro_batches_add_up_to_the_batch(tokenizer, algorithm):
-    apart, whole = (stage_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999))
+    apart, whole = (context_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999))
     found, wanted = (run_step(one, 0, BATCH) for one in (apart, whole))
     for name in ("loss", "kl", "gradient_norm", "reward"):
         assert found[name] == pytest.approx(wanted[name], rel=1e-4, abs=1e-6), name
@@ -126,9 +139,9 @@ def test_micro_batches_add_up_to_the_batch(tokenizer, algorithm):
 
 @pytest.mark.parametrize("normalisation", ["response", "constant", "tokens"])
 def test_minibatches_do_not_depend_on_how_they_are_cut(tokenizer, normalisation):
-    algorithm = Grpo(3, 0.04, 0.2, 0.2, "none", normalisation, epochs=2, minibatches=2)
-    stages = [stage_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999)]
-    found, wanted = ([run_step(stage, step, BATCH) for step in range(2)] for stage in stages)
+    algorithm = replace(GRPO, scale="none", normalisation=normalisation, epochs=2, minibatches=2)
+    stages = [context_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999)]
+    found, wanted = ([run_step(context, step, BATCH) for step in range(2)] for context in stages)
     for one, other in zip(found, wanted, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-2, abs=1e-5)
         assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-2)
@@ -141,9 +154,9 @@ def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, algorithm, mode,
     """OAPL's copy is older than the checkpoint: step 1 draws with what the policy was before step 0."""
 
     def start():
-        stage = stage_of(tokenizer, algorithm, mode, lora=lora, tied=not lora)
-        beside = None if stage.lagging is None else stage.lagging.model
-        return stage, Checkpoints(tmp_path, keep=1, min_free_mib=0, beside=beside)
+        context = context_of(tokenizer, algorithm, mode, lora=lora, tied=not lora)
+        beside = None if context.lagging is None else context.lagging.model
+        return context, Checkpoints(tmp_path, keep=1, min_free_mib=0, beside=beside)
 
     whole, checkpoints = start()
     run_step(whole, 0, BATCH)
@@ -176,20 +189,20 @@ def test_a_failed_response_is_of_weight_0(tokenizer, algorithm):
     """Both updates are the same whatever it says; the second is of a policy that its reference is not."""
     found = []
     for token in (5, 6):
-        stage = with_scorer(stage_of(tokenizer, algorithm), Failing(1))
-        stage = replace(stage, sampler=Saying(stage.sampler, 1, token))
-        before = policy_weights(stage)
+        context = with_scorer(context_of(tokenizer, algorithm), Failing(1))
+        context = replace(context, sampler=Saying(context.sampler, 1, token))
+        before = policy_weights(context)
         for step in (0, 1):
-            metrics = run_step(stage, step, BATCH)
+            metrics = run_step(context, step, BATCH)
             assert metrics["verifier_errors"] == 1
             found.append((metrics["loss"], metrics["gradient_norm"]))
-        assert not unchanged(stage, before)
+        assert not unchanged(context, before)
     assert found[:2] == [pytest.approx(pair, rel=1e-5) for pair in found[2:]]
 
 
 def test_a_pair_with_a_failed_response_is_of_weight_0(tokenizer):
-    one = run_step(with_scorer(stage_of(tokenizer, EACH[3]), Failing(0)), 0, BATCH)
-    both = run_step(with_scorer(stage_of(tokenizer, EACH[3]), Failing(0, 1)), 0, BATCH)
+    one = run_step(with_scorer(context_of(tokenizer, EACH[3]), Failing(0)), 0, BATCH)
+    both = run_step(with_scorer(context_of(tokenizer, EACH[3]), Failing(0, 1)), 0, BATCH)
     assert one["loss"] == pytest.approx(both["loss"], rel=1e-6)
     assert one["gradient_norm"] == pytest.approx(both["gradient_norm"], rel=1e-6)
 
@@ -199,8 +212,8 @@ def test_later_updates_are_held_against_the_policy_that_drew(tokenizer, algorith
     tight = {"clip": 1e-3} if algorithm is PPO else {"clip_low": 1e-3, "clip_high": 1e-3}
     clipped = []
     for epochs in (1, 3):
-        stage = stage_of(tokenizer, replace(algorithm, epochs=epochs, **tight))
-        clipped.append(run_step(stage, 0, BATCH)["clipped"])
+        context = context_of(tokenizer, replace(algorithm, epochs=epochs, **tight))
+        clipped.append(run_step(context, 0, BATCH)["clipped"])
     assert clipped[0] == 0
     assert clipped[1] > 0.1
 
@@ -217,19 +230,19 @@ def test_the_first_response_is_drawn_as_a_single_one_is(tokenizer):
             return self.sampler.generate(prompts, given, **settings)
 
     for algorithm in (EACH[0], EACH[1]):
-        stage = stage_of(tokenizer, algorithm)
-        run_step(replace(stage, sampler=Listening(stage.sampler)), 5, [2, 0])
+        context = context_of(tokenizer, algorithm)
+        run_step(replace(context, sampler=Listening(context.sampler)), 5, [2, 0])
     assert keys[0] == ["train/0/5/0/c", "train/0/5/1/a"]
     assert keys[1][::3] == keys[0]
     assert keys[1][1:3] == ["train/0/5/0/c/1", "train/0/5/0/c/2"]
 
 
 def test_critic_and_policy_learn_at_their_own_rates(tokenizer):
-    stage = stage_of(tokenizer, PPO)
-    body = stage.engine.module.critic.body.layers[0].mlp.up_proj.weight
-    start, before = body.detach().clone(), named(stage)
-    run_step(stage, 0, BATCH)
-    first = named(stage)
+    context = context_of(tokenizer, PPO)
+    body = context.engine.module.critic.body.layers[0].mlp.up_proj.weight
+    start, before = body.detach().clone(), named(context)
+    run_step(context, 0, BATCH)
+    first = named(context)
     # Adam's first step is the rate itself, after the decay of the weight.
     policy, head = "policy.model.lm_head.weight", "critic.head.weight"
     moved = (first[policy] - before[policy] * (1 - 1e-2 * 0.1)).abs().max()
@@ -237,56 +250,56 @@ def test_critic_and_policy_learn_at_their_own_rates(tokenizer):
     assert (first[head] - before[head]).abs().max() == pytest.approx(CRITIC_RATE, rel=1e-2)
     # The body learns once its head is not 0 any more.
     torch.testing.assert_close(body.detach(), start * (1 - CRITIC_RATE * 0.1))
-    run_step(stage, 1, BATCH)
+    run_step(context, 1, BATCH)
     assert (body.detach() - start).abs().max() > CRITIC_RATE / 2
 
 
-def named(stage):
-    return {name: weight.detach().clone() for name, weight in stage.engine.module.named_parameters()}
+def named(context):
+    return {name: weight.detach().clone() for name, weight in context.engine.module.named_parameters()}
 
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("mode", [MODES[0], MODES[3], MODES[4]], ids=str)
 def test_the_copy_is_the_policy_until_that_learns(tokenizer, mode, lora):
-    stage = stage_of(tokenizer, EACH[4], mode, lora=lora, tied=not lora)
-    batch = pad_rollouts([[3, 4]], [[5, 6, 1]], pad_id=0)
-    kls = [run_step(stage, step, BATCH)["kl"] for step in range(3)]
+    context = context_of(tokenizer, EACH[4], mode, lora=lora, tied=not lora)
+    batch = pad_responses([[3, 4]], [[5, 6, 1]], pad_id=0)
+    kls = [run_step(context, step, BATCH)["kl"] for step in range(3)]
     # With adapters the copy is their sum with the weights, rounded.
     rounding = 0.02 if lora and mode[0] == "bfloat16" else 1e-5
     assert abs(kls[0]) < rounding and abs(kls[2]) < rounding
     assert abs(kls[1]) > 1e-3
     with torch.no_grad():
-        before = stage.lagging(*batch)
-        stage.lagging.synchronise()
-        assert not torch.equal(stage.lagging(*batch), before)
-        assert not any(parameter.requires_grad for parameter in stage.lagging.model.parameters())
+        before = context.lagging(*batch.inputs)
+        context.lagging.synchronise()
+        assert not torch.equal(context.lagging(*batch.inputs), before)
+        assert not any(parameter.requires_grad for parameter in context.lagging.model.parameters())
 
 
 @pytest.mark.parametrize("algorithm", EACH[1:3], ids=str)
 def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, algorithm):
-    stage = stage_of(tokenizer, algorithm)
+    context = context_of(tokenizer, algorithm)
 
     class Infinite:
         def score(self, attempts):
             whole = Digits().score(attempts)
             return [whole[0]._replace(reward=float("inf")), *whole[1:]]
 
-    before = policy_weights(stage)
+    before = policy_weights(context)
     with pytest.raises(PolicyCollapse, match="step 1: the loss is not finite; the update was not applied"):
-        run_step(replace(stage, scorer=Infinite()), 0, BATCH)
-    assert unchanged(stage, before)
+        run_step(replace(context, scorer=Infinite()), 0, BATCH)
+    assert unchanged(context, before)
 
 
 def test_without_a_penalty_there_is_no_reference_and_no_kl(tokenizer):
     algorithms = [replace(EACH[1], beta=0.0), replace(PPO, kl_coefficient=0.0)]
     algorithms.append(Rebel(eta=1.0, kl_coefficient=0.0))
     for algorithm in algorithms:
-        stage = stage_of(tokenizer, algorithm)
-        assert stage.reference is None
-        assert "kl" not in run_step(stage, 0, BATCH)
+        context = context_of(tokenizer, algorithm)
+        assert context.reference is None
+        assert "kl" not in run_step(context, 0, BATCH)
 
 
 def test_a_real_verifier_scores_every_response_of_a_group(tokenizer):
     scorer = InProcess(make_verifier("numeric", ("last",), None))
-    metrics = run_step(replace(stage_of(tokenizer, EACH[1]), scorer=scorer), 0, BATCH)
+    metrics = run_step(replace(context_of(tokenizer, EACH[1]), scorer=scorer), 0, BATCH)
     assert 0 <= metrics["reward"] <= 1

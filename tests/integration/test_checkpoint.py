@@ -8,7 +8,8 @@ import torch
 
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import DiskFull
-from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
+from apo_core.model.log_probs import ResponseLogProbs
+from apo_core.model.micro_batch import pad_responses
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
 
@@ -40,7 +41,7 @@ def engine_of(tokenizer):
 def update(engine, step):
     generator = torch.Generator().manual_seed(step)
     rows = torch.randint(3, 12, (2, 6), generator=generator).tolist()
-    engine.backward(-engine(*pad_rollouts([row[:2] for row in rows], [row[2:] for row in rows], 0)).mean())
+    engine.backward(-engine(*pad_responses([row[:2] for row in rows], [row[2:] for row in rows], 0)).mean())
     engine.step()
 
 

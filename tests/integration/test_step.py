@@ -18,9 +18,9 @@ from apo_core.model.lora import AdaptersOff, add_adapters
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
 from apo_core.training.checkpoint import Checkpoints
-from apo_core.training.context import Stage2
+from apo_core.training.context import TrainingContext
 from apo_core.training.engine import start_engine
-from apo_core.training.rollouts import InPlace
+from apo_core.training.policy_sampler import InPlaceSampler
 from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
 
@@ -32,7 +32,7 @@ def tokenizer():
     return character_tokenizer()
 
 
-def stage_of(
+def context_of(
     tokenizer,
     mode=("float32", 0),
     *,
@@ -59,12 +59,12 @@ def stage_of(
         **OPTIMIZER,
     )
     encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
-    return Stage2(
+    return TrainingContext(
         engine=engine,
         algorithm=Apo(beta2=beta2),
         reference=_reference(reference.to(policy.dtype), adapters, log_probs) if beta2 else None,
         adapters=adapters,
-        sampler=InPlace(engine, TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4)),
+        sampler=InPlaceSampler(engine, TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4)),
         template=encoder,
         scorer=InProcess(make_verifier("numeric", ("last",), Path())),
         errors=ErrorBudget(0.9, rows=4),
@@ -84,23 +84,23 @@ def _reference(reference, adapters, log_probs):
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_the_first_update_is_of_the_whole_rate(tokenizer, mode):
     """As Adam's is; not of three quarters, as a second one after a first without gradients would be."""
-    stage = stage_of(tokenizer, mode)
-    before = policy_weights(stage)
-    run_step(stage, 0, [0, 1, 2, 3])
+    context = context_of(tokenizer, mode)
+    before = policy_weights(context)
+    run_step(context, 0, [0, 1, 2, 3])
     rate, decay = OPTIMIZER["learning_rate"], OPTIMIZER["weight_decay"]
     moved = max(
         float((new - old * (1 - rate * decay)).abs().max())
-        for old, new in zip(before, policy_weights(stage), strict=True)
+        for old, new in zip(before, policy_weights(context), strict=True)
     )
     assert moved == pytest.approx(rate, rel=0.1)  # bfloat16 rounds
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_finite_step_is_applied(tokenizer, mode):
-    stage = stage_of(tokenizer, mode)
-    before = policy_weights(stage)
-    metrics = run_step(stage, 0, [0, 1, 2, 3])
-    assert not unchanged(stage, before)
+    context = context_of(tokenizer, mode)
+    before = policy_weights(context)
+    metrics = run_step(context, 0, [0, 1, 2, 3])
+    assert not unchanged(context, before)
     assert metrics["step"] == 1
     assert metrics["gradient_norm"] > 0
 
@@ -108,8 +108,8 @@ def test_a_finite_step_is_applied(tokenizer, mode):
 @pytest.mark.parametrize(("micro_batch", "value"), [(1, float("nan")), (2, float("-inf"))])
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_gradient_that_is_not_finite_is_not_applied(tokenizer, mode, value, micro_batch):
-    stage = stage_of(tokenizer, mode)
-    before = policy_weights(stage)
+    context = context_of(tokenizer, mode)
+    before = policy_weights(context)
     calls = []
 
     def spoil(gradient):
@@ -121,26 +121,26 @@ def test_a_gradient_that_is_not_finite_is_not_applied(tokenizer, mode, value, mi
         spoiled.view(-1)[3] = value
         return spoiled
 
-    stage.engine.module.model.model.layers[0].mlp.up_proj.weight.register_hook(spoil)
+    context.engine.module.model.model.layers[0].mlp.up_proj.weight.register_hook(spoil)
     with pytest.raises(PolicyCollapse, match="step 1: a gradient is not finite; it was not applied"):
-        run_step(stage, 0, [0, 1, 2, 3])
+        run_step(context, 0, [0, 1, 2, 3])
     assert len(calls) == 2
-    assert unchanged(stage, before)
+    assert unchanged(context, before)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, mode):
-    stage = stage_of(tokenizer, mode)
-    before = policy_weights(stage)
-    stage.prompts.values[2] = float("nan")
+    context = context_of(tokenizer, mode)
+    before = policy_weights(context)
+    context.prompts.v_star[2] = float("nan")
     with pytest.raises(PolicyCollapse, match="step 1: the loss is not finite; the update was not applied"):
-        run_step(stage, 0, [0, 1, 2, 3])
-    assert unchanged(stage, before)
+        run_step(context, 0, [0, 1, 2, 3])
+    assert unchanged(context, before)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_micro_batches_add_up_to_the_batch(tokenizer, mode):
-    apart, whole = (stage_of(tokenizer, mode, micro_batch_tokens=tokens) for tokens in (1, 999))
+    apart, whole = (context_of(tokenizer, mode, micro_batch_tokens=tokens) for tokens in (1, 999))
     found, wanted = (run_step(one, 0, [0, 1, 2, 3]) for one in (apart, whole))
     loose = 3e-2 if mode[0] == "bfloat16" else 1e-4
     for name in ("loss", "kl", "gradient_norm"):
@@ -154,10 +154,10 @@ def test_quick_products_make_the_step_of_plain_ones(tokenizer, monkeypatch, mode
     for large in (1, 2**62):  # every layer is large, or none
         monkeypatch.setattr(linear, "_LARGE", large)
         # ZeRO-3 takes away what has more than 100,000 weights only.
-        stage = stage_of(tokenizer, mode, lora=lora, hidden_size=256 if mode[1] == 3 else 16)
+        context = context_of(tokenizer, mode, lora=lora, hidden_size=256 if mode[1] == 3 else 16)
         if large == 1:
-            stage.engine.module.model.gradient_checkpointing_enable()
-        found.append((run_step(stage, 0, [0, 1, 2, 3]), policy_weights(stage)))
+            context.engine.module.model.gradient_checkpointing_enable()
+        found.append((run_step(context, 0, [0, 1, 2, 3]), policy_weights(context)))
     (metrics, moved), (wanted, there) = found
     bfloat16 = mode[0] == "bfloat16"
     for name in ("loss", "kl", "gradient_norm", "response_length"):
@@ -172,10 +172,10 @@ def test_tied_embeddings_learn_what_autograd_would_teach_them(tokenizer, monkeyp
     found = []
     for share in (share_gradient, lambda _: None):
         monkeypatch.setattr(log_probs, "share_gradient", share)
-        stage = stage_of(tokenizer, mode, tied=True, hidden_size=256 if mode[1] == 3 else 16)
-        metrics = [run_step(stage, step, [0, 1, 2, 3]) for step in range(2)]
-        found.append((metrics, policy_weights(stage)))
-    assert stage.engine.module.head.shared is None
+        context = context_of(tokenizer, mode, tied=True, hidden_size=256 if mode[1] == 3 else 16)
+        metrics = [run_step(context, step, [0, 1, 2, 3]) for step in range(2)]
+        found.append((metrics, policy_weights(context)))
+    assert context.engine.module.head.shared is None
     (metrics, moved), (wanted, there) = found
     for one, other in zip(metrics, wanted, strict=True):
         for name in ("loss", "kl", "gradient_norm"):
@@ -185,13 +185,16 @@ def test_tied_embeddings_learn_what_autograd_would_teach_them(tokenizer, monkeyp
 
 
 def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):
-    stage, whole = stage_of(tokenizer, micro_batch_tokens=1), stage_of(tokenizer, micro_batch_tokens=999)
-    first, second = (policy_weights(one) for one in (stage, whole))
-    metrics = [run_step(one, 0, [0, 1, 2, 3]) for one in (stage, whole)]
+    context, whole = (
+        context_of(tokenizer, micro_batch_tokens=1),
+        context_of(tokenizer, micro_batch_tokens=999),
+    )
+    first, second = (policy_weights(one) for one in (context, whole))
+    metrics = [run_step(one, 0, [0, 1, 2, 3]) for one in (context, whole)]
     assert metrics[0]["loss"] == pytest.approx(metrics[1]["loss"], rel=1e-5)
     assert metrics[0]["gradient_norm"] == pytest.approx(metrics[1]["gradient_norm"], rel=1e-4)
     # Adam's first step is lr in the direction of the gradient's sign, after the decay of the weight.
-    for before, one, other in zip(first, policy_weights(stage), policy_weights(whole), strict=True):
+    for before, one, other in zip(first, policy_weights(context), policy_weights(whole), strict=True):
         torch.testing.assert_close(one, other, atol=2e-4, rtol=0)
         moved = (one - before * (1 - 1e-2 * 0.1)).abs().max()
         assert moved == pytest.approx(1e-2, rel=1e-2)
@@ -202,19 +205,19 @@ def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, mode, lora):
     checkpoints = Checkpoints(tmp_path, keep=1, min_free_mib=0)
-    whole = stage_of(tokenizer, mode, lora=lora)
+    whole = context_of(tokenizer, mode, lora=lora)
     run_step(whole, 0, [0, 1, 2, 3])
     checkpoints.save(whole.engine, 1, 0.5)
     run_step(whole, 1, [3, 2, 1, 0])
-    resumed = stage_of(tokenizer, mode, lora=lora)
+    resumed = context_of(tokenizer, mode, lora=lora)
     assert checkpoints.restore_latest(resumed.engine, at_most=2) == 1
     run_step(resumed, 1, [3, 2, 1, 0])
     assert unchanged(resumed, policy_weights(whole))
 
 
 def test_without_regularisation_a_step_needs_no_reference_and_knows_no_kl(tokenizer):
-    plain, slight = stage_of(tokenizer, beta2=0.0), stage_of(tokenizer, beta2=1e-6)
-    found, wanted = (run_step(stage, 0, [0, 1, 2, 3]) for stage in (plain, slight))
+    plain, slight = context_of(tokenizer, beta2=0.0), context_of(tokenizer, beta2=1e-6)
+    found, wanted = (run_step(context, 0, [0, 1, 2, 3]) for context in (plain, slight))
     assert plain.reference is None
     assert set(wanted) - set(found) == {"kl"}
     assert found["advantage"] == wanted["advantage"]
@@ -225,16 +228,16 @@ def test_without_regularisation_a_step_needs_no_reference_and_knows_no_kl(tokeni
 @pytest.mark.parametrize("beta2", [0.1, 0.0])
 def test_a_response_that_the_verifier_failed_on_does_not_move_the_policy(tokenizer, beta2):
     """The update is that of the others alone, in a mean over all."""
-    failing, alone = (with_scorer(stage_of(tokenizer, beta2=beta2), Failing(1)) for _ in range(2))
+    failing, alone = (with_scorer(context_of(tokenizer, beta2=beta2), Failing(1)) for _ in range(2))
     found = run_step(failing, 0, [0, 1, 2, 3])
-    alone.prompts.values[1] = 7.0  # whatever it was to beat
+    alone.prompts.v_star[1] = 7.0  # whatever it was to beat
     wanted = run_step(alone, 0, [0, 1, 2, 3])
     for name in ("loss", "reward", "advantage", "gradient_norm"):
         assert found[name] == wanted[name], name
     assert found["verifier_errors"] == 1
     assert (found["reward"], found["advantage"]) == (0.5, pytest.approx(0.5 - (0.5 + 0.9 + 0.4) / 3))
     whole, rest = (
-        run_step(with_scorer(stage_of(tokenizer, beta2=beta2), scorer), 0, [0, 1, 2, 3])
+        run_step(with_scorer(context_of(tokenizer, beta2=beta2), scorer), 0, [0, 1, 2, 3])
         for scorer in (Failing(), Failing(0, 2, 3))
     )
     assert "verifier_errors" not in whole
@@ -242,14 +245,16 @@ def test_a_response_that_the_verifier_failed_on_does_not_move_the_policy(tokeniz
 
 
 def test_a_step_stops_when_the_verifier_fails_too_often(tokenizer):
-    stage = with_scorer(stage_of(tokenizer), Failing(0, 2), max_share=0.25)
+    context = with_scorer(context_of(tokenizer), Failing(0, 2), max_share=0.25)
     with pytest.raises(
         VerifierFailed, match=r"failed on 2 of 4 rows.*step 3, a: of mine; step 3, c: of mine$"
     ):
-        run_step(stage, 2, [0, 1, 2, 3])
+        run_step(context, 2, [0, 1, 2, 3])
 
 
 def test_a_step_without_any_reward_stops_whatever_the_share(tokenizer):
-    stage = replace(with_scorer(stage_of(tokenizer), Failing(0, 1, 2, 3)), errors=ErrorBudget(0.9, rows=400))
+    context = replace(
+        with_scorer(context_of(tokenizer), Failing(0, 1, 2, 3)), errors=ErrorBudget(0.9, rows=400)
+    )
     with pytest.raises(VerifierFailed, match="step 1, a and all others of its step: error: of mine"):
-        run_step(stage, 0, [0, 1, 2, 3])
+        run_step(context, 0, [0, 1, 2, 3])

@@ -17,7 +17,7 @@ from apo_core.model.loading import save_policy
 from apo_core.model.template import load_tokenizer
 from apo_core.sampling import TransformersSampler, VllmSampler, vllm_sampler
 from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_metadata, read_table
-from apo_core.training.rollouts import Synchronised
+from apo_core.training.policy_sampler import SynchronisedVllm
 from apo_core.values.fingerprint import check_fingerprint
 from tasks.prompts.inputs import conditions_of_values, read_split
 from tasks.responses.scoring import verifier_of
@@ -163,7 +163,7 @@ def test_a_tied_head_that_is_left_as_it_was_is_found_out(tmp_path, monkeypatch, 
         engine = SimpleNamespace(
             module=SimpleNamespace(model=policy), zero_optimization_stage=lambda: 0, device=policy.device
         )
-        rollouts = Synchronised(engine, vllm, tokenizer.encode("12+34-5=7#"))
+        rollouts = SynchronisedVllm(engine, vllm, tokenizer.encode("12+34-5=7#"))
         if packed:
             rollouts.synchronise()
         else:

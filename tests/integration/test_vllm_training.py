@@ -14,7 +14,8 @@ from apo_core.model.lora import add_adapters, merged
 from apo_core.sampling import TransformersSampler
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.training.engine import start_engine
-from apo_core.training.rollouts import Synchronised, whole_weights
+from apo_core.training.policy_copy import whole_weights
+from apo_core.training.policy_sampler import SynchronisedVllm
 
 pytestmark = [
     pytest.mark.needs_no_run,
@@ -72,7 +73,7 @@ def synchronised(tokenizer, vllm, policy):
         dtype="float32",
         zero_stage=0,
     )
-    return Synchronised(engine, vllm, tokenizer.encode("12+34-5=7#"))
+    return SynchronisedVllm(engine, vllm, tokenizer.encode("12+34-5=7#"))
 
 
 def greedy(sampler, tokenizer):

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apo_core.algorithms.apo import Apo, apo_loss, unregularised_loss
-from apo_core.algorithms.base import Drawn
 
 
 def doubles(*numbers, grad=False):
@@ -118,16 +117,8 @@ def test_a_response_without_a_reward_has_no_weight_in_the_mean_over_all():
     assert log_probs.grad.tolist() == pytest.approx([-0.04, 0.0])
 
 
-def drawn(rewards, values):
-    mask = torch.ones(len(rewards), 1, dtype=torch.bool)
-    return Drawn(torch.tensor(rewards)[:, None], torch.tensor(values), mask)
-
-
-def alone(own):
-    return own
-
-
 def test_the_advantage_is_the_reward_less_v_star_and_a_failed_response_has_none():
-    targets = Apo(beta2=0.1).targets(drawn([1.0, 0.0, math.nan, 1.0], [0.5, 0.5, 0.9, 0.25]), alone)
-    assert targets["values"].tolist() == pytest.approx([0.5, 0.5, 0.9, 0.25])
-    assert (targets["rewards"] - targets["values"]).tolist() == pytest.approx([0.5, -0.5, 0.0, 0.75])
+    rewards = torch.tensor([1.0, 0.0, math.nan, 1.0])[:, None]
+    targets = Apo(beta2=0.1).targets(rewards, torch.tensor([0.5, 0.5, 0.9, 0.25]), [], lambda own: own)
+    assert targets["v_star"].tolist() == pytest.approx([0.5, 0.5, 0.9, 0.25])
+    assert (targets["rewards"] - targets["v_star"]).tolist() == pytest.approx([0.5, -0.5, 0.0, 0.75])

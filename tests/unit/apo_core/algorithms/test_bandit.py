@@ -4,9 +4,9 @@ from functools import cache
 
 import pytest
 import torch
+from builders import micro_batch
 
 from apo_core.algorithms import Apo, Grpo, Oapl, Ppo, Rebel
-from apo_core.algorithms.base import Drawn, Micro
 
 BETA = 0.3
 ROWS = 2048
@@ -87,37 +87,42 @@ def train(algorithm, *, steps=300, decay=0.01):
         flat = drawing.distribution().flatten().multinomial(ROWS, replacement=True, generator=generator)
         responses = torch.stack([flat // 3, flat % 3], 1)
         held = lagging if algorithm.sync_every is not None else reference
-        with torch.no_grad():
-            drawn = Drawn(
-                table.flatten()[flat].view(-1, algorithm.responses),
-                best.expand(ROWS // algorithm.responses),
-                torch.ones(ROWS, 2).bool(),
-                policy(responses),
-                held(responses),
-                policy.values(responses),
-            )
-        targets = algorithm.targets(drawn, lambda own: own)
-        size = ROWS // algorithm.minibatches
-        for start in [*range(0, ROWS, size)] * algorithm.epochs:
-            rows = slice(start, start + size)
-            loss, _ = algorithm.loss(
-                Micro(
-                    log_probs=policy(responses[rows]),
-                    mask=drawn.mask[rows],
-                    scored=torch.ones(size).bool(),
-                    behaviour=drawn.behaviour[rows],
-                    reference=drawn.reference[rows] if algorithm.needs_reference else None,
-                    critic=policy.values(responses[rows]),
-                    targets={name: numbers[rows] for name, numbers in targets.items()},
-                    mean_length=2.0,
-                    max_new_tokens=2,
-                )
-            )
+        batches = [
+            batch_of(policy, held, responses, list(rows), algorithm.needs_reference)
+            for rows in torch.arange(ROWS).view(algorithm.minibatches, -1).tolist()
+        ]
+        targets = algorithm.targets(
+            table.flatten()[flat].view(-1, algorithm.responses),
+            best.expand(ROWS // algorithm.responses),
+            batches,
+            lambda own: own,
+        )
+        for index, batch in [*enumerate(batches)] * algorithm.epochs:
+            batch.targets = {
+                name: numbers[index] if isinstance(numbers, list) else numbers[batch.rows]
+                for name, numbers in targets.items()
+            }
+            own = responses[batch.rows]
+            loss, _ = algorithm.loss(batch, policy(own), policy.values(own))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         schedule.step()
     return policy.distribution()
+
+
+@torch.no_grad()
+def batch_of(policy, held, responses, rows, needs_reference):
+    own = responses[rows]
+    return micro_batch(
+        torch.ones(len(own), 2).bool(),
+        rows=rows,
+        old_log_probs=policy(own),
+        reference_log_probs=held(own) if needs_reference else None,
+        old_values=policy.values(own),
+        mean_length=2.0,
+        max_new_tokens=2,
+    )
 
 
 def distance(found, wanted):
@@ -169,7 +174,16 @@ def test_it_reaches_the_optimum_of_kl_regularised_rl(algorithm):
 
 @pytest.mark.parametrize(("epochs", "minibatches"), [(1, 1), (2, 2)])
 def test_grpo_reaches_the_optimum_with_the_reversed_kl(epochs, minibatches):
-    algorithm = Grpo(ROWS // 2, BETA, 0.2, 0.2, "none", "response", epochs=epochs, minibatches=minibatches)
+    algorithm = Grpo(
+        responses=ROWS // 2,
+        beta=BETA,
+        clip_low=0.2,
+        clip_high=0.2,
+        scale="none",
+        normalisation="response",
+        epochs=epochs,
+        minibatches=minibatches,
+    )
     assert distance(train(algorithm), reversed_optimum(*problem())) < TOLERANCE
 
 

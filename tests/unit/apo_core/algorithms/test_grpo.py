@@ -3,7 +3,6 @@ import math
 import pytest
 import torch
 
-from apo_core.algorithms.base import Drawn
 from apo_core.algorithms.grpo import Grpo, group_advantages, grpo_loss, token_divisors
 
 NAN = math.nan
@@ -47,7 +46,7 @@ def test_an_empty_response_is_divided_by_one():
 
 # Ratios 1.25 and 0.5 at an advantage of 2, clipped to [0.8, 1.2]: 2.4 and 1; at -1: -1.25 and -0.8.
 POLICY = doubles([0.5, 0.2, 0.9], [0.5, 0.2, 0.3]).log()
-BEHAVIOUR = doubles([0.4, 0.4, 0.1], [0.4, 0.4, 0.3]).log()
+OLD = doubles([0.4, 0.4, 0.1], [0.4, 0.4, 0.3]).log()
 REFERENCE = doubles([0.5, 0.4, 0.7], [0.5, 0.2, 0.6]).log()
 MASK = torch.tensor([[True, True, False], [True, True, True]])
 YES = torch.tensor([True, True])
@@ -56,7 +55,7 @@ YES = torch.tensor([True, True])
 def loss_of(log_probs, reference=REFERENCE, scored=YES, advantages=(2.0, -1.0), mask=MASK, **settings):
     given = {"beta": 0.1, "clip_low": 0.2, "clip_high": 0.2} | settings
     divisors = mask.sum(dim=1).clamp(min=1).double()
-    return grpo_loss(log_probs, BEHAVIOUR, reference, doubles(*advantages), mask, divisors, scored, **given)
+    return grpo_loss(log_probs, OLD, reference, doubles(*advantages), mask, divisors, scored, **given)
 
 
 def test_the_loss_is_the_published_one():
@@ -106,14 +105,14 @@ def test_an_empty_mask_yields_a_zero_that_back_propagates():
     assert (log_probs.grad == 0).all()
 
 
-def naive(log_probs, behaviour, reference, advantages, mask, beta, low, high):
+def naive(log_probs, old, reference, advantages, mask, beta, low, high):
     """One token at a time, as the paper writes it."""
     total = 0.0
     for i in range(len(mask)):
         tokens = [t for t in range(mask.shape[1]) if mask[i, t]]
         inner = 0.0
         for t in tokens:
-            ratio = math.exp(log_probs[i, t] - behaviour[i, t])
+            ratio = math.exp(log_probs[i, t] - old[i, t])
             a = float(advantages[i])
             surrogate = min(ratio * a, min(max(ratio, 1 - low), 1 + high) * a)
             towards = math.exp(reference[i, t] - log_probs[i, t])
@@ -136,23 +135,23 @@ def random_case(seed):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_it_equals_a_loop_over_tokens(seed):
-    policy, behaviour, reference, advantages, mask = random_case(seed)
+    policy, old, reference, advantages, mask = random_case(seed)
     divisors = token_divisors(mask, "response", mean_length=0, max_new_tokens=0).double()
     every = torch.ones(5).bool()
     settings = {"beta": 0.04, "clip_low": 0.2, "clip_high": 0.28}
-    loss, _ = grpo_loss(policy, behaviour, reference, advantages, mask, divisors, every, **settings)
-    wanted = naive(policy, behaviour, reference, advantages, mask, 0.04, 0.2, 0.28)
+    loss, _ = grpo_loss(policy, old, reference, advantages, mask, divisors, every, **settings)
+    wanted = naive(policy, old, reference, advantages, mask, 0.04, 0.2, 0.28)
     assert loss.item() == pytest.approx(wanted, rel=1e-12)
 
 
 def test_gradcheck_agrees_with_finite_differences():
-    policy, behaviour, reference, advantages, mask = random_case(3)
+    policy, old, reference, advantages, mask = random_case(3)
     divisors = mask.sum(dim=1).double()
     every = torch.ones(5).bool()
     assert torch.autograd.gradcheck(
         lambda log_probs: grpo_loss(
             log_probs,
-            behaviour,
+            old,
             reference,
             advantages,
             mask,
@@ -167,9 +166,8 @@ def test_gradcheck_agrees_with_finite_differences():
 
 
 def test_targets_are_the_advantages_of_all_responses_in_order():
-    drawn = Drawn(
-        torch.tensor([[1.0, 0.0], [NAN, 1.0]]), torch.zeros(2), torch.ones(4, 1).bool(), None, None, None
-    )
-    method = Grpo(2, 0.0, 0.2, 0.2, "none", "response")
-    assert method.targets(drawn, lambda own: own)["advantages"].tolist() == [0.5, -0.5, 0.0, 0.0]
+    method = Grpo(responses=2, beta=0.0, clip_low=0.2, clip_high=0.2, scale="none", normalisation="response")
+    rewards = torch.tensor([[1.0, 0.0], [NAN, 1.0]])
+    targets = method.targets(rewards, torch.zeros(2), [], lambda own: own)
+    assert targets["advantages"].tolist() == [0.5, -0.5, 0.0, 0.0]
     assert not method.needs_reference

@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
+from builders import micro_batch
 
-from apo_core.algorithms.base import Drawn, Micro
 from apo_core.algorithms.oapl import Oapl, group_values
 from apo_core.values.optimal import optimal_value
 
@@ -24,22 +24,16 @@ def test_values_are_those_of_the_rewards_that_a_group_has():
 
 
 def test_a_response_without_a_reward_learns_nothing():
-    drawn = Drawn(torch.tensor([[1.0, math.nan]]), torch.zeros(1), torch.ones(2, 1).bool(), None, None, None)
-    targets = METHOD.targets(drawn, lambda own: own)
-    assert targets["rewards"].tolist() == targets["values"].tolist() == [1.0, 1.0]
+    targets = METHOD.targets(torch.tensor([[1.0, math.nan]]), torch.zeros(1), [], lambda own: own)
+    assert targets["rewards"].tolist() == targets["v_star"].tolist() == [1.0, 1.0]
 
 
-def micro_of(log_probs, mask):
-    return Micro(
-        log_probs=log_probs,
-        mask=mask,
+def batch_of(mask):
+    return micro_batch(
+        mask,
         scored=torch.tensor([True, True, False]),
-        behaviour=log_probs.detach(),
-        reference=doubles([-2.0, -1.0], [-1.0, 77.0], [-1.0, -1.0]),
-        critic=None,
-        targets={"rewards": doubles(1.0, 0.0, 5.0), "values": doubles(0.5, 0.25, 0.5)},
-        mean_length=2.0,
-        max_new_tokens=9,
+        reference_log_probs=doubles([-2.0, -1.0], [-1.0, 77.0], [-1.0, -1.0]),
+        targets={"rewards": doubles(1.0, 0.0, 5.0), "v_star": doubles(0.5, 0.25, 0.5)},
     )
 
 
@@ -48,7 +42,7 @@ MASK = torch.tensor([[True, True], [True, False], [True, True]])
 
 def test_the_regression_is_against_the_copy():
     log_probs = doubles([-1.0, -1.0], [-0.5, -9.0], [-3.0, -3.0], grad=True)
-    loss, parts = METHOD.loss(micro_of(log_probs, MASK))
+    loss, parts = METHOD.loss(batch_of(MASK), log_probs)
     # Log-ratios 1 and 0.5, advantages 0.5 and -0.25: residuals -0.4 and 0.3.
     assert parts["loss"].tolist() == pytest.approx([0.16, 0.09, 0.0])
     assert loss.item() == pytest.approx(0.25 / 3)
@@ -60,23 +54,23 @@ def test_the_regression_is_against_the_copy():
 
 def test_gradcheck_agrees_with_finite_differences():
     log_probs = doubles([-1.0, -1.0], [-0.5, -9.0], [-3.0, -3.0], grad=True)
-    assert torch.autograd.gradcheck(lambda given: METHOD.loss(micro_of(given, MASK))[0], [log_probs])
+    assert torch.autograd.gradcheck(lambda given: METHOD.loss(batch_of(MASK), given)[0], [log_probs])
 
 
 def test_an_empty_mask_yields_a_loss_that_back_propagates():
     log_probs = doubles([-1.0, -1.0], [-0.5, -9.0], [-3.0, -3.0], grad=True)
-    METHOD.loss(micro_of(log_probs, torch.zeros_like(MASK)))[0].backward()
+    METHOD.loss(batch_of(torch.zeros_like(MASK)), log_probs)[0].backward()
     assert (log_probs.grad == 0).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_equals_a_loop_over_responses(seed):
     log_probs = torch.randn(3, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    micro = micro_of(log_probs, MASK)
+    batch = batch_of(MASK)
     written = 0.0
     for i in range(2):
         ratio = sum(
-            float(micro.log_probs[i, t]) - float(micro.reference[i, t]) for t in range(2) if MASK[i, t]
+            float(log_probs[i, t]) - float(batch.reference_log_probs[i, t]) for t in range(2) if MASK[i, t]
         )
-        written += (0.1 * ratio - float(micro.targets["rewards"][i] - micro.targets["values"][i])) ** 2 / 3
-    assert METHOD.loss(micro)[0].item() == pytest.approx(written, rel=1e-12)
+        written += (0.1 * ratio - float(batch.targets["rewards"][i] - batch.targets["v_star"][i])) ** 2 / 3
+    assert METHOD.loss(batch, log_probs)[0].item() == pytest.approx(written, rel=1e-12)

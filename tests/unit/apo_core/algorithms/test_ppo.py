@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
+from builders import micro_batch
 
-from apo_core.algorithms.base import Drawn, Micro
 from apo_core.algorithms.ppo import (
     Ppo,
     generalised_advantages,
@@ -75,22 +75,32 @@ def test_with_lambda_1_returns_are_discounted_sums():
 def test_whitened_numbers_have_mean_0_and_deviation_1_over_all_ranks():
     numbers = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     mask = torch.rand(4, 6, generator=torch.Generator().manual_seed(1)) < 0.6
-    whole = whitened(numbers, mask, alone)
+    (whole,) = whitened([numbers], [micro_batch(mask)], alone)
     assert whole[mask].mean().item() == pytest.approx(0, abs=1e-12)
     assert whole[mask].var(unbiased=False).item() == pytest.approx(1, abs=1e-6)
     # Two ranks with half of the rows each find the same.
     halves = [(numbers[:2], mask[:2]), (numbers[2:], mask[2:])]
     moments = []
     for part, where in halves:
-        whitened(part, where, lambda own: moments.append(own[0]) or own)
+        whitened([part], [micro_batch(where)], lambda own: moments.append(own[0]) or own)
     for rank, (part, where) in enumerate(halves):
-        torch.testing.assert_close(
-            whitened(part, where, lambda _: moments), whole[2 * rank : 2 * rank + 2], atol=1e-9, rtol=0
-        )
+        (found,) = whitened([part], [micro_batch(where)], lambda _: moments)
+        torch.testing.assert_close(found, whole[2 * rank : 2 * rank + 2], atol=1e-9, rtol=0)
+
+
+def test_whitening_does_not_depend_on_how_micro_batches_are_cut():
+    numbers = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    mask = torch.rand(4, 6, generator=torch.Generator().manual_seed(1)) < 0.6
+    (whole,) = whitened([numbers], [micro_batch(mask)], alone)
+    cuts = [[3, 1], [0], [2]]
+    batches = [micro_batch(mask[rows], rows=rows) for rows in cuts]
+    for rows, found in zip(cuts, whitened([numbers[rows] for rows in cuts], batches, alone), strict=True):
+        assert torch.equal(found, whole[rows])
 
 
 def test_whitening_equal_numbers_is_no_division_by_zero():
-    assert whitened(doubles([2.0, 2.0]), torch.ones(1, 2).bool(), alone).tolist() == [[0.0, 0.0]]
+    (found,) = whitened([doubles([2.0, 2.0])], [micro_batch(torch.ones(1, 2).bool())], alone)
+    assert found.tolist() == [[0.0, 0.0]]
 
 
 def test_the_value_loss_is_the_worse_of_plain_and_clipped():
@@ -108,36 +118,49 @@ def test_the_value_loss_is_the_worse_of_plain_and_clipped():
     torch.testing.assert_close(values.grad, doubles([0.0, -0.8 / 2, 0.0]))
 
 
-def drawn_of(rewards):
-    zeros = torch.zeros(3, 3)
-    return Drawn(torch.tensor(rewards)[:, None], torch.zeros(3), MASK, zeros - 1, zeros - 1.5, zeros + 0.25)
+def targets_of(method, rewards, mask=MASK):
+    zeros = torch.zeros(mask.shape)
+    batch = micro_batch(
+        mask,
+        scored=~torch.tensor(rewards).isnan(),
+        old_log_probs=zeros - 1,
+        reference_log_probs=zeros - 1.5,
+        old_values=torch.where(mask, 0.25, 0.0),
+    )
+    targets = method.targets(torch.tensor(rewards)[:, None], torch.zeros(3), [batch], alone)
+    return {name: numbers[0] for name, numbers in targets.items()}
 
 
 def test_targets_by_hand():
-    targets = METHOD.targets(drawn_of([1.0, 0.0, 0.0]), alone)
+    targets = targets_of(METHOD, [1.0, 0.0, 0.0])
     # KL 1/2 a token costs 0.05. Second row: deltas -0.05 + 0.9/4 - 1/4 = -0.075 and -0.05 - 1/4 = -0.3.
     assert targets["advantages"][1].tolist() == pytest.approx([-0.075 - 0.45 * 0.3, -0.3, 0.0])
-    torch.testing.assert_close(targets["returns"], targets["advantages"] + 0.25)
-    assert (targets["values"] == 0.25).all()
+    torch.testing.assert_close(targets["returns"][MASK], targets["advantages"][MASK] + 0.25)
+
+
+def test_targets_do_not_depend_on_where_in_the_row_a_response_stands():
+    wide = torch.nn.functional.pad(MASK, (2, 1))
+    left, right = (targets_of(METHOD, [1.0, 0.0, 0.0], mask) for mask in (MASK, wide))
+    for name, numbers in left.items():
+        assert torch.equal(numbers[MASK], right[name][wide])
 
 
 def test_a_failed_response_is_no_part_of_the_mean_that_is_taken_away():
     whitening = Ppo(**{**vars(METHOD), "whiten": True})
-    found = whitening.targets(drawn_of([1.0, math.nan, 0.0]), alone)["advantages"]
+    found = targets_of(whitening, [1.0, math.nan, 0.0])["advantages"]
     assert found[0].mean().item() == pytest.approx(0, abs=1e-6)
 
 
-def micro_of(log_probs, critic, scored=(True, True, True), mask=MASK):
+def batch_of(log_probs, scored=(True, True, True), mask=MASK):
     generator = torch.Generator().manual_seed(5)
     numbers = [torch.randn(3, 3, generator=generator, dtype=torch.float64) for _ in range(4)]
-    return Micro(
-        log_probs=log_probs,
-        mask=mask,
+    return micro_batch(
+        mask,
         scored=torch.tensor(scored),
-        behaviour=log_probs.detach() + 0.3 * numbers[0],
-        reference=log_probs.detach() - 1,
-        critic=critic,
-        targets={"advantages": numbers[1], "returns": numbers[2], "values": numbers[3]},
+        old_log_probs=log_probs.detach() + 0.3 * numbers[0],
+        reference_log_probs=log_probs.detach() - 1,
+        old_values=numbers[3],
+        targets={"advantages": numbers[1], "returns": numbers[2]},
         mean_length=5 / 3,
         max_new_tokens=9,
     )
@@ -149,42 +172,42 @@ def parameters():
 
 
 def test_the_loss_equals_a_loop_over_all_tokens():
-    log_probs, critic = parameters()
-    micro = micro_of(log_probs, critic)
-    loss, parts = METHOD.loss(micro)
+    log_probs, values = parameters()
+    batch = batch_of(log_probs)
+    loss, parts = METHOD.loss(batch, log_probs, values)
     policy = value = 0.0
     for i, t in MASK.nonzero().tolist():
-        ratio = math.exp(float(micro.log_probs.detach()[i, t] - micro.behaviour[i, t]))
-        a, r, v0 = (float(micro.targets[name][i, t]) for name in ("advantages", "returns", "values"))
-        v = float(critic.detach()[i, t])
+        ratio = math.exp(float(log_probs.detach()[i, t] - batch.old_log_probs[i, t]))
+        a, r = (float(batch.targets[name][i, t]) for name in ("advantages", "returns"))
+        v0, v = float(batch.old_values[i, t]), float(values.detach()[i, t])
         policy -= min(ratio * a, min(max(ratio, 0.8), 1.2) * a) / 5
         value += 0.5 * max((v - r) ** 2, (min(max(v, v0 - 0.5), v0 + 0.5) - r) ** 2) / 5
     assert loss.item() == pytest.approx(policy + 2 * value, rel=1e-6)
     assert parts["loss"].mean().item() == pytest.approx(loss.item(), rel=1e-6)
     assert parts["value_loss"].mean().item() == pytest.approx(value, rel=1e-6)
-    wanted = [(micro.behaviour - micro.reference)[i][MASK[i]].sum().item() for i in range(3)]
+    wanted = [(batch.old_log_probs - batch.reference_log_probs)[i][MASK[i]].sum().item() for i in range(3)]
     assert parts["kl"].tolist() == pytest.approx(wanted)
 
 
 def test_a_failed_response_moves_neither_policy_nor_critic():
-    log_probs, critic = parameters()
-    METHOD.loss(micro_of(log_probs, critic, scored=(True, False, True)))[0].backward()
-    assert (log_probs.grad[1] == 0).all() and (critic.grad[1] == 0).all()
-    assert (log_probs.grad[0] != 0).any() and (critic.grad[0] != 0).any()
+    log_probs, values = parameters()
+    METHOD.loss(batch_of(log_probs, scored=(True, False, True)), log_probs, values)[0].backward()
+    assert (log_probs.grad[1] == 0).all() and (values.grad[1] == 0).all()
+    assert (log_probs.grad[0] != 0).any() and (values.grad[0] != 0).any()
 
 
 def test_an_empty_mask_yields_a_zero_that_back_propagates():
-    log_probs, critic = parameters()
-    loss, _ = METHOD.loss(micro_of(log_probs, critic, mask=torch.zeros_like(MASK)))
+    log_probs, values = parameters()
+    loss, _ = METHOD.loss(batch_of(log_probs, mask=torch.zeros_like(MASK)), log_probs, values)
     assert loss.item() == 0
     loss.backward()
-    assert (log_probs.grad == 0).all() and (critic.grad == 0).all()
+    assert (log_probs.grad == 0).all() and (values.grad == 0).all()
 
 
 def test_gradcheck_agrees_with_finite_differences():
-    fixed = micro_of(*(one.detach() for one in parameters()))
+    batch = batch_of(parameters()[0])
 
-    def loss(log_probs, critic):
-        return METHOD.loss(fixed._replace(log_probs=log_probs, critic=critic))[0]
+    def loss(log_probs, values):
+        return METHOD.loss(batch, log_probs, values)[0]
 
     assert torch.autograd.gradcheck(loss, parameters())

@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
+from builders import micro_batch
 
-from apo_core.algorithms.base import Drawn, Micro
 from apo_core.algorithms.rebel import Rebel, rebel_loss
 
 
@@ -53,27 +53,22 @@ def test_gradcheck_agrees_with_finite_differences():
     )
 
 
-def micro_of(log_probs, mask, behaviour, reference, rewards):
-    return Micro(
-        log_probs=log_probs,
-        mask=mask,
-        scored=torch.ones(len(mask)).bool(),
-        behaviour=behaviour,
-        reference=reference,
-        critic=None,
+def batch_of(mask, old_log_probs, reference_log_probs, rewards):
+    return micro_batch(
+        mask,
+        old_log_probs=old_log_probs,
+        reference_log_probs=reference_log_probs,
         targets={"rewards": rewards},
-        mean_length=2.0,
-        max_new_tokens=9,
     )
 
 
-def test_the_reward_is_less_the_penalty_of_the_policy_that_drew():
+def test_the_reward_is_less_the_penalty_of_the_policy_that_sampled():
     mask = torch.tensor([[True, True], [True, False]])
     log_probs = doubles([-1.0, -2.0], [-3.0, 99.0])
-    behaviour = doubles([-1.5, -2.0], [-3.0, 99.0])
+    old_log_probs = doubles([-1.5, -2.0], [-3.0, 99.0])
     reference = doubles([-2.0, -2.5], [-2.0, 99.0])
-    micro = micro_of(log_probs, mask, behaviour, reference, doubles(1.0, 0.0))
-    loss, parts = Rebel(eta=2.0, kl_coefficient=0.1).loss(micro)
+    batch = batch_of(mask, old_log_probs, reference, doubles(1.0, 0.0))
+    loss, parts = Rebel(eta=2.0, kl_coefficient=0.1).loss(batch, log_probs)
     # Log-ratios 0.5 and 0; KL 1 and -1; rewards 0.9 and 0.1.
     assert loss.item() == pytest.approx((0.5 / 2 - 0.8) ** 2)
     assert parts["kl"].tolist() == [1.0, -1.0]
@@ -83,21 +78,21 @@ def test_without_a_penalty_there_is_no_kl():
     mask = torch.ones(2, 1).bool()
     method = Rebel(eta=1.0, kl_coefficient=0.0)
     zeros = doubles([0.0], [0.0])
-    loss, parts = method.loss(micro_of(zeros, mask, zeros, None, doubles(1.0, 0.0)))
+    loss, parts = method.loss(batch_of(mask, zeros, None, doubles(1.0, 0.0)), zeros)
     assert (loss.item(), set(parts)) == (1.0, {"loss"})
     assert not method.needs_reference
 
 
 def test_an_empty_mask_yields_a_loss_that_back_propagates():
     log_probs = doubles([-1.0], [-2.0], grad=True)
-    micro = micro_of(log_probs, torch.zeros(2, 1).bool(), log_probs.detach(), None, doubles(1.0, 1.0))
-    loss, _ = Rebel(eta=1.0, kl_coefficient=0.0).loss(micro)
+    batch = batch_of(torch.zeros(2, 1).bool(), log_probs.detach(), None, doubles(1.0, 1.0))
+    loss, _ = Rebel(eta=1.0, kl_coefficient=0.0).loss(batch, log_probs)
     assert loss.item() == 0
     loss.backward()
     assert (log_probs.grad == 0).all()
 
 
 def test_a_failed_responses_reward_is_a_number():
-    drawn = Drawn(torch.tensor([[1.0, math.nan]]), torch.zeros(1), YES[None], None, None, None)
-    targets = Rebel(eta=1.0, kl_coefficient=0.0).targets(drawn, lambda own: own)
+    method = Rebel(eta=1.0, kl_coefficient=0.0)
+    targets = method.targets(torch.tensor([[1.0, math.nan]]), torch.zeros(1), [], lambda own: own)
     assert targets["rewards"].tolist() == [1.0, 0.0]

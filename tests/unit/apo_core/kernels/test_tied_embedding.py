@@ -8,9 +8,10 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from apo_core.kernels.tied_embedding import share_gradient
-from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
+from apo_core.model.log_probs import ResponseLogProbs
+from apo_core.model.micro_batch import pad_responses
 
-BATCH = pad_rollouts([[1, 2, 3, 2], [4]], [[5, 2], [6, 6, 1]], pad_id=0)
+BATCH = pad_responses([[1, 2, 3, 2], [4]], [[5, 2], [6, 6, 1]], pad_id=0)
 
 
 def model(*, tied=True, **changes):
@@ -24,7 +25,7 @@ def model(*, tied=True, **changes):
 
 def gradients(log_probs, times=1):
     for _ in range(times):
-        log_probs(*BATCH).sin().sum().backward()
+        log_probs(*BATCH.inputs).sin().sum().backward()
     return [parameter.grad for parameter in log_probs.parameters()]
 
 
@@ -78,6 +79,6 @@ def test_it_is_left_to_autograd_where_the_sum_would_differ():
     assert share_gradient(model()) is not None
     assert share_gradient(model(tied=False)) is None
     log_probs = ResponseLogProbs(model(), temperature=1.0).bfloat16()  # as an engine may do
-    log_probs(*BATCH).sum().backward()
+    log_probs(*BATCH.inputs).sum().backward()
     assert log_probs.head.shared.left is None
     assert log_probs.model.get_input_embeddings().weight.grad.dtype == torch.bfloat16

@@ -3,9 +3,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from apo_core.algorithms.tokens import sum_tokens
 from apo_core.model.head import HeadLogProbs
-from apo_core.model.log_probs import ResponseLogProbs, head_mismatch, pad_rollouts
+from apo_core.model.log_probs import ResponseLogProbs, head_mismatch
+from apo_core.model.micro_batch import pad_responses, sum_tokens
 
 PROMPTS = [[3, 4, 5, 14], [6, 14], [7, 8, 9, 10, 11, 14], [12, 14]]
 RESPONSES = [[4, 5, 6, 7, 1], [8, 1], [9], [3, 3, 10, 12, 13, 15, 16, 1]]
@@ -15,7 +15,7 @@ ROW_WEIGHTS = torch.tensor([1.0, -2.0, 0.5, 3.0])
 
 @pytest.fixture
 def batch():
-    return pad_rollouts(PROMPTS, RESPONSES, pad_id=0)
+    return pad_responses(PROMPTS, RESPONSES, pad_id=0)
 
 
 def naive(model, temperature):
@@ -36,7 +36,7 @@ def gradients(model, log_probs):
 @pytest.mark.parametrize("chunk_tokens", [1, 3, 1024])
 def test_log_probs_and_gradients_equal_the_naive_ones(decoder, batch, chunk_tokens, temperature):
     module = ResponseLogProbs(decoder, temperature=temperature, chunk_tokens=chunk_tokens)
-    ours = sum_tokens(module(*batch), batch.predicts)
+    ours = sum_tokens(module(*batch.inputs), batch.mask)
     expected = naive(decoder, temperature)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
@@ -49,29 +49,29 @@ def test_more_padding_and_its_token_change_nothing(decoder, batch):
     wider = [
         torch.nn.functional.pad(batch.token_ids, (0, 5), value=9),
         torch.nn.functional.pad(batch.attended, (0, 5)),
-        torch.nn.functional.pad(batch.response, (0, 5)),
+        torch.nn.functional.pad(batch.mask, (0, 5)),
     ]
     with torch.no_grad():
-        wide, narrow = module(*wider), module(*batch)
+        wide, narrow = module(*wider), module(*batch.inputs)
         torch.testing.assert_close(wide[:, : narrow.shape[1]], narrow, atol=1e-5, rtol=1e-5)
         assert (wide[:, narrow.shape[1] :] == 0).all()
 
 
 def test_a_row_without_response_tokens_is_zero_and_leaves_the_others_alone(decoder, batch):
     module = ResponseLogProbs(decoder, temperature=1.0)
-    response = batch.response.clone()
-    response[1] = False
+    mask = batch.mask.clone()
+    mask[1] = False
     with torch.no_grad():
-        whole, found = module(*batch), module(batch.token_ids, batch.attended, response)
+        whole, found = module(*batch.inputs), module(batch.token_ids, batch.attended, mask)
     assert (found[1] == 0).all()
     torch.testing.assert_close(found[[0, 2, 3]], whole[[0, 2, 3]])
 
 
 def test_an_empty_mask_yields_zeros_that_back_propagate(decoder, batch):
     log_probs = ResponseLogProbs(decoder, temperature=1.0)(
-        batch.token_ids, batch.attended, torch.zeros_like(batch.response)
+        batch.token_ids, batch.attended, torch.zeros_like(batch.mask)
     )
-    assert log_probs.shape == batch.predicts.shape
+    assert log_probs.shape == batch.mask.shape
     assert (log_probs == 0).all()
     found = torch.autograd.grad(log_probs.sum(), list(decoder.parameters()))
     assert all((gradient == 0).all() for gradient in found)
@@ -118,14 +118,14 @@ def test_the_heads_gradient_is_summed_over_chunks_in_float32():
 
 
 def test_gradients_reach_every_parameter(decoder, batch):
-    log_probs = ResponseLogProbs(decoder, temperature=1.0)(*batch)
-    sums = sum_tokens(log_probs, batch.predicts)
+    log_probs = ResponseLogProbs(decoder, temperature=1.0)(*batch.inputs)
+    sums = sum_tokens(log_probs, batch.mask)
     assert all(gradient.abs().sum() > 0 for gradient in gradients(decoder, sums))
 
 
 def test_each_tokens_log_prob_is_at_the_position_that_predicts_it(decoder, batch):
-    found = ResponseLogProbs(decoder, temperature=0.7)(*batch)
-    rows = zip(PROMPTS, RESPONSES, found, batch.predicts, strict=True)
+    found = ResponseLogProbs(decoder, temperature=0.7)(*batch.inputs)
+    rows = zip(PROMPTS, RESPONSES, found, batch.mask, strict=True)
     for prompt, response, log_probs, predicts in rows:
         every = (decoder(torch.tensor([prompt + response])).logits[0] / 0.7).log_softmax(-1)  # (T, V)
         at = range(len(prompt) - 1, len(prompt) + len(response) - 1)
@@ -154,30 +154,11 @@ class Widest(TorchDispatchMode):
 def test_logits_exist_for_one_chunk_of_response_tokens_at_a_time(decoder, batch):
     module = ResponseLogProbs(decoder, temperature=0.7, chunk_tokens=6)
     hidden = decoder.base_model(batch.token_ids, batch.attended.long()).last_hidden_state.detach()
-    states = hidden[:, :-1][batch.response[:, 1:]].requires_grad_()  # 5 + 2 + 1 + 8 = 16 response tokens
+    states = hidden[:, :-1][batch.mask].requires_grad_()  # 5 + 2 + 1 + 8 = 16 response tokens
     with Widest(decoder.lm_head.weight) as widest:
-        module.head(states, batch.token_ids[:, 1:][batch.response[:, 1:]]).sum().backward()
+        module.head(states, batch.token_ids[:, 1:][batch.mask]).sum().backward()
     decoder.zero_grad()
     assert widest.rows == 6
-
-
-def test_rollouts_are_padded_on_the_right():
-    batch = pad_rollouts([[5, 6], [7]], [[8], [9, 1, 2]], pad_id=0)
-    assert batch.token_ids.tolist() == [[5, 6, 8, 0], [7, 9, 1, 2]]
-    yes, no = True, False
-    assert batch.attended.tolist() == [[yes, yes, yes, no], [yes, yes, yes, yes]]
-    assert batch.response.tolist() == [[no, no, yes, no], [no, yes, yes, yes]]
-
-
-def test_a_pad_token_inside_a_response_counts():
-    batch = pad_rollouts([[5]], [[0, 1]], pad_id=0)
-    assert batch.attended.tolist() == [[True, True, True]]
-    assert batch.response.tolist() == [[False, True, True]]
-
-
-def test_prompts_and_responses_must_pair_up():
-    with pytest.raises(ValueError, match="zip"):
-        pad_rollouts([[1], [2]], [[3]], pad_id=0)
 
 
 def test_a_plain_head_reproduces_the_models_own_logits(decoder):

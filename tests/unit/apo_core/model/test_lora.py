@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
-from apo_core.model.log_probs import ResponseLogProbs, pad_rollouts
+from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.lora import AdaptersOff, add_adapters, merged
+from apo_core.model.micro_batch import pad_responses
 from apo_core.sampling import TransformersSampler
 
 PROMPTS = [[3, 4, 5, 14], [6, 14], [7, 8, 9, 14]]
@@ -14,7 +15,7 @@ PROMPTS = [[3, 4, 5, 14], [6, 14], [7, 8, 9, 14]]
 
 @pytest.fixture
 def batch():
-    return pad_rollouts(PROMPTS, [[4, 5, 1], [8, 1], [9, 9, 9, 1]], pad_id=0)
+    return pad_responses(PROMPTS, [[4, 5, 1], [8, 1], [9, 9, 9, 1]], pad_id=0)
 
 
 @pytest.fixture
@@ -44,26 +45,28 @@ def greedy(model):
 def test_at_first_policy_and_reference_are_equal(decoder, policy, adapters, batch):
     log_probs = ResponseLogProbs(policy, temperature=1.0)
     with torch.no_grad():
-        assert torch.equal(AdaptersOff(log_probs, adapters)(*batch), log_probs(*batch))
-        assert torch.equal(log_probs(*batch), ResponseLogProbs(decoder, temperature=1.0)(*batch))
+        assert torch.equal(AdaptersOff(log_probs, adapters)(*batch.inputs), log_probs(*batch.inputs))
+        assert torch.equal(
+            log_probs(*batch.inputs), ResponseLogProbs(decoder, temperature=1.0)(*batch.inputs)
+        )
 
 
 def test_the_reference_stays_what_it_was_while_the_policy_learns(decoder, policy, adapters, batch):
     log_probs = ResponseLogProbs(policy, temperature=1.0)
     learn(policy)
     with torch.no_grad():
-        before = ResponseLogProbs(decoder, temperature=1.0)(*batch)
-        assert torch.equal(AdaptersOff(log_probs, adapters)(*batch), before)
-        assert (log_probs(*batch) - before)[batch.predicts].abs().min() > 1e-5
+        before = ResponseLogProbs(decoder, temperature=1.0)(*batch.inputs)
+        assert torch.equal(AdaptersOff(log_probs, adapters)(*batch.inputs), before)
+        assert (log_probs(*batch.inputs) - before)[batch.mask].abs().min() > 1e-5
 
 
 def test_only_the_adapters_learn_after_the_reference_was_asked(policy, adapters, batch):
     log_probs = ResponseLogProbs(policy, temperature=1.0)
-    AdaptersOff(log_probs, adapters)(*batch)
+    AdaptersOff(log_probs, adapters)(*batch.inputs)
     learning = {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
     assert learning == {name for name, _ in policy.named_parameters() if "lora_" in name}
     assert len(learning) == 2 * 7 * 2  # two matrices beside the seven linear layers of each of two blocks
-    log_probs(*batch).sum().backward()
+    log_probs(*batch.inputs).sum().backward()
     assert all((parameter.grad is not None) == parameter.requires_grad for parameter in policy.parameters())
 
 

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from apo_core.training.rollouts import _difference, log_probs, whole_weights
+from apo_core.training.policy_copy import whole_weights
+from apo_core.training.policy_sampler import _difference, log_probs
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How stage 2 draws from the policy as it is now: by the module that trains, or by vLLM with its weights."""
+"""Samplers of the policy as it is now: the module that trains itself, or vLLM with the policy's weights."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from apo_core.errors import ApoError
 from apo_core.sampling import Response, Sampler
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.training import ranks
-from apo_core.training.gathered import gathered
+from apo_core.training.policy_copy import gathered, whole_weights
 
-# Nats a token that two engines may round log-probs apart, on average. They round bfloat16 logits, too.
+# Nats per token that two engines may round log-probs apart, on average. They round bfloat16 logits, too.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 
 
-class InPlace:
-    """Draws with the very module that trains: nothing is copied, and nothing can be out of date."""
+class InPlaceSampler:
+    """Samples with the very module that trains: nothing is copied, and nothing can be out of date."""
 
     def __init__(self, engine: Any, sampler: Sampler) -> None:
         """`sampler` is of the policy inside the DeepSpeed `engine`."""
@@ -37,8 +36,8 @@ class InPlace:
             )
 
 
-class Synchronised:
-    """Draws with vLLM, which gets the policy's weights before every batch, and is then put to the test.
+class SynchronisedVllm:
+    """Samples with vLLM, which gets the policy's weights before every batch, and is then put to the test.
 
     Weights go through shared memory, from every rank to the engine beside it. A canary follows them: the
     log-probs that policy and vLLM give to the same few tokens. An engine that has not taken the weights over
@@ -79,40 +78,22 @@ class Synchronised:
         worst = max(ranks.gather([difference]))  # all ranks stop, or none
         if worst > _TOLERANCE[policy.dtype]:
             raise ApoError(
-                f"train.sampler: vLLM's log-probs are {worst:.2g} nats a token from the policy's: it has not "
-                "taken the weights over; train with train.sampler.engine=transformers"
+                f"train.sampler: vLLM's log-probs are {worst:.2g} nats per token from the policy's: it has "
+                "not taken the weights over; train with train.sampler.engine=transformers"
             )
 
 
-def _difference(expected: list[float], found: list[float]) -> float:
-    """The mean distance, infinite where a number is none."""
-    mean = fmean(abs(one - other) for one, other in zip(expected, found, strict=True))
+def _difference(policy: list[float], vllm: list[float]) -> float:
+    """The mean distance, infinite where a number is not finite."""
+    mean = fmean(abs(ours - theirs) for ours, theirs in zip(policy, vllm, strict=True))
     return mean if math.isfinite(mean) else math.inf
 
 
 def log_probs(policy: Any, token_ids: list[int]) -> list[float]:
-    """What `VllmSampler.log_probs` gives, by the model itself."""
+    """What `VllmSampler.log_probs` computes, by the model itself."""
     ids = torch.tensor([token_ids], device=policy.device)  # (1, T)
     with torch.no_grad():
         logits = policy(input_ids=ids, use_cache=False).logits.float()  # (1, T, V)
     chosen = logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])  # (1, T - 1, 1)
-    found: list[float] = chosen.flatten().tolist()
-    return found
-
-
-@torch.no_grad()
-def whole_weights(policy: Any) -> dict[str, Tensor]:
-    """Copies of all weights by their names in a plain model, adapters added to theirs, tied ones once."""
-    adapted = {name: module for name, module in policy.named_modules() if hasattr(module, "get_delta_weight")}
-    found: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in policy.state_dict().items():
-        if ".lora_" in name or tensor.data_ptr() in seen:
-            continue
-        seen.add(tensor.data_ptr())
-        module = adapted.get(name.removesuffix(".base_layer.weight"))
-        if module is not None:
-            (adapter,) = module.active_adapters
-            tensor = (tensor.float() + module.get_delta_weight(adapter).float()).to(tensor.dtype)
-        found[name.replace(".base_layer.", ".")] = tensor.to("cpu", copy=True)
-    return found
+    numbers: list[float] = chosen.flatten().tolist()
+    return numbers

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apo_core.training.order import batch_at
+from apo_core.training.trainer import batch_at
 
 
 def stream(steps, **settings):
