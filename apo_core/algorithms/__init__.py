@@ -1,4 +1,7 @@
-"""How stage 2 learns, one short file an algorithm; `docs/algorithms.md` holds each beside its paper."""
+"""How stage 2 learns: one file per algorithm; `docs/algorithms.md` holds each beside its paper.
+
+A new algorithm is a file here, an entry in `ALGORITHMS`, and its keys in `apo_core/config/algorithm.py`.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
 }
 
 
-def make_algorithm(name: str, **settings: Any) -> Algorithm:
-    """An algorithm of the configuration's section `algorithm`, `name` and all other keys."""
-    return ALGORITHMS[name](**settings)
+def make_algorithm(name: str, **keys: Any) -> Algorithm:
+    """Make the algorithm of the configuration's section `algorithm`: its `name` and all its other keys."""
+    return ALGORITHMS[name](**keys)
 
 
 __all__ = ["ALGORITHMS", "Algorithm", "Apo", "Grpo", "Oapl", "Ppo", "Rebel", "make_algorithm"]

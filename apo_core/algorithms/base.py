@@ -30,42 +30,34 @@ class Algorithm(Protocol):
     @property
     def responses(self) -> int:
         """Responses per prompt in a step (G)."""
-        ...
 
     @property
     def epochs(self) -> int:
         """How often a step learns from each response."""
-        ...
 
     @property
     def minibatches(self) -> int:
         """Optimizer updates per epoch; each learns from an equal part of the batch's prompts."""
-        ...
 
     @property
     def responses_per_loss(self) -> int:
         """How many consecutive responses share one loss and so must be in one micro-batch."""
-        ...
 
     @property
     def needs_reference(self) -> bool:
         """Whether it uses the reference policy's log-probs."""
-        ...
 
     @property
     def needs_old_log_probs(self) -> bool:
         """Whether it uses log-probs of the policy that sampled the responses."""
-        ...
 
     @property
     def critic_rate(self) -> float | None:
         """The learning rate of its critic, in multiples of the policy's; None if it has no critic."""
-        ...
 
     @property
     def sync_every(self) -> int | None:
         """Steps after which the lagging copy that samples is renewed; None if the policy itself samples."""
-        ...
 
     def targets(
         self, rewards: Tensor, v_star: Tensor, micro_batches: list[MicroBatch], gather: Gather
@@ -78,7 +70,6 @@ class Algorithm(Protocol):
             micro_batches: the same responses, with their recorded log-probs and values.
             gather: for what depends on the responses of all ranks.
         """
-        ...
 
     def loss(self, batch: MicroBatch, log_probs: Tensor, values: Tensor | None) -> tuple[Tensor, LossMetrics]:
         """The mean loss over a micro-batch's responses.
@@ -88,7 +79,6 @@ class Algorithm(Protocol):
             log_probs: (B, S) of the policy; carries the gradient.
             values: (B, S) of the critic, before each token; carries the gradient. None without a critic.
         """
-        ...
 
 
 def updates_per_step(algorithm: Algorithm) -> int:

@@ -1,4 +1,4 @@
-"""Samplers: engines that draw responses from a policy, behind one protocol."""
+"""Samplers: engines that sample responses from a policy, behind one protocol."""
 
 from apo_core.sampling.base import Response, Sampler
 from apo_core.sampling.transformers_sampler import TransformersSampler

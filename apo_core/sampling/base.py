@@ -1,4 +1,4 @@
-"""The protocol a sampling engine keeps."""
+"""What a sampling engine is to the rest: prompts and keys in, responses out."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ FinishReason = Literal["stop", "length"]
 class Response(NamedTuple):
     """One sampled response; the token ids are the truth and are never re-tokenised."""
 
-    token_ids: list[int]  # the end-of-sequence token included where it was drawn
+    token_ids: list[int]  # the end-of-sequence token included where it was sampled
     finish_reason: FinishReason
 
 
 class Sampler(Protocol):
-    """Draws responses to tokenised prompts."""
+    """Samples responses to tokenised prompts."""
 
     def generate(
         self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
     ) -> list[Response]:
-        """One response a prompt, in order; greedy where there are no keys.
+        """Sample one response per prompt, in order; greedily where there are no keys.
 
         Args:
             prompts: B token id lists.
             keys: B texts. A row's randomness is a function of its key alone, not of the batch it is in.
-            max_new_tokens: cut after so many.
+            max_new_tokens: the longest response.
             temperature: of the softmax; unused when greedy.
         """
-        ...
 
 
 def uniforms(keys: list[str], count: int) -> NDArray[np.float64]:
-    """(B, count) numbers in [0, 1), a row a key, from a counter-based generator seeded by the key's hash."""
+    """(B, count) numbers in [0, 1), one row per key: a counter-based generator seeded by the key's hash."""
     return np.stack([_row_generator(key).random(count) for key in keys])
 
 

@@ -1,4 +1,4 @@
-"""Decoding one batch: every distinct prompt is read once, then all rows go on token by token."""
+"""Decode one batch: every distinct prompt is read once, then all rows go on token by token."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import Cache, PreTrainedModel
 from apo_core.kernels.kv_cache import growing_cache
 from apo_core.kernels.linear import packed_linears
 from apo_core.kernels.llama_step import LlamaStep, suits
-from apo_core.sampling.token_sampling import draw, likeliest
+from apo_core.sampling.token_sampling import most_likely_token, sample_token
 
 
 @torch.no_grad()
@@ -32,10 +32,10 @@ def decode(
     Args:
         model: in evaluation mode.
         prompts: B token id lists; equal ones share one forward pass.
-        noise: (B, max_new_tokens) uniform numbers that decide every draw, or None to decode greedily.
-        max_new_tokens: cut after so many.
+        noise: (B, max_new_tokens) uniform numbers that decide every token, or None to decode greedily.
+        max_new_tokens: the longest response.
         temperature: of the softmax.
-        eos_ids: tokens that end a response; the one drawn is kept.
+        eos_ids: tokens that end a response, of which they are part.
         pad_id: fills prompts on the left.
 
     Returns:
@@ -54,20 +54,21 @@ def decode(
     with _step_of(model, cache, rows=len(prompts)) as next_logits:
         positions = attended.sum(-1, keepdim=True)  # (b, 1) of the next token
         for step in range(max_new_tokens):
-            drawn = (  # (b,)
-                likeliest(logits) if noise is None else draw(logits, noise[rows, step], temperature)
-            )
-            for row, token in zip(rows.tolist(), drawn.tolist(), strict=True):
+            if noise is None:
+                tokens = most_likely_token(logits)  # (b,)
+            else:
+                tokens = sample_token(logits, noise[rows, step], temperature)  # (b,)
+            for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
                 outputs[row].append(token)
-            alive = ~torch.isin(drawn, ends)  # (b,)
+            alive = ~torch.isin(tokens, ends)  # (b,)
             if not alive.any() or step + 1 == max_new_tokens:
                 break
             if not alive.all():
-                kept = _closed_ranks(alive)
-                rows, drawn, attended, positions = rows[kept], drawn[kept], attended[kept], positions[kept]
+                kept = _compact_rows(alive)
+                rows, tokens, attended, positions = rows[kept], tokens[kept], attended[kept], positions[kept]
                 cache.batch_select_indices(kept)
             attended = torch.cat([attended, torch.ones_like(positions)], dim=-1)
-            logits = next_logits(drawn[:, None], attended, positions, cache)
+            logits = next_logits(tokens[:, None], attended, positions, cache)
             positions = positions + 1
     return outputs
 
@@ -95,8 +96,8 @@ def _read(
     logits = _last_logits(model, token_ids, attended, positions, cache)
     if len(distinct) == len(prompts):
         return logits, attended
-    place = {prompt: index for index, prompt in enumerate(distinct)}
-    source = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=model.device)  # (B,)
+    positions_of = {prompt: index for index, prompt in enumerate(distinct)}
+    source = torch.tensor([positions_of[tuple(prompt)] for prompt in prompts], device=model.device)  # (B,)
     cache.batch_select_indices(source)
     return logits[source], attended[source]
 
@@ -125,8 +126,8 @@ def _left_padded(prompts: list[tuple[int, ...]], pad_id: int, device: torch.devi
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _closed_ranks(alive: Tensor) -> Tensor:
-    """Positions of the live rows (b,), the last of them in the places of those that left: few rows move."""
+def _compact_rows(alive: Tensor) -> Tensor:
+    """Positions of the live rows (b,), the last of them where finished rows were: few rows move."""
     count = int(alive.sum())
     kept = torch.arange(count, device=alive.device)
     kept[~alive[:count]] = alive[count:].nonzero()[:, 0] + count

@@ -1,4 +1,4 @@
-"""Several scored responses a prompt: what stage 1 and the evaluation have in common."""
+"""Sample and score several responses per prompt: what stage 1 and the evaluation have in common."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ def sample_and_score(
     key: str | None,
     start: int = 0,
 ) -> list[Scored]:
-    """Draw `n` responses to each question, or one greedy response where `key` is None.
+    """Sample and score `n` responses to each question, or one greedy response where `key` is None.
 
     Args:
         questions: each is independent of the others: its randomness comes from `key`, its id and the index.
-        n: responses a question.
-        sampler: of the policy.
-        template: makes token ids of prompts.
-        scorer: of the text of the responses.
-        max_new_tokens: cut after so many.
+        n: responses per question.
+        sampler: the policy's.
+        template: turns prompts into token ids.
+        scorer: rewards the responses' texts.
+        max_new_tokens: the longest response.
         temperature: of the softmax.
         key: what the randomness is for (stage and seed).
         start: index of the first response; its randomness comes from the index, too.
 
     Returns:
-        `n` rows a question, in order.
+        `n` rows per question, in order.
     """
-    encoded = [template.encode(question.prompt) for question in questions]
+    prompts = [template.encode(question.prompt) for question in questions]
     rows = [(question, index) for question in questions for index in range(start, start + n)]
     keys = [f"{key}/{question.prompt_id}/{index}" for question, index in rows]
     responses = sampler.generate(
-        [token_ids for token_ids in encoded for _ in range(n)],
+        [token_ids for token_ids in prompts for _ in range(n)],
         None if key is None else keys,
         max_new_tokens=max_new_tokens,
         temperature=temperature,

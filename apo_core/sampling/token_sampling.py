@@ -12,8 +12,8 @@ from apo_core.errors import PolicyCollapse
 _BLOCK = 128
 
 
-def draw(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    """Invert the cumulative distribution: first the block of tokens, then the token inside it.
+def sample_token(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
+    """Sample one token per row by inverting the cumulative distribution: first a block, then a token in it.
 
     A float32 sum over a vocabulary of 150k loses the tail, and a float64 softmax over it is slow. So the
     probabilities are float32, summed over 128 at a time, and all longer sums are float64.
@@ -38,7 +38,7 @@ def draw(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
     return block * _BLOCK + inside
 
 
-def likeliest(logits: Tensor) -> Tensor:
+def most_likely_token(logits: Tensor) -> Tensor:
     """The most probable token of each row, (b, V) to (b,).
 
     Raises:
@@ -52,7 +52,7 @@ def likeliest(logits: Tensor) -> Tensor:
 def _require_finite(numbers: Tensor) -> None:
     # One NaN among the logits makes every probability of its row one.
     if not numbers.isfinite().all():
-        raise PolicyCollapse("the policy's logits are not finite; nothing can be drawn from them")
+        raise PolicyCollapse("the policy's logits are not finite; no token can be sampled from them")
 
 
 def _invert(weights: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

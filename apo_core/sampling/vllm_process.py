@@ -43,19 +43,19 @@ class VllmProcess:
         self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
     ) -> list[Response]:
         """See `Sampler`."""
-        responses: list[Response] = self._ask(
+        responses: list[Response] = self._call(
             "generate", prompts, keys, max_new_tokens=max_new_tokens, temperature=temperature
         )
         return responses
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """See `VllmSampler`. They are moved to shared memory: copies, on the CPU."""
-        self._ask("load_weights", weights)
+        self._call("load_weights", weights)
 
     def log_probs(self, token_ids: list[int]) -> list[float]:
         """See `VllmSampler`."""
-        found: list[float] = self._ask("log_probs", token_ids)
-        return found
+        log_probs: list[float] = self._call("log_probs", token_ids)
+        return log_probs
 
     def close(self) -> None:
         """End the process and give back what it held."""
@@ -70,7 +70,7 @@ class VllmProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
+    def _call(self, method: str, *arguments: Any, **named: Any) -> Any:
         with suppress(OSError):  # it has ended; that there is no answer says so
             self._connection.send((method, arguments, named))
         return self._answer()

@@ -1,4 +1,4 @@
-"""The engine for many responses at once: vLLM, on GPUs or by its CPU build, over a model directory."""
+"""vLLM, the engine for many responses at once, on GPUs or by its CPU build, over a model directory."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class VllmSampler:
     In this process, because an engine process of its own could outlive it, hides the reason why it did not
     start, and schedules by arrival. Here all requests are queued before the first step, so the batches, and
     with them the rounding of the logits, are the same in every run. Only a model spread over several GPUs
-    takes processes, one a GPU; they die with this one.
+    takes processes, one per GPU; they die with this one.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class VllmSampler:
 
         Args:
             source: the model's directory.
-            eos_ids: tokens that end a response; the one drawn is kept.
+            eos_ids: tokens that end a response, of which they are part.
             max_length: tokens of the longest prompt and its response together.
             max_num_seqs: responses decoded at once.
             gpu_memory_utilization: share of a GPU's memory (of the machine's, on CPU) that the engine takes.
@@ -82,7 +82,7 @@ class VllmSampler:
             with_weights: begin with the directory's; else with noise, until `load_weights` brings others.
 
         Raises:
-            ApoError: vLLM is not installed, or refuses the model, the settings or the memory there is.
+            ApoError: vLLM is not installed, or refuses the model, its arguments or the memory there is.
         """
         vllm_version()
         check_model_directory(source.path)
@@ -118,7 +118,7 @@ class VllmSampler:
         self.close()
 
     def close(self) -> None:
-        """Give back the engine's memory and processes; it draws nothing any more."""
+        """Give back the engine's memory and processes; it samples nothing any more."""
         self.engine.engine_core.shutdown()
         del self.engine
         gc.collect()  # the engine's parts refer to each other
@@ -129,7 +129,7 @@ class VllmSampler:
         """See `Sampler`.
 
         A row's noise is a function of its key alone. Its logits are rounded differently in batches of other
-        sizes, so where two tokens are all but equally likely another batch may still draw the other one.
+        sizes, so where two tokens are all but equally likely another batch may still sample the other one.
         """
         for row, prompt in enumerate(prompts):
             key = None if keys is None else keys[row]
@@ -163,10 +163,10 @@ class VllmSampler:
         outputs: list[RequestOutput] = []
         while self.engine.has_unfinished_requests():
             outputs += self.engine.step()
-        found = outputs[-1].prompt_logprobs or []
+        per_token = outputs[-1].prompt_logprobs or []
         return [
             float(candidates[token].logprob)
-            for token, candidates in zip(token_ids[1:], found[1:], strict=True)
+            for token, candidates in zip(token_ids[1:], per_token[1:], strict=True)
             if candidates is not None
         ]
 
@@ -210,19 +210,19 @@ def _start(directory: Path, arguments: dict[str, Any]) -> LLMEngine:
             from vllm.usage.usage_lib import UsageContext
             from vllm.v1.engine.llm_engine import LLMEngine
 
-        # This is how vLLM is told to size its batches for throughput, not for a server's latency.
+        # With this context vLLM sizes its batches for throughput, not for a server's latency.
         context = UsageContext.LLM_CLASS
         try:
-            settings = EngineArgs(model=str(directory), **arguments).create_engine_config(context)
-            _check_head_size(settings.model_config)
-            return LLMEngine.from_vllm_config(settings, context, disable_log_stats=True)
+            engine_config = EngineArgs(model=str(directory), **arguments).create_engine_config(context)
+            _check_head_size(engine_config.model_config)
+            return LLMEngine.from_vllm_config(engine_config, context, disable_log_stats=True)
         except (ValueError, NotImplementedError, torch.OutOfMemoryError) as error:
             problem = f"{directory}: vLLM does not start (see its settings, sampler.vllm): {_reason(error)}"
             raise ApoError(problem) from error
 
 
 def _die_with_parent(worker: WorkerBase) -> None:
-    """Runs in each of the engine's processes."""
+    """End with the parent process; runs in each of the engine's processes."""
     set_parent_death_signal()
 
 

@@ -1,4 +1,4 @@
-"""Sees a collapse early, from the metrics of the last steps."""
+"""The guard: sees a collapse early, from the metrics of the last steps."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Guard:
         if self._first_length is None:
             self._first_length = length
         shortest = self.min_length_share * self._first_length
-        for good, found in (
+        for good, problem in (
             (kl <= self.max_kl, f"KL {kl:.3g} is above {self.max_kl:g}"),
             (reward >= self.min_reward, f"reward {reward:.3f} is below {self.min_reward:.3f}"),
             (length >= shortest, f"response length {length:.1f} is below {shortest:.1f}"),
         ):
             if not good:  # NaN is not good either
                 raise PolicyCollapse(
-                    f"the policy collapsed by step {metrics['step']:.0f}: mean {found} over "
+                    f"the policy collapsed by step {metrics['step']:.0f}: mean {problem} over "
                     f"{len(self._recent)} steps"
                 )
 

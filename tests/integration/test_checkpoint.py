@@ -41,7 +41,8 @@ def engine_of(tokenizer):
 def update(engine, step):
     generator = torch.Generator().manual_seed(step)
     rows = torch.randint(3, 12, (2, 6), generator=generator).tolist()
-    engine.backward(-engine(*pad_responses([row[:2] for row in rows], [row[2:] for row in rows], 0)).mean())
+    batch = pad_responses([row[:2] for row in rows], [row[2:] for row in rows], 0)
+    engine.backward(-engine(*batch.inputs).mean())
     engine.step()
 
 

@@ -7,7 +7,7 @@ from scipy.stats import chisquare
 
 from apo_core.errors import PolicyCollapse
 from apo_core.sampling.base import uniforms
-from apo_core.sampling.token_sampling import draw, likeliest
+from apo_core.sampling.token_sampling import most_likely_token, sample_token
 
 VOCABULARIES = [1, 17, 128, 129, 49152, 50257]
 
@@ -30,7 +30,7 @@ def exact(logits, noise, temperature):
 @pytest.mark.parametrize("size", VOCABULARIES)
 def test_it_inverts_the_cumulative_distribution(size, temperature):
     logits, noise = logits_of(size), numbers(400)
-    found = draw(logits.expand(400, -1), noise, temperature)
+    found = sample_token(logits.expand(400, -1), noise, temperature)
     wanted = exact(logits, noise, temperature)
     # float32 probabilities move a boundary by about 1e-8: a number falls between seldom, and never far.
     assert (found == wanted).double().mean() > 0.99
@@ -42,7 +42,10 @@ def test_a_large_vocabulary_is_drawn_from_as_often_as_the_softmax_says(temperatu
     count, size = 6000, 10_000
     logits = logits_of(size)
     found = torch.cat(
-        [draw(logits.expand(500, -1), part, temperature) for part in numbers(count, "often").split(500)]
+        [
+            sample_token(logits.expand(500, -1), part, temperature)
+            for part in numbers(count, "often").split(500)
+        ]
     )
 
     def p_value(assumed):
@@ -65,7 +68,7 @@ def test_a_token_without_probability_is_never_drawn(size):
     logits = torch.full((1, size), -math.inf)
     logits[0, size // 2] = 0.0
     noise = torch.tensor([0.0, 1e-12, 0.5, 1 - 2**-53], dtype=torch.float64)
-    assert draw(logits.expand(4, -1), noise, 1.0).tolist() == [size // 2] * 4
+    assert sample_token(logits.expand(4, -1), noise, 1.0).tolist() == [size // 2] * 4
 
 
 def test_a_number_on_the_edge_of_a_block_draws_no_token_without_probability():
@@ -73,7 +76,7 @@ def test_a_number_on_the_edge_of_a_block_draws_no_token_without_probability():
     logits[:, 128:] -= 27  # so little that the sum of both blocks is rounded
     logits[:, 128] = -math.inf
     sums = logits.softmax(-1).unflatten(-1, (2, 128)).sum(-1).double()  # (500, 2), as they are added up
-    found = draw(logits, sums[:, 0] / sums.sum(-1), 1.0)
+    found = sample_token(logits, sums[:, 0] / sums.sum(-1), 1.0)
     assert set(found.tolist()) <= {127, 129}
 
 
@@ -83,22 +86,22 @@ def test_the_tail_of_a_large_vocabulary_is_reached():
     logits = torch.full((1, size), math.log(1e-6 / size))
     logits[0, 0] = 0.0
     noise = 1 - torch.tensor([0.9e-6, 0.5e-6, 0.1e-6], dtype=torch.float64)
-    found = draw(logits.expand(3, -1), noise, 1.0).double() / size
+    found = sample_token(logits.expand(3, -1), noise, 1.0).double() / size
     assert found.tolist() == pytest.approx([0.1, 0.5, 0.9], abs=0.07)
 
 
 def test_a_row_is_drawn_by_its_own_distribution_and_number():
     logits, noise = torch.cat([logits_of(49_152, seed=row) for row in range(6)]), numbers(6)
-    whole = draw(logits, noise, 1.0)
+    whole = sample_token(logits, noise, 1.0)
     order = torch.tensor([4, 2, 0])
-    assert torch.equal(draw(logits[order], noise[order], 1.0), whole[order])
+    assert torch.equal(sample_token(logits[order], noise[order], 1.0), whole[order])
     assert len(set(whole.tolist())) > 3
 
 
 def test_bfloat16_logits_are_drawn_from_in_float32():
     logits = logits_of(49_152).bfloat16()
     noise = numbers(200)
-    found = draw(logits.expand(200, -1), noise, 1.0)
+    found = sample_token(logits.expand(200, -1), noise, 1.0)
     assert (found - exact(logits, noise, 1.0)).abs().max() <= 1
 
 
@@ -108,9 +111,9 @@ def test_nothing_is_drawn_from_logits_that_are_not_finite(bad):
     logits[1, 7] = bad
     noise = torch.full((3,), 0.5, dtype=torch.float64)
     with pytest.raises(PolicyCollapse, match="not finite"):
-        draw(logits, noise, 1.0)
+        sample_token(logits, noise, 1.0)
     with pytest.raises(PolicyCollapse, match="not finite"):
-        likeliest(logits)
+        most_likely_token(logits)
     logits[1, 7] = float("-inf")  # a token that is ruled out is no fault
-    assert draw(logits, noise, 1.0).lt(300).all()
-    assert likeliest(logits).lt(300).all()
+    assert sample_token(logits, noise, 1.0).lt(300).all()
+    assert most_likely_token(logits).lt(300).all()
