@@ -15,7 +15,7 @@ from apo_core.algorithms.apo import Apo
 from apo_core.kernels.heap import keep_heap
 from apo_core.kernels.linear import packs
 from apo_core.model.log_probs import ResponseLogProbs
-from apo_core.model.memory_plan import peak_mib, plan_training
+from apo_core.model.memory_plan import TrainingShape, peak_mib, plan_training
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
 from apo_core.training.context import TrainingContext, TrainingSet
@@ -106,8 +106,8 @@ def make_engine(policy: PreTrainedModel, dtype: str) -> Any:
 
 def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
     """Peak memory that `apo doctor` would expect."""
-    items = plan_training(
-        config,
+    shape = TrainingShape(
+        config=config,
         dtype=setting.dtype,
         prompt_tokens=workload.PROMPT_TOKENS,
         new_tokens=workload.NEW_TOKENS,
@@ -122,7 +122,7 @@ def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
         reference_dtype=setting.reference_dtype or setting.dtype,
         packed=packs(workload.DTYPES[setting.dtype], "cpu"),
     )
-    return peak_mib(items)
+    return peak_mib(plan_training(shape))
 
 
 def run_stage1(setting: Setting) -> tuple[list[list[float]], float]:

@@ -7,6 +7,7 @@ observed on tensors that have shapes and no data, on the very modules that train
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from apo_core.model.head import CHUNK_TOKENS
 Phase = Literal["always", "rollout", "update", "disk"]
 _MIB = 2**20
 _BYTES = {"float32": 4, "bfloat16": 2}
-_ADAM = 8  # two float32 moments a parameter
+_ADAM = 8  # two float32 moments per parameter
 _PROCESS_MIB = 700.0  # Python with torch, transformers and DeepSpeed loaded, before any weight
 _HEAD_COPIES = 3  # float32 logits of a chunk, scaled, and their gradient
 
@@ -33,101 +34,127 @@ class Item(NamedTuple):
     phase: Phase
 
 
-def plan_training(
-    config: PretrainedConfig,
-    *,
-    dtype: str,
-    prompt_tokens: int,
-    new_tokens: int,
-    rollout_rows: int,
-    batch_rows: int,
-    micro_batch_tokens: int,
-    gradient_checkpointing: bool,
-    ranks: int,
-    zero_stage: int,
-    offload: str,
-    kept_checkpoints: int,
-    reference_dtype: str | None,
-    critic: bool = False,
-    lagging: bool = False,
-    responses_per_loss: int = 1,
-    lora_rank: int | None = None,
-    packed: bool = False,
-    engine_mib: float = 0.0,
-    trust_remote_code: bool = False,
-) -> list[Item]:
-    """What one rank holds during stage 2.
+@dataclass(frozen=True, kw_only=True)
+class TrainingShape:
+    """What decides how much memory a training takes."""
 
-    Args:
-        config: of the model; policy and reference share it.
-        dtype: to compute in; bfloat16 keeps float32 master weights.
-        prompt_tokens: the longest prompt.
-        new_tokens: the longest response.
-        rollout_rows: responses that the policy itself decodes at once.
-        batch_rows: responses an update, on one rank.
-        micro_batch_tokens: of a forward and backward pass.
-        gradient_checkpointing: layers are computed again in the backward pass.
-        ranks: that share what `zero_stage` says.
-        zero_stage: DeepSpeed's.
-        offload: what is in the host's memory and not counted: "none", "optimizer" or "all".
-        kept_checkpoints: on the disk at once, the one being written included.
-        reference_dtype: of the reference beside the policy; None where there is none.
-        critic: a second model learns beside the policy, and is as large.
-        lagging: what is held against is a copy of the policy, in its precision and in every checkpoint.
-        responses_per_loss: responses that a micro-batch cannot part.
-        lora_rank: of the adapters, or None to train all weights.
-        packed: the policy decodes with packed copies of its weights (`apo_core.kernels.linear`).
-        engine_mib: of an engine beside the policy that draws its responses.
-        trust_remote_code: run the Python that comes with the model to see its shapes.
-    """
-    parameters = count_parameters(config, trust_remote_code)
-    size, text = _BYTES[dtype], config.get_text_config()
-    masters = 0 if dtype == "float32" else 4
-    row_tokens = prompt_tokens + new_tokens
-    gradients = size if dtype == "float32" or zero_stage else size + 4  # else accumulated in float32 too
-    shared = zero_stage >= 1 or dtype != "float32"  # DeepSpeed spreads float32 masters in any case
-    trained = parameters if lora_rank is None else adapter_parameters(config, lora_rank, trust_remote_code)
-    # Of a policy that trains adapters alone, the reference is what they are beside.
-    held = _BYTES[reference_dtype] if reference_dtype is not None and lora_rank is None else 0
-    if lagging:
-        held = size
-    models = 2 if critic else 1
-    trained *= models
-    optimizer = 0.0 if offload != "none" else trained / (ranks if shared else 1)
-    weights = 0.0 if offload == "all" else parameters * size / (ranks if zero_stage == 3 else 1)
-    fitting = micro_batch_tokens // (responses_per_loss * row_tokens) * responses_per_loss
-    rows = max(responses_per_loss, min(fitting, batch_rows))
-    # Its gradient in float32, then as the weights are; if tied also the input embedding's, and their sum,
-    # unless they are one (`apo_core.kernels.tied_embedding`).
-    one = packed and dtype == "float32"
-    head_copies = 4 + size + (2 * size if config.tie_word_embeddings and not one else 0)
-    head = text.vocab_size * text.hidden_size * head_copies if lora_rank is None else 0
-    chunk = min(CHUNK_TOKENS, rows * new_tokens)
-    activations = activation_bytes(
-        config,
-        rows=rows,
-        tokens=row_tokens,
-        dtype=dtype,
-        gradient_checkpointing=gradient_checkpointing,
-        trust_remote_code=trust_remote_code,
-    )
-    saved = trained * (size + masters + _ADAM) + (parameters * size if lagging else 0)
+    config: PretrainedConfig  # of the model; policy and reference policy share it
+    dtype: str  # to compute in; bfloat16 keeps float32 master weights
+    prompt_tokens: int  # the longest prompt
+    new_tokens: int  # the longest response
+    rollout_rows: int  # responses that the policy itself decodes at once
+    batch_rows: int  # responses per update, on one rank
+    micro_batch_tokens: int  # of a forward and backward pass
+    gradient_checkpointing: bool  # layers are computed again in the backward pass
+    ranks: int  # that share what `zero_stage` says
+    zero_stage: int  # DeepSpeed's
+    offload: str  # what is in the host's memory and not counted: "none", "optimizer" or "all"
+    kept_checkpoints: int  # on the disk at once, the one being written included
+    reference_dtype: str | None  # of the reference policy; None where there is none
+    critic: bool = False  # a second model learns beside the policy, and is as large
+    lagging: bool = False  # a copy of the policy, in its precision, takes the reference's place
+    responses_per_loss: int = 1  # responses that a micro-batch cannot part
+    lora_rank: int | None = None  # None trains all weights
+    packed: bool = False  # the policy decodes with packed copies of its weights (`apo_core.kernels.linear`)
+    engine_mib: float = 0.0  # of an engine beside the policy that samples
+    trust_remote_code: bool = False  # run the Python that comes with the model to see its shapes
+
+    @property
+    def bytes(self) -> int:
+        """Per weight of the policy."""
+        return _BYTES[self.dtype]
+
+    @property
+    def master_bytes(self) -> int:
+        """Per trained weight, beside `bytes`."""
+        return 0 if self.dtype == "float32" else 4
+
+    @property
+    def row_tokens(self) -> int:
+        """Tokens of the longest prompt with its response."""
+        return self.prompt_tokens + self.new_tokens
+
+
+def plan_training(shape: TrainingShape) -> list[Item]:
+    """What one rank holds during stage 2."""
+    parameters = count_parameters(shape.config, shape.trust_remote_code)
+    trained = parameters
+    if shape.lora_rank is not None:
+        trained = adapter_parameters(shape.config, shape.lora_rank, shape.trust_remote_code)
+    if shape.critic:
+        trained *= 2
+    weights = 0.0 if shape.offload == "all" else parameters * shape.bytes
+    weights /= shape.ranks if shape.zero_stage == 3 else 1
+    per_checkpoint = trained * (shape.bytes + shape.master_bytes + _ADAM)
+    if shape.lagging:
+        per_checkpoint += parameters * shape.bytes
     return [
         Item("process", _PROCESS_MIB, "always"),
-        Item("policy and critic" if critic else "policy", models * weights / _MIB, "always"),
-        Item("lagging copy" if lagging else "reference", held * parameters / _MIB, "always"),
-        Item("master weights", optimizer * masters / _MIB, "always"),
+        *_held_always(shape, parameters, trained, weights),
+        *_held_in_rollout(shape, parameters, weights),
+        *_held_in_update(shape),
+        Item("checkpoints", shape.kept_checkpoints * per_checkpoint / _MIB, "disk"),
+    ]
+
+
+def _held_always(shape: TrainingShape, parameters: int, trained: int, weights: float) -> list[Item]:
+    """Weights, optimizer and gradients."""
+    reference = 0
+    if shape.lagging:
+        reference = shape.bytes
+    elif shape.reference_dtype is not None and shape.lora_rank is None:  # else it is the policy's own weights
+        reference = _BYTES[shape.reference_dtype]
+    # Without ZeRO bfloat16 gradients are accumulated in float32, too.
+    per_gradient = shape.bytes if shape.dtype == "float32" or shape.zero_stage else shape.bytes + 4
+    gradients = trained * per_gradient / (shape.ranks if shape.zero_stage >= 2 else 1)
+    shared = shape.zero_stage >= 1 or shape.dtype != "float32"  # DeepSpeed spreads float32 masters anyway
+    optimizer = 0.0 if shape.offload != "none" else trained / (shape.ranks if shared else 1)
+    policy_name = "policy and critic" if shape.critic else "policy"
+    return [
+        Item(policy_name, (2 if shape.critic else 1) * weights / _MIB, "always"),
+        Item("lagging copy" if shape.lagging else "reference", reference * parameters / _MIB, "always"),
+        Item("master weights", optimizer * shape.master_bytes / _MIB, "always"),
         Item("optimizer", optimizer * _ADAM / _MIB, "always"),
-        Item("gradients", trained * gradients / (ranks if zero_stage >= 2 else 1) / _MIB, "always"),
-        Item("rollout engine", engine_mib, "always"),
-        Item("gathered weights", (parameters * size - weights) / _MIB, "rollout"),
-        Item("packed weights", packed * parameters * size / _MIB, "rollout"),
-        Item("key-value cache", rollout_rows * row_tokens * cache_bytes(config, dtype) / _MIB, "rollout"),
-        Item("logits of a token", rollout_rows * text.vocab_size * (size + 8) / _MIB, "rollout"),
-        Item("activations", models * activations / _MIB, "update"),
+        Item("gradients", gradients / _MIB, "always"),
+        Item("rollout engine", shape.engine_mib, "always"),
+    ]
+
+
+def _held_in_rollout(shape: TrainingShape, parameters: int, weights: float) -> list[Item]:
+    """What sampling takes beside the weights that are there."""
+    rows, vocabulary = shape.rollout_rows, shape.config.get_text_config().vocab_size
+    cache = rows * shape.row_tokens * cache_bytes(shape.config, shape.dtype)
+    return [
+        Item("gathered weights", (parameters * shape.bytes - weights) / _MIB, "rollout"),
+        Item("packed weights", shape.packed * parameters * shape.bytes / _MIB, "rollout"),
+        Item("key-value cache", cache / _MIB, "rollout"),
+        Item("logits of a token", rows * vocabulary * (shape.bytes + 8) / _MIB, "rollout"),
+    ]
+
+
+def _held_in_update(shape: TrainingShape) -> list[Item]:
+    """What the forward and backward pass of the largest micro-batch takes."""
+    text, together = shape.config.get_text_config(), shape.responses_per_loss
+    fitting = shape.micro_batch_tokens // (together * shape.row_tokens) * together
+    rows = max(together, min(fitting, shape.batch_rows))
+    activations = activation_bytes(
+        shape.config,
+        rows=rows,
+        tokens=shape.row_tokens,
+        dtype=shape.dtype,
+        gradient_checkpointing=shape.gradient_checkpointing,
+        trust_remote_code=shape.trust_remote_code,
+    )
+    # The head's gradient in float32, then as the weights are; if tied also the input embedding's, and their
+    # sum, unless they are one tensor (`apo_core.kernels.tied_embedding`).
+    shared = shape.packed and shape.dtype == "float32"
+    copies = 4 + shape.bytes + (2 * shape.bytes if shape.config.tie_word_embeddings and not shared else 0)
+    head = text.vocab_size * text.hidden_size * copies if shape.lora_rank is None else 0
+    chunk = min(CHUNK_TOKENS, rows * shape.new_tokens)
+    return [
+        Item("activations", (2 if shape.critic else 1) * activations / _MIB, "update"),
         Item("gradient of the head", head / _MIB, "update"),
         Item("logits of a chunk", chunk * text.vocab_size * 4 * _HEAD_COPIES / _MIB, "update"),
-        Item("checkpoints", kept_checkpoints * saved / _MIB, "disk"),
     ]
 
 
@@ -152,7 +179,7 @@ def weights_mib(config: PretrainedConfig, dtype: str, trust_remote_code: bool = 
 
 
 def adapter_parameters(config: PretrainedConfig, rank: int, trust_remote_code: bool = False) -> int:
-    """Parameters of adapters beside every linear layer but the output embedding."""
+    """Parameters of adapters beside every linear layer except the output embedding."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     head = model.get_output_embeddings()
@@ -164,7 +191,7 @@ def adapter_parameters(config: PretrainedConfig, rank: int, trust_remote_code: b
 
 
 def cache_bytes(config: PretrainedConfig, dtype: str) -> int:
-    """Bytes of the key-value cache a token."""
+    """Bytes of the key-value cache per token."""
     text = config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
@@ -186,13 +213,13 @@ def activation_bytes(
     one layer at a time is whole, the others are their inputs.
     """
     kept = partial(_kept_bytes, config, rows, tokens, dtype, trust_remote_code)
-    one, two = (kept(count, again=False) for count in (1, 2))
-    layer = two - one
+    first, both = (kept(count, again=False) for count in (1, 2))
+    layer = both - first
     others = int(config.get_text_config().num_hidden_layers) - 1
     if not gradient_checkpointing:
-        return one + others * layer
-    first, second = (kept(count, again=True) for count in (1, 2))
-    return first + others * (second - first) + layer
+        return first + others * layer
+    first, both = (kept(count, again=True) for count in (1, 2))
+    return first + others * (both - first) + layer
 
 
 def _with_layers(config: PretrainedConfig, layers: int) -> PretrainedConfig:

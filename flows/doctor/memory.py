@@ -30,15 +30,15 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     from apo_core.algorithms import make_algorithm
     from apo_core.kernels.linear import packs
     from apo_core.model.loading import device
-    from apo_core.model.memory_plan import plan_training
+    from apo_core.model.memory_plan import TrainingShape, plan_training
 
     train, generation = params.train, params.generation
     algorithm = make_algorithm(**params.algorithm.model_dump())
     batch_rows = train.batch_size // train.ranks * algorithm.responses
     engine = train.sampler.engine == "vllm"
     model = _model_config(workspace, params.reference, params.trust_remote_code)
-    return plan_training(
-        model,
+    shape = TrainingShape(
+        config=model,
         dtype=train.dtype,
         prompt_tokens=params.template.max_prompt_tokens,
         new_tokens=generation.max_new_tokens,
@@ -61,6 +61,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         trust_remote_code=params.trust_remote_code,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )
+    return plan_training(shape)
 
 
 def machine_mib(ranks: int) -> float:
