@@ -47,17 +47,19 @@ def changelog() -> str:
 # One training step, in the order in which it is read.
 STEP = {
     "tasks/stages/train.py": "the stage: inputs, the fingerprint, and the parts of a training",
-    "tasks/stages/training_setup.py": "policy, reference, optimizer and sampler from their configuration",
-    "apo_core/training/trainer.py": "the loop: resume, step, guard, checkpoint",
-    "apo_core/training/order.py": "the prompts of a step",
-    "apo_core/training/step.py": "one step: sample, score, update, metrics",
-    "apo_core/training/batch.py": "responses and their rewards",
-    "apo_core/training/rollouts.py": "sampling by the policy itself, or by vLLM with its weights",
-    "apo_core/training/update.py": "micro-batches, gradients, the optimizer's step",
+    "apo_core/training/trainer.py": "the loop: resume, choose a batch, step, guard, checkpoint",
+    "apo_core/training/context.py": "what a step works with; training set and rollout batch",
+    "apo_core/training/step.py": "one step: sample, score, learn, metrics",
+    "apo_core/sampling/transformers_sampler.py": "responses from the policy itself",
+    "apo_core/sampling/decoding.py": "one batch of responses, token by token",
+    "apo_core/sampling/token_sampling.py": "a token from its distribution and a random number",
+    "apo_core/verifiers/scorer.py": "rewards of many responses",
+    "apo_core/training/update.py": "micro-batches, recorded log-probs, gradients, the optimizer's step",
+    "apo_core/model/micro_batch.py": "padding, and what is known of each response",
+    "apo_core/model/log_probs.py": "log-probs of responses",
     "apo_core/algorithms/base.py": "what an algorithm is given, and gives back",
     "apo_core/algorithms/apo.py": "targets and loss",
-    "apo_core/model/log_probs.py": "log-probs of responses",
-    "apo_core/training/engine.py": "DeepSpeed's engine",
+    "apo_core/training/engine.py": "DeepSpeed's engine, and the watch over gradients",
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 from builders import ROOT
 
 from apo_core.algorithms import ALGORITHMS, make_algorithm
-from apo_core.algorithms.base import updates
+from apo_core.algorithms.base import updates_per_step
 from apo_core.config import DEFAULTS
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import InputError
@@ -319,7 +319,7 @@ def test_an_algorithm_is_chosen_with_its_settings(file, text, name):
     assert load_params(file) == params
     method = make_algorithm(**params.algorithm.model_dump())
     assert type(method).__name__.lower() == name
-    assert updates(method) == 2 * DEFAULTS[name]["epochs"]
+    assert updates_per_step(method) == 2 * DEFAULTS[name]["epochs"]
     # Back again, the file says what it said, but for comments inside the section.
     set_params(file, ["train.learning_rate=0.0001", "algorithm=apo"])
     head, _, rest = text.partition("algorithm:")
