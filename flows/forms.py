@@ -1,4 +1,4 @@
-"""The suspended runs that ask people: opened once for a candidate, closed when it is decided."""
+"""Forms: suspended runs of the `approve` flow, opened once for a candidate and closed when it is decided."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLOW = "approve"
 
 
 def open_form(model: str, version: str) -> str | None:
-    """Start the `approve` deployment of a model for a candidate that waits, once; None where there is none.
+    """Start the `approve` deployment of a model for a waiting candidate, once; None without a deployment.
 
     Returns:
         The run's page.
@@ -34,18 +34,18 @@ def open_form(model: str, version: str) -> str | None:
                 f"{FLOW}/{model}",
                 parameters={"model": model, "version": version},
                 timeout=0,
-                as_subflow=False,  # a part of another run cannot be suspended
+                as_subflow=False,  # a subflow cannot be suspended
                 idempotency_key=key,
             )
         except ObjectNotFound:
             return None
         if run.state is None or not run.state.is_final():
             return url_for("flow-run", obj_id=run.id) or str(run.id)
-        key = f"{key} after {run.id}"  # the server or the worker went away under it
+        key = f"{key} after {run.id}"  # a new key: that run died with its server or worker
 
 
-def close_forms(model: str, *, but: str | None) -> list[str]:
-    """Cancel the suspended runs that ask about versions of a model, but for one; a line for each."""
+def close_forms(model: str, *, keep: str | None) -> list[str]:
+    """Cancel the suspended runs that ask about versions of a model, except one version; a line for each."""
     closed = []
     with get_client(sync_client=True) as client:
         suspended: list[FlowRun] = client.read_flow_runs(
@@ -56,7 +56,7 @@ def close_forms(model: str, *, but: str | None) -> list[str]:
             ),
         )
         for run in suspended:
-            if run.parameters.get("version") != but:
+            if run.parameters.get("version") != keep:
                 state = Cancelled(message="decided elsewhere, or out of time")
                 client.set_flow_run_state(run.id, state, force=True)
                 closed.append(f"{run.name}: the form is closed")

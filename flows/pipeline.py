@@ -19,8 +19,7 @@ from apo_core.system.environment import prepare_command
 from apo_core.system.files import read_json, sha256_of, write_json
 from flows.checkout import workspace_at
 from flows.outcome import ask_approval, tell_failure, tell_outcome
-from tasks.decisions.aliases import read
-from tasks.decisions.log import open_store
+from tasks.decisions.log import DecisionLog, open_log
 from tasks.decisions.promote import promote
 from tasks.dvc.remote import has_remote as has_dvc_remote
 from tasks.dvc.state import pending
@@ -33,7 +32,6 @@ from tasks.prompts.mirrors import has_remote
 from tasks.tracking.runs import (
     DEPLOYMENT_TAG,
     PAGE_TAG,
-    connect,
     finish_run,
     log_evidence,
     log_summary,
@@ -107,11 +105,12 @@ def _person(params: Params, started_by: str | None) -> str:
 
 
 def _pipeline(place: Workspace, params: Params, force: tuple[str, ...], started_by: str) -> dict[str, Any]:
-    client, store = connect(place), open_store(place)
-    read(client, store, params.tracking.model)  # what is damaged or out of reach is said before a training
+    log = open_log(place, params.tracking.model)
+    log.read()  # a log that is damaged or out of reach is refused before a training, not after it
+    client = log.client
     changed = [stage for stage in STAGES if stage in {*pending(place.root), *force}]
     done = finished_summary(place)
-    if not changed and done is not None and registry_agrees(client, store, done):
+    if not changed and done is not None and registry_agrees(log, done):
         get_run_logger().info("nothing changed")
         _run_stages(place, params, (), None)
         write_json(place.summary, done)
@@ -123,7 +122,7 @@ def _pipeline(place: Workspace, params: Params, force: tuple[str, ...], started_
         if has_dvc_remote(place):  # before there is a version: what is registered can be restored
             push_task(params.pipeline)(place)
         register = retried_task(_register, "register", params.pipeline)
-        summary: dict[str, Any] = register(client, place, params, run_id, started_by)
+        summary: dict[str, Any] = register(log, place, params, run_id, started_by)
     tell_outcome(client, summary, run_id)
     return summary
 
@@ -134,19 +133,17 @@ def _run_stages(place: Workspace, params: Params, force: tuple[str, ...], run_id
 
 
 def _register(
-    client: MlflowClient, place: Workspace, params: Params, run_id: str, started_by: str
+    log: DecisionLog, place: Workspace, params: Params, run_id: str, started_by: str
 ) -> dict[str, Any]:
     """Decide, register, and write the summary."""
+    client = log.client
     lineage = read_json(place.report)["lineage"] | {"dvc_lock_sha256": sha256_of(place.lock)}
     tags = {name: str(value) for name, value in lineage.items()}
     for name, value in tags.items():
         client.set_tag(run_id, name, value)
     log_evidence(client, run_id, place)  # first: a version that is registered has its evidence
-    store = open_store(place)
-    decision, registered = promote(
-        client, store, place, params, run_id=run_id, started_by=started_by, tags=tags
-    )
-    summary = complete_summary(client, store, place, decision._asdict(), registered, run_id)
+    decision, registered = promote(log, place, params, run_id=run_id, started_by=started_by, tags=tags)
+    summary = complete_summary(log, place, decision._asdict(), registered, run_id)
     client.set_tag(run_id, "decision", decision.outcome)
     log_summary(client, run_id, summary)
     version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"

@@ -1,38 +1,72 @@
-"""What a log of decisions says of a model, and which may follow: pure functions, without any I/O."""
+"""The approval rule: what the log of a model's decisions says, and which decision may come next.
+
+Pure functions, without any I/O: `state_of` folds a log of entries into a `State`; every other function takes
+a `State` and returns the `Draft` of the next entry, or None where nothing is to be written.
+
+The states of a version, the aliases it has there, and the events that lead from one to the next:
+
+    registered
+        |  candidate: a pipeline run proposes the version
+        v
+    WAITING (alias `candidate`)
+        |--  approved: by a person, or by `promotion.approval: auto`  -->  CHAMPION (alias `champion`)
+        |--  rejected: by a person                                    -->  REJECTED
+        |--  expired: nobody decided in time                          -->  UNDECIDED
+        `--  candidate: a newer version is proposed                   -->  UNDECIDED
+
+    UNDECIDED         --  candidate: proposed again, while no other version waits  -->  WAITING
+    CHAMPION          --  approved: another version                                -->  FORMER CHAMPION
+    FORMER CHAMPION   --  rollback: by a person                                    -->  CHAMPION
+
+At most one version is WAITING and one is CHAMPION. The champions form a stack: `approved` pushes, `rollback`
+pops down to the version it names (a version that was popped before is pushed again). A version that was
+rolled back from loses both aliases and is not what the next rollback goes to; a rollback that names it brings
+it back.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from apo_core.decisions.audit_chain import Entry, Event
 from apo_core.errors import ApoError
 
 Decision = Literal["approve", "reject"]
 _EVENTS: dict[Decision, Event] = {"approve": "approved", "reject": "rejected"}
-AUTOMATIC = "promotion.approval: auto"  # who approves where no person is asked
+_PAST: dict[Event, str] = {
+    "approved": "approved",
+    "rejected": "rejected",
+    "expired": "closed",
+    "rollback": "made champion again",
+}
+AUTOMATIC = "promotion.approval: auto"  # who approves where the configuration asks no person
+CLOCK = "the clock"  # who closes an approval that is out of time
 
 
 class DecisionRefused(ApoError):
     """A decision that the rules do not allow; nothing has changed."""
 
 
-class State(NamedTuple):
-    """Where a model stands."""
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What a log says of a model. Versions are the registry's numbers, as text."""
 
     champion: str | None  # the version in production
-    before: tuple[str, ...]  # what a rollback goes back to, the last first choice
-    ever: frozenset[str]  # every version that was the champion once
-    candidate: str | None  # the newest candidate, unless it was turned down or rolled back from
-    pending: Entry | None  # the candidate that waits for a decision
-    candidates: dict[str, Entry]  # by version: what it was proposed on
-    last: dict[str, Entry]  # what was last said of every version
+    previous_champions: tuple[str, ...]  # the stack a rollback goes down, the next one last
+    all_champions: frozenset[str]  # every version that was ever the champion
+    candidate: str | None  # the newest candidate, unless it was rejected, has expired or was rolled back from
+    pending: Entry | None  # the `candidate` entry that waits for a decision
+    candidates: dict[str, Entry]  # by version: its newest `candidate` entry
+    last: dict[str, Entry]  # by version: its newest entry
 
 
-class Draft(NamedTuple):
-    """An entry to be: see `audit.Entry`."""
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """An entry before it is sealed: see `audit_chain.Entry`."""
 
     event: Event
     version: str
@@ -42,12 +76,9 @@ class Draft(NamedTuple):
 
 
 def state_of(entries: Sequence[Entry]) -> State:
-    """Fold a log. A newer candidate takes the place of one that still waits.
-
-    A version that was rolled back from is not what the next rollback goes to.
-    """
+    """Fold a log. A newer candidate supersedes one that still waits."""
     champions: list[str] = []  # a stack
-    ever: set[str] = set()
+    all_champions: set[str] = set()
     candidate: str | None = None
     pending: Entry | None = None
     candidates: dict[str, Entry] = {}
@@ -65,9 +96,16 @@ def state_of(entries: Sequence[Entry]) -> State:
             del champions[champions.index(entry.version) + 1 :]
         elif entry.event in ("approved", "rollback"):
             champions.append(entry.version)
-        ever.update(champions)
-    champion = champions[-1] if champions else None
-    return State(champion, tuple(champions[:-1]), frozenset(ever), candidate, pending, candidates, last)
+        all_champions.update(champions)
+    return State(
+        champion=champions[-1] if champions else None,
+        previous_champions=tuple(champions[:-1]),
+        all_champions=frozenset(all_champions),
+        candidate=candidate,
+        pending=pending,
+        candidates=candidates,
+        last=last,
+    )
 
 
 def propose(
@@ -80,35 +118,40 @@ def propose(
     expires: datetime,
     evidence: dict[str, Any],
 ) -> Draft | None:
-    """Open the approval of a version, or open it again; None where that is not to be: see `is_open`.
+    """Make a version a candidate, or a candidate again; None where `may_be_proposed` says no.
 
-    The rules that it is to be decided by are part of the entry: who decides cannot change them. A model's
-    rules only become stricter, whatever the configuration of a later run says. For four eyes, who started
-    the run that made a version stays who did, whoever has it opened again.
+    The rules for its decision become part of the entry, so that whoever decides cannot change them. A model's
+    rules only become stricter, whatever the configuration of a later run says. For four eyes, whoever started
+    the run that made a version counts as its maker, even if another person has it proposed again.
 
     Raises:
-        DecisionRefused: nobody is named who started the run.
+        DecisionRefused: `started_by` is empty, or is no person.
     """
-    if not is_open(state, version):
+    if not may_be_proposed(state, version):
         return None
     started_by = _person(started_by)
-    before = [entry.evidence for entry in state.candidates.values()]
+    earlier_rules = [entry.evidence for entry in state.candidates.values()]
     first = state.candidates.get(version)
     rules = {
         "started_by": started_by if first is None else first.evidence["started_by"],
-        "by_person": by_person or any(one["by_person"] for one in before),
-        "four_eyes": four_eyes or any(one["four_eyes"] for one in before),
+        "by_person": by_person or any(rules["by_person"] for rules in earlier_rules),
+        "four_eyes": four_eyes or any(rules["four_eyes"] for rules in earlier_rules),
         "expires": expires.isoformat(),
     }
-    reason = str(evidence.get("decision", "a candidate"))
-    return Draft("candidate", version, started_by, reason, evidence | rules)
+    return Draft(
+        event="candidate",
+        version=version,
+        by=started_by,
+        reason=str(evidence.get("decision", "a candidate")),
+        evidence=evidence | rules,
+    )
 
 
-def is_open(state: State, version: str) -> bool:
-    """Whether a version may be proposed: it never was, or it was and no person has ever decided on it.
+def may_be_proposed(state: State, version: str) -> bool:
+    """Whether a version was never proposed, or was and nobody has decided on it while no other version waits.
 
-    That is so where the time was over, or a newer candidate took its place. It does not take that one's place
-    in turn: while anything waits, what was proposed before stays as it is.
+    Nobody has decided on a version that has expired or was superseded by a newer candidate. Such a version
+    does not supersede in turn: while another one waits, it stays as it is.
     """
     last = state.last.get(version)
     return last is None or (state.pending is None and last.event in ("candidate", "expired"))
@@ -117,11 +160,11 @@ def is_open(state: State, version: str) -> bool:
 def decide(
     state: State, version: str, decision: Decision, *, by: str, reason: str, now: datetime
 ) -> Draft | None:
-    """Approve or reject exactly that version; None where the same person has said the same before.
+    """Approve or reject exactly that version; None where the same person has decided the same before.
 
     Raises:
-        DecisionRefused: it does not wait for a decision, the time is over, the person may not decide it,
-            or name or reason are missing.
+        DecisionRefused: the version does not wait for a decision, its time is over, the person may not
+            decide it, or name or reason are missing.
     """
     by, reason = _person(by), _reason(reason)
     event = _EVENTS[decision]
@@ -133,61 +176,63 @@ def decide(
             return None
         raise DecisionRefused(f"version {version} does not wait for a decision: {_standing(last)}")
     rules = state.pending.evidence
-    if is_over(state.pending, now):
+    if has_expired(state.pending, now):
         raise DecisionRefused(f"version {version}: the time to decide was over at {rules['expires']}")
     if decision == "approve" and rules["four_eyes"] and _same_person(by, rules["started_by"]):
         raise DecisionRefused(
             f"version {version}: {by} started the run that made it; another approves (promotion.four_eyes)"
         )
-    return Draft(event, version, by, reason, {"candidate": state.pending.hash})
+    return _about(state.pending, event, by=by, reason=reason)
 
 
 def approve_automatically(state: State, version: str, now: datetime) -> Draft | None:
-    """Approve a candidate that was proposed without a person to ask; None where it does not wait for that."""
-    if state.pending is None or state.pending.version != version:
+    """Approve a candidate whose rules ask no person; None where the version does not wait for that."""
+    pending = state.pending
+    if pending is None or pending.version != version:
         return None
-    if state.pending.evidence["by_person"] or is_over(state.pending, now):
+    if pending.evidence["by_person"] or has_expired(pending, now):
         return None
-    return Draft("approved", version, AUTOMATIC, state.pending.reason, {"candidate": state.pending.hash})
+    return _about(pending, "approved", by=AUTOMATIC, reason=pending.reason)
 
 
 def expire(state: State, now: datetime) -> Draft | None:
-    """Close the approval that nobody gave in time, if there is one."""
+    """Close the candidate that nobody decided on in time; None where there is no such candidate."""
     pending = state.pending
-    if pending is None or not is_over(pending, now):
+    if pending is None or not has_expired(pending, now):
         return None
     reason = f"nobody decided before {pending.evidence['expires']}"
-    return Draft("expired", pending.version, "the clock", reason, {"candidate": pending.hash})
+    return _about(pending, "expired", by=CLOCK, reason=reason)
 
 
-def ran_out(state: State, version: str, now: datetime) -> bool:
-    """Whether nobody decided on a version in time, and no other waits by now."""
+def expired_undecided(state: State, version: str, now: datetime) -> bool:
+    """Whether nobody decided on a version in time, and no other version waits now."""
     last, pending = state.last.get(version), state.pending
-    if last is None or (pending is not None and not is_over(pending, now)):
+    if last is None or (pending is not None and not has_expired(pending, now)):
         return False
     return last.event == "expired" or last == pending
 
 
-def is_over(candidate: Entry, now: datetime) -> bool:
-    """Whether the time to decide on a candidate has passed."""
+def has_expired(candidate: Entry, now: datetime) -> bool:
+    """Whether the time to decide on a `candidate` entry has passed."""
     return now >= datetime.fromisoformat(candidate.evidence["expires"])
 
 
 def roll_back(state: State, to: str | None, *, champion: str | None, by: str, reason: str) -> Draft | None:
-    """Give production back to a version that has had it; by default to the one before.
+    """Make a former champion the champion again; by default the one before the present champion.
 
-    None where the last rollback was this one: who repeats a command whose answer was lost goes back once.
+    None where the last rollback was the same one: a person who repeats a command because its answer was lost
+    goes back once.
 
     Args:
-        state: where the model stands.
-        to: a version.
-        champion: the one that the person wants to be rid of.
+        state: what the log says.
+        to: the version to go back to.
+        champion: the champion when the person asked; the version to go back from.
         by: the person.
         reason: why.
 
     Raises:
-        DecisionRefused: there is no such version, another has become champion meanwhile, or name or reason
-            are missing.
+        DecisionRefused: there is no former champion, `to` never was the champion, another version has become
+            champion since the person asked, or name or reason are missing.
     """
     by, reason = _person(by), _reason(reason)
     if state.champion is not None and to in (None, state.champion):
@@ -196,21 +241,32 @@ def roll_back(state: State, to: str | None, *, champion: str | None, by: str, re
             return None
     if champion != state.champion:
         raise DecisionRefused(f"version {state.champion} has become the champion meanwhile; look again")
-    if to is None and not state.before:
+    if to is None and not state.previous_champions:
         raise DecisionRefused("no version was champion before the present one")
-    version = to or state.before[-1]
+    version = to or state.previous_champions[-1]
     if version == state.champion:
         raise DecisionRefused(f"version {version} is the champion already")
-    if version not in state.ever:
+    if version not in state.all_champions:
         raise DecisionRefused(f"version {version} was never the champion: approve it instead")
-    return Draft("rollback", version, by, reason, {"from": state.champion})
+    return Draft(event="rollback", version=version, by=by, reason=reason, evidence={"from": state.champion})
+
+
+def _about(candidate: Entry, event: Event, *, by: str, reason: str) -> Draft:
+    """An event that ends the wait of a candidate; its evidence names the `candidate` entry."""
+    return Draft(
+        event=event, version=candidate.version, by=by, reason=reason, evidence={"candidate": candidate.hash}
+    )
 
 
 def _person(name: str) -> str:
-    """One spelling of a name."""
+    """The name in one spelling.
+
+    Raises:
+        DecisionRefused: the name is empty, or is that of the automatic approval.
+    """
     name = " ".join(unicodedata.normalize("NFKC", name).split())
     if not name:
-        raise DecisionRefused("a decision has the name of a person")
+        raise DecisionRefused("a decision has the name of a person: the name is empty")
     if name == AUTOMATIC:
         raise DecisionRefused(f"{name!r} is no person")
     return name
@@ -219,23 +275,16 @@ def _person(name: str) -> str:
 def _reason(text: str) -> str:
     text = " ".join(text.split())
     if not text:
-        raise DecisionRefused("a decision has a reason")
+        raise DecisionRefused("a decision has a reason: the reason is empty")
     return text
 
 
-def _same_person(one: str, other: str) -> bool:
-    return _person(one).casefold() == _person(other).casefold()
+def _same_person(name: str, other: str) -> bool:
+    return _person(name).casefold() == _person(other).casefold()
 
 
 def _standing(last: Entry) -> str:
+    """Why a version whose newest entry is `last` does not wait."""
     if last.event == "candidate":
         return "a newer candidate took its place"
     return f"it was {_PAST[last.event]} by {last.by} at {last.time}"
-
-
-_PAST = {
-    "approved": "approved",
-    "rejected": "rejected",
-    "expired": "closed",
-    "rollback": "made champion again",
-}

@@ -1,7 +1,7 @@
-"""The audit log of a model: entries that each hold the hash of the one before.
+"""The hash chain that makes a log of decisions tamper-evident: every entry holds the hash of the one before.
 
-Whoever changes, removes or inserts an entry breaks the chain from there on; that its end has been cut off is
-seen by the head, which is kept elsewhere.
+An entry that is changed, removed or inserted breaks the chain from there on. That the end has been cut off
+shows by the `Head`, which the registry keeps.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
 from apo_core.errors import ApoError
 
 Event = Literal["candidate", "approved", "rejected", "expired", "rollback"]
-START = "0" * 64  # what the first entry has for the hash of the one before
+START = "0" * 64  # `previous` of the first entry
 
 
 class AuditBroken(ApoError):
     """The log is not what was written: somebody has changed it."""
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Entry:
     """Who decided what on which version of a model, when, why and on what evidence."""
 
     model: str
@@ -33,20 +35,20 @@ class Entry(NamedTuple):
     by: str
     reason: str
     evidence: dict[str, Any]
-    nonce: str  # tells two writers of the same words apart
+    nonce: str  # random: two processes that decide the same at once write different entries
     previous: str  # the hash of the entry before
-    hash: str  # SHA-256 of all of the above
+    hash: str  # SHA-256 of all of the above, in hexadecimal
 
 
 class Head(NamedTuple):
-    """What is remembered of a log elsewhere: how long it was, and the hash of its last entry."""
+    """What the registry remembers of a log: how long it was, and the hash of its last entry."""
 
     sequence: int
     hash: str
 
 
-def sealed(
-    before: Sequence[Entry],
+def seal(
+    log: Sequence[Entry],
     *,
     model: str,
     time: datetime,
@@ -57,46 +59,46 @@ def sealed(
     evidence: dict[str, Any],
     nonce: str,
 ) -> Entry:
-    """The entry that continues a log."""
+    """Make the entry that continues a log."""
     entry = Entry(
-        model,
-        len(before) + 1,
-        time.isoformat(),
-        event,
-        version,
-        by,
-        reason,
-        evidence,
-        nonce,
-        before[-1].hash if before else START,
-        "",
+        model=model,
+        sequence=len(log) + 1,
+        time=time.isoformat(),
+        event=event,
+        version=version,
+        by=by,
+        reason=reason,
+        evidence=evidence,
+        nonce=nonce,
+        previous=log[-1].hash if log else START,
+        hash="",
     )
-    return entry._replace(hash=_hash(entry))
+    return replace(entry, hash=_hash(entry))
 
 
 def head_of(entries: Sequence[Entry]) -> Head:
-    """What to remember of a log that is not empty."""
+    """The head of a log that is not empty."""
     return Head(entries[-1].sequence, entries[-1].hash)
 
 
 def check_chain(entries: Sequence[Entry], head: Head | None = None) -> None:
-    """See that a log is the one that was written.
+    """Verify that a log is what was written.
 
     Args:
         entries: the log, in order.
-        head: remembered of it elsewhere, from now or before.
+        head: the head of this log that the registry remembers, of now or of an earlier time.
 
     Raises:
-        AuditBroken: it is not; names the first entry that is wrong.
+        AuditBroken: the log was changed; names the first entry that is wrong.
     """
     previous = START
     for number, entry in enumerate(entries, start=1):
         if entry.sequence != number:
-            raise AuditBroken(f"entry {number} is missing: entry {entry.sequence} is in its place")
+            raise AuditBroken(f"entry {number} is missing: entry {entry.sequence} was found instead")
         if entry.previous != previous:
-            raise AuditBroken(f"entry {number} does not continue the one before")
+            raise AuditBroken(f"entry {number} does not continue the one before: it holds another hash")
         if entry.hash != _hash(entry):
-            raise AuditBroken(f"entry {number} has been changed: its hash is another")
+            raise AuditBroken(f"entry {number} has been changed: it does not match its hash")
         previous = entry.hash
     if head is None:
         return
@@ -109,30 +111,30 @@ def check_chain(entries: Sequence[Entry], head: Head | None = None) -> None:
 
 
 def to_json(entry: Entry) -> str:
-    """An entry's one spelling, which is what is hashed, but for its hash."""
-    return _canonical(entry._asdict())
+    """Spell an entry as it is stored; its hash is that of this spelling without the field `hash`."""
+    return _canonical(vars(entry))
 
 
-def from_json(text: str, place: str) -> Entry:
-    """Read an entry.
+def from_json(text: str, source: str) -> Entry:
+    """Parse an entry.
 
     Raises:
-        AuditBroken: it is none; names its place.
+        AuditBroken: the text is not an entry, or is spelled otherwise than `to_json` spells it; names the
+            source.
     """
     try:
         fields = json.loads(text)
         entry = Entry(**fields)
         as_written = _canonical(fields) == text and type(entry.sequence) is int
     except (ValueError, TypeError):
-        raise AuditBroken(f"{place}: is no entry of an audit log") from None
+        raise AuditBroken(f"{source}: is no entry of an audit log") from None
     if entry.event not in get_args(Event) or not as_written:
-        raise AuditBroken(f"{place}: is no entry of an audit log as it was written")
+        raise AuditBroken(f"{source}: is no entry of an audit log as it was written")
     return entry
 
 
 def _hash(entry: Entry) -> str:
-    fields = entry._asdict()
-    del fields["hash"]
+    fields = {name: value for name, value in vars(entry).items() if name != "hash"}
     return hashlib.sha256(_canonical(fields).encode()).hexdigest()
 
 

@@ -1,7 +1,8 @@
-"""The promotion rule: a pure decision from evidence, without any I/O."""
+"""The promotion rule: whether a trained policy becomes a candidate. Pure functions, without any I/O."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -12,24 +13,25 @@ from apo_core.evaluation.intervals import paired, paired_bootstrap
 Outcome = Literal["promote", "hold", "reject"]
 
 
-class Comparison(NamedTuple):
-    """A candidate against another policy on the same prompts."""
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The gain of a policy over another policy on the same prompts."""
 
-    against: str
-    gain: float
+    against: str  # names the other policy
+    gain: float  # difference of the mean rewards
     low: float
-    high: float  # paired 95% interval of the gain
+    high: float  # ends of the paired 95% interval of the gain
     on: str | None = None  # the evaluation set; None for all prompts
 
 
-class Decision(NamedTuple):
-    """What to do with a candidate, and why, in words a person can read."""
+class PromotionDecision(NamedTuple):
+    """What to do with a trained policy, and why, in words a person can read."""
 
     outcome: Outcome
     reason: str
 
 
-def decide(
+def decide_promotion(
     comparisons: list[Comparison],
     *,
     prompts: int,
@@ -37,64 +39,67 @@ def decide(
     min_prompts: int,
     min_gain: float,
     max_kl: float,
-) -> Decision:
-    """Promote only what is shown to be better than everything it is compared with, and nowhere worse.
+) -> PromotionDecision:
+    """Promote only a policy that is shown to be better than every other policy, and worse on no set.
 
     A point estimate promotes luck: the lower end of the paired interval decides. A gain on all prompts may
-    hide a loss on one set, which is not to be put into production unseen: a set whose interval lies below 0
-    rejects. A set need not show a gain of its own, for which it may be too small; of s sets on which nothing
-    has changed one is taken for worse with a chance of up to s times 2.5%.
+    hide a loss on one set, so a set whose interval lies below 0 rejects the policy. A set need not show a
+    gain of its own, because it may be too small for that. The price: with s sets on which nothing has
+    changed, one of them looks worse by chance with a probability of up to s times 2.5%.
 
     Args:
-        comparisons: with the reference, and with the champion where there is one; on all prompts, and on
-            each set where there are several.
-        prompts: how many the evaluation is on.
-        kl: of the candidate to the reference, in nats a response.
-        min_prompts: below it nothing is decided.
-        min_gain: the interval's lower end must be above it.
-        max_kl: above it the candidate has left the reference too far behind.
+        comparisons: with the reference policy, and with the champion if there is one; each on all prompts,
+            and on each set if there are several.
+        prompts: number of evaluation prompts.
+        kl: KL divergence of the policy from the reference policy, in nats per response.
+        min_prompts: with fewer prompts the policy is held.
+        min_gain: the lower end of each interval on all prompts must be above it.
+        max_kl: a policy with a larger KL is rejected.
     """
     if prompts < min_prompts:
-        return Decision("hold", f"{prompts} evaluation prompts are too few, {min_prompts} are needed")
+        return PromotionDecision(
+            "hold", f"{prompts} evaluation prompts are too few, {min_prompts} are needed"
+        )
     overall = [comparison for comparison in comparisons if comparison.on is None]
     if not overall:
-        return Decision("hold", "compared with nothing")
+        return PromotionDecision("hold", "compared with nothing")
     if not kl <= max_kl:
-        return Decision("reject", f"KL {kl:.3g} to the reference is above {max_kl:g}")
+        return PromotionDecision("reject", f"KL {kl:.3g} to the reference is above {max_kl:g}")
     for comparison in comparisons:
         if comparison.high < 0:
-            place = "" if comparison.on is None else f" on {comparison.on}"
-            return Decision("reject", f"worse than the {comparison.against}{place}: {_gain([comparison])}")
+            where = "" if comparison.on is None else f" on {comparison.on}"
+            gain = _gains_in_words([comparison])
+            return PromotionDecision("reject", f"worse than the {comparison.against}{where}: {gain}")
     for comparison in overall:
         if not comparison.low > min_gain:
-            return Decision(
+            return PromotionDecision(
                 "hold",
                 f"not shown to be better than the {comparison.against} by more than {min_gain:g}: "
-                f"{_gain([comparison])}",
+                f"{_gains_in_words([comparison])}",
             )
     names = " and the ".join(comparison.against for comparison in overall)
-    return Decision("promote", f"better than the {names}: {_gain(overall)}")
+    return PromotionDecision("promote", f"better than the {names}: {_gains_in_words(overall)}")
 
 
-def with_reference(evaluation: dict[str, Any]) -> list[Comparison]:
-    """The comparisons in what `evaluation.summarise` returns: on all prompts and on each set."""
+def compare_with_reference(evaluation: dict[str, Any]) -> list[Comparison]:
+    """Read the comparisons that `evaluation.summarise` has made: on all prompts and on each set."""
     blocks: dict[str | None, dict[str, Any]] = {None: evaluation, **evaluation["sets"]}
-    found = []
+    comparisons = []
     for name, block in blocks.items():
         low, high = block["gain_ci95"]
-        found.append(Comparison("reference", block["gain"], low, high, name))
-    return found
+        comparisons.append(Comparison(against="reference", gain=block["gain"], low=low, high=high, on=name))
+    return comparisons
 
 
 def compare_by_set(
     against: str, theirs: pd.Series[float], ours: pd.Series[float], sets: pd.Series[str], *, seed: int
 ) -> list[Comparison]:
-    """Comparisons on all prompts that both have a reward on, and on each set where there are several.
+    """Compare two policies on all prompts for which both have a reward, and on each set if there are several.
 
     Args:
         against: names the other policy.
-        theirs: its mean reward on each prompt, by prompt_id.
-        ours: the candidate's.
+        theirs: the other policy's mean reward on each prompt, by prompt_id.
+        ours: the mean reward of the policy that may be promoted, by prompt_id.
         sets: the set of each prompt, by prompt_id.
         seed: of the bootstraps.
 
@@ -107,19 +112,21 @@ def compare_by_set(
     set_of = sets[ours.index]
     names = sorted(set_of.unique()) if set_of.nunique() > 1 else []
     parts = [(None, ours.index), *((name, ours.index[set_of == name]) for name in names)]
-    found = []
+    comparisons = []
     for name, part in parts:
         low, high = paired_bootstrap(theirs[part], ours[part], seed=seed)
-        found.append(Comparison(against, float((ours[part] - theirs[part]).mean()), low, high, name))
-    return found
+        gain = float((ours[part] - theirs[part]).mean())
+        comparisons.append(Comparison(against=against, gain=gain, low=low, high=high, on=name))
+    return comparisons
 
 
-def _gain(comparisons: list[Comparison]) -> str:
-    """The gains in words; of several, each says over what."""
-    found = [(one.against, f"{one.gain:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}") for one in comparisons]
-    if len(found) == 1:
-        ((_, gain, interval),) = found
-        return f"pass@1 {gain}, 95% interval {interval}"
+def _gains_in_words(comparisons: list[Comparison]) -> str:
+    """Spell out one gain, or several gains each with the policy it is over."""
+    if len(comparisons) == 1:
+        (only,) = comparisons
+        return f"pass@1 {only.gain:+.3f}, 95% interval {only.low:+.3f} to {only.high:+.3f}"
     return "pass@1 " + ", ".join(
-        f"{gain} over the {against} (95% {interval})" for against, gain, interval in found
+        f"{comparison.gain:+.3f} over the {comparison.against} "
+        f"(95% {comparison.low:+.3f} to {comparison.high:+.3f})"
+        for comparison in comparisons
     )

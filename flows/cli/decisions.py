@@ -1,20 +1,28 @@
-"""The commands of people's decisions, and of what came of them."""
+"""The commands for people's decisions on a model: approve, reject, roll back; audit, lineage, restore."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from apo_core.decisions.approval_rule import Decision
 from apo_core.errors import ApoError
-from flows.cli.stores import stores_of
+from flows import environment
+from flows.cli.errors import one_line
 from tasks.workspace import Workspace
 
+if TYPE_CHECKING:
+    from tasks.decisions.log import DecisionLog
+
 app = typer.Typer()
-Place = Annotated[
-    Path, typer.Option("--workspace", "-w", help="Its stores are used where no servers are set.")
+Directory = Annotated[
+    Path,
+    typer.Option("--workspace", "-w", help="Workspace; its stores are used if no servers are configured."),
 ]
 Model = Annotated[str, typer.Argument(help="Name in the registry.")]
 Version = Annotated[str, typer.Argument(help="Number in the registry.")]
@@ -23,16 +31,47 @@ Reason = Annotated[str, typer.Option("--reason", help="Why.")]
 Spec = Annotated[str, typer.Argument(help="MODEL/VERSION, MODEL@ALIAS, or MODEL for its champion.")]
 
 
+@contextmanager
+def decision_log(workspace: Workspace, model: str) -> Iterator[DecisionLog]:
+    """Open the log of a model's decisions, and its registry, for a command that a person waits for.
+
+    Raises:
+        ApoError: no run has been recorded in the workspace, or a service refuses or does not answer in the
+            block.
+    """
+    from tasks.decisions.log import open_log
+    from tasks.tracking.runs import has_registry
+
+    if not has_registry(workspace):
+        raise ApoError(f"{workspace.root}: no run has been recorded here; is it the workspace (-w)?")
+    environment.be_quiet()
+    # A person waits: that a server is away is reported after seconds, not minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    with one_line():
+        yield open_log(workspace, model)
+
+
 @app.command()
-def approve(model: Model, version: Version, by: By, reason: Reason, workspace: Place = Path()) -> None:
+def approve(model: Model, version: Version, by: By, reason: Reason, workspace: Directory = Path()) -> None:
     """Make a candidate the champion."""
     _decide(workspace, model, version, "approve", by, reason)
 
 
 @app.command()
-def reject(model: Model, version: Version, by: By, reason: Reason, workspace: Place = Path()) -> None:
+def reject(model: Model, version: Version, by: By, reason: Reason, workspace: Directory = Path()) -> None:
     """Turn a candidate down."""
     _decide(workspace, model, version, "reject", by, reason)
+
+
+def _decide(directory: Path, model: str, version: str, decision: Decision, by: str, reason: str) -> None:
+    from tasks.decisions.decide import decide
+
+    with decision_log(Workspace.at(directory), model) as log:
+        entry = decide(log, version, decision, by=by, reason=reason)
+    if entry is None:
+        print(f"{model} version {version}: you have decided so before; nothing has changed")
+    else:
+        print(f"{model} version {version}: {entry.event} by {entry.by} (entry {entry.sequence})")
 
 
 @app.command()
@@ -41,52 +80,52 @@ def rollback(
     by: By,
     reason: Reason,
     to: Annotated[str | None, typer.Option(help="Version; by default the champion before.")] = None,
-    workspace: Place = Path(),
+    workspace: Directory = Path(),
 ) -> None:
-    """Give production back to an earlier champion."""
-    from tasks.decisions.approve import roll_back
+    """Make a former champion the champion again."""
+    from tasks.decisions.decide import roll_back
 
-    with stores_of(Workspace.at(workspace)) as (client, store):
-        entry = roll_back(client, store, model, to, by=by, reason=reason)
+    with decision_log(Workspace.at(workspace), model) as log:
+        entry = roll_back(log, to, by=by, reason=reason)
     if entry is None:
-        print(f"{model}: you have said so before; nothing has changed")
+        print(f"{model}: you have rolled back so before; nothing has changed")
     else:
         print(f"{model}: version {entry.version} is champion again (entry {entry.sequence})")
 
 
 @app.command()
-def reconcile(model: Model, workspace: Place = Path()) -> None:
-    """Take up decisions made on MLflow's page, close what is out of time, set aliases right."""
-    from tasks.decisions import approve
+def reconcile(model: Model, workspace: Directory = Path()) -> None:
+    """Take up decisions made on MLflow's page, close what is out of time, and set the aliases right."""
+    from tasks.decisions import decide
 
-    with stores_of(Workspace.at(workspace)) as (client, store):
-        done = approve.reconcile(client, store, model)
+    with decision_log(Workspace.at(workspace), model) as log:
+        done = decide.reconcile(log)
     for line in done or ["nothing to do"]:
         print(line)
 
 
 @app.command()
-def audit(model: Model, workspace: Place = Path()) -> None:
+def audit(model: Model, workspace: Directory = Path()) -> None:
     """Verify the log of a model's decisions, and print it."""
     from flows.cli.tables import print_audit
-    from tasks.decisions.aliases import read
 
-    with stores_of(Workspace.at(workspace)) as (client, store):
-        entries = read(client, store, model)
+    with decision_log(Workspace.at(workspace), model) as log:
+        entries = log.read()
     if not entries:
         raise ApoError(f"{model}: no decisions are recorded here; is it the name, and the workspace (-w)?")
     print_audit(entries)
 
 
 @app.command()
-def lineage(spec: Spec, workspace: Place = Path()) -> None:
+def lineage(spec: Spec, workspace: Directory = Path()) -> None:
     """Show what a version was made from, and who approved it."""
     from flows.cli.tables import print_lineage
-    from tasks.decisions.aliases import resolve_approved
     from tasks.lineage.lineage import lineage_of
+    from tasks.tracking.registry import parse_spec
 
-    with stores_of(Workspace.at(workspace)) as (client, store):
-        print_lineage(lineage_of(client, store, resolve_approved(client, store, spec)))
+    version = parse_spec(spec)
+    with decision_log(Workspace.at(workspace), version.model) as log:
+        print_lineage(lineage_of(log.client, log.resolve(version), log.read()))
 
 
 @app.command()
@@ -97,27 +136,16 @@ def restore(
         typer.Option("--workspace", "-w", help="Directory with params.yaml; it becomes that of the version."),
     ] = Path(),
 ) -> None:
-    """Bring back a version's configuration, dvc.lock and data, by DVC's remote; what it replaces is kept."""
+    """Bring back a version's configuration, dvc.lock and data, by DVC's remote; replaced files are kept."""
     from apo_core.config.file import load_params
-    from tasks.decisions.aliases import resolve_approved
     from tasks.lineage.restore import restore_version
     from tasks.lock import only_run
+    from tasks.tracking.registry import parse_spec
 
-    place = Workspace.at(workspace)
-    load_params(place.params)  # no lock is left in what is no workspace
-    with stores_of(place) as (client, store), only_run(place):
-        changed = restore_version(client, place, resolve_approved(client, store, spec), print)
-    print(f"{place.root} has data, configuration and dvc.lock of {spec}")
+    target, version = Workspace.at(workspace), parse_spec(spec)
+    load_params(target.params)  # refuses a directory that is no workspace, before a lock is left in it
+    with decision_log(target, version.model) as log, only_run(target):
+        changed = restore_version(log.client, target, log.resolve(version), print)
+    print(f"{target.root} has data, configuration and dvc.lock of {spec}")
     if changed:
         print(f"what is in git differs: these stages would run again: {', '.join(changed)}")
-
-
-def _decide(workspace: Path, model: str, version: str, decision: Decision, by: str, reason: str) -> None:
-    from tasks.decisions.approve import decide
-
-    with stores_of(Workspace.at(workspace)) as (client, store):
-        entry = decide(client, store, model, version, decision, by=by, reason=reason)
-    if entry is None:
-        print(f"{model} version {version}: you have said so before; nothing has changed")
-    else:
-        print(f"{model} version {version}: {entry.event} by {entry.by} (entry {entry.sequence})")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from apo_core.errors import ApoError
-from flows.cli.stores import stores_of
+from flows.cli.decisions import decision_log
 from flows.cli.tables import print_summary
 from tasks.dvc.state import pending
 from tasks.lineage.summary import finished_summary, registry_agrees
@@ -19,7 +19,7 @@ from tasks.workspace import STAGES, Workspace
 
 
 def print_status(workspace: Workspace, option: str = "") -> None:
-    """Which stages are up to date, and the summary if it is; or who is at work. See `print_summary`."""
+    """Print which stages are up to date and the summary, or who is at work here. See `print_summary`."""
     try:
         refuse_second_run(workspace)  # DVC would wait for its own locks before it says so
         changed = pending(workspace.root)
@@ -49,8 +49,8 @@ def bring_up_to_date(workspace: Workspace, summary: dict[str, Any]) -> str:
     if summary["model"]["version"] is None:
         return ""
     try:
-        with stores_of(Workspace.at(workspace.root)) as (client, store), registry_errors():
-            agrees = registry_agrees(client, store, summary)
+        with decision_log(Workspace.at(workspace.root), summary["model"]["name"]) as log, registry_errors():
+            agrees = registry_agrees(log, summary)
     except ApoError as error:
         return f"Aliases and approval are those of the end of the run: {error}"
     return (

@@ -27,15 +27,15 @@ def publish(
     load_params(place.params)  # no registry is made in what is no workspace
     bucket_and_key(address)
     use_local_prefect(place.prefect_home)
-    from tasks.decisions.aliases import resolve_approved
-    from tasks.decisions.log import open_store
+    from tasks.decisions.log import open_log
     from tasks.storage.publish import publish_version
-    from tasks.tracking.runs import connect
+    from tasks.tracking.registry import parse_spec
 
-    client = connect(place)
+    spec = parse_spec(model)
     with one_line():
-        registered = resolve_approved(client, open_store(place), model)
-        there = publish_version(client, place, registered, address, print)
+        log = open_log(place, spec.model)
+        registered = log.resolve(spec)
+        there = publish_version(log.client, place, registered, address, print)
     print(f"{there} holds {registered.name} version {registered.version}")
 
 

@@ -1,142 +1,143 @@
-"""Where the audit log of a model lies: a directory, or a prefix on S3 that several machines share.
+"""The log of the decisions on a registered model, and the transaction by which it grows.
 
-An entry is a file of its own, made only if there is none of its number: whoever makes it has won, whatever
-another process wanted to write there.
+The log says what holds; the registry's aliases mirror it (`tasks.decisions.aliases`). An entry is a file of
+its own, in a directory or below a prefix on S3 that several machines share, and is created only if there is
+none of its number. Of two processes that decide at once, the one that creates the file has decided; the other
+applies its rule again to the log with that entry in it.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 from uuid import uuid4
 
 from apo_core.decisions.approval_rule import Draft, State, state_of
-from apo_core.decisions.audit_chain import AuditBroken, Entry, Head, check_chain, from_json, sealed, to_json
+from apo_core.decisions.audit_chain import AuditBroken, Entry, Head, check_chain, from_json, seal, to_json
 from apo_core.errors import ApoError
-from tasks.tracking.runs import is_remote, tracking_uri
+from tasks.decisions.aliases import mark_as_asked, remembered_head, sync_aliases
+from tasks.tracking.registry import Registered, VersionSpec, resolve
+from tasks.tracking.runs import connect, is_remote, tracking_uri
 from tasks.workspace import Workspace
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 VARIABLE = "APO_AUDIT_URI"
+Rule = Callable[[State], Draft | None]  # what to append to a log in that state; None for nothing
 
 
-class AuditStore(Protocol):
-    """Files by name, which are made once and never changed."""
+@dataclass(frozen=True)
+class DecisionLog:
+    """The log of one registered model, and the registry that follows it."""
 
-    def names(self, model: str) -> list[str]:
-        """Of all files of a model, sorted."""
-        ...
+    client: MlflowClient
+    store: AuditStore
+    model: str
 
-    def read(self, model: str, name: str) -> str:
-        """A file's text."""
-        ...
+    def read(self) -> list[Entry]:
+        """Read all entries, and verify them against the head that the registry remembers.
 
-    def create(self, model: str, name: str, text: str) -> bool:
-        """Make a file, whole or not at all; False where there is one already, with another text."""
-        ...
+        Raises:
+            AuditBroken: the log is not what was written.
+        """
+        return read_log(self.store, self.model, remembered_head(self.client, self.model))
 
+    def state(self) -> State:
+        """Read what the log says; raises as `read` does."""
+        return state_of(self.read())
 
-class DirectoryStore:
-    """Below a directory of this machine."""
+    def transact(self, *rules: Rule) -> tuple[list[Entry], list[str]]:
+        """Read the log, append what each rule drafts, and set the aliases to what the log says then.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+        The log is listed twice, and every entry is read at most once: the second time shows whether another
+        process has written meanwhile; then the aliases are set again. A transaction that is killed between
+        the entry and the aliases is completed by the next one: `apo reconcile` is a transaction without a
+        decision.
 
-    def names(self, model: str) -> list[str]:
-        """See `AuditStore`."""
-        return sorted(file.name for file in self._of(model).glob("*.json"))
+        Returns:
+            The entries written, and a line for each alias that moved.
 
-    def read(self, model: str, name: str) -> str:
-        """See `AuditStore`."""
-        return (self._of(model) / name).read_text(encoding="utf-8")
+        Raises:
+            DecisionRefused: by a rule, which writes nothing.
+            AuditBroken: the log is not what was written; nothing is appended or set.
+            ApoError: the registry refuses. Whoever may not change the registry appends nothing.
+        """
+        head = remembered_head(self.client, self.model)
+        entries = read_log(self.store, self.model, head)
+        appended = [append(self.store, self.model, self._if_permitted(rule), entries) for rule in rules]
+        written = [entry for entry in appended if entry is not None]
+        try:
+            return written, self._sync(entries, described=0 if head is None else head.sequence)
+        except ApoError as error:
+            if written:
+                error.args = (_holds_without_aliases(written[-1], error),)
+            raise
 
-    def create(self, model: str, name: str, text: str) -> bool:
-        """See `AuditStore`."""
-        directory = self._of(model)
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".", encoding="utf-8") as whole:
-            whole.write(text)
-            whole.flush()
-            os.fchmod(whole.fileno(), 0o444)  # others decide, too; nobody changes it
-            os.fsync(whole.fileno())
-            try:
-                os.link(whole.name, directory / name)  # fails where the name is taken, unlike a rename
-            except FileExistsError:
-                return False
-        _sync(directory)  # or the registry remembers what a power cut has taken away
-        return True
+    def resolve(self, spec: VersionSpec) -> Registered:
+        """Find the version that a person names, after the aliases were set to what the log says.
 
-    def _of(self, model: str) -> Path:
-        return self.root / quote(model, safe=" ")
+        Raises:
+            ApoError: there is no such version, or registry or log refuse.
+        """
+        self.transact()
+        return resolve(self.client, spec)
 
+    def _if_permitted(self, rule: Rule) -> Rule:
+        """The rule, which has the registry changed before anything is written: a reader is refused there."""
 
-class ReadOnce:
-    """Another store whose files are read once: they never change, and on S3 each costs a request."""
+        def permitted(state: State) -> Draft | None:
+            draft = rule(state)
+            if draft is not None:
+                mark_as_asked(self.client, self.model)
+            return draft
 
-    def __init__(self, store: AuditStore) -> None:
-        self._store = store
-        self._texts: dict[tuple[str, str], str] = {}
+        return permitted
 
-    def names(self, model: str) -> list[str]:
-        """See `AuditStore`; always asked anew."""
-        return self._store.names(model)
-
-    def read(self, model: str, name: str) -> str:
-        """See `AuditStore`."""
-        if (model, name) not in self._texts:
-            self._texts[model, name] = self._store.read(model, name)
-        return self._texts[model, name]
-
-    def create(self, model: str, name: str, text: str) -> bool:
-        """See `AuditStore`."""
-        return self._store.create(model, name, text)
-
-
-def once(store: AuditStore) -> ReadOnce:
-    """A store for the length of one decision."""
-    return store if isinstance(store, ReadOnce) else ReadOnce(store)
-
-
-def open_store(workspace: Workspace) -> AuditStore:
-    """The store of `APO_AUDIT_URI`, else the workspace's own.
-
-    Raises:
-        ApoError: the address is of no known form, or the registry is shared and the log would not be.
-    """
-    address = os.environ.get(VARIABLE, "")
-    if address.startswith("s3://"):
-        from tasks.decisions.log_on_s3 import S3Store  # a library that only those who use it pay for
-
-        return S3Store(address)
-    if "://" in address:
-        raise ApoError(f"{VARIABLE}: {address!r} is no directory, nor of the form s3://bucket/prefix")
-    if not address and is_remote(tracking_uri(workspace)):
-        raise ApoError(
-            f"MLFLOW_TRACKING_URI is a server, and {VARIABLE} is not set: who shares the registry shares the "
-            "log of its decisions"
-        )
-    return DirectoryStore(workspace.root / address if address else workspace.state / "audit")
+    def _sync(self, entries: Sequence[Entry], described: int) -> list[str]:
+        """Set the aliases until the log has not grown meanwhile; see `sync_aliases` for `described`."""
+        moved: list[str] = []
+        while entries:
+            moved += sync_aliases(self.client, self.model, entries, described)
+            described = len(entries)
+            entries = read_log(self.store, self.model, known=entries)
+            if len(entries) == described:
+                break
+        return moved
 
 
-def read_log(store: AuditStore, model: str, head: Head | None = None) -> list[Entry]:
-    """All entries, in order.
+def open_log(workspace: Workspace, model: str) -> DecisionLog:
+    """Connect to the registry and the store that the environment names, else to the workspace's own."""
+    return DecisionLog(connect(workspace), open_store(workspace), model)
+
+
+def read_log(
+    store: AuditStore, model: str, head: Head | None = None, *, known: Sequence[Entry] = ()
+) -> list[Entry]:
+    """Read and verify all entries of a model, in order.
 
     Args:
         store: where they lie.
-        model: whose they are.
-        head: what the registry remembers of them.
+        model: name of the registered model.
+        head: what the registry remembers of the log.
+        known: entries that were read a moment ago; they never change, and are not read again.
 
     Raises:
         AuditBroken: they are not what was written.
     """
     names = store.names(model)
-    entries = [from_json(store.read(model, name), f"{model}: {name}") for name in names]
+    read_before = {_file_name(entry.sequence): entry for entry in known}
+    entries = [
+        read_before.get(name) or from_json(store.read(model, name), f"{model}: {name}") for name in names
+    ]
     for entry, name in zip(entries, names, strict=True):
-        if entry.model != model or name != _name(entry.sequence):
+        if entry.model != model or name != _file_name(entry.sequence):
             raise AuditBroken(f"{model}: {name} holds entry {entry.sequence} of {entry.model}")
     if head is not None and not entries:
         raise AuditBroken(
@@ -151,29 +152,118 @@ def read_log(store: AuditStore, model: str, head: Head | None = None) -> list[En
 
 
 def append(
-    store: AuditStore, model: str, propose: Callable[[State], Draft | None], *, now: datetime | None = None
+    store: AuditStore,
+    model: str,
+    rule: Rule,
+    entries: list[Entry] | None = None,
+    *,
+    now: datetime | None = None,
 ) -> Entry | None:
-    """Continue a log by what follows from where it stands; None where nothing does.
+    """Write the entry that the rule drafts for the state of the log; None where it drafts none.
 
-    Where another process was faster, the question is asked anew of what that one has written.
+    If another process has written an entry of that number first, the log is read and the rule applied again.
+
+    Args:
+        store: where the log lies.
+        model: name of the registered model.
+        rule: pure but for refusals; it may be called more than once.
+        entries: the log as it was read a moment ago, which is extended in place; None to read it.
+        now: time of the entry.
 
     Raises:
-        DecisionRefused: by `propose`; nothing is written.
-        AuditBroken: the log is not what was written: nothing may follow it.
+        DecisionRefused: by the rule; nothing is written.
+        AuditBroken: the log is not what was written; nothing is appended.
     """
     nonce = uuid4().hex
-    while True:
-        entries = read_log(store, model)
-        draft = propose(state_of(entries))
-        if draft is None:
-            return None
-        time = now or datetime.now(UTC)
-        entry = sealed(entries, model=model, time=time, nonce=nonce, **draft._asdict())
-        if store.create(model, _name(entry.sequence), to_json(entry)):
+    entries = read_log(store, model) if entries is None else entries
+    while (draft := rule(state_of(entries))) is not None:
+        entry = seal(entries, model=model, time=now or datetime.now(UTC), nonce=nonce, **vars(draft))
+        if store.create(model, _file_name(entry.sequence), to_json(entry)):
+            entries.append(entry)
             return entry
+        entries[:] = read_log(store, model, known=entries)
+    return None
 
 
-def _sync(directory: Path) -> None:
+class AuditStore(Protocol):
+    """Files by name, which are created once and never changed."""
+
+    def names(self, model: str) -> list[str]:
+        """List the names of a model's files, sorted."""
+        ...
+
+    def read(self, model: str, name: str) -> str:
+        """Read a file."""
+        ...
+
+    def create(self, model: str, name: str, text: str) -> bool:
+        """Create a file, whole or not at all; False if there is one of that name with another text."""
+        ...
+
+
+class DirectoryStore:
+    """An `AuditStore` below a directory of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self, model: str) -> list[str]:
+        """See `AuditStore`."""
+        return sorted(file.name for file in self._directory(model).glob("*.json"))
+
+    def read(self, model: str, name: str) -> str:
+        """See `AuditStore`."""
+        return (self._directory(model) / name).read_text(encoding="utf-8")
+
+    def create(self, model: str, name: str, text: str) -> bool:
+        """See `AuditStore`."""
+        directory = self._directory(model)
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".", encoding="utf-8") as whole:
+            whole.write(text)
+            whole.flush()
+            os.fchmod(whole.fileno(), 0o444)  # every account may read it, none may change it
+            os.fsync(whole.fileno())
+            try:
+                os.link(whole.name, directory / name)  # fails if the name is taken, unlike a rename
+            except FileExistsError:
+                return False
+        _sync_directory(directory)  # else the registry may remember an entry that a power cut has lost
+        return True
+
+    def _directory(self, model: str) -> Path:
+        return self.root / quote(model, safe=" ")
+
+
+def open_store(workspace: Workspace) -> AuditStore:
+    """Open the store of `APO_AUDIT_URI`, else the workspace's own.
+
+    Raises:
+        ApoError: the address has an unknown form, or the registry is shared and the log would not be.
+    """
+    address = os.environ.get(VARIABLE, "")
+    if address.startswith("s3://"):
+        from tasks.decisions.log_on_s3 import S3Store  # boto3: only those who use it pay for the import
+
+        return S3Store(address)
+    if "://" in address:
+        raise ApoError(f"{VARIABLE}: {address!r} is no directory, nor of the form s3://bucket/prefix")
+    if not address and is_remote(tracking_uri(workspace)):
+        raise ApoError(
+            f"MLFLOW_TRACKING_URI is a server, and {VARIABLE} is not set: who shares the registry shares the "
+            "log of its decisions"
+        )
+    return DirectoryStore(workspace.root / address if address else workspace.state / "audit")
+
+
+def _holds_without_aliases(entry: Entry, error: ApoError) -> str:
+    return (
+        f"{entry.model}: version {entry.version}: entry {entry.sequence} of the log says {entry.event}, and "
+        f"holds; but the registry's aliases are not set yet: {error}; `apo reconcile {entry.model}` sets them"
+    )
+
+
+def _sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -181,5 +271,5 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _name(sequence: int) -> str:
+def _file_name(sequence: int) -> str:
     return f"{sequence:08}.json"

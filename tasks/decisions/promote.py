@@ -1,18 +1,23 @@
-"""From an evaluated policy to the registry: compare with the champion, decide, register, point aliases."""
+"""From an evaluated policy to a candidate: compare with the champion, decide, register, propose."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from apo_core.config import Params
-from apo_core.decisions.promotion_rule import Comparison, Decision, compare_by_set, decide, with_reference
+from apo_core.decisions.promotion_rule import (
+    Comparison,
+    PromotionDecision,
+    compare_by_set,
+    compare_with_reference,
+    decide_promotion,
+)
 from apo_core.errors import ApoError
 from apo_core.evaluation.comparison import per_prompt
 from apo_core.system.files import read_json, sha256_of
 from apo_core.tables import EVALUATIONS, PROMPTS, read_table
-from tasks.decisions.aliases import follow
-from tasks.decisions.approve import propose
-from tasks.decisions.log import AuditStore
+from tasks.decisions.decide import propose
+from tasks.decisions.log import DecisionLog
 from tasks.tracking.registry import Registered, champion, find_version, refreshed, register
 from tasks.workspace import Workspace
 
@@ -21,21 +26,21 @@ if TYPE_CHECKING:
 
 
 def promote(
-    client: MlflowClient,
-    store: AuditStore,
+    log: DecisionLog,
     workspace: Workspace,
     params: Params,
     *,
     run_id: str,
     started_by: str,
     tags: dict[str, str],
-) -> tuple[Decision, Registered | None]:
+) -> tuple[PromotionDecision, Registered | None]:
     """Register the workspace's policy as a candidate if it is better than the reference and the champion.
 
     Doing it again changes nothing: a policy that is registered already keeps its version, and what was
-    decided about it holds. What nobody decided on in time is asked again.
+    decided about it holds. A version that nobody decided on in time is proposed again.
     """
-    follow(client, store, params.tracking.model)  # or it is compared with what was the champion
+    client = log.client
+    log.transact()  # sets the aliases: else the policy may be compared with a former champion
     report = read_json(workspace.report)
     policy_sha256 = sha256_of(workspace.policy)
     registered = find_version(client, params.tracking.model, policy_sha256)
@@ -52,7 +57,7 @@ def promote(
             tags=tags | {"decision": decision.reason},
         )
     evidence = tags | {"decision": decision.reason, "run_id": run_id, "policy_sha256": policy_sha256}
-    propose(client, store, registered, params.promotion, started_by=started_by, evidence=evidence)
+    propose(log, registered, params.promotion, started_by=started_by, evidence=evidence)
     return decision, refreshed(client, registered)
 
 
@@ -62,17 +67,19 @@ def _decide(
     params: Params,
     report: dict[str, Any],
     registered: Registered | None,
-) -> Decision:
+) -> PromotionDecision:
     evaluation = report["eval"]
-    comparisons = with_reference(evaluation)
+    comparisons = compare_with_reference(evaluation)
     current = champion(client, params.tracking.model)
     if current is not None and current != registered:
         try:
             comparisons += _against_champion(client, workspace, params, current)
         except ApoError as error:
-            return Decision("hold", f"the champion (version {current.version}) cannot be asked: {error}")
+            return PromotionDecision(
+                "hold", f"the champion (version {current.version}) cannot be evaluated: {error}"
+            )
     rule = params.promotion
-    return decide(
+    return decide_promotion(
         comparisons,
         prompts=evaluation["prompts"],
         kl=evaluation["kl"],
@@ -85,7 +92,7 @@ def _decide(
 def _against_champion(
     client: MlflowClient, workspace: Workspace, params: Params, current: Registered
 ) -> list[Comparison]:
-    """The candidate's gain over the champion on the same prompts, all of them and those of every set."""
+    """Compare the policy with the champion on the same prompts: all of them, and those of each set."""
     from tasks.decisions.champion import champion_accuracy  # seconds that only a champion's challenger pays
 
     theirs = champion_accuracy(client, workspace, params, current)

@@ -1,35 +1,31 @@
-"""What a person is shown who is to decide on a version: the question, gains, links, hashes last."""
+"""The page for a person who decides on a version: the question, gains, links, and hashes last."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from apo_core.decisions.approval_rule import state_of
 from apo_core.decisions.audit_chain import Entry
-from tasks.decisions.aliases import read
-from tasks.decisions.log import AuditStore
+from tasks.decisions.log import DecisionLog
 from tasks.lineage.lineage import HASHES, lineage_of
 from tasks.reporting.markdown import cell
-from tasks.tracking.registry import registry_errors, resolve
+from tasks.tracking.registry import parse_spec, registry_errors, resolve
 from tasks.tracking.runs import PAGE_TAG, run_page, version_page
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-_TEXT = 1000  # signs of a reason, at most
+_MAX_TEXT = 1000  # characters of a reason
 
 
-def describe_version(client: MlflowClient, store: AuditStore, model: str, version: str) -> str:
-    """What is to be known of a candidate, as Markdown.
+def describe_version(log: DecisionLog, version: str) -> str:
+    """Describe a candidate as Markdown.
 
     Raises:
-        ApoError: there is no such version, its run has lost what is asked for, or registry or log refuse.
+        ApoError: there is no such version, its run has lost an artifact, or registry or log refuse.
     """
-    registered = resolve(client, f"{model}/{version}")
-    found = lineage_of(client, store, registered)
-    candidate = state_of(read(client, store, model)).candidates.get(version)
+    client, model, entries = log.client, log.model, log.read()
+    registered = resolve(client, parse_spec(f"{model}/{version}"))
+    lineage = lineage_of(client, registered, entries)
+    candidate = state_of(entries).candidates.get(version)
     with registry_errors():
         tags = client.get_run(registered.run_id).data.tags
     links = {
@@ -37,25 +33,25 @@ def describe_version(client: MlflowClient, store: AuditStore, model: str, versio
         "model version": version_page(client, model, version),
         "pipeline run": tags.get(PAGE_TAG),
     }
-    shown = {name: link for name, link in links.items() if link is not None}
-    return as_markdown(f"{model} version {version}", candidate, found, shown)
+    known = {name: link for name, link in links.items() if link is not None}
+    return as_markdown(f"{model} version {version}", candidate, lineage, known)
 
 
 def as_markdown(
     title: str, candidate: Entry | None, lineage: Mapping[str, str], links: Mapping[str, str]
 ) -> str:
-    """The page of a version, in its order of importance.
+    """Lay out the page of a version, most important first.
 
     Args:
         title: names the version.
-        candidate: what it was proposed on; None where it never was.
-        lineage: of `lineage_of`.
-        links: addresses by their names.
+        candidate: its entry in the log; None if it never was a candidate.
+        lineage: lines of `lineage_of`.
+        links: addresses, by name.
     """
     blocks = [f"**{cell(title)}**"]
     if candidate is not None:
         expires = datetime.fromisoformat(candidate.evidence["expires"]).astimezone(UTC)
-        reason = cell(candidate.reason, _TEXT)
+        reason = cell(candidate.reason, _MAX_TEXT)
         blocks[0] += f" waits for a decision until {expires:%Y-%m-%d %H:%M} UTC: {reason}"
     blocks.append(_listed({name: text for name, text in lineage.items() if name not in ("version", *HASHES)}))
     if links:
@@ -65,5 +61,5 @@ def as_markdown(
     return "\n\n".join(blocks)
 
 
-def _listed(found: Mapping[str, str]) -> str:
-    return "\n".join(f"- {name}: {cell(text, _TEXT)}" for name, text in found.items())
+def _listed(lines: Mapping[str, str]) -> str:
+    return "\n".join(f"- {name}: {cell(text, _MAX_TEXT)}" for name, text in lines.items())

@@ -1,4 +1,4 @@
-"""What a version of the registered model was made from, and who let it into production."""
+"""What a version of the registered model was made from, and who decided on it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from apo_core.decisions.audit_chain import Entry
 from apo_core.errors import ApoError
 from apo_core.system.files import read_json, sha256_of
 from apo_core.tables import read_metadata
-from tasks.decisions.aliases import read
-from tasks.decisions.log import AuditStore
 from tasks.tracking.registry import Registered, download_artifact, registry_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# What of `dvc.lock` names what: the hash of data and of every table.
+# Stage and path in `dvc.lock` of what the lineage gives the hash of.
 _OUTPUTS = {
     "reference": ("reference", "data/reference"),
     "prompts": ("prepare", "data/prompts.parquet"),
@@ -29,18 +27,23 @@ _OUTPUTS = {
 }
 _INPUTS = {"raw prompts": ("prepare", "data/raw/prompts"), "raw model": ("reference", "data/raw/model")}
 
-
-# What is for machines to compare rather than for people to read.
+# Lines that machines compare; people read the others.
 HASHES = ("run", "commit of the training", "dvc.lock", "fingerprint", *_OUTPUTS, *_INPUTS)
 
 
-def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) -> dict[str, str]:
-    """Decisions, metrics, algorithm, verifier; commit, `dvc.lock`, data and tables. In words for people.
+def lineage_of(client: MlflowClient, registered: Registered, entries: list[Entry]) -> dict[str, str]:
+    """Describe a version in lines of a name and a text.
 
-    What a version does not have is left out, a raw model of one whose reference was trained here, say.
+    The lines: decisions, metrics, algorithm, verifier; commit, `dvc.lock`, data and tables. A line that a
+    version does not have is left out: the raw model, for example, if the reference policy was trained here.
+
+    Args:
+        client: of the registry.
+        registered: the version.
+        entries: the log of the decisions on its model.
 
     Raises:
-        ApoError: its run has lost what is asked for.
+        ApoError: the run of the version has lost an artifact.
     """
     with tempfile.TemporaryDirectory() as directory, registry_errors():
         scratch = Path(directory)
@@ -49,14 +52,12 @@ def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) 
         values = read_metadata(_artifact(client, registered, "tables/values.parquet", scratch))
         stages = YAML(typ="safe").load(lock)["stages"]
         lock_hash = sha256_of(lock)
-    found = {
+    lines = {
         "version": f"{registered.name}/{registered.version}",
         "aliases": ", ".join(registered.aliases) or "none",
-        **decisions_in_words(
-            [one for one in read(client, store, registered.name) if one.version == registered.version]
-        ),
+        **decisions_in_words([entry for entry in entries if entry.version == registered.version]),
         **metrics_in_words(report["eval"]),
-        # A report that names none is older than the choice.
+        # The report of an earlier version names no algorithm: there was only one.
         "algorithm": report["train"].get("algorithm", "apo"),
         "verifier": values["fingerprint"]["verifier"],
         "run": registered.run_id,
@@ -66,11 +67,11 @@ def lineage_of(client: MlflowClient, store: AuditStore, registered: Registered) 
         **{name: _hash(stages, stage, "outs", path) for name, (stage, path) in _OUTPUTS.items()},
         **{name: _hash(stages, stage, "deps", path) for name, (stage, path) in _INPUTS.items()},
     }
-    return {name: str(value) for name, value in found.items() if value is not None}
+    return {name: str(value) for name, value in lines.items() if value is not None}
 
 
 def metrics_in_words(evaluation: dict[str, Any]) -> dict[str, str]:
-    """What `reports/eval.json` says, rounded; the intervals are 95% ones."""
+    """Spell out `reports/eval.json`, rounded; the intervals are 95% ones."""
     low, high = evaluation["gain_ci95"]
     return {
         "reference pass@1": f"{evaluation['reference']['pass@1']:.3f}",
@@ -80,23 +81,23 @@ def metrics_in_words(evaluation: dict[str, Any]) -> dict[str, str]:
 
 
 def decisions_in_words(entries: list[Entry]) -> dict[str, str]:
-    """Who started the run, who approved what came of it, and what was said last where that is something else.
+    """Spell out who started the run, who approved the version, and the last decision if it is another one.
 
     Args:
-        entries: those of the log that are on the version.
+        entries: those on the version.
     """
-    of = {entry.event: entry for entry in entries}
-    told = {}
-    if "candidate" in of:
-        told["started by"] = of["candidate"].evidence["started_by"]
-    if "approved" in of:
-        told["approval"] = _told(of["approved"])
-    if entries and entries[-1] not in (of.get("approved"), of.get("candidate")):
-        told["last decision"] = _told(entries[-1])
-    return told
+    newest = {entry.event: entry for entry in entries}
+    lines = {}
+    if "candidate" in newest:
+        lines["started by"] = newest["candidate"].evidence["started_by"]
+    if "approved" in newest:
+        lines["approval"] = _decision_in_words(newest["approved"])
+    if entries and entries[-1] not in (newest.get("approved"), newest.get("candidate")):
+        lines["last decision"] = _decision_in_words(entries[-1])
+    return lines
 
 
-def _told(entry: Entry) -> str:
+def _decision_in_words(entry: Entry) -> str:
     time = entry.time[:16].replace("T", " ")
     return (
         f"{entry.event} by {entry.by} at {time} UTC: {entry.reason} "
@@ -105,14 +106,14 @@ def _told(entry: Entry) -> str:
 
 
 def _hash(stages: dict[str, Any], stage: str, kind: str, path: str) -> str | None:
-    for one in stages.get(stage, {}).get(kind, ()):
-        if one["path"] == path:
-            return f"md5 {one['md5']}"
+    for item in stages.get(stage, {}).get(kind, ()):
+        if item["path"] == path:
+            return f"md5 {item['md5']}"
     return None
 
 
 def _artifact(client: MlflowClient, registered: Registered, path: str, scratch: Path) -> Path:
-    found = download_artifact(client, registered.run_id, path, scratch)
-    if found is None:
+    file = download_artifact(client, registered.run_id, path, scratch)
+    if file is None:
         raise ApoError(f"{registered.name}/{registered.version}: its run {registered.run_id} has no {path}")
-    return found
+    return file

@@ -1,4 +1,4 @@
-"""A fresh clone takes up where another machine left off: by the record of a run, and DVC's remote."""
+"""Restore a workspace from the record of a run in MLflow, and the data on DVC's remote."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 def restore_last(client: MlflowClient, workspace: Workspace, model: str, log: Callable[[str], None]) -> None:
-    """Bring back what the last finished run of a model left, where this workspace has seen no run yet.
+    """Bring back what the last finished run of a model left, if this workspace has seen no run yet.
 
-    What DVC's remote does not have is made again by its stage.
+    Data that DVC's remote does not have is made again by its stage.
 
     Raises:
         StageRefused: DVC's remote refuses.
         StageFailed: it does not answer now.
     """
     if workspace.summary.exists():
-        log("the workspace is its own record: nothing to restore")
+        log("the workspace has a finished run of its own: nothing to restore")
         return
     with registry_errors():
         run_id = last_finished_run(client, model)
@@ -50,9 +50,9 @@ def restore_last(client: MlflowClient, workspace: Workspace, model: str, log: Ca
 def restore_version(
     client: MlflowClient, workspace: Workspace, registered: Registered, log: Callable[[str], None]
 ) -> list[str]:
-    """Make a workspace that of a registered version: configuration, `dvc.lock`, and all data that it names.
+    """Give a workspace the state of a registered version: configuration, `dvc.lock`, and all data it names.
 
-    What it replaces is kept below `.apo/replaced`, and is put back where the data cannot be had.
+    Replaced files are kept below `.apo/replaced`, and are put back if the data cannot be pulled.
 
     Returns:
         The stages whose inputs in git are not those of the version: another commit is checked out.
@@ -74,39 +74,39 @@ def restore_version(
 
 
 def _record(workspace: Workspace) -> dict[str, Path]:
-    """What DVC compares with, by its path in a run. The report lies outside its cache."""
+    """The files DVC compares with, by their paths in a run; the report, too, is outside DVC's cache."""
     return {"lineage/dvc.lock": workspace.lock, "reports/report.json": workspace.report}
 
 
 def _take(client: MlflowClient, run_id: str, files: dict[str, Path]) -> None:
-    """All of the files of a run, or none."""
+    """Take all of the files of a run, or none."""
     with tempfile.TemporaryDirectory() as directory, registry_errors():
-        found = {path: download_artifact(client, run_id, path, Path(directory)) for path in files}
-        missing = [path for path, source in found.items() if source is None]
+        downloads = {path: download_artifact(client, run_id, path, Path(directory)) for path in files}
+        missing = [path for path, source in downloads.items() if source is None]
         if missing:
             raise ApoError(f"MLflow run {run_id} has no {', '.join(missing)}")
-        for path, source in found.items():
+        for path, source in downloads.items():
             if source is not None:
                 _copy(source, files[path])
 
 
 @contextmanager
 def _kept(workspace: Workspace, files: list[Path]) -> Iterator[Path]:
-    """Copies of files that may be in no commit, and the files themselves again where the block fails.
+    """Keep copies of files that may be in no commit, and put the files back if the block fails.
 
     Yields:
-        The directory of the copies; there is none where there was no file.
+        The directory of the copies; it does not exist if no file did.
     """
     aside = workspace.state / "replaced" / time.strftime("%Y-%m-%d-%H-%M-%S")
-    there = [file for file in files if file.exists()]
-    for file in there:
+    existing = [file for file in files if file.exists()]
+    for file in existing:
         _copy(file, aside / file.name)
     try:
         yield aside
     except BaseException:
         for file in files:
             remove(file)
-        for file in there:
+        for file in existing:
             _copy(aside / file.name, file)
         raise
 

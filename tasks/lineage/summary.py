@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from apo_core.decisions.approval_rule import State, is_over, ran_out, state_of
+from apo_core.decisions.approval_rule import State, expired_undecided, has_expired
 from apo_core.system.files import read_json, sha256_of
-from tasks.decisions.aliases import read
-from tasks.decisions.log import AuditStore
+from tasks.decisions.log import DecisionLog
 from tasks.tracking.registry import Registered, find
 from tasks.workspace import Workspace
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
 
 def complete_summary(
-    client: MlflowClient,
-    store: AuditStore,
+    log: DecisionLog,
     workspace: Workspace,
     decision: dict[str, str],
     registered: Registered | None,
@@ -31,7 +26,7 @@ def complete_summary(
     summary["approval"] = None
     if registered is not None:
         summary["model"] |= {"version": registered.version, "aliases": registered.aliases}
-        summary["approval"] = _approval(state_of(read(client, store, registered.name)), registered.version)
+        summary["approval"] = _approval(log.state(), registered.version)
     summary["lineage"]["dvc_lock_sha256"] = sha256_of(workspace.lock)
     return summary
 
@@ -47,7 +42,7 @@ def finished_summary(workspace: Workspace) -> dict[str, Any] | None:
     return summary if summary["lineage"]["dvc_lock_sha256"] == sha256_of(workspace.lock) else None
 
 
-def registry_agrees(client: MlflowClient, store: AuditStore, summary: dict[str, Any]) -> bool:
+def registry_agrees(log: DecisionLog, summary: dict[str, Any]) -> bool:
     """Whether the registry still has the version, and nobody let the time pass in which to decide on it.
 
     Its aliases and approval are brought up to date. A version that is to be decided on and was not in time
@@ -56,14 +51,14 @@ def registry_agrees(client: MlflowClient, store: AuditStore, summary: dict[str, 
     model = summary["model"]
     if model["version"] is None:
         return True
-    registered = find(client, model["name"], model["version"])
+    registered = find(log.client, model["name"], model["version"])
     if registered is None:
         return False
-    state = state_of(read(client, store, registered.name))
+    state = log.state()
     model["aliases"] = registered.aliases
     summary["approval"] = _approval(state, registered.version)
     wanted = summary["decision"]["outcome"] == "promote"
-    return not (wanted and ran_out(state, registered.version, datetime.now(UTC)))
+    return not (wanted and expired_undecided(state, registered.version, datetime.now(UTC)))
 
 
 def waits(summary: dict[str, Any]) -> bool:
@@ -76,7 +71,7 @@ def _approval(state: State, version: str) -> dict[str, Any] | None:
     last, pending = state.last.get(version), state.pending
     if last is None:
         return None
-    waits = pending is not None and pending == last and not is_over(pending, datetime.now(UTC))
+    waits = pending is not None and pending == last and not has_expired(pending, datetime.now(UTC))
     return {
         "event": last.event,
         "by": last.by,

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from apo_core import config
-from apo_core.decisions.promotion_rule import decide, with_reference
+from apo_core.decisions.promotion_rule import compare_with_reference, decide_promotion
 from apo_core.system.files import read_json, write_json
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training.metrics import read_metrics
@@ -45,8 +45,8 @@ def _report(
     promotion: config.Promotion,
     tracking: config.Tracking,
 ) -> dict[str, Any]:
-    decision = decide(
-        with_reference(evaluation),
+    decision = decide_promotion(
+        compare_with_reference(evaluation),
         prompts=evaluation["prompts"],
         kl=evaluation["kl"],
         min_prompts=promotion.min_prompts,

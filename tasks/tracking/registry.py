@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,10 +22,22 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 POLICY_TAG = "policy_sha256"
-_NAMED = re.compile(r"(?P<name>[^@/:'\"]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?")
+_SPEC = re.compile(r"(?P<name>[^@/:'\"]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?")
 
 
-class Registered(NamedTuple):
+class VersionSpec(NamedTuple):
+    """How a person names a version: `MODEL/VERSION`, `MODEL@ALIAS`, or `MODEL` for its champion."""
+
+    model: str
+    alias: str
+    version: str | None  # where it is given, the alias does not count
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.version}" if self.version else f"{self.model}@{self.alias}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
     """A version of the registered model."""
 
     name: str
@@ -35,7 +48,7 @@ class Registered(NamedTuple):
 
 @contextmanager
 def registry_errors() -> Iterator[None]:
-    """What the registry refuses, in one line.
+    """Turn what the registry refuses into an error of one line.
 
     Raises:
         ApoError: no such model, no permission, or no answer.
@@ -49,24 +62,24 @@ def registry_errors() -> Iterator[None]:
 
 
 def versions_of(client: MlflowClient, name: str) -> dict[str, ModelVersion]:
-    """All versions of a registered model, by number."""
-    return {str(found.version): found for found in client.search_model_versions(f"name = '{name}'")}
+    """Read all versions of a registered model, by number."""
+    return {str(version.version): version for version in client.search_model_versions(f"name = '{name}'")}
 
 
 def find_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered | None:
-    """The version that holds exactly this policy, or None."""
+    """Find the version that holds exactly this policy, or None."""
     versions = _versions_with(client, name, policy_sha256)
     return _registered(client, versions[0]) if versions else None
 
 
 def find(client: MlflowClient, name: str, version: str) -> Registered | None:
-    """The version of that number, or None."""
-    found = versions_of(client, name).get(version)
-    return None if found is None else _registered(client, found)
+    """Find the version of that number, or None."""
+    registered = versions_of(client, name).get(version)
+    return None if registered is None else _registered(client, registered)
 
 
 def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
-    """Tags of a registered model; none where there is no such model."""
+    """Read the tags of a registered model; none if there is no such model."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -79,43 +92,54 @@ def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
 
 
 def model_aliases(client: MlflowClient, name: str) -> dict[str, str]:
-    """The version that each alias points to."""
+    """Read which version each alias points to."""
     aliases = client.get_registered_model(name).aliases
     # The number is an int on sqlite and a text over REST.
     return {alias: str(version) for alias, version in aliases.items()}
 
 
 def champion(client: MlflowClient, name: str) -> Registered | None:
-    """The version in production, or None."""
+    """Find the version in production, or None."""
     return holder(client, name, CHAMPION)
 
 
 def holder(client: MlflowClient, name: str, alias: str) -> Registered | None:
-    """The version that has an alias, or None."""
+    """Find the version that has an alias, or None."""
     versions = versions_of(client, name)
     number = model_aliases(client, name).get(alias) if versions else None
     return None if number is None else _registered(client, versions[number])
 
 
-def resolve(client: MlflowClient, text: str) -> Registered:
-    """The version that a person names: `MODEL/VERSION`, `MODEL@ALIAS`, or `MODEL` for its champion.
+def parse_spec(text: str) -> VersionSpec:
+    """Parse `MODEL/VERSION`, `MODEL@ALIAS`, or `MODEL`.
 
     Raises:
-        ApoError: it has no such form, there is no such version, or the registry does not answer.
+        ApoError: the text has another form.
     """
-    parts = _NAMED.fullmatch(text)
+    parts = _SPEC.fullmatch(text)
     if parts is None:
         raise ApoError(f"{text!r} is not of the form MODEL, MODEL@ALIAS or MODEL/VERSION")
-    name, alias, version = parts["name"], parts["alias"] or CHAMPION, parts["version"]
+    return VersionSpec(parts["name"], parts["alias"] or CHAMPION, parts["version"])
+
+
+def resolve(client: MlflowClient, spec: VersionSpec) -> Registered:
+    """Find the version that a person names, by the aliases as they are now; see `DecisionLog.resolve`.
+
+    Raises:
+        ApoError: there is no such version, or the registry does not answer.
+    """
     with registry_errors():
-        found = find(client, name, version) if version else holder(client, name, alias)
-    if found is None:
-        raise ApoError(f"{name}{f'/{version}' if version else f'@{alias}'}: no such version is registered")
-    return found
+        if spec.version is not None:
+            registered = find(client, spec.model, spec.version)
+        else:
+            registered = holder(client, spec.model, spec.alias)
+    if registered is None:
+        raise ApoError(f"{spec}: no such version is registered")
+    return registered
 
 
 def tags_of(client: MlflowClient, registered: Registered) -> dict[str, str]:
-    """What is recorded of a version, its lineage above all."""
+    """Read the tags of a version; they hold its lineage above all."""
     return dict(client.get_model_version(registered.name, registered.version).tags)
 
 
@@ -134,7 +158,7 @@ def register(
         import mlflow
         import mlflow.transformers
 
-    # It looks for a card and a licence on the hub, and warns that a directory has neither.
+    # MLflow looks for a model card and a licence on the hub, and warns that a directory has neither.
     logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)
     requirements = [f"{package}=={installed(package)}" for package in ("torch", "transformers")]
     mlflow.start_run(run_id=run_id)
@@ -153,11 +177,12 @@ def register(
 
 
 def _only_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered:
-    """The first version of a policy, and none beside it.
+    """Keep the first version of a policy, and delete any other.
 
-    A request whose answer is lost with the server is repeated, and has then made two.
+    A request whose answer was lost because the server went away is repeated, and has then made two versions.
     """
-    first, *others = sorted(_versions_with(client, name, policy_sha256), key=lambda found: int(found.version))
+    versions = _versions_with(client, name, policy_sha256)
+    first, *others = sorted(versions, key=lambda version: int(version.version))
     for other in others:
         client.delete_model_version(name, str(other.version))
     return _registered(client, first)
@@ -169,12 +194,12 @@ def _versions_with(client: MlflowClient, name: str, policy_sha256: str) -> list[
 
 
 def refreshed(client: MlflowClient, registered: Registered) -> Registered:
-    """The version with the aliases that it has now."""
+    """Read a version again, with the aliases that it has now."""
     return _registered(client, client.get_model_version(registered.name, registered.version))
 
 
 def download_artifact(client: MlflowClient, run_id: str, path: str, directory: Path) -> Path | None:
-    """Fetch a run's artifact into a directory; None where the run has none of that path."""
+    """Download a run's artifact into a directory; None if the run has no artifact of that path."""
     parent = str(Path(path).parent)
     if path not in [artifact.path for artifact in client.list_artifacts(run_id, parent)]:
         return None
@@ -182,7 +207,7 @@ def download_artifact(client: MlflowClient, run_id: str, path: str, directory: P
 
 
 def download_model(registered: Registered, directory: Path) -> Path:
-    """Fetch a version's Hugging Face directory.
+    """Download the Hugging Face model directory of a version.
 
     Raises:
         ApoError: its files are gone.
@@ -193,15 +218,15 @@ def download_model(registered: Registered, directory: Path) -> Path:
     try:
         whole = mlflow.artifacts.download_artifacts(source, dst_path=str(directory))
     except (mlflow.MlflowException, OSError) as error:
-        if not _is_gone(error):  # it may be there again in a minute
+        if not _is_gone(error):  # the server may be back in a minute
             raise
         raise ApoError(f"{source}: cannot be downloaded: {error}") from error
     return Path(whole) / "model"
 
 
 def _is_gone(error: Exception) -> bool:
-    """Whether an error says that a thing is not there, rather than that it cannot be had now."""
-    answer = getattr(error, "response", None)  # of requests, whose errors are OSErrors
+    """Whether an error says that a file does not exist, rather than that the server is away."""
+    answer = getattr(error, "response", None)  # errors of requests are OSErrors
     if answer is not None:
         return bool(answer.status_code == 404)
     return isinstance(error, FileNotFoundError) or getattr(error, "error_code", None) in (
@@ -213,4 +238,6 @@ def _is_gone(error: Exception) -> bool:
 def _registered(client: MlflowClient, version: ModelVersion) -> Registered:
     aliases = model_aliases(client, version.name)
     own = sorted(alias for alias, number in aliases.items() if number == str(version.version))
-    return Registered(version.name, str(version.version), own, str(version.run_id))
+    return Registered(
+        name=version.name, version=str(version.version), aliases=own, run_id=str(version.run_id)
+    )

@@ -15,12 +15,11 @@ from apo_core.config.file import load_params
 from apo_core.decisions.approval_rule import DecisionRefused, state_of
 from apo_core.decisions.audit_chain import AuditBroken
 from apo_core.errors import ApoError
-from tasks.decisions import approve
-from tasks.decisions.aliases import follow
-from tasks.decisions.log import append, open_store, read_log
+from flows.cli import decisions as commands
+from tasks.decisions import decide
+from tasks.decisions.log import DecisionLog, append, open_log, open_store, read_log
 from tasks.lineage.summary import registry_agrees
 from tasks.tracking.registry import find
-from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 MODEL = "apo-test"
@@ -28,7 +27,7 @@ RULES = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"appr
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def workspace(tmp_path, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "APO_AUDIT_URI"):
         monkeypatch.delenv(name, raising=False)
     yield Workspace(tmp_path)
@@ -36,25 +35,28 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def client(place):
-    made = connect(place)
-    made.create_registered_model(MODEL)
-    return made
+def log(workspace):
+    opened = open_log(workspace, MODEL)
+    opened.client.create_registered_model(MODEL)
+    return opened
 
 
 @pytest.fixture
-def store(place, client):
-    return open_store(place)
+def client(log):
+    return log.client
 
 
-def version(client, store, *, started_by="Ada", **rules):
+@pytest.fixture
+def store(log):
+    return log.store
+
+
+def version(log, *, started_by="Ada", **rules):
     """A new version that waits."""
-    made = client.create_model_version(MODEL, "file:///nowhere")
-    registered = find(client, MODEL, str(made.version))
-    given = RULES.model_copy(update=rules)
-    approve.propose(
-        client, store, registered, given, started_by=started_by, evidence={"decision": "better: +0.2"}
-    )
+    made = log.client.create_model_version(MODEL, "file:///nowhere")
+    registered = find(log.client, MODEL, str(made.version))
+    promotion = RULES.model_copy(update=rules)
+    decide.propose(log, registered, promotion, started_by=started_by, evidence={"decision": "better: +0.2"})
     return registered.version
 
 
@@ -62,19 +64,19 @@ def aliases(client):
     return {name: str(number) for name, number in client.get_registered_model(MODEL).aliases.items()}
 
 
-def say(client, store, number, word, by="Bob"):
-    return approve.decide(client, store, MODEL, number, word, by=by, reason="as it should be")
+def say(log, number, word, by="Bob"):
+    return decide.decide(log, number, word, by=by, reason="as it should be")
 
 
-def test_a_candidate_is_champion_when_a_person_says_so(client, store):
-    first = version(client, store)
+def test_a_candidate_is_champion_when_a_person_says_so(log, client, store):
+    first = version(log)
     assert aliases(client) == {"candidate": first}
-    assert say(client, store, first, "approve").by == "Bob"
+    assert say(log, first, "approve").by == "Bob"
     assert aliases(client) == {"candidate": first, "champion": first}
-    assert say(client, store, first, "approve") is None
-    second = version(client, store)
+    assert say(log, first, "approve") is None
+    second = version(log)
     assert aliases(client) == {"candidate": second, "champion": first}
-    say(client, store, second, "reject")
+    say(log, second, "reject")
     assert aliases(client) == {"champion": first}
     tags = client.get_model_version(MODEL, second).tags
     assert tags["approval"] == "rejected by Bob: as it should be"
@@ -86,89 +88,91 @@ def test_a_candidate_is_champion_when_a_person_says_so(client, store):
     ]
 
 
-def test_by_command(client, store, place):
-    number = version(client, store, four_eyes=True)
-    who = f"--reason 'a good one' -w {place.root}"
-    refused = execute(f"apo approve {MODEL} {number} --by Ada {who}", place.root, check=False)
+def test_by_command(log, client, workspace):
+    number = version(log, four_eyes=True)
+    who = f"--reason 'a good one' -w {workspace.root}"
+    refused = execute(f"apo approve {MODEL} {number} --by Ada {who}", workspace.root, check=False)
     assert refused.returncode == 2
     assert refused.stdout.strip().splitlines()[-1].startswith(f"error: version {number}: Ada started the run")
     assert (
         "approved by Bob (entry 2)"
-        in execute(f"apo approve {MODEL} {number} --by Bob {who}", place.root).stdout
+        in execute(f"apo approve {MODEL} {number} --by Bob {who}", workspace.root).stdout
     )
-    nobody = execute(f"apo approve {MODEL} {number} -w {place.root}", place.root, check=False)
+    nobody = execute(f"apo approve {MODEL} {number} -w {workspace.root}", workspace.root, check=False)
     assert nobody.returncode == 2 and "--by" in nobody.stdout
-    second = version(client, store)
-    assert "rejected by Bob" in execute(f"apo reject {MODEL} {second} --by Bob {who}", place.root).stdout
-    third = version(client, store)
-    say(client, store, third, "approve")
-    back = execute(f"apo rollback {MODEL} --by Cy --reason 'it is rude' -w {place.root}", place.root).stdout
+    second = version(log)
+    assert "rejected by Bob" in execute(f"apo reject {MODEL} {second} --by Bob {who}", workspace.root).stdout
+    third = version(log)
+    say(log, third, "approve")
+    back = execute(
+        f"apo rollback {MODEL} --by Cy --reason 'it is rude' -w {workspace.root}", workspace.root
+    ).stdout
     assert f"version {number} is champion again" in back
     assert aliases(client)["champion"] == number
-    shown = execute(f"apo audit {MODEL} -w {place.root}", place.root).stdout
+    shown = execute(f"apo audit {MODEL} -w {workspace.root}", workspace.root).stdout
     assert "7 entries, verified" in shown and "it is rude" in shown
-    missing = execute(f"apo approve {MODEL} 99 --by Bob {who}", place.root, check=False)
+    missing = execute(f"apo approve {MODEL} 99 --by Bob {who}", workspace.root, check=False)
     assert (missing.returncode, "has no version 99" in missing.stdout) == (2, True)
-    nothing = execute(f"apo audit nobody -w {place.root}", place.root, check=False)
+    nothing = execute(f"apo audit nobody -w {workspace.root}", workspace.root, check=False)
     assert (nothing.returncode, "nobody: no decisions are recorded here" in nothing.stdout) == (2, True)
 
 
-def test_by_tags_on_mlflows_page(client, store):
-    number = version(client, store, four_eyes=True)
+def test_by_tags_on_mlflows_page(log, client):
+    number = version(log, four_eyes=True)
     tag = partial(client.set_model_version_tag, MODEL, number)
     tag("approval.decision", "Approve")
-    (line,) = approve.reconcile(client, store, MODEL)
+    (line,) = decide.reconcile(log)
     assert "refused: a decision has the name of a person" in line
-    assert approve.reconcile(client, store, MODEL) == []  # it is not taken up twice
+    assert decide.reconcile(log) == []  # it is not taken up twice
     tag("approval.by", "Ada")
     tag("approval.reason", "I made it")
     tag("approval.decision", "approve")
-    assert "refused: version 1: Ada started the run" in approve.reconcile(client, store, MODEL)[0]
+    assert "refused: version 1: Ada started the run" in decide.reconcile(log)[0]
     tag("approval.by", "Bob")
     tag("approval.decision", "approve")
-    assert approve.reconcile(client, store, MODEL) == [f"{MODEL} version {number}: taken up: approved"]
+    assert decide.reconcile(log) == [f"{MODEL} version {number}: taken up: approved"]
     assert client.get_model_version(MODEL, number).tags["approval.decision"] == "taken up: approved"
     tag("approval.decision", "maybe")
-    assert "refused: 'maybe' is neither approve nor reject" in approve.reconcile(client, store, MODEL)[0]
+    assert "refused: 'maybe' is neither approve nor reject" in decide.reconcile(log)[0]
     assert aliases(client)["champion"] == number
 
 
-def test_a_tag_that_cannot_be_taken_up_is_in_nobodys_way(client, store):
+def test_a_tag_that_cannot_be_taken_up_is_in_nobodys_way(log, client):
     """That of a version which holds another policy by now."""
     first = find(client, MODEL, str(client.create_model_version(MODEL, "file:///a").version))
     tag = partial(client.set_model_version_tag, MODEL, first.version)
     tag("policy_sha256", "a" * 64)
-    approve.propose(client, store, first, RULES, started_by="Ada", evidence={"policy_sha256": "a" * 64})
+    decide.propose(log, first, RULES, started_by="Ada", evidence={"policy_sha256": "a" * 64})
     tag("policy_sha256", "b" * 64)
-    version(client, store, approval_hours=1e-9)
+    version(log, approval_hours=1e-9)
     for name, value in {"by": "Bob", "reason": "good", "decision": "approve"}.items():
         tag(f"approval.{name}", value)
-    told, expired, moved = approve.reconcile(client, store, MODEL)
-    assert "refused: apo-test: version 1 is another policy than the one" in told
+    refused, expired, moved = decide.reconcile(log)
+    assert "refused: apo-test: version 1 is another policy than the one" in refused
     assert "version 2: expired: nobody decided before" in expired
     assert moved == f"{MODEL}: candidate is no version"
-    assert approve.reconcile(client, store, MODEL) == []
+    assert decide.reconcile(log) == []
 
 
-def test_what_nobody_decides_on_expires(client, store):
-    number = version(client, store, approval_hours=1e-9)
+def test_what_nobody_decides_on_expires(log, client):
+    number = version(log, approval_hours=1e-9)
     with pytest.raises(DecisionRefused, match="the time to decide was over"):
-        say(client, store, number, "approve")
-    assert "expired: nobody decided before" in approve.reconcile(client, store, MODEL)[0]
+        say(log, number, "approve")
+    assert "expired: nobody decided before" in decide.reconcile(log)[0]
     assert aliases(client) == {}
-    assert approve.reconcile(client, store, MODEL) == []
+    assert decide.reconcile(log) == []
 
 
-def test_what_expired_is_proposed_again_and_approved(client, store):
-    number = version(client, store, approval_hours=1e-9)
+def test_what_expired_is_proposed_again_and_approved(log, client, store):
+    number = version(log, approval_hours=1e-9)
     registered = find(client, MODEL, number)
 
     def again(started_by, **rules):
-        given = RULES.model_copy(update=rules)
-        approve.propose(client, store, registered, given, started_by=started_by, evidence={"decision": "yes"})
+        promotion = RULES.model_copy(update=rules)
+        decide.propose(log, registered, promotion, started_by=started_by, evidence={"decision": "yes"})
 
     again("Bob", approval_hours=1e-9)  # nobody has closed the first yet
-    approve.reconcile(client, store, MODEL)
+    decide.reconcile(log)
     assert aliases(client) == {}
     again("Bob", four_eyes=True)
     again("Cy")
@@ -177,52 +181,52 @@ def test_what_expired_is_proposed_again_and_approved(client, store):
     assert aliases(client) == {"candidate": number}
     assert client.get_model_version(MODEL, number).tags["approval"] == "candidate by Bob: yes"
     with pytest.raises(DecisionRefused, match="Ada started the run"):
-        say(client, store, number, "approve", by="Ada")
-    say(client, store, number, "approve", by="Bob")
+        say(log, number, "approve", by="Ada")
+    say(log, number, "approve", by="Bob")
     assert aliases(client) == {"candidate": number, "champion": number}
     assert client.get_model_version(MODEL, number).tags["approval"] == "approved by Bob: as it should be"
 
 
-def test_what_was_superseded_waits_again_when_the_other_one_is_decided_on(client, store):
-    first, second = version(client, store), version(client, store)
-    again = partial(approve.propose, client, store, find(client, MODEL, first), RULES, started_by="Ada")
+def test_what_was_superseded_waits_again_when_the_other_one_is_decided_on(log, client):
+    first, second = version(log), version(log)
+    again = partial(decide.propose, log, find(client, MODEL, first), RULES, started_by="Ada")
     again(evidence={})
     assert aliases(client) == {"candidate": second}
-    say(client, store, second, "reject")
+    say(log, second, "reject")
     assert aliases(client) == {}
     again(evidence={})
     assert aliases(client) == {"candidate": first}
-    say(client, store, first, "approve")
+    say(log, first, "approve")
     assert aliases(client) == {"candidate": first, "champion": first}
 
 
-def test_an_unchanged_run_goes_to_the_registry_for_what_was_not_decided_in_time(client, store):
-    number = version(client, store, approval_hours=1e-9)
+def test_an_unchanged_run_goes_to_the_registry_for_what_was_not_decided_in_time(log, client):
+    number = version(log, approval_hours=1e-9)
     summary = {"model": {"name": MODEL, "version": number}, "decision": {"outcome": "promote"}}
-    assert not registry_agrees(client, store, summary)
-    approve.reconcile(client, store, MODEL)
-    assert not registry_agrees(client, store, summary)
+    assert not registry_agrees(log, summary)
+    decide.reconcile(log)
+    assert not registry_agrees(log, summary)
     assert summary["approval"]["event"] == "expired"
     held = summary | {"decision": {"outcome": "hold"}}  # there is a better one by now
-    assert registry_agrees(client, store, held)
-    approve.propose(client, store, find(client, MODEL, number), RULES, started_by="Ada", evidence={})
-    assert registry_agrees(client, store, summary)
+    assert registry_agrees(log, held)
+    decide.propose(log, find(client, MODEL, number), RULES, started_by="Ada", evidence={})
+    assert registry_agrees(log, summary)
     assert summary["approval"]["waits"]
 
 
-def test_an_alias_that_was_moved_by_hand_goes_back(client, store):
-    first = version(client, store)
-    say(client, store, first, "approve")
-    second = version(client, store)
+def test_an_alias_that_was_moved_by_hand_goes_back(log, client):
+    first = version(log)
+    say(log, first, "approve")
+    second = version(log)
     client.set_registered_model_alias(MODEL, "champion", second)
-    assert approve.reconcile(client, store, MODEL) == [f"{MODEL}: champion is version {first}"]
+    assert decide.reconcile(log) == [f"{MODEL}: champion is version {first}"]
     assert aliases(client)["champion"] == first
 
 
-def test_a_decision_whose_process_was_killed_before_the_alias_moved_is_completed(client, store):
+def test_a_decision_whose_process_was_killed_before_the_alias_moved_is_completed(log, client, store):
     from apo_core.decisions import approval_rule
 
-    number = version(client, store)
+    number = version(log)
     now = datetime.now(UTC)
     append(
         store,
@@ -230,115 +234,174 @@ def test_a_decision_whose_process_was_killed_before_the_alias_moved_is_completed
         lambda state: approval_rule.decide(state, number, "approve", by="Bob", reason="ok", now=now),
     )
     assert "champion" not in aliases(client)
-    assert approve.reconcile(client, store, MODEL) == [f"{MODEL}: champion is version {number}"]
+    assert decide.reconcile(log) == [f"{MODEL}: champion is version {number}"]
 
 
-def test_a_changed_log_is_found_and_nothing_follows_it(client, store, place):
-    number = version(client, store)
-    say(client, store, number, "approve")
-    second = version(client, store)
+def test_a_changed_log_is_found_and_nothing_follows_it(log, client, store, workspace):
+    number = version(log)
+    say(log, number, "approve")
+    second = version(log)
     file = store.root / MODEL / "00000002.json"
     original = file.read_text()
     file.write_text(original.replace('"by":"Bob"', '"by":"Eve"'))
-    shown = execute(f"apo audit {MODEL} -w {place.root}", place.root, check=False)
+    shown = execute(f"apo audit {MODEL} -w {workspace.root}", workspace.root, check=False)
     assert (shown.returncode, "entry 2 has been changed" in shown.stdout) == (2, True)
     before = aliases(client)
     with pytest.raises(AuditBroken, match="entry 2 has been changed"):
-        say(client, store, second, "approve")
+        say(log, second, "approve")
     file.write_text(original)
     (store.root / MODEL / "00000003.json").unlink()
     with pytest.raises(AuditBroken, match="the log has been cut off"):
-        say(client, store, second, "approve")
+        say(log, second, "approve")
     assert aliases(client) == before
 
 
-def test_every_entry_is_read_once_for_a_decision(client, store, monkeypatch):
+class CountingStore:
+    """A store that counts what is asked of a real one."""
+
+    def __init__(self, store):
+        self.store, self.listings, self.read_names = store, 0, []
+
+    def names(self, model):
+        self.listings += 1
+        return self.store.names(model)
+
+    def read(self, model, name):
+        self.read_names.append(name)
+        return self.store.read(model, name)
+
+    def create(self, model, name, text):
+        return self.store.create(model, name, text)
+
+
+def files(count):
+    return [f"{sequence:08}.json" for sequence in range(1, count + 1)]
+
+
+def test_an_approval_from_the_command_to_the_alias_reads_the_log_twice(log, client, workspace, monkeypatch):
+    """The second time only lists it: every entry is read once."""
     for _ in range(2):
-        say(client, store, version(client, store), "approve")
-    number, original, read = version(client, store), store.read, []
-    monkeypatch.setattr(store, "read", lambda model, name: read.append(name) or original(model, name))
-    for decide, entries in (
-        (lambda: say(client, store, number, "approve"), 6),
-        (lambda: approve.roll_back(client, store, MODEL, None, by="Bob", reason="it is bad"), 7),
-        (lambda: approve.reconcile(client, store, MODEL), 7),
+        say(log, version(log), "approve")
+    number, counting = version(log), CountingStore(log.store)
+    monkeypatch.setattr("tasks.decisions.log.open_store", lambda _: counting)
+    commands.approve(MODEL, number, by="Bob", reason="it is good", workspace=workspace.root)
+    assert aliases(client)["champion"] == number
+    assert (counting.listings, counting.read_names) == (2, files(5))
+
+
+def test_every_decision_reads_the_log_twice(log, client):
+    for _ in range(2):
+        say(log, version(log), "approve")
+    registered = find(client, MODEL, str(client.create_model_version(MODEL, "file:///nowhere").version))
+    for act, entries in (
+        (lambda counted: decide.propose(counted, registered, RULES, started_by="Ada", evidence={}), 4),
+        (lambda counted: say(counted, registered.version, "approve"), 5),
+        (lambda counted: decide.roll_back(counted, None, by="Bob", reason="it is bad"), 6),
+        (decide.reconcile, 7),
     ):
-        read.clear()
-        decide()
-        assert read == [f"{sequence:08}.json" for sequence in range(1, entries + 1)]
+        counting = CountingStore(log.store)
+        act(DecisionLog(client, counting, MODEL))
+        assert (counting.listings, counting.read_names) == (2, files(entries))
+    assert aliases(client) == {"champion": "2"}
 
 
-def test_a_version_that_is_gone_is_not_rolled_back_to(client, store):
+class RacedStore(CountingStore):
+    """Another process decides just before this one writes, and once more before it looks again."""
+
+    def __init__(self, store, *rivals):
+        super().__init__(store)
+        self.rivals = list(rivals)
+
+    def create(self, model, name, text):
+        if self.rivals:
+            self.rivals.pop(0)()
+        return super().create(model, name, text)
+
+
+def test_who_was_slower_reads_only_what_is_new_and_the_aliases_are_those_of_the_end(log, client):
+    first, second = version(log), version(log)
+    raced = RacedStore(log.store, lambda: say(log, second, "reject"), lambda: None)
+    with pytest.raises(DecisionRefused, match=f"version {second} does not wait .* rejected by Bob"):
+        decide.decide(DecisionLog(client, raced, MODEL), second, "approve", by="Cy", reason="it is good")
+    assert (raced.listings, raced.read_names) == (2, files(3))
+    again = RacedStore(log.store, lambda: say(log, version(log), "approve"))
+    decide.propose(
+        DecisionLog(client, again, MODEL), find(client, MODEL, first), RULES, started_by="Ada", evidence={}
+    )
+    assert again.read_names == files(5)
+    assert aliases(client) == {"candidate": first, "champion": "3"}
+
+
+def test_a_version_that_is_gone_is_not_rolled_back_to(log, client, store):
     for _ in range(2):
-        say(client, store, version(client, store), "approve")
+        say(log, version(log), "approve")
     client.delete_model_version(MODEL, "1")
     with pytest.raises(ApoError, match="has no version 1"):
-        approve.roll_back(client, store, MODEL, None, by="Bob", reason="it is bad")
+        decide.roll_back(log, None, by="Bob", reason="it is bad")
     assert len(read_log(store, MODEL)) == 4
 
 
-def test_a_version_that_is_gone_is_in_nobodys_way(client, store):
+def test_a_version_that_is_gone_is_in_nobodys_way(log, client):
     """The bad one that was rolled back from, the one that waits, and the champion itself."""
     for _ in range(2):
-        say(client, store, version(client, store), "approve")
-    approve.roll_back(client, store, MODEL, None, by="Bob", reason="it is bad")
+        say(log, version(log), "approve")
+    decide.roll_back(log, None, by="Bob", reason="it is bad")
     client.delete_model_version(MODEL, "2")
-    waiting = version(client, store)
+    waiting = version(log)
     client.delete_model_version(MODEL, waiting)
-    assert approve.reconcile(client, store, MODEL) == []
+    assert decide.reconcile(log) == []
     assert aliases(client) == {"champion": "1"}
     with pytest.raises(ApoError, match=f"has no version {waiting}"):
-        say(client, store, waiting, "approve")
-    assert say(client, store, waiting, "reject").event == "rejected"
+        say(log, waiting, "approve")
+    assert say(log, waiting, "reject").event == "rejected"
     client.delete_model_version(MODEL, "1")
-    assert follow(client, store, MODEL) == []
-    last = version(client, store)
-    say(client, store, last, "approve")
+    assert log.transact() == ([], [])
+    last = version(log)
+    say(log, last, "approve")
     assert aliases(client) == {"candidate": last, "champion": last}
 
 
-def test_a_number_that_is_given_again_is_not_the_version_that_was_approved(client, store):
+def test_a_number_that_is_given_again_is_not_the_version_that_was_approved(log, client):
     registered = find(client, MODEL, str(client.create_model_version(MODEL, "file:///a").version))
     client.set_model_version_tag(MODEL, registered.version, "policy_sha256", "a" * 64)
     evidence = {"policy_sha256": "a" * 64}
-    approve.propose(client, store, registered, RULES, started_by="Ada", evidence=evidence)
-    say(client, store, registered.version, "approve")
+    decide.propose(log, registered, RULES, started_by="Ada", evidence=evidence)
+    say(log, registered.version, "approve")
     client.set_model_version_tag(MODEL, registered.version, "policy_sha256", "b" * 64)
-    (line, _) = approve.reconcile(client, store, MODEL)
-    assert line == f"{MODEL}: champion is no version: version 1 is gone, or another by now"
+    (line, _) = decide.reconcile(log)
+    assert line == f"{MODEL}: champion is no version: version 1 is gone, or holds another policy now"
     assert aliases(client) == {}
     with pytest.raises(ApoError, match="version 1 is another policy than the one that was proposed"):
-        approve.propose(client, store, registered, RULES, started_by="Ada", evidence=evidence)
+        decide.propose(log, registered, RULES, started_by="Ada", evidence=evidence)
 
 
-def test_a_rollback_whose_process_was_killed_before_the_alias_moved_is_completed(client, store):
+def test_a_rollback_whose_process_was_killed_before_the_alias_moved_is_completed(log, client, store):
     from apo_core.decisions import approval_rule
 
     for _ in range(2):
-        say(client, store, version(client, store), "approve")
+        say(log, version(log), "approve")
     back = partial(approval_rule.roll_back, to=None, champion="2", by="Bob", reason="it is bad")
     append(store, MODEL, back)
-    assert approve.roll_back(client, store, MODEL, None, by="Bob", reason="it is bad") is None
+    assert decide.roll_back(log, None, by="Bob", reason="it is bad") is None
     assert aliases(client)["champion"] == "1"
     assert len(read_log(store, MODEL)) == 5
 
 
 RIVAL = """
     import sys, time
-    from tasks.decisions import approve
+    from tasks.decisions.decide import decide
     from apo_core.decisions.approval_rule import DecisionRefused
-    from tasks.decisions.log import open_store
-    from tasks.tracking.runs import connect
+    from tasks.decisions.log import open_log
     from tasks.workspace import Workspace
 
     name, word, root = sys.argv[1:]
-    place = Workspace.at(root)
-    client, store = connect(place), open_store(place)
+    log = open_log(Workspace.at(root), "apo-test")
     print("ready", flush=True)
     for line in sys.stdin:
         at, _, number = line.partition(" ")
         time.sleep(max(0, float(at) - time.time()))  # both at the same instant
         try:
-            entry = approve.decide(client, store, "apo-test", number.strip(), word, by=name, reason="first")
+            entry = decide(log, number.strip(), word, by=name, reason="first")
             print("won" if entry else "again", flush=True)
         except DecisionRefused as refusal:
             print(f"refused: {refusal}", flush=True)
@@ -346,10 +409,10 @@ RIVAL = """
 
 
 @pytest.mark.parametrize("words", [("approve", "approve"), ("approve", "reject")])
-def test_two_decisions_at_once_fifty_times(client, store, place, words):
+def test_two_decisions_at_once_fifty_times(log, client, store, workspace, words):
     rivals = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(RIVAL), name, word, str(place.root)],
+            [sys.executable, "-c", textwrap.dedent(RIVAL), name, word, str(workspace.root)],
             env=clean_env() | {"PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -361,7 +424,7 @@ def test_two_decisions_at_once_fifty_times(client, store, place, words):
         assert [rival.stdout.readline() for rival in rivals] == ["ready\n"] * 2
         winners = []
         for _ in range(50):
-            number = version(client, store)
+            number = version(log)
             at = time.time() + 0.02
             for rival in rivals:
                 rival.stdin.write(f"{at} {number}\n")
@@ -377,38 +440,38 @@ def test_two_decisions_at_once_fifty_times(client, store, place, words):
             rival.stdin.close()
             rival.wait(timeout=30)
     assert len(read_log(store, MODEL)) == 100
-    assert approve.reconcile(client, store, MODEL) == []
+    assert decide.reconcile(log) == []
 
 
-def test_rules_cannot_be_loosened_afterwards(client, store):
+def test_rules_cannot_be_loosened_afterwards(log, client, store):
     """They are those of the entry, whatever a configuration says later."""
-    number = version(client, store, four_eyes=True)
+    number = version(log, four_eyes=True)
     (entry,) = read_log(store, MODEL)
     assert entry.evidence["four_eyes"] is True
     left = datetime.fromisoformat(entry.evidence["expires"]) - datetime.now(UTC)
     assert timedelta(hours=71.9) < left < timedelta(hours=72)
     registered = find(client, MODEL, number)
     loose = RULES.model_copy(update={"approval": "auto", "four_eyes": False})
-    approve.propose(client, store, registered, loose, started_by="Bob", evidence={})
+    decide.propose(log, registered, loose, started_by="Bob", evidence={})
     assert read_log(store, MODEL) == [entry]
-    second = version(client, store, approval="auto")
+    second = version(log, approval="auto")
     assert "champion" not in aliases(client)
     with pytest.raises(DecisionRefused, match="started the run"):
-        say(client, store, second, "approve", by="Ada")
+        say(log, second, "approve", by="Ada")
 
 
-def test_the_audit_lies_where_the_environment_says(place, monkeypatch, tmp_path):
-    assert open_store(place).root == place.state / "audit"
+def test_the_audit_lies_where_the_environment_says(workspace, monkeypatch, tmp_path):
+    assert open_store(workspace).root == workspace.state / "audit"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(ApoError, match="MLFLOW_TRACKING_URI is a server, and APO_AUDIT_URI is not set"):
-        open_store(place)
+        open_store(workspace)
     for address, root in (
         (str(tmp_path / "elsewhere"), tmp_path / "elsewhere"),
-        ("logs", place.root / "logs"),
+        ("logs", workspace.root / "logs"),
     ):
         monkeypatch.setenv("APO_AUDIT_URI", address)
-        assert open_store(place).root == root
+        assert open_store(workspace).root == root
     for wrong in ("s3://", "S3://bucket/prefix", "file:///tmp"):
         monkeypatch.setenv("APO_AUDIT_URI", wrong)
         with pytest.raises(ApoError, match=r"is not of the form s3://|nor of the form s3://bucket/prefix"):
-            open_store(place)
+            open_store(workspace)

@@ -7,10 +7,9 @@ from builders import ROOT, execute
 from mlflow import MlflowClient
 
 from apo_core.config.file import load_params
-from tasks.decisions.approve import propose, reconcile
-from tasks.decisions.log import open_store, read_log
+from tasks.decisions.decide import propose, reconcile
+from tasks.decisions.log import open_log, open_store, read_log
 from tasks.tracking.registry import find
-from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.servers
@@ -29,16 +28,17 @@ def place(tmp_path, client_settings):
 @pytest.fixture
 def waiting(place, client_settings):
     """A version that waits, on real servers; registry and log as they are then."""
-    client, store = connect(place), open_store(place)
+    log = open_log(place, MODEL)
+    client = log.client
     if not client.search_registered_models(f"name = '{MODEL}'"):
         client.create_registered_model(MODEL)
         _make_accounts(client_settings)
-    return candidate(client, store)
+    return candidate(log)
 
 
-def candidate(client, store):
-    version = str(client.create_model_version(MODEL, "s3://mlflow/nowhere").version)
-    propose(client, store, find(client, MODEL, version), RULES, started_by="Ada", evidence={})
+def candidate(log):
+    version = str(log.client.create_model_version(MODEL, "s3://mlflow/nowhere").version)
+    propose(log, find(log.client, MODEL, version), RULES, started_by="Ada", evidence={})
     return version
 
 
@@ -109,9 +109,9 @@ def test_an_account_that_may_edit_the_model_decides(waiting, place, client_setti
     approved = said("approve", waiting)
     assert approved.returncode == 0, approved.stdout
     assert state(place)[1] == {"candidate": waiting, "champion": waiting}
-    client, store = connect(place), open_store(place)
-    second = candidate(client, store)
+    log = open_log(place, MODEL)
+    second = candidate(log)
     rejected = said("reject", second)
     assert (rejected.returncode, "says rejected, and holds" in rejected.stdout) == (2, True), rejected.stdout
-    assert reconcile(client, store, MODEL) == [f"{MODEL}: candidate is no version"]
+    assert reconcile(log) == [f"{MODEL}: candidate is no version"]
     assert state(place)[1] == {"champion": waiting}

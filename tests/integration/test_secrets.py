@@ -14,10 +14,10 @@ from webhook_receiver import PATH, SECRET, receiving
 from apo_core.config.file import load_params, set_params
 from flows.services.paths import BUCKETS
 from flows.services.postgres import programs
-from tasks.decisions.approve import propose
-from tasks.decisions.log import open_store
+from tasks.decisions.decide import propose
+from tasks.decisions.log import open_log
 from tasks.tracking.registry import find
-from tasks.tracking.runs import connect, last_finished_run
+from tasks.tracking.runs import last_finished_run
 from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.production
@@ -85,12 +85,13 @@ def propose_the_run(source, settings):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)
-        client, store = connect(Workspace(source)), open_store(Workspace(source))
+        log = open_log(Workspace(source), MODEL)
+        client = log.client
         run = last_finished_run(client, MODEL)
         client.create_registered_model(MODEL)
         client.create_model_version(MODEL, f"runs:/{run}/reports", run)
         rules = load_params(source / "params.yaml").promotion
-        propose(client, store, find(client, MODEL, "1"), rules, started_by="Ada Lovelace", evidence={})
+        propose(log, find(client, MODEL, "1"), rules, started_by="Ada Lovelace", evidence={})
     mlflow.set_tracking_uri(None)
 
 

@@ -13,9 +13,9 @@ from apo_core.config.file import load_params
 from apo_core.evaluation.comparison import per_prompt
 from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
 from apo_core.training.metrics import append_metrics
-from tasks.decisions.approve import propose
 from tasks.decisions.champion import champion_accuracy
-from tasks.decisions.log import open_store
+from tasks.decisions.decide import propose
+from tasks.decisions.log import open_log
 from tasks.decisions.promote import promote
 from tasks.lineage.summary import finished_summary, registry_agrees
 from tasks.tracking import runs
@@ -101,12 +101,12 @@ def test_a_killed_run_is_closed_by_the_next_one_of_its_workspace(client, place, 
 
 def test_nothing_counts_as_done_once_its_version_is_gone(client, place):
     done = finished_summary(place)
-    assert registry_agrees(client, open_store(place), done)
+    assert registry_agrees(open_log(place, "apo-ci"), done)
     client.delete_registered_model_alias("apo-ci", "champion")
-    assert registry_agrees(client, open_store(place), done)
+    assert registry_agrees(open_log(place, "apo-ci"), done)
     assert done["model"]["aliases"] == ["candidate"]
     client.delete_model_version("apo-ci", "1")
-    assert not registry_agrees(client, open_store(place), done)
+    assert not registry_agrees(open_log(place, "apo-ci"), done)
 
 
 def test_the_champion_is_asked_again_where_the_prompts_differ(client, place):
@@ -130,12 +130,11 @@ def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, place):
     run = client.create_run("0")  # a champion that did not come from here: no parameters beside it
     source = client.get_model_version("apo-ci", "1").source
     version = client.create_model_version("apo-ci", source, run_id=run.info.run_id)
-    params, store = load_params(place.params), open_store(place)
+    params, log = load_params(place.params), open_log(place, "apo-ci")
     registered = find(client, "apo-ci", str(version.version))
-    propose(client, store, registered, params.promotion, started_by="Ada", evidence={})
+    propose(log, registered, params.promotion, started_by="Ada", evidence={})
     decision, registered = promote(
-        client,
-        store,
+        log,
         place,
         params,
         run_id=run.info.run_id,
@@ -143,7 +142,7 @@ def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, place):
         tags={},
     )
     assert decision.outcome == "hold"
-    assert "the champion (version 2) cannot be asked" in decision.reason
+    assert "the champion (version 2) cannot be evaluated" in decision.reason
     assert registered.version == "1"
     assert champion(client, "apo-ci").version == "2"
 

@@ -10,13 +10,13 @@ from apo_core.decisions.approval_rule import (
     approve_automatically,
     decide,
     expire,
-    is_open,
+    expired_undecided,
+    may_be_proposed,
     propose,
-    ran_out,
     roll_back,
     state_of,
 )
-from apo_core.decisions.audit_chain import sealed
+from apo_core.decisions.audit_chain import seal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -34,7 +34,7 @@ class Log:
 
     def add(self, draft):
         if draft is not None:
-            entry = sealed(self.entries, model="m", time=NOW, nonce="", **draft._asdict())
+            entry = seal(self.entries, model="m", time=NOW, nonce="", **vars(draft))
             self.entries.append(entry)
         return draft
 
@@ -158,7 +158,7 @@ def test_what_nobody_has_decided_on_is_proposed_again_where_nothing_else_waits(l
         else:
             assert log.say(version, word)
     before = log.state
-    assert is_open(before, "1") is again
+    assert may_be_proposed(before, "1") is again
     draft = log.candidate("1")
     assert (draft is not None) is again
     if not again:
@@ -181,20 +181,20 @@ def test_who_made_a_version_does_not_approve_it_after_another_had_it_opened_agai
 
 
 def test_the_time_to_decide_runs_out_where_nothing_else_waits(log):
-    assert [ran_out(log.state, version, NOW) for version in ("1", "7")] == [False, False]
-    assert ran_out(log.state, "1", LATER)  # though it has not been closed yet
+    assert [expired_undecided(log.state, version, NOW) for version in ("1", "7")] == [False, False]
+    assert expired_undecided(log.state, "1", LATER)  # though it has not been closed yet
     log.add(expire(log.state, LATER))
-    assert ran_out(log.state, "1", NOW)
+    assert expired_undecided(log.state, "1", NOW)
     log.candidate("2")
-    assert not ran_out(log.state, "1", NOW)
-    assert ran_out(log.state, "1", LATER)  # the other's is over, too
+    assert not expired_undecided(log.state, "1", NOW)
+    assert expired_undecided(log.state, "1", LATER)  # the other's is over, too
     log.say("2", "approve")
-    assert ran_out(log.state, "1", NOW)
-    assert not ran_out(log.state, "2", LATER)
+    assert expired_undecided(log.state, "1", NOW)
+    assert not expired_undecided(log.state, "2", LATER)
     log.candidate("3")
     log.candidate("4")
     log.say("4", "reject")
-    assert not ran_out(log.state, "3", LATER)  # superseded: that is no matter of time
+    assert not expired_undecided(log.state, "3", LATER)  # superseded: that is no matter of time
 
 
 @pytest.mark.parametrize(("by", "reason"), [("", "why"), ("  ", "why"), ("Bob", " \n"), (AUTOMATIC, "why")])

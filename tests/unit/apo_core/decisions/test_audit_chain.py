@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -15,7 +16,7 @@ from apo_core.decisions.audit_chain import (
     check_chain,
     from_json,
     head_of,
-    sealed,
+    seal,
     to_json,
 )
 
@@ -24,7 +25,7 @@ def log(count, reason="because"):
     entries = []
     for number in range(count):
         entries.append(
-            sealed(
+            seal(
                 entries,
                 model="m",
                 time=datetime(2026, 1, 1, 12, number, tzinfo=UTC),
@@ -59,10 +60,10 @@ def test_an_entrys_hash_is_that_of_its_fields_by_sha256():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda e: [e[0], e[1]._replace(by="Eve"), e[2]], "entry 2 has been changed"),
+        (lambda e: [e[0], replace(e[1], by="Eve"), e[2]], "entry 2 has been changed"),
         (lambda e: [e[0], e[2]], "entry 2 is missing"),
         (lambda e: [e[1], e[2]], "entry 1 is missing"),
-        (lambda e: [e[0]._replace(evidence={}), *e[1:]], "entry 1 has been changed"),
+        (lambda e: [replace(e[0], evidence={}), *e[1:]], "entry 1 has been changed"),
         (lambda e: [*log(1, "another"), *e[1:]], "entry 2 does not continue"),
     ],
 )
@@ -86,7 +87,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # surrogates have no U
 
 @given(TEXT, st.dictionaries(TEXT, st.floats(allow_nan=False, allow_infinity=False) | TEXT))
 def test_an_entry_is_read_as_it_was_written(reason, evidence):
-    entry = sealed(
+    entry = seal(
         [],
         model="m",
         time=datetime(2026, 1, 1, tzinfo=UTC),
@@ -111,7 +112,7 @@ def test_another_spelling_of_an_entry_is_none(change):
 
 
 def test_an_unknown_event_or_field_is_none():
-    fields = log(1)[0]._asdict()
+    fields = asdict(log(1)[0])
     nan = {**fields, "evidence": {"gain": float("nan")}}
     for wrong in (
         {**fields, "event": "blessed"},

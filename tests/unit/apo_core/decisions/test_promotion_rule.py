@@ -1,21 +1,32 @@
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from apo_core.decisions.promotion_rule import Comparison, compare_by_set, decide, with_reference
+from apo_core.decisions.promotion_rule import (
+    Comparison,
+    compare_by_set,
+    compare_with_reference,
+    decide_promotion,
+)
 
-BETTER = Comparison("reference", 0.2, 0.1, 0.3)
-UNCLEAR = Comparison("reference", 0.1, -0.1, 0.3)
-WORSE = Comparison("reference", -0.2, -0.3, -0.1)
+
+def compared(against, gain, low, high, on=None):
+    return Comparison(against=against, gain=gain, low=low, high=high, on=on)
+
+
+BETTER = compared("reference", 0.2, 0.1, 0.3)
+UNCLEAR = compared("reference", 0.1, -0.1, 0.3)
+WORSE = compared("reference", -0.2, -0.3, -0.1)
 
 
 def against(policy, comparison):
-    return comparison._replace(against=policy)
+    return replace(comparison, against=policy)
 
 
 def decision(*comparisons, prompts=100, kl=1.0, min_prompts=100, min_gain=0.0, max_kl=10.0):
-    return decide(
+    return decide_promotion(
         list(comparisons),
         prompts=prompts,
         kl=kl,
@@ -71,12 +82,12 @@ def test_a_policy_too_far_from_the_reference_is_rejected(kl, outcome):
     ],
 )
 def test_the_lower_end_decides_and_not_the_point(low, min_gain, outcome):
-    assert decision(Comparison("reference", 0.5, low, 0.9), min_gain=min_gain).outcome == outcome
+    assert decision(compared("reference", 0.5, low, 0.9), min_gain=min_gain).outcome == outcome
 
 
 @pytest.mark.parametrize(("high", "outcome"), [(-0.001, "reject"), (0.0, "hold")])
 def test_only_a_clear_loss_is_rejected(high, outcome):
-    assert decision(Comparison("reference", -0.2, -0.4, high)).outcome == outcome
+    assert decision(compared("reference", -0.2, -0.4, high)).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -91,7 +102,7 @@ def test_only_a_clear_loss_is_rejected(high, outcome):
             "pass@1 +0.100, 95% interval -0.100 to +0.300",
         ),
         (
-            decision(BETTER, Comparison("champion (version 1)", 0.05, 0.01, 0.09)),
+            decision(BETTER, compared("champion (version 1)", 0.05, 0.01, 0.09)),
             "better than the reference and the champion (version 1): pass@1 +0.200 over the reference "
             "(95% +0.100 to +0.300), +0.050 over the champion (version 1) (95% +0.010 to +0.090)",
         ),
@@ -106,7 +117,7 @@ def test_a_candidate_that_was_compared_with_nothing_is_not_promoted():
 
 
 def on(name, comparison):
-    return comparison._replace(on=name)
+    return replace(comparison, on=name)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +144,7 @@ def test_a_loss_on_one_set_rejects(overall, first, second, outcome, against_too)
 
 @pytest.mark.parametrize(("high", "outcome"), [(-0.001, "reject"), (0.0, "promote")])
 def test_only_a_clear_loss_on_a_set_is_rejected(high, outcome):
-    assert decision(BETTER, Comparison("reference", -0.2, -0.4, high, "one")).outcome == outcome
+    assert decision(BETTER, compared("reference", -0.2, -0.4, high, "one")).outcome == outcome
 
 
 def test_the_set_that_is_worse_is_named():
@@ -154,8 +165,8 @@ def test_sets_alone_are_no_evidence():
 def test_an_evaluation_gives_a_comparison_for_all_prompts_and_each_set():
     block = {"gain": 0.2, "gain_ci95": [0.1, 0.3]}
     other = {"gain": -0.2, "gain_ci95": [-0.3, -0.1]}
-    assert with_reference({**block, "sets": {}}) == [BETTER]
-    assert with_reference({**block, "sets": {"one": block, "two": other}}) == [
+    assert compare_with_reference({**block, "sets": {}}) == [BETTER]
+    assert compare_with_reference({**block, "sets": {"one": block, "two": other}}) == [
         BETTER,
         on("one", BETTER),
         on("two", WORSE),
@@ -169,10 +180,10 @@ def test_two_policies_are_compared_on_all_prompts_and_on_each_set():
     ours = pd.Series([1.0] * 20 + [0.25] * 20 + [0.0], index=[*names, "other"])  # nor theirs on this one
     whole, first, second = compare_by_set("champion", theirs, ours, sets, seed=0)
     assert (first, second) == (
-        Comparison("champion", 0.5, 0.5, 0.5, "one"),
-        Comparison("champion", -0.25, -0.25, -0.25, "two"),
+        compared("champion", 0.5, 0.5, 0.5, "one"),
+        compared("champion", -0.25, -0.25, -0.25, "two"),
     )
     assert (whole.on, whole.gain) == (None, 0.125)
     assert whole.low < 0.125 < whole.high
     (alone,) = compare_by_set("champion", theirs[:20], ours[:20], sets, seed=0)
-    assert alone == first._replace(on=None)
+    assert alone == replace(first, on=None)

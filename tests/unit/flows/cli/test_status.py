@@ -7,10 +7,9 @@ from builders import ROOT
 
 from apo_core.config.file import load_params
 from flows.cli.status import bring_up_to_date
-from tasks.decisions.approve import decide, propose
-from tasks.decisions.log import open_store
+from tasks.decisions.decide import decide, propose
+from tasks.decisions.log import open_log
 from tasks.tracking.registry import find
-from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 MODEL = "apo-status"
@@ -30,15 +29,16 @@ def place(tmp_path, monkeypatch):
 
 
 def test_a_decision_after_the_run_is_shown(place):
-    client, store = connect(place), open_store(place)
+    log = open_log(place, MODEL)
+    client = log.client
     client.create_registered_model(MODEL)
     client.create_model_version(MODEL, "file:///nowhere")
-    propose(client, store, find(client, MODEL, "1"), RULES, started_by="Bob", evidence={})
+    propose(log, find(client, MODEL, "1"), RULES, started_by="Bob", evidence={})
 
     shown = copy.deepcopy(SUMMARY)
     assert bring_up_to_date(place, shown) == ""
     assert shown["approval"]["waits"]
-    decide(client, store, MODEL, "1", "approve", by="Ada", reason="reads well")
+    decide(log, "1", "approve", by="Ada", reason="reads well")
     assert bring_up_to_date(place, shown) == ""
     assert shown["model"]["aliases"] == ["candidate", "champion"]
     assert (shown["approval"]["event"], shown["approval"]["by"]) == ("approved", "Ada")

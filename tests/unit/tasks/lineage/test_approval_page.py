@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from apo_core.decisions.audit_chain import START, Entry
 from apo_core.tables import write_table
-from tasks.decisions.log import open_store
+from tasks.decisions.log import open_log
 from tasks.lineage.approval_page import as_markdown, describe_version
 from tasks.lineage.lineage import decisions_in_words, metrics_in_words
 from tasks.tracking.runs import connect
@@ -23,7 +23,19 @@ EVALUATION = {
 
 def entry(event, by, sequence, reason="why", **evidence):
     time = f"2026-11-0{sequence}T12:34:56.789+00:00"
-    return Entry("m", sequence, time, event, "2", by, reason, evidence, "nonce", START, "a1b2" * 16)
+    return Entry(
+        model="m",
+        sequence=sequence,
+        time=time,
+        event=event,
+        version="2",
+        by=by,
+        reason=reason,
+        evidence=evidence,
+        nonce="nonce",
+        previous=START,
+        hash="a1b2" * 16,
+    )
 
 
 CANDIDATE = entry(
@@ -110,7 +122,7 @@ def test_a_version_is_described_by_its_run(tmp_path, monkeypatch):
     client.create_registered_model("m")
     client.create_model_version("m", "file:///nowhere", run_id=run)
 
-    shown = describe_version(client, open_store(place), "m", "1").splitlines()
+    shown = describe_version(open_log(place, "m"), "1").splitlines()
     assert shown[:9] == [
         "**m version 1**",
         "",

@@ -33,7 +33,7 @@ def test_what_is_replaced_is_kept_and_where_is_said(place, root):
     client, lines = connect(place), []
     kept_here = client.create_experiment("e", (place.root / "artifacts").as_uri())
     run = client.create_run(kept_here).info.run_id
-    registered = Registered("m", "1", [], run)
+    registered = Registered(name="m", version="1", aliases=[], run_id=run)
     with pytest.raises(ApoError, match=r"has no lineage/dvc.lock, reports/report.json, lineage/params.yaml"):
         restore_version(client, place, registered, lines.append)
     assert place.params.read_text() == "mine: 1\n"
