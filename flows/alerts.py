@@ -1,4 +1,4 @@
-"""Failures that a run could not tell of itself: the flow that the triggers of `prefect.yaml` start."""
+"""Alerts: the flow that sends a failure which a run could not send itself, started by Prefect's triggers."""
 
 from __future__ import annotations
 
@@ -13,57 +13,61 @@ from prefect.utilities.urls import url_for
 
 from apo_core.errors import ApoError
 from apo_core.system.environment import prepare_command
-from tasks.notify import URL, check_settings, notify
+from tasks.notify import URL, check_secret, notify
 
-_TOLD = "told"  # label of a run whose failure has arrived where it is to be known
+_NOTIFIED_LABEL = "notified"  # of a run on the Prefect server: the message of its failure has arrived
 _SILENT = "{}: Running, without a sign of life; if its host is gone, cancel it on its page and start another"
 
 
-def mark_told(run: FlowRun) -> None:
-    """Note on the server that a run's failure has been told."""
+def mark_as_notified(run: FlowRun) -> None:
+    """Label a run on the Prefect server: the message of its failure has arrived."""
     with get_client(sync_client=True) as client:
-        client.update_flow_run_labels(run.id, {_TOLD: True})
+        client.update_flow_run_labels(run.id, {_NOTIFIED_LABEL: True})
 
 
-def failure_of(run: FlowRun, state: State[Any]) -> str:
-    """One line: the run, and how it ended."""
+def describe_failure(run: FlowRun, state: State[Any]) -> str:
+    """Name the run and how it ended, in one line."""
     reason = (state.message or "").strip().splitlines() or [""]
     return f"{run.name}: {state.name}: {reason[0]}"
 
 
 @flow(
-    name="tell", flow_run_name="tell of {run}", validate_parameters=False, retries=3, retry_delay_seconds=60
+    name="alert",
+    flow_run_name="alert about {run}",
+    validate_parameters=False,
+    retries=3,
+    retry_delay_seconds=60,
 )
-def tell(model: str, run: str, silent: bool = False) -> str:
-    """Tell of a run that failed or crashed before or outside its own code, unless it has done so itself.
+def alert(model: str, run: str, silent: bool = False) -> str:
+    """Send the failure of a run that failed or crashed before or outside its own code, unless it was sent.
 
     Args:
         model: name of the deployments.
         run: `prefect.flow-run.ID`, as Prefect's events name it.
-        silent: it has not ended, but given no sign of life for a while.
+        silent: the run has not ended, but given no sign of life for a while.
 
     Returns:
-        What was said, or why nothing was.
+        The text that was sent, or why nothing was.
 
     Raises:
         ApoError: the webhook does not take the message.
     """
     prepare_command()
-    check_settings()
+    check_secret()
     with get_client(sync_client=True) as client:
-        found = client.read_flow_run(UUID(run.removeprefix("prefect.flow-run.")))
-        deployment = f"{client.read_flow(found.flow_id).name}/{model}"
-    state = found.state
-    if found.labels.get(_TOLD):
-        return f"{deployment}: {found.name} has told of itself"
+        failed = client.read_flow_run(UUID(run.removeprefix("prefect.flow-run.")))
+        deployment = f"{client.read_flow(failed.flow_id).name}/{model}"
+    state = failed.state
+    if failed.labels.get(_NOTIFIED_LABEL):
+        return f"{deployment}: {failed.name} has sent its failure itself"
     if state is None or not (state.is_running() if silent else state.is_failed() or state.is_crashed()):
-        return f"{deployment}: {found.name} is beyond that: {state}"
-    text = f"{deployment}: {_SILENT.format(found.name) if silent else failure_of(found, state)}"
-    page = url_for("flow-run", obj_id=found.id)
+        return f"{deployment}: {failed.name} needs no alert any more: {state}"
+    text = f"{deployment}: {_SILENT.format(failed.name) if silent else describe_failure(failed, state)}"
+    page = url_for("flow-run", obj_id=failed.id)
     links = {} if page is None else {"run": page}
     arrived = notify("failure", model, text, links, get_run_logger().warning)
     if os.environ.get(URL) and not arrived:
         raise ApoError("the webhook has not taken the message")
-    if arrived and not silent:  # what was silent may still fail
-        mark_told(found)
+    if arrived and not silent:  # a silent run may still fail
+        mark_as_notified(failed)
     return text

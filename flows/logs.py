@@ -7,13 +7,13 @@ import logging
 from apo_core.errors import ApoError
 
 
-def speak_plainly() -> None:
-    """Let Prefect log what a user can mend as its one line, and an interrupt as one."""
+def install_log_filter() -> None:
+    """Let Prefect log an error that a user can mend, and an interrupt, as one line without a traceback."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_plain)
+        logging.getLogger(name).addFilter(_shorten)
 
 
-def _plain(record: logging.LogRecord) -> bool:
+def _shorten(record: logging.LogRecord) -> bool:
     if record.getMessage().startswith("Crash detected!") and "interrupt signal" in record.getMessage():
         record.msg, record.args = "interrupted", ()
         record.levelno, record.levelname = logging.WARNING, "WARNING"

@@ -19,7 +19,7 @@ from tasks.dvc.run import Outcome, run_stage
 from tasks.lineage.restore import restore_last
 from tasks.prompts.mirrors import fetch_mirrors
 from tasks.reporting.artifacts import stage_artifact
-from tasks.tracking.runs import connect, following
+from tasks.tracking.runs import connect, stream_metrics
 from tasks.workspace import Workspace
 
 _T = TypeVar("_T")
@@ -78,7 +78,7 @@ def _run(workspace: Workspace, stage: str, *, force: bool = False, run_id: str |
     with ExitStack() as stack:
         if stage == "train" and run_id is not None:
             live = workspace.work("train") / "metrics.jsonl"
-            stack.enter_context(following(connect(workspace), run_id, live, log.warning))
+            stack.enter_context(stream_metrics(connect(workspace), run_id, live, log.warning))
         # A retry goes on with what the attempt before it finished.
         fresh = force and task_run.run_count == 1
         outcome = run_stage(workspace.root, stage, log.info, force=force, fresh=fresh)

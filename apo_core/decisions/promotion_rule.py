@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
 from apo_core.errors import ApoError
 from apo_core.evaluation.intervals import paired, paired_bootstrap
+from apo_core.evaluation.schema import Evaluation, Gain
 
 Outcome = Literal["promote", "hold", "reject"]
 
@@ -81,13 +82,13 @@ def decide_promotion(
     return PromotionDecision("promote", f"better than the {names}: {_gains_in_words(overall)}")
 
 
-def compare_with_reference(evaluation: dict[str, Any]) -> list[Comparison]:
-    """Read the comparisons that `evaluation.summarise` has made: on all prompts and on each set."""
-    blocks: dict[str | None, dict[str, Any]] = {None: evaluation, **evaluation["sets"]}
+def compare_with_reference(evaluation: Evaluation) -> list[Comparison]:
+    """Take the comparisons from an evaluation: on all prompts and on each set."""
+    blocks: list[tuple[str | None, Gain]] = [(None, evaluation), *evaluation.sets.items()]
     comparisons = []
-    for name, block in blocks.items():
-        low, high = block["gain_ci95"]
-        comparisons.append(Comparison(against="reference", gain=block["gain"], low=low, high=high, on=name))
+    for name, block in blocks:
+        low, high = block.gain_ci95
+        comparisons.append(Comparison(against="reference", gain=block.gain, low=low, high=high, on=name))
     return comparisons
 
 

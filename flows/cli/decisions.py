@@ -13,7 +13,7 @@ import typer
 from apo_core.decisions.approval_rule import Decision
 from apo_core.errors import ApoError
 from flows import environment
-from flows.cli.errors import one_line
+from flows.cli.errors import report_errors
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def decision_log(workspace: Workspace, model: str) -> Iterator[DecisionLog]:
     environment.be_quiet()
     # A person waits: that a server is away is reported after seconds, not minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    with one_line():
+    with report_errors():
         yield open_log(workspace, model)
 
 

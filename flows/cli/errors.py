@@ -1,4 +1,4 @@
-"""Errors of a service that does not answer, as the one line that the command line ends with."""
+"""Report the error of a service that does not answer as the one line that a command ends with."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from apo_core.errors import ApoError, StageFailed
 
 
 @contextmanager
-def one_line() -> Iterator[None]:
-    """What a flow would try again, a command says once.
+def report_errors() -> Iterator[None]:
+    """Turn an error that a flow would retry into one that a command reports and ends with.
 
     Raises:
-        ApoError: its first line.
+        ApoError: the first line of a `StageFailed`.
     """
     try:
         yield

@@ -12,7 +12,7 @@ from apo_core.errors import ApoError
 from apo_core.system.environment import prepare_command, use_local_prefect
 from apo_core.system.imports import quick_imports
 from flows.cli import decisions, services, storage
-from flows.cli.errors import one_line
+from flows.cli.errors import report_errors
 from tasks.workspace import STAGES, Workspace, check_stages
 
 app = typer.Typer(
@@ -84,12 +84,12 @@ def run(
     with prefect_api(place) as wait_until_ready:  # before Prefect is imported: it reads its settings then
         with quick_imports():
             from flows.cli.tables import print_summary
-            from flows.logs import speak_plainly
+            from flows.logs import install_log_filter
             from flows.pipeline import pipeline
 
-        speak_plainly()
+        install_log_filter()
         wait_until_ready()
-        with one_line():
+        with report_errors():
             summary = pipeline(
                 str(workspace.resolve()), tuple(settings or ()), tuple(force or ()), started_by=by
             )
@@ -115,7 +115,7 @@ def stage(
     place = Workspace(workspace)
     check_stages([name])
     set_params(place.params, settings or [], write=False)
-    with one_line(), only_run(place):
+    with report_errors(), only_run(place):
         set_params(place.params, settings or [])
         outcome = run_stage(place.root, name, print, force=force, fresh=force)
     print(f"{name}: {outcome}")
@@ -180,7 +180,7 @@ def fetch_prompts(workspace: Place = Path()) -> None:
 
     place = Workspace(workspace)
     data = load_params(place.params).data
-    with one_line(), only_run(place):
+    with report_errors(), only_run(place):
         fetch_mirrors(place.raw_prompts, data, print)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -12,7 +10,7 @@ from apo_core.errors import ApoError
 from flows.cli.decisions import decision_log
 from flows.cli.tables import print_summary
 from tasks.dvc.state import pending
-from tasks.lineage.summary import finished_summary, registry_agrees
+from tasks.lineage.summary import Summary, finished_summary, refresh_summary
 from tasks.lock import refuse_second_run
 from tasks.tracking.registry import registry_errors
 from tasks.workspace import STAGES, Workspace
@@ -34,27 +32,28 @@ def print_status(workspace: Workspace, option: str = "") -> None:
     if summary is None:
         Console().print("There is no outcome of what is here now; `apo run` decides and registers.")
         return
-    note = bring_up_to_date(workspace, summary)
+    summary, note = bring_up_to_date(workspace, summary)
     print_summary(summary, option)
     if note:
         Console().print(note, markup=False)
 
 
-def bring_up_to_date(workspace: Workspace, summary: dict[str, Any]) -> str:
-    """Let a summary say what registry and log say now of its version, which people decide on after the run.
+def bring_up_to_date(workspace: Workspace, summary: Summary) -> tuple[Summary, str]:
+    """Let a summary say what registry and log say now of its version: people decide after the run.
 
     Returns:
-        What is to be said beside it; nothing where it is as it should be.
+        The summary, and a note to print below it: empty if the summary still holds.
     """
-    if summary["model"]["version"] is None:
-        return ""
+    if summary.model.version is None:
+        return summary, ""
     try:
-        with decision_log(Workspace.at(workspace.root), summary["model"]["name"]) as log, registry_errors():
-            agrees = registry_agrees(log, summary)
+        with decision_log(Workspace.at(workspace.root), summary.model.name) as log, registry_errors():
+            refreshed, holds = refresh_summary(log, summary)
     except ApoError as error:
-        return f"Aliases and approval are those of the end of the run: {error}"
+        return summary, f"Aliases and approval are those of the end of the run: {error}"
+    if holds:
+        return refreshed, ""
     return (
-        ""
-        if agrees
-        else "The registry has lost this version, or nobody decided in time: `apo run` takes it there again."
+        refreshed,
+        "The registry has lost this version, or nobody decided in time: `apo run` takes it there again.",
     )

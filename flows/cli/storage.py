@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from apo_core.system.environment import use_local_prefect
-from flows.cli.errors import one_line
+from flows.cli.errors import report_errors
 from tasks.workspace import Workspace
 
 
@@ -32,7 +32,7 @@ def publish(
     from tasks.tracking.registry import parse_spec
 
     spec = parse_spec(model)
-    with one_line():
+    with report_errors():
         log = open_log(place, spec.model)
         registered = log.resolve(spec)
         there = publish_version(log.client, place, registered, address, print)
@@ -46,6 +46,6 @@ def download(
     """Get a published model from S3, whole and checked, as a Hugging Face directory."""
     from tasks.storage.download import download as get
 
-    with one_line():
+    with report_errors():
         get(address, directory, print)
     print(f"{directory} holds {address}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from apo_core.config import Params
 from apo_core.decisions.promotion_rule import (
@@ -14,6 +14,7 @@ from apo_core.decisions.promotion_rule import (
 )
 from apo_core.errors import ApoError
 from apo_core.evaluation.comparison import per_prompt
+from apo_core.evaluation.schema import Evaluation
 from apo_core.system.files import read_json, sha256_of
 from apo_core.tables import EVALUATIONS, PROMPTS, read_table
 from tasks.decisions.decide import propose
@@ -41,10 +42,9 @@ def promote(
     """
     client = log.client
     log.transact()  # sets the aliases: else the policy may be compared with a former champion
-    report = read_json(workspace.report)
     policy_sha256 = sha256_of(workspace.policy)
     registered = find_version(client, params.tracking.model, policy_sha256)
-    decision = _decide(client, workspace, params, report, registered)
+    decision = _decide(client, workspace, params, registered)
     if decision.outcome != "promote":
         return decision, registered
     if registered is None:
@@ -65,10 +65,9 @@ def _decide(
     client: MlflowClient,
     workspace: Workspace,
     params: Params,
-    report: dict[str, Any],
     registered: Registered | None,
 ) -> PromotionDecision:
-    evaluation = report["eval"]
+    evaluation = Evaluation.model_validate(read_json(workspace.evaluation))
     comparisons = compare_with_reference(evaluation)
     current = champion(client, params.tracking.model)
     if current is not None and current != registered:
@@ -81,8 +80,8 @@ def _decide(
     rule = params.promotion
     return decide_promotion(
         comparisons,
-        prompts=evaluation["prompts"],
-        kl=evaluation["kl"],
+        prompts=evaluation.prompts,
+        kl=evaluation.kl,
         min_prompts=rule.min_prompts,
         min_gain=rule.min_gain,
         max_kl=rule.max_kl,

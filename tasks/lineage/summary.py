@@ -1,81 +1,187 @@
-"""`reports/summary.json`: the report, completed with what only the flow knows."""
+"""`reports/report.json` and `reports/summary.json` as types, and how the one becomes the other.
+
+Stage `report` writes the report: what a pipeline run has made. The pipeline completes it to the summary: what
+came of it. That is the decision, the registry's version, the approval, MLflow's run and the hash of
+`dvc.lock`.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from apo_core.decisions.approval_rule import State, expired_undecided, has_expired
-from apo_core.system.files import read_json, sha256_of
+from apo_core.decisions.audit_chain import Event
+from apo_core.decisions.promotion_rule import Outcome, PromotionDecision
+from apo_core.evaluation.schema import Evaluation
+from apo_core.system.files import read_json, sha256_of, write_json
 from tasks.decisions.log import DecisionLog
 from tasks.tracking.registry import Registered, find
 from tasks.workspace import Workspace
 
 
+class _Block(BaseModel):
+    """An object of the JSON files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelBlock(_Block):
+    """The registered model."""
+
+    name: str
+    version: str | None  # None if nothing was registered
+    aliases: list[str]
+
+
+class DecisionBlock(_Block):
+    """What the promotion rule says; `open` if no pipeline run has decided yet."""
+
+    outcome: Outcome | Literal["open"]
+    reason: str
+
+
+class ValuesBlock(_Block):
+    """The value table."""
+
+    prompts: int
+    kept: int  # prompts that stage `train` may use
+    dropped: dict[str, int]  # prompts that it may not use, by reason
+    n: int  # most responses per prompt
+    responses: int
+    beta1: float
+
+
+class TrainBlock(_Block):
+    """The training."""
+
+    algorithm: str
+    steps: int
+    prompts_per_step: int
+    peak_rss_mib: float
+
+
+class LineageBlock(_Block):
+    """What names the inputs."""
+
+    dvc_lock_sha256: str | None  # None in the report: `dvc.lock` holds the hash of the report
+    fingerprint: str  # of the value table
+    git_commit: str | None  # of the training; None outside git
+
+
+class ApprovalBlock(_Block):
+    """The last entry of the log of decisions on the version."""
+
+    event: Event
+    by: str
+    reason: str
+    time: str  # ISO 8601, UTC
+    waits: bool  # whether a person has to decide
+
+
+class Report(_Block):
+    """`reports/report.json`."""
+
+    model: ModelBlock
+    decision: DecisionBlock
+    eval: Evaluation
+    values: ValuesBlock
+    train: TrainBlock
+    seconds: dict[str, float]  # by stage
+    lineage: LineageBlock
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read a file; a ValidationError says that it has other fields, as of an earlier version."""
+        return cls.model_validate(read_json(file))
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of the JSON file."""
+        return self.model_dump(mode="json")
+
+    def write(self, file: Path) -> None:
+        """Write the file, whole or not at all."""
+        write_json(file, self.as_json())
+
+
+class Summary(Report):
+    """`reports/summary.json` of a finished pipeline run."""
+
+    approval: ApprovalBlock | None  # None if the version was never a candidate
+    run_id: str  # MLflow's
+
+    @property
+    def waits(self) -> bool:
+        """Whether the version waits for a person."""
+        return self.approval is not None and self.approval.waits
+
+
 def complete_summary(
     log: DecisionLog,
     workspace: Workspace,
-    decision: dict[str, str],
+    decision: PromotionDecision,
     registered: Registered | None,
     run_id: str,
-) -> dict[str, Any]:
-    """The report with MLflow's run, the registry's fields, the final decision and the hash of `dvc.lock`."""
-    summary: dict[str, Any] = read_json(workspace.report)
-    summary["decision"] = decision
-    summary["run_id"] = run_id
-    summary["approval"] = None
+) -> Summary:
+    """Complete the report of a workspace to the summary of its run."""
+    report = Report.read(workspace.report)
+    model, approval = report.model, None
     if registered is not None:
-        summary["model"] |= {"version": registered.version, "aliases": registered.aliases}
-        summary["approval"] = _approval(log.state(), registered.version)
-    summary["lineage"]["dvc_lock_sha256"] = sha256_of(workspace.lock)
-    return summary
+        model = model.model_copy(update={"version": registered.version, "aliases": registered.aliases})
+        approval = _approval(log.state(), registered.version)
+    completed = {
+        "decision": DecisionBlock(outcome=decision.outcome, reason=decision.reason),
+        "model": model,
+        "lineage": report.lineage.model_copy(update={"dvc_lock_sha256": sha256_of(workspace.lock)}),
+    }
+    return Summary(**(dict(report) | completed), approval=approval, run_id=run_id)
 
 
-def finished_summary(workspace: Workspace) -> dict[str, Any] | None:
-    """The summary of the last pipeline run if it is complete and `dvc.lock` is still the one it describes.
+def finished_summary(workspace: Workspace) -> Summary | None:
+    """Read the summary of the last pipeline run, if it is complete and describes the present `dvc.lock`.
 
-    What it says of the registry may be history: see `registry_agrees`.
+    What it says of the registry may be history: see `refresh_summary`.
     """
     if not (workspace.summary.exists() and workspace.lock.exists()):
         return None
-    summary: dict[str, Any] = read_json(workspace.summary)
-    return summary if summary["lineage"]["dvc_lock_sha256"] == sha256_of(workspace.lock) else None
+    try:
+        summary = Summary.read(workspace.summary)
+    except ValidationError:  # stage `report` has written it, or an earlier version: no run has completed it
+        return None
+    return summary if summary.lineage.dvc_lock_sha256 == sha256_of(workspace.lock) else None
 
 
-def registry_agrees(log: DecisionLog, summary: dict[str, Any]) -> bool:
-    """Whether the registry still has the version, and nobody let the time pass in which to decide on it.
+def refresh_summary(log: DecisionLog, summary: Summary) -> tuple[Summary, bool]:
+    """Bring aliases and approval of a summary up to date.
 
-    Its aliases and approval are brought up to date. A version that is to be decided on and was not in time
-    goes to the registry again, which compares it with the present champion and opens its approval anew.
+    Returns:
+        The summary, and whether it still holds. It does not if the registry has lost the version, or if
+        nobody decided on the version in time: then the version goes to the registry again, which compares it
+        with the present champion and proposes it anew.
     """
-    model = summary["model"]
-    if model["version"] is None:
-        return True
-    registered = find(log.client, model["name"], model["version"])
+    version = summary.model.version
+    if version is None:
+        return summary, True
+    registered = find(log.client, log.model, version)
     if registered is None:
-        return False
+        return summary, False
     state = log.state()
-    model["aliases"] = registered.aliases
-    summary["approval"] = _approval(state, registered.version)
-    wanted = summary["decision"]["outcome"] == "promote"
-    return not (wanted and expired_undecided(state, registered.version, datetime.now(UTC)))
+    refreshed = summary.model_copy(
+        update={
+            "model": summary.model.model_copy(update={"aliases": registered.aliases}),
+            "approval": _approval(state, version),
+        }
+    )
+    was_promoted = summary.decision.outcome == "promote"
+    return refreshed, not (was_promoted and expired_undecided(state, version, datetime.now(UTC)))
 
 
-def waits(summary: dict[str, Any]) -> bool:
-    """Whether the summary's version waits for a person."""
-    return summary["approval"] is not None and bool(summary["approval"]["waits"])
-
-
-def _approval(state: State, version: str) -> dict[str, Any] | None:
-    """What was last said of a version, and whether it waits for more."""
+def _approval(state: State, version: str) -> ApprovalBlock | None:
     last, pending = state.last.get(version), state.pending
     if last is None:
         return None
     waits = pending is not None and pending == last and not has_expired(pending, datetime.now(UTC))
-    return {
-        "event": last.event,
-        "by": last.by,
-        "reason": last.reason,
-        "time": last.time,
-        "waits": waits,
-    }
+    return ApprovalBlock(event=last.event, by=last.by, reason=last.reason, time=last.time, waits=waits)

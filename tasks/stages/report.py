@@ -9,10 +9,19 @@ import pandas as pd
 
 from apo_core import config
 from apo_core.decisions.promotion_rule import compare_with_reference, decide_promotion
-from apo_core.system.files import read_json, write_json
+from apo_core.evaluation.schema import Evaluation
+from apo_core.system.files import read_json
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training.metrics import read_metrics
 from apo_core.values.fingerprint import digest
+from tasks.lineage.summary import (
+    DecisionBlock,
+    LineageBlock,
+    ModelBlock,
+    Report,
+    TrainBlock,
+    ValuesBlock,
+)
 from tasks.reporting.plots import plot_evaluation, plot_training, plot_values
 from tasks.stages.process import Facts
 from tasks.workspace import STAGES, Workspace
@@ -27,55 +36,57 @@ def run(workspace: Workspace, promotion: config.Promotion, tracking: config.Trac
     plot_training(pd.DataFrame(read_metrics(workspace.metrics)), workspace.plots / "training.png")
     plot_evaluation(evaluation, workspace.plots / "evaluation.png")
     facts = {stage: read_json(workspace.facts(stage)) for stage in STAGES if stage != "report"}
-    report = _report(workspace, evaluation, values, facts, promotion, tracking)
-    report["seconds"]["report"] = round(time.perf_counter() - started, 3)
-    write_json(workspace.report, report)
+    report = _report(workspace, Evaluation.model_validate(evaluation), values, facts, promotion, tracking)
+    seconds = report.seconds | {"report": round(time.perf_counter() - started, 3)}
+    report = report.model_copy(update={"seconds": seconds})
+    report.write(workspace.report)
     # The summary is no DVC output: the flow decides, and adds the registry's fields and the hash of
     # `dvc.lock`, which cannot be inside what it hashes.
-    reason = f"`apo run` decides and registers; so far: {report['decision']['reason']}"
-    write_json(workspace.summary, report | {"decision": {"outcome": "open", "reason": reason}})
-    return {"against_reference": report["decision"]["outcome"]}
+    reason = f"`apo run` decides and registers; so far: {report.decision.reason}"
+    open_decision = DecisionBlock(outcome="open", reason=reason)
+    report.model_copy(update={"decision": open_decision}).write(workspace.summary)
+    return {"against_reference": report.decision.outcome}
 
 
 def _report(
     workspace: Workspace,
-    evaluation: dict[str, Any],
+    evaluation: Evaluation,
     values: pd.DataFrame,
     facts: dict[str, Any],
     promotion: config.Promotion,
     tracking: config.Tracking,
-) -> dict[str, Any]:
+) -> Report:
     decision = decide_promotion(
         compare_with_reference(evaluation),
-        prompts=evaluation["prompts"],
-        kl=evaluation["kl"],
+        prompts=evaluation.prompts,
+        kl=evaluation.kl,
         min_prompts=promotion.min_prompts,
         min_gain=promotion.min_gain,
         max_kl=promotion.max_kl,
     )
-    metadata = read_metadata(workspace.values)
-    return {
-        "model": {"name": tracking.model, "version": None, "aliases": []},
-        "decision": decision._asdict(),
-        "eval": evaluation,
-        "values": {
-            "prompts": len(values),
-            "kept": int(values["dropped"].isna().sum()),
-            "dropped": values["dropped"].value_counts().to_dict(),
-            "n": metadata["n"],
-            "responses": facts["sample"]["responses"],
-            "beta1": metadata["beta1"],
-        },
-        "train": {
-            "algorithm": facts["train"]["algorithm"],
-            "steps": facts["train"]["steps"],
-            "prompts_per_step": facts["train"]["prompts_per_step"],
-            "peak_rss_mib": facts["train"]["peak_rss_mib"],
-        },
-        "seconds": {stage: facts[stage]["seconds"] for stage in facts},
-        "lineage": {
-            "fingerprint": digest(metadata["fingerprint"]),
-            "dvc_lock_sha256": None,
-            "git_commit": facts["train"]["git_commit"],
-        },
-    }
+    metadata, train = read_metadata(workspace.values), facts["train"]
+    return Report(
+        model=ModelBlock(name=tracking.model, version=None, aliases=[]),
+        decision=DecisionBlock(outcome=decision.outcome, reason=decision.reason),
+        eval=evaluation,
+        values=ValuesBlock(
+            prompts=len(values),
+            kept=int(values["dropped"].isna().sum()),
+            dropped={str(reason): count for reason, count in values["dropped"].value_counts().items()},
+            n=metadata["n"],
+            responses=facts["sample"]["responses"],
+            beta1=metadata["beta1"],
+        ),
+        train=TrainBlock(
+            algorithm=train["algorithm"],
+            steps=train["steps"],
+            prompts_per_step=train["prompts_per_step"],
+            peak_rss_mib=train["peak_rss_mib"],
+        ),
+        seconds={stage: facts[stage]["seconds"] for stage in facts},
+        lineage=LineageBlock(
+            dvc_lock_sha256=None,
+            fingerprint=digest(metadata["fingerprint"]),
+            git_commit=train["git_commit"],
+        ),
+    )

@@ -1,4 +1,4 @@
-"""MLflow tracking: one run a pipeline run, its parameters, tags, artifacts and live step metrics."""
+"""MLflow tracking: one run per pipeline run, with its parameters, tags, artifacts and live step metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from tasks.workspace import Workspace
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_BATCH = 1000  # MLflow's limit of metrics a request
+    from tasks.lineage.summary import Summary
+
+_BATCH = 1000  # MLflow's limit of metrics per request
 _NOT_METRICS = ("step", "time")
 _NOT_IN_NAMES = r"[^\w. -]"  # what MLflow refuses in a metric's name
 _WORKSPACE_TAG, _MODEL_TAG = "workspace", "model"
@@ -35,7 +37,7 @@ PAGE_TAG = "pipeline_run"  # the address of a deployment's run on Prefect's page
 
 
 def connect(workspace: Workspace) -> MlflowClient:
-    """A client of the tracking server in `MLFLOW_TRACKING_URI`, else of the workspace's own sqlite store."""
+    """Connect to the tracking server of `MLFLOW_TRACKING_URI`, else to the workspace's own sqlite store."""
     disable_telemetry()
     with quick_imports():
         import mlflow
@@ -43,7 +45,7 @@ def connect(workspace: Workspace) -> MlflowClient:
     uri = tracking_uri(workspace)
     if uri == _embedded_uri(workspace) and not _embedded_store(workspace).exists():
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-        # MLflow makes its tables step by step, and cannot go on where a kill has ended that.
+        # MLflow creates its tables step by step, and cannot resume that after a kill.
         with replacing(_embedded_store(workspace)) as temporary:
             mlflow.MlflowClient(f"sqlite:///{temporary.resolve()}").search_experiments()
     mlflow.set_tracking_uri(uri)
@@ -61,7 +63,7 @@ def is_remote(uri: str) -> bool:
 
 
 def has_registry(workspace: Workspace) -> bool:
-    """Whether there is anything to ask: another store than the workspace's own, or that one is made."""
+    """Whether there is a registry to ask: a server, or the workspace's own store after its first run."""
     return tracking_uri(workspace) != _embedded_uri(workspace) or _embedded_store(workspace).exists()
 
 
@@ -76,45 +78,44 @@ def _embedded_store(workspace: Workspace) -> Path:
 def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: dict[str, str]) -> str:
     """Open a run with all parameters and return its id.
 
-    The caller holds the workspace, so a run of it that still counts as running was killed: it is closed. So
-    is one of the same deployment, wherever its workspace was: they run one at a time.
+    The caller holds the lock of the workspace, so a run of the workspace that still counts as running was
+    killed, and is closed here. So is a run of the same deployment, wherever its workspace was: a deployment
+    has one run at a time.
     """
     from mlflow.entities import Param
 
     experiment = _experiment(client, workspace, params.tracking.experiment)
-    own = {
+    own_tags = {
         _WORKSPACE_TAG: f"{socket.gethostname()}:{workspace.root.resolve()}",
         _MODEL_TAG: params.tracking.model,
     }
-    mine = {(tag, (tags | own).get(tag, "")) for tag in (_WORKSPACE_TAG, DEPLOYMENT_TAG)}
+    mine = {(tag, (tags | own_tags).get(tag, "")) for tag in (_WORKSPACE_TAG, DEPLOYMENT_TAG)}
     for running in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         if mine & running.data.tags.items():
             client.set_terminated(running.info.run_id, "KILLED")
     name = f"{params.tracking.model} {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    run = client.create_run(experiment, tags=tags | own, run_name=name)
+    run = client.create_run(experiment, tags=tags | own_tags, run_name=name)
     flat = flatten(params.model_dump(mode="json"))
     client.log_batch(run.info.run_id, params=[Param(key, text) for key, text in flat.items()])
     return str(run.info.run_id)
 
 
-def finish_run(client: MlflowClient, run_id: str | None) -> None:
-    """Close a run that has done all it had to, and was killed, or MLflow away, before it could say so."""
+def finish_run(client: MlflowClient, run_id: str) -> None:
+    """Close a run that has finished its work, but was killed, or MLflow away, before it was closed."""
     from mlflow.exceptions import MlflowException
 
-    if run_id is None:
-        return
     try:
-        found = client.get_run(run_id).info
+        run = client.get_run(run_id).info
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # removed, or on another server
             return
         raise
-    if found.status == "RUNNING" and found.lifecycle_stage == "active":
+    if run.status == "RUNNING" and run.lifecycle_stage == "active":
         client.set_terminated(run_id, "FINISHED")
 
 
 def run_page(client: MlflowClient, run_id: str) -> str | None:
-    """The address of a run's page; None where no server shows it."""
+    """The address of a run's page; None if no server shows it."""
     from mlflow.exceptions import MlflowException
 
     server = _pages(client)
@@ -128,7 +129,7 @@ def run_page(client: MlflowClient, run_id: str) -> str | None:
 
 
 def version_page(client: MlflowClient, model: str, version: str) -> str | None:
-    """The address of a registered version's page; None where no server shows it."""
+    """The address of a registered version's page; None if no server shows it."""
     server = _pages(client)
     return server and f"{server}/#/models/{quote(model, safe='')}/versions/{version}"
 
@@ -141,8 +142,8 @@ def _pages(client: MlflowClient) -> str | None:
 
 
 def last_finished_run(client: MlflowClient, model: str) -> str | None:
-    """The id of the last run of a model's pipeline that came to its end, or None."""
-    experiments = [found.experiment_id for found in client.search_experiments()]
+    """The id of the last run of a model's pipeline that has finished, or None."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     query = f"attributes.status = 'FINISHED' and tags.{_MODEL_TAG} = '{model}'"
     runs = client.search_runs(experiments, query, max_results=1, order_by=["attributes.end_time DESC"])
     return str(runs[0].info.run_id) if runs else None
@@ -160,21 +161,21 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _experiment(client: MlflowClient, workspace: Workspace, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        if found.lifecycle_stage == "deleted":
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        if experiment.lifecycle_stage == "deleted":
             raise ApoError(f"MLflow experiment {name!r} is deleted; restore it or change tracking.experiment")
-        return str(found.experiment_id)
-    # By the address, not by the variable: MLflow sets that by itself.
+        return str(experiment.experiment_id)
+    # By the address, not by MLFLOW_TRACKING_URI: MLflow sets this variable itself.
     embedded = tracking_uri(workspace) == _embedded_uri(workspace)
     artifacts = (workspace.state.resolve() / "mlartifacts").as_uri() if embedded else None
-    # Or MLflow's page opens on its view for agents, which is empty for a training.
+    # Else MLflow's page opens on its view for agents, which is empty for a training.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     return str(client.create_experiment(name, artifact_location=artifacts, tags=kind))
 
 
 def log_steps(client: MlflowClient, run_id: str, rows: list[StepMetrics]) -> None:
-    """Send lines of `metrics.jsonl`; a step that is sent twice with two times is two points to MLflow."""
+    """Send lines of `metrics.jsonl`; a step that is sent with two times becomes two points at MLflow."""
     from mlflow.entities import Metric
 
     points = [
@@ -188,25 +189,25 @@ def log_steps(client: MlflowClient, run_id: str, rows: list[StepMetrics]) -> Non
 
 
 def _steps_of(client: MlflowClient, run_id: str) -> set[float]:
-    """The training steps a run has."""
+    """The training steps that a run has at MLflow."""
     return {float(point.step) for point in client.get_metric_history(run_id, "loss")}
 
 
 @contextmanager
-def following(
+def stream_metrics(
     client: MlflowClient, run_id: str, file: Path, warn: Callable[[str], None], *, every: float = 2.0
 ) -> Iterator[None]:
-    """Send the steps of a training as they are written, until the block ends; none that the run has already.
+    """Send the steps of a training as they are written, until the block ends, except steps that the run has.
 
-    Only what is written from now on: the file may still hold another training's steps, which that training's
-    successor removes. `log_results` sends the whole of a finished training once more.
+    Only steps written from now on are sent: the file may still hold the steps of an earlier training, which
+    the new training removes. `log_evidence` sends what is missing once the training has finished.
     """
     from mlflow.exceptions import MlflowException
 
     ended = threading.Event()
     started = time.time()
 
-    def follow() -> None:
+    def send_new_steps() -> None:
         sent: set[float] | None = None
         while True:
             last = ended.wait(every)
@@ -215,13 +216,13 @@ def following(
                 sent = _steps_of(client, run_id) if sent is None else sent
                 log_steps(client, run_id, [row for row in rows if row["step"] not in sent])
                 sent |= {row["step"] for row in rows}
-            except MlflowException as error:  # a training does not end because its tracking server does
+            except MlflowException as error:  # a training goes on while its tracking server is away
                 unsent = len([row for row in rows if row["step"] not in (sent or ())])
                 warn(f"MLflow did not take {unsent} steps, they are sent again: {error}")
             if last:
                 return
 
-    thread = threading.Thread(target=follow, name="metrics", daemon=True)
+    thread = threading.Thread(target=send_new_steps, name="metrics", daemon=True)
     thread.start()
     try:
         yield
@@ -231,33 +232,33 @@ def following(
 
 
 def log_evidence(client: MlflowClient, run_id: str, workspace: Workspace) -> None:
-    """Attach all steps of a run, what a person wants to see of it, and what a later decision rests on."""
+    """Attach all steps of a run, its reports, and the tables that a later decision rests on."""
     sent = _steps_of(client, run_id)
     log_steps(client, run_id, [row for row in read_metrics(workspace.metrics) if row["step"] not in sent])
     for directory in ("reports", "reports/plots", "reports/validation"):
         for file in sorted((workspace.root / directory).glob("*.*")):
-            if file != workspace.summary:  # on the disk it is still the last run's
+            if file != workspace.summary:  # on disk it is still that of the last run
                 client.log_artifact(run_id, str(file), directory)
     for file in (workspace.values, workspace.evaluations, workspace.lock, workspace.params):
         client.log_artifact(run_id, str(file), "tables" if file.suffix == ".parquet" else "lineage")
 
 
-def log_summary(client: MlflowClient, run_id: str, summary: dict[str, Any]) -> None:
-    """Attach a run's outcome and the figures to sort runs by."""
+def log_summary(client: MlflowClient, run_id: str, summary: Summary) -> None:
+    """Attach the summary of a run, and the metrics that people sort runs by."""
     from mlflow.entities import Metric
 
-    client.log_dict(run_id, summary, "reports/summary.json")
-    evaluation = summary["eval"]
-    figures = {
-        "eval/gain": evaluation["gain"],
-        "eval/kl": evaluation["kl"],
-        "eval/reference_pass_at_1": evaluation["reference"]["pass@1"],
-        "eval/policy_pass_at_1": evaluation["policy"]["pass@1"],
-        "train/peak_rss_mib": summary["train"]["peak_rss_mib"],
-        "seconds": sum(summary["seconds"].values()),
+    client.log_dict(run_id, summary.as_json(), "reports/summary.json")
+    evaluation = summary.eval
+    metrics = {
+        "eval/gain": evaluation.gain,
+        "eval/kl": evaluation.kl,
+        "eval/reference_pass_at_1": evaluation.reference.pass_at_1,
+        "eval/policy_pass_at_1": evaluation.policy.pass_at_1,
+        "train/peak_rss_mib": summary.train.peak_rss_mib,
+        "seconds": sum(summary.seconds.values()),
     }
-    for name, block in evaluation["sets"].items():
-        figures[f"eval/gain/{re.sub(_NOT_IN_NAMES, '_', name)}"] = block["gain"]
-    # Of one time, however often this is tried: two times are two points.
+    for name, block in evaluation.sets.items():
+        metrics[f"eval/gain/{re.sub(_NOT_IN_NAMES, '_', name)}"] = block.gain
+    # The same time at every retry: a metric sent with two times becomes two points.
     time_of_run = client.get_run(run_id).info.start_time
-    client.log_batch(run_id, metrics=[Metric(name, value, time_of_run, 0) for name, value in figures.items()])
+    client.log_batch(run_id, metrics=[Metric(name, value, time_of_run, 0) for name, value in metrics.items()])

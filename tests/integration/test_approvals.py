@@ -18,7 +18,7 @@ from apo_core.errors import ApoError
 from flows.cli import decisions as commands
 from tasks.decisions import decide
 from tasks.decisions.log import DecisionLog, append, open_log, open_store, read_log
-from tasks.lineage.summary import registry_agrees
+from tasks.lineage.summary import DecisionBlock, ModelBlock, Summary, refresh_summary
 from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 
@@ -200,18 +200,24 @@ def test_what_was_superseded_waits_again_when_the_other_one_is_decided_on(log, c
     assert aliases(client) == {"candidate": first, "champion": first}
 
 
+def summary_of(number, outcome):
+    """The part of a run's summary that is compared with the registry."""
+    model = ModelBlock(name=MODEL, version=number, aliases=[])
+    return Summary.model_construct(model=model, decision=DecisionBlock(outcome=outcome, reason="why"))
+
+
 def test_an_unchanged_run_goes_to_the_registry_for_what_was_not_decided_in_time(log, client):
     number = version(log, approval_hours=1e-9)
-    summary = {"model": {"name": MODEL, "version": number}, "decision": {"outcome": "promote"}}
-    assert not registry_agrees(log, summary)
+    summary = summary_of(number, "promote")
+    assert not refresh_summary(log, summary)[1]
     decide.reconcile(log)
-    assert not registry_agrees(log, summary)
-    assert summary["approval"]["event"] == "expired"
-    held = summary | {"decision": {"outcome": "hold"}}  # there is a better one by now
-    assert registry_agrees(log, held)
+    refreshed, holds = refresh_summary(log, summary)
+    assert (refreshed.approval.event, holds) == ("expired", False)
+    held = summary_of(number, "hold")  # there is a better one by now
+    assert refresh_summary(log, held)[1]
     decide.propose(log, find(client, MODEL, number), RULES, started_by="Ada", evidence={})
-    assert registry_agrees(log, summary)
-    assert summary["approval"]["waits"]
+    refreshed, holds = refresh_summary(log, summary)
+    assert refreshed.approval.waits and holds
 
 
 def test_an_alias_that_was_moved_by_hand_goes_back(log, client):

@@ -27,7 +27,9 @@ def store(s3, place, tmp_path):
 
 
 def say(by):
-    return lambda state: Draft("candidate", str(len(state.last) + 1), by, "better", {})
+    return lambda state: Draft(
+        event="candidate", version=str(len(state.last) + 1), by=by, reason="better", evidence={}
+    )
 
 
 def test_entries_are_read_back_in_order(store):

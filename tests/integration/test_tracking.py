@@ -17,10 +17,10 @@ from tasks.decisions.champion import champion_accuracy
 from tasks.decisions.decide import propose
 from tasks.decisions.log import open_log
 from tasks.decisions.promote import promote
-from tasks.lineage.summary import finished_summary, registry_agrees
+from tasks.lineage.summary import finished_summary, refresh_summary
 from tasks.tracking import runs
 from tasks.tracking.registry import champion, find
-from tasks.tracking.runs import connect, following, log_steps, start_run, tracking_uri
+from tasks.tracking.runs import connect, log_steps, start_run, stream_metrics, tracking_uri
 from tasks.workspace import Workspace
 
 
@@ -54,7 +54,7 @@ def test_a_step_that_is_done_again_is_one_point(client, place, tmp_path):
     append_metrics(file, row(9))  # another training's: it was there before
     for last in (3, 5):  # killed at step 3, resumed at step 1: steps 2 and 3 come again
         time.sleep(0.01)
-        with following(client, run_id, file, pytest.fail, every=0.1):
+        with stream_metrics(client, run_id, file, pytest.fail, every=0.1):
             file.write_text("")
             for step in range(1, last + 1):
                 append_metrics(file, row(step))
@@ -72,7 +72,7 @@ def test_steps_are_sent_when_the_server_is_back(client, place, tmp_path, monkeyp
 
     steps_of = runs._steps_of
     monkeypatch.setattr(runs, "_steps_of", asked)
-    with following(client, run_id, file, said.append, every=0.1):
+    with stream_metrics(client, run_id, file, said.append, every=0.1):
         append_metrics(file, row(1))
         while not said:
             time.sleep(0.01)
@@ -82,7 +82,7 @@ def test_steps_are_sent_when_the_server_is_back(client, place, tmp_path, monkeyp
 
 
 def test_a_step_is_two_points_if_it_is_sent_twice(client, place):
-    """What the test above would see if `following` did not look."""
+    """What the test above would see if `stream_metrics` did not look."""
     run_id = start_run(client, place, load_params(place.params), {})
     log_steps(client, run_id, [row(1)])
     time.sleep(0.01)
@@ -100,13 +100,13 @@ def test_a_killed_run_is_closed_by_the_next_one_of_its_workspace(client, place, 
 
 
 def test_nothing_counts_as_done_once_its_version_is_gone(client, place):
-    done = finished_summary(place)
-    assert registry_agrees(open_log(place, "apo-ci"), done)
+    done, log = finished_summary(place), open_log(place, "apo-ci")
+    assert refresh_summary(log, done) == (done, True)
     client.delete_registered_model_alias("apo-ci", "champion")
-    assert registry_agrees(open_log(place, "apo-ci"), done)
-    assert done["model"]["aliases"] == ["candidate"]
+    refreshed, holds = refresh_summary(log, done)
+    assert (refreshed.model.aliases, holds) == (["candidate"], True)
     client.delete_model_version("apo-ci", "1")
-    assert not registry_agrees(open_log(place, "apo-ci"), done)
+    assert not refresh_summary(log, done)[1]
 
 
 def test_the_champion_is_asked_again_where_the_prompts_differ(client, place):

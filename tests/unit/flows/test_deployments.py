@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 FILE = ROOT / "prefect.yaml"
 WHOLE = YAML(typ="safe").load(FILE.read_text())
-DEPLOYMENTS = {one["entrypoint"].rpartition(".")[2]: one for one in WHOLE["deployments"]}
+DEPLOYMENTS = {deployment["entrypoint"].rpartition(".")[2]: deployment for deployment in WHOLE["deployments"]}
 
 
 def flow_of(deployment):
@@ -18,7 +18,7 @@ def flow_of(deployment):
 
 
 def test_what_people_come_for_is_there():
-    assert set(DEPLOYMENTS) == {"pipeline", "approve", "rollback", "reconcile", "tell"}
+    assert set(DEPLOYMENTS) == {"pipeline", "approve", "rollback", "reconcile", "alert"}
 
 
 @pytest.mark.parametrize("name", list(DEPLOYMENTS))
@@ -31,26 +31,27 @@ def test_every_deployment_can_be_run(name):
     # A run imports nothing from the directory it works in: see tests/integration/test_hostile_workspace.py.
     assert deployment["work_pool"]["job_variables"]["env"]["PYTHONSAFEPATH"] == "1"
     parameters = inspect.signature(flow.fn).parameters
-    given = set(deployment.get("parameters", {}))
-    assert given <= set(parameters)
-    wanted = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
+    set_by_file = set(deployment.get("parameters", {}))
+    assert set_by_file <= set(parameters)
+    required = {key for key, value in parameters.items() if value.default is inspect.Parameter.empty}
     # What has a schedule runs without anybody to fill parameters in, and so does what a trigger starts.
-    assert not deployment.get("schedules") or wanted <= given
+    assert not deployment.get("schedules") or required <= set_by_file
     for trigger in deployment.get("triggers", []):
-        assert wanted <= given | set(trigger["parameters"]) <= set(parameters)
+        assert required <= set_by_file | set(trigger["parameters"]) <= set(parameters)
 
 
-def test_all_but_the_teller_are_told_of():
-    """By the model's tag; a teller that failed would be told of by another, and so on."""
-    (tell,) = [one for one in DEPLOYMENTS.values() if one.get("triggers")]
-    told = set()
-    for trigger in tell["triggers"]:
+def test_the_failure_of_every_flow_is_sent_except_that_of_the_alert():
+    """By the model's tag; an alert that failed would cause another alert, and so on."""
+    (alert,) = [deployment for deployment in DEPLOYMENTS.values() if deployment.get("triggers")]
+    watched = set()
+    for trigger in alert["triggers"]:
         tag, flow = trigger["match_related"]
         assert tag == {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.{{ $APO_MODEL }}"}
         names = flow["prefect.resource.name"]
-        told |= {names} if isinstance(names, str) else set(names)
-    assert told == {name for name, one in DEPLOYMENTS.items() if one.get("tags") == ["{{ $APO_MODEL }}"]}
-    assert told == set(DEPLOYMENTS) - {"tell"}
+        watched |= {names} if isinstance(names, str) else set(names)
+    tagged = [name for name, deployment in DEPLOYMENTS.items() if deployment.get("tags")]
+    assert all(DEPLOYMENTS[name]["tags"] == ["{{ $APO_MODEL }}"] for name in tagged)
+    assert watched == set(tagged) == set(DEPLOYMENTS) - {"alert"}
 
 
 def test_one_run_of_a_workspace_at_a_time():

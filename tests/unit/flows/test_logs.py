@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from apo_core.errors import InputError
-from flows.logs import speak_plainly
+from flows.logs import install_log_filter
 
 
 @pytest.mark.parametrize("name", ["prefect.flow_runs", "prefect.task_runs"])
@@ -13,7 +13,7 @@ def test_a_refusal_is_one_line_and_a_bug_keeps_its_traceback(name, monkeypatch):
     handler.emit = records.append
     logger = logging.getLogger(name)
     monkeypatch.setattr(logger, "handlers", [handler])
-    speak_plainly()
+    install_log_filter()
     for error in (InputError("train.jsonl", "is empty", row=3), ZeroDivisionError("bug")):
         try:
             raise error

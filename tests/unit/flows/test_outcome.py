@@ -1,4 +1,4 @@
-"""Who is told of a candidate that waits, while one server or another is away."""
+"""Who is notified of a candidate that waits, while one server or another is away."""
 
 import json
 import threading
@@ -8,7 +8,8 @@ import pytest
 from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.outcome import ask_approval
+from flows.outcome import request_approval
+from tasks.lineage.summary import ApprovalBlock, DecisionBlock, ModelBlock, Summary
 from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
@@ -55,33 +56,33 @@ def _no_prefect_server():
 
 
 def candidate(since="noon", *, waits=True):
-    return {
-        "model": {"name": MODEL, "version": "1"},
-        "decision": {"outcome": "promote", "reason": "better"},
-        "approval": {"time": since, "waits": waits},
-    }
+    return Summary.model_construct(
+        model=ModelBlock(name=MODEL, version="1", aliases=["candidate"]),
+        decision=DecisionBlock(outcome="promote", reason="better"),
+        approval=ApprovalBlock(event="candidate", by="Ada", reason="better", time=since, waits=waits),
+    )
 
 
-def test_a_candidate_is_told_of_until_that_arrives_and_then_no_more(client, receiver):
+def test_the_message_of_a_candidate_is_sent_until_it_arrives_and_then_no_more(client, receiver):
     receiver.answer = 403
-    ask_approval(client, candidate())
+    request_approval(client, candidate())
     receiver.answer = 204
     for _ in range(2):
-        ask_approval(client, candidate())
+        request_approval(client, candidate())
     lost, message = receiver.received
     assert lost["occasion"] == message["occasion"] == "approval wanted"
     assert f"apo approve {MODEL} 1 --by NAME --reason WHY" in message["text"]
-    ask_approval(client, candidate("midnight"))  # the same version, proposed again
+    request_approval(client, candidate("midnight"))  # the same version, proposed again
     assert len(receiver.received) == 3
 
 
-def test_one_that_waits_no_more_is_not_told_of(client, receiver):
-    ask_approval(client, candidate(waits=False))
-    ask_approval(client, candidate() | {"approval": None})
+def test_no_message_is_sent_of_a_version_that_waits_no_more(client, receiver):
+    request_approval(client, candidate(waits=False))
+    request_approval(client, candidate().model_copy(update={"approval": None}))
     assert receiver.received == []
 
 
 def test_a_registry_that_refuses_fails_no_run(client, receiver):
     client.delete_model_version(MODEL, "1")
-    ask_approval(client, candidate())
+    request_approval(client, candidate())
     assert receiver.received == []

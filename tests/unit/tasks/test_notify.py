@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from apo_core.errors import ApoError
-from tasks.notify import check_settings, notify
+from tasks.notify import check_secret, notify
 
 
 class Receiver(HTTPServer):
@@ -114,11 +114,11 @@ def test_where_nobody_listens_the_address_is_not_logged(monkeypatch, caplog, cap
 def test_without_an_address_nobody_is_told(monkeypatch):
     monkeypatch.delenv("APO_WEBHOOK_URL", raising=False)
     assert not send()
-    check_settings()
+    check_secret()
 
 
 def test_without_a_secret_a_run_does_not_begin(monkeypatch):
     monkeypatch.setenv("APO_WEBHOOK_URL", "http://127.0.0.1:1")
     monkeypatch.delenv("APO_WEBHOOK_SECRET", raising=False)
     with pytest.raises(ApoError, match="APO_WEBHOOK_URL is set without APO_WEBHOOK_SECRET"):
-        check_settings()
+        check_secret()

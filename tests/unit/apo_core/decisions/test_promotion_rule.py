@@ -10,6 +10,7 @@ from apo_core.decisions.promotion_rule import (
     compare_with_reference,
     decide_promotion,
 )
+from apo_core.evaluation.schema import Evaluation, Gain
 
 
 def compared(against, gain, low, high, on=None):
@@ -163,10 +164,11 @@ def test_sets_alone_are_no_evidence():
 
 
 def test_an_evaluation_gives_a_comparison_for_all_prompts_and_each_set():
-    block = {"gain": 0.2, "gain_ci95": [0.1, 0.3]}
-    other = {"gain": -0.2, "gain_ci95": [-0.3, -0.1]}
-    assert compare_with_reference({**block, "sets": {}}) == [BETTER]
-    assert compare_with_reference({**block, "sets": {"one": block, "two": other}}) == [
+    block = Gain.model_construct(gain=0.2, gain_ci95=(0.1, 0.3))
+    other = Gain.model_construct(gain=-0.2, gain_ci95=(-0.3, -0.1))
+    whole = Evaluation.model_construct(gain=0.2, gain_ci95=(0.1, 0.3), sets={})
+    assert compare_with_reference(whole) == [BETTER]
+    assert compare_with_reference(whole.model_copy(update={"sets": {"one": block, "two": other}})) == [
         BETTER,
         on("one", BETTER),
         on("two", WORSE),

@@ -1,7 +1,5 @@
 """What `apo status` says of a version that people have decided on since the run."""
 
-import copy
-
 import pytest
 from builders import ROOT
 
@@ -9,16 +7,17 @@ from apo_core.config.file import load_params
 from flows.cli.status import bring_up_to_date
 from tasks.decisions.decide import decide, propose
 from tasks.decisions.log import open_log
+from tasks.lineage.summary import ApprovalBlock, DecisionBlock, ModelBlock, Summary
 from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 
 MODEL = "apo-status"
 RULES = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"approval": "manual"})
-SUMMARY = {
-    "model": {"name": MODEL, "version": "1", "aliases": ["candidate"]},
-    "decision": {"outcome": "promote", "reason": "better"},
-    "approval": {"event": "candidate", "by": "Bob", "reason": "better", "time": "noon", "waits": True},
-}
+SUMMARY = Summary.model_construct(
+    model=ModelBlock(name=MODEL, version="1", aliases=["candidate"]),
+    decision=DecisionBlock(outcome="promote", reason="better"),
+    approval=ApprovalBlock(event="candidate", by="Bob", reason="better", time="noon", waits=True),
+)
 
 
 @pytest.fixture
@@ -35,23 +34,23 @@ def test_a_decision_after_the_run_is_shown(place):
     client.create_model_version(MODEL, "file:///nowhere")
     propose(log, find(client, MODEL, "1"), RULES, started_by="Bob", evidence={})
 
-    shown = copy.deepcopy(SUMMARY)
-    assert bring_up_to_date(place, shown) == ""
-    assert shown["approval"]["waits"]
+    shown, note = bring_up_to_date(place, SUMMARY)
+    assert (shown.approval.waits, note) == (True, "")
     decide(log, "1", "approve", by="Ada", reason="reads well")
-    assert bring_up_to_date(place, shown) == ""
-    assert shown["model"]["aliases"] == ["candidate", "champion"]
-    assert (shown["approval"]["event"], shown["approval"]["by"]) == ("approved", "Ada")
-    assert not shown["approval"]["waits"]
+    shown, note = bring_up_to_date(place, shown)
+    assert note == ""
+    assert shown.model.aliases == ["candidate", "champion"]
+    assert (shown.approval.event, shown.approval.by) == ("approved", "Ada")
+    assert not shown.approval.waits
 
     client.delete_model_version(MODEL, "1")
-    assert "`apo run` takes it there again" in bring_up_to_date(place, shown)
+    assert "`apo run` takes it there again" in bring_up_to_date(place, shown)[1]
 
 
 def test_where_nobody_can_be_asked_it_says_so(place):
-    shown = copy.deepcopy(SUMMARY)
-    assert bring_up_to_date(place, shown).startswith("Aliases and approval are those of the end of the run: ")
+    shown, note = bring_up_to_date(place, SUMMARY)
     assert shown == SUMMARY
-    shown["model"]["version"] = None
-    assert bring_up_to_date(place, shown) == ""
+    assert note.startswith("Aliases and approval are those of the end of the run: ")
+    unregistered = SUMMARY.model_copy(update={"model": SUMMARY.model.model_copy(update={"version": None})})
+    assert bring_up_to_date(place, unregistered) == (unregistered, "")
     assert list(place.root.iterdir()) == []

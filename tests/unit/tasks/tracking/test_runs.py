@@ -54,7 +54,7 @@ def test_a_run_that_has_done_all_is_finished_and_no_other(client, tmp_path):
     done, failed, removed = (start_run(client, Workspace(tmp_path / name), PARAMS, {}) for name in "abc")
     client.set_terminated(failed, "FAILED")
     client.delete_run(removed)
-    for run_id in (done, failed, removed, "f" * 32, None):
+    for run_id in (done, failed, removed, "f" * 32):
         finish_run(client, run_id)
     assert [status(client, run_id) for run_id in (done, failed, removed)] == ["FINISHED", "FAILED", "RUNNING"]
 

@@ -1,0 +1,100 @@
+"""Report and summary: the same JSON before and after they are read, and what counts as finished."""
+
+import hashlib
+import json
+
+import pytest
+
+from apo_core.decisions.promotion_rule import PromotionDecision
+from apo_core.system.files import read_json, write_json
+from tasks.lineage.summary import Report, Summary, complete_summary, finished_summary
+from tasks.workspace import Workspace
+
+
+def scores(mean):
+    return {
+        "pass@1": mean,
+        "avg@4": mean,
+        "pass@2": 0.75,
+        "pass@4": None,
+        "maj@4": 0.5,
+        "ci95": [mean - 0.125, mean + 0.125],
+        "greedy": 0.5,
+        "truncated": 0.0,
+        "unparsed": 0.25,
+        "errors": 0.0,
+    }
+
+
+def block(gain):
+    return {
+        "prompts": 40,
+        "samples": 4,
+        "reference": scores(0.25),
+        "policy": scores(0.25 + gain),
+        "gain": gain,
+        "gain_ci95": [gain - 0.0625, gain + 0.0625],
+    }
+
+
+REPORT = {
+    "model": {"name": "m", "version": None, "aliases": []},
+    "decision": {"outcome": "promote", "reason": "better"},
+    "eval": {
+        **block(0.25),
+        "kl": 1.5,
+        "sets": {"one": block(0.5), "two": block(0.0)},
+        "groups": {},
+        "difficulty": {"unsolved": block(0.5)},
+    },
+    "values": {"prompts": 4, "kept": 3, "dropped": {"unsolved": 1}, "n": 4, "responses": 16, "beta1": 0.5},
+    "train": {"algorithm": "apo", "steps": 2, "prompts_per_step": 4, "peak_rss_mib": 100.5},
+    "seconds": {"train": 1.25},
+    "lineage": {"dvc_lock_sha256": None, "fingerprint": "ab" * 32, "git_commit": None},
+}
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    made = Workspace(tmp_path)
+    write_json(made.report, REPORT)
+    made.lock.write_text("schema: '2.0'\n")
+    return made
+
+
+def test_a_report_that_is_read_and_written_is_the_same_file(workspace, tmp_path):
+    report = Report.read(workspace.report)
+    report.write(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == workspace.report.read_bytes()
+    assert report.eval.policy.pass_at_1 == 0.5
+    assert report.eval.policy.at_k("maj@4") == 0.5
+    assert report.eval.policy.at_k("pass@4") is None
+    with pytest.raises(KeyError):
+        report.eval.policy.at_k("pass@8")
+
+
+def test_a_run_that_registers_nothing_is_finished(workspace):
+    decision = PromotionDecision("hold", "not better")
+    summary = complete_summary(None, workspace, decision, None, "1234")
+    summary.write(workspace.summary)
+    digest = hashlib.sha256(workspace.lock.read_bytes()).hexdigest()
+    assert read_json(workspace.summary) == REPORT | {
+        "decision": {"outcome": "hold", "reason": "not better"},
+        "lineage": REPORT["lineage"] | {"dvc_lock_sha256": digest},
+        "approval": None,
+        "run_id": "1234",
+    }
+    assert finished_summary(workspace) == summary == Summary.read(workspace.summary)
+    workspace.lock.write_text("schema: '2.1'\n")
+    assert finished_summary(workspace) is None
+
+
+def test_a_summary_that_no_run_has_completed_is_not_finished(workspace):
+    assert finished_summary(workspace) is None
+    workspace.summary.write_bytes(workspace.report.read_bytes())  # as stage `report` leaves it
+    assert finished_summary(workspace) is None
+    whole = complete_summary(None, workspace, PromotionDecision("hold", "why"), None, "1234").as_json()
+    for name in whole:
+        rest = {key: value for key, value in whole.items() if key != name}
+        workspace.summary.write_text(json.dumps(rest))  # of an earlier version
+        assert finished_summary(workspace) is None
