@@ -166,7 +166,7 @@ def append(
     Args:
         store: where the log lies.
         model: name of the registered model.
-        rule: pure but for refusals; it may be called more than once.
+        rule: pure, except that it may refuse; it may be called more than once.
         entries: the log as it was read a moment ago, which is extended in place; None to read it.
         now: time of the entry.
 

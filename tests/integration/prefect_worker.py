@@ -19,8 +19,8 @@ from flows.services.control import Services
 COMMIT = "git add -A && git -c user.name='Ada Lovelace' -c user.email=ada@host commit -qm all"
 
 
-def deployment_settings(services: Services, source: Path, model: str) -> dict[str, str]:
-    """What a workspace's deployments and their worker are told; the worker's own files lie beside the source.
+def deployment_env(services: Services, source: Path, model: str) -> dict[str, str]:
+    """The variables of a workspace's deployments and their worker, whose own files lie beside the source.
 
     Args:
         services: what it all runs on.
@@ -41,36 +41,38 @@ def deployment_settings(services: Services, source: Path, model: str) -> dict[st
     }
 
 
-def api(settings: dict[str, str], path: str, body: object = None, *, method: str = "POST"):
+def api(env: dict[str, str], path: str, body: object = None, *, method: str = "POST"):
     """What Prefect's REST API answers, as to its page."""
     data = None if method == "GET" else json.dumps(body or {}).encode()
-    url = f"{settings['PREFECT_API_URL']}/{path}"
+    url = f"{env['PREFECT_API_URL']}/{path}"
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     with urllib.request.urlopen(request, timeout=30) as answer:
         text = answer.read()
     return json.loads(text) if text else None
 
 
-def deployments(settings: dict[str, str]) -> dict[str, str]:
+def deployments(env: dict[str, str]) -> dict[str, str]:
     """The number of every deployment, by `flow/name`."""
-    flows = {one["id"]: one["name"] for one in api(settings, "flows/filter")}
-    found = api(settings, "deployments/filter")
-    return {f"{flows[one['flow_id']]}/{one['name']}": one["id"] for one in found}
+    flows = {flow["id"]: flow["name"] for flow in api(env, "flows/filter")}
+    return {
+        f"{flows[deployment['flow_id']]}/{deployment['name']}": deployment["id"]
+        for deployment in api(env, "deployments/filter")
+    }
 
 
-def start_run(settings: dict[str, str], deployment: str, **parameters) -> str:
+def start_run(env: dict[str, str], deployment: str, **parameters) -> str:
     """A run of `flow/name`, as soon as a worker takes it."""
-    path = f"deployments/{deployments(settings)[deployment]}/create_flow_run"
-    return api(settings, path, {"parameters": parameters, "state": {"type": "SCHEDULED"}})["id"]
+    path = f"deployments/{deployments(env)[deployment]}/create_flow_run"
+    return api(env, path, {"parameters": parameters, "state": {"type": "SCHEDULED"}})["id"]
 
 
-def state_name(settings: dict[str, str], run: str) -> str:
+def state_name(env: dict[str, str], run: str) -> str:
     """How a run is now."""
-    (found,) = api(settings, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
-    return found["state_name"]
+    (flow_run,) = api(env, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
+    return flow_run["state_name"]
 
 
-def start_worker(settings: dict[str, str], log: Path) -> subprocess.Popen:
+def start_worker(env: dict[str, str], log: Path) -> subprocess.Popen:
     """A worker of the pool of `APO_WORK_POOL`, in a session of its own."""
     with log.open("ab") as stream:
         return subprocess.Popen(
@@ -79,11 +81,11 @@ def start_worker(settings: dict[str, str], log: Path) -> subprocess.Popen:
                 "worker",
                 "start",
                 "--pool",
-                settings["APO_WORK_POOL"],
+                env["APO_WORK_POOL"],
                 "--type",
                 "process",
             ],
-            env=clean_env() | settings,
+            env=clean_env() | env,
             cwd=log.parent,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -110,11 +112,11 @@ def kill(worker: subprocess.Popen) -> None:
 class KeptWorker:
     """A worker and whoever starts it again when it has ended, as systemd does."""
 
-    def __init__(self, settings: dict[str, str], log: Path) -> None:
-        self.settings = settings
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        self.env = env
         self.log = log
         self._ended = threading.Event()
-        self._process = start_worker(settings, log)
+        self._process = start_worker(env, log)
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self._keeper.start()
 
@@ -136,7 +138,7 @@ class KeptWorker:
             self._signal(signal.SIGKILL)  # what it has started ends with it
             if self._ended.wait(1):
                 return
-            self._process = start_worker(self.settings, self.log)
+            self._process = start_worker(self.env, self.log)
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
@@ -151,7 +153,7 @@ def until(condition: Callable[[], object], log: Path, seconds: float = 120):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            if found := condition():
-                return found
+            if answer := condition():
+                return answer
         time.sleep(0.5)
     raise AssertionError(f"not within {seconds} s\n{log.read_text()[-6000:]}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mlflow
 from builders import execute
-from prefect_worker import KeptWorker, api, deployment_settings, deployments, start_run, until
+from prefect_worker import KeptWorker, api, deployment_env, deployments, start_run, until
 
 from apo_core.config.file import set_params
 from flows.services.control import Services
@@ -22,13 +22,13 @@ class Production:
     services: Services
     model: str
     source: Path  # the repository that people commit to
-    settings: dict[str, str]
+    env: dict[str, str]
     worker: KeptWorker
 
     @property
     def clone(self):
         """What the worker keeps of the repository."""
-        return Path(self.settings["APO_WORKSPACES"]) / self.model
+        return Path(self.env["APO_WORKSPACES"]) / self.model
 
     def runs(self, flow):
         """Newest first; those that are only scheduled for later are left out."""
@@ -38,27 +38,27 @@ class Production:
             "sort": "START_TIME_DESC",
             "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}},
         }
-        return api(self.settings, "flow_runs/filter", body)
+        return api(self.env, "flow_runs/filter", body)
 
     def pause_schedules(self, flow):
-        number = deployments(self.settings)[f"{flow}/{self.model}"]
-        for schedule in api(self.settings, f"deployments/{number}", method="GET")["schedules"]:
+        number = deployments(self.env)[f"{flow}/{self.model}"]
+        for schedule in api(self.env, f"deployments/{number}", method="GET")["schedules"]:
             path = f"deployments/{number}/schedules/{schedule['id']}"
-            api(self.settings, path, {"active": False}, method="PATCH")
+            api(self.env, path, {"active": False}, method="PATCH")
 
     def start_run(self, flow, **parameters):
-        return start_run(self.settings, f"{flow}/{self.model}", **parameters)
+        return start_run(self.env, f"{flow}/{self.model}", **parameters)
 
     def wait(self, run_id, *states, seconds=400):
         """The run in one of these states; what has failed or crashed is not waited for."""
 
-        def there():
-            run = api(self.settings, f"flow_runs/{run_id}", method="GET")
+        def reached():
+            run = api(self.env, f"flow_runs/{run_id}", method="GET")
             bad = run["state_type"] in ("FAILED", "CRASHED", "CANCELLED")
             assert run["state_name"] in states or not bad, f"{run['state']}\n{self.worker.text()[-6000:]}"
             return run if run["state_name"] in states else None
 
-        return until(there, self.worker.log, seconds)
+        return until(reached, self.worker.log, seconds)
 
     def wait_for_rest(self):
         """Until no pipeline runs."""
@@ -69,14 +69,14 @@ class Production:
         until(resting, self.worker.log, 300)
 
     def answer(self, run_id, **form):
-        return api(self.settings, f"flow_runs/{run_id}/resume", {"run_input": form})
+        return api(self.env, f"flow_runs/{run_id}/resume", {"run_input": form})
 
-    def commit(self, *settings):
-        set_params(self.source / "params.yaml", settings)
+    def commit(self, *overrides):
+        set_params(self.source / "params.yaml", overrides)
         execute(f"{_AS_ADA} -am change", self.source)
 
-    def execute(self, command, place, *, check=True):
-        return execute(command, place, check=check, env=self.settings)
+    def execute(self, command, directory, *, check=True):
+        return execute(command, directory, check=check, env=self.env)
 
 
 @contextmanager
@@ -89,11 +89,11 @@ def production_of(
         services: what it all runs on.
         base: a new directory.
         model: name of the registered model and of the deployments.
-        params: settings of the workspace's `params.yaml`.
+        params: overrides of the workspace's `params.yaml`.
         cron: when the pipeline runs; None for never.
     """
     source = base / "source"
-    settings = deployment_settings(services, source, model)
+    env = deployment_env(services, source, model)
     execute(f"apo init {source} --preset ci", base)
     set_params(source / "params.yaml", (f"tracking.model={model}", *params))
     text = (source / "prefect.yaml").read_text()
@@ -104,27 +104,27 @@ def production_of(
         f" s3://dvc/{model} && git add -A && {_AS_ADA} -m first",
         source,
     )
-    execute(f"prefect --no-prompt work-pool create {model} --type process", source, env=settings)
-    execute("apo deploy", source, env=settings)
-    worker = KeptWorker(settings, base / "worker.log")
+    execute(f"prefect --no-prompt work-pool create {model} --type process", source, env=env)
+    execute("apo deploy", source, env=env)
+    worker = KeptWorker(env, base / "worker.log")
     try:
-        yield Production(services, model, source, settings, worker)
+        yield Production(services, model, source, env, worker)
     finally:
         worker.end()
 
 
 @contextmanager
-def mlflow_client(settings: dict[str, str], monkeypatch) -> Iterator[mlflow.MlflowClient]:
+def mlflow_client(env: dict[str, str], monkeypatch) -> Iterator[mlflow.MlflowClient]:
     """A client in this process, whose environment knows the services for the length of the block."""
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials of an earlier test
-    for name, value in settings.items():
+    for name, value in env.items():
         monkeypatch.setenv(name, value)
-    mlflow.set_tracking_uri(settings["MLFLOW_TRACKING_URI"])
+    mlflow.set_tracking_uri(env["MLFLOW_TRACKING_URI"])
     yield mlflow.MlflowClient()
     mlflow.set_tracking_uri(None)
 
 
 def pipeline_runs(client, model):
-    """MLflow's, newest first."""
-    found = client.search_runs([one.experiment_id for one in client.search_experiments()])
-    return [run for run in found if run.data.tags.get("model") == model]
+    """The runs of a model's pipeline at MLflow, newest first."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return [run for run in client.search_runs(experiments) if run.data.tags.get("model") == model]

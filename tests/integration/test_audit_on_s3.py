@@ -15,14 +15,14 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def place(s3_place, monkeypatch):
+def prefix(s3_place, monkeypatch):
     """The prefix of this test's logs."""
     monkeypatch.setenv("APO_AUDIT_URI", f"s3://apo/{s3_place}/logs")
     return f"{s3_place}/logs"
 
 
 @pytest.fixture
-def store(s3, place, tmp_path):
+def store(s3, prefix, tmp_path):
     return open_store(Workspace(tmp_path))
 
 
@@ -58,17 +58,17 @@ def without_conditions(store):
     return store
 
 
-def test_a_server_that_ignores_conditions_is_refused(s3, store, place, tmp_path):
+def test_a_server_that_ignores_conditions_is_refused(s3, store, prefix, tmp_path):
     first = append(store, "m", say("Ada"))
     for model in ("m", "another"):
         ignoring = without_conditions(open_store(Workspace(tmp_path)))
-        with pytest.raises(StageRefused, match=rf"^s3://apo/{place}: the server ignores If-None-Match: "):
+        with pytest.raises(StageRefused, match=rf"^s3://apo/{prefix}: the server ignores If-None-Match: "):
             append(ignoring, model, say("Bob"))
     assert read_log(store, "m") == [first]
     assert store.names("another") == []
 
 
-def test_whether_conditions_are_kept_is_tried_once_a_store(s3, store, place):
+def test_whether_conditions_are_kept_is_tried_once_a_store(s3, store, prefix):
     tried = []
     store._client.meta.events.register(
         "before-call.s3.PutObject", lambda params, **_: tried.append(params["url_path"].split("/")[-1])
@@ -76,7 +76,7 @@ def test_whether_conditions_are_kept_is_tried_once_a_store(s3, store, place):
     append(store, "m", say("Ada"))
     append(store, "n", say("Ada"))
     assert tried == [".conditions", ".conditions", "00000001.json", "00000001.json"]
-    assert s3.get_object(Bucket="apo", Key=f"{place}/.conditions")["Body"].read() == b"1\n"
+    assert s3.get_object(Bucket="apo", Key=f"{prefix}/.conditions")["Body"].read() == b"1\n"
     assert store.names("m") == ["00000001.json"]
 
 
@@ -97,9 +97,9 @@ def test_of_many_at_once_every_one_is_written_once(store):
     )
 
 
-def test_what_is_taken_away_or_changed_is_found(s3, store, place):
+def test_what_is_taken_away_or_changed_is_found(s3, store, prefix):
     entries = [append(store, "m", say("Ada"), now=datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(3)]
-    key = f"{place}/m/00000003.json"
+    key = f"{prefix}/m/00000003.json"
     s3.delete_object(Bucket="apo", Key=key)
     with pytest.raises(AuditBroken, match="entries 3 to 3 are missing"):
         read_log(store, "m", head_of(entries))

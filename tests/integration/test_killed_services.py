@@ -40,7 +40,7 @@ def production(services, tmp_path_factory):
 
 @pytest.fixture
 def client(production, monkeypatch):
-    with mlflow_client(production.settings, monkeypatch) as connected:
+    with mlflow_client(production.env, monkeypatch) as connected:
         yield connected
 
 
@@ -81,7 +81,9 @@ def test_a_service_that_is_killed_in_the_middle_of_a_run(
     assert read_log(store, MODEL)[: len(log)] == log
     (entry,) = read_log(store, MODEL)[len(log) :]
     assert entry.event == "candidate"
-    versions = {str(one.version): one.run_id for one in client.search_model_versions(f"name = '{MODEL}'")}
+    versions = {
+        str(version.version): version.run_id for version in client.search_model_versions(f"name = '{MODEL}'")
+    }
     assert len(versions) == len(log) + 1 and versions[entry.version] == finished.info.run_id
     production.wait_for_rest()
 
@@ -102,15 +104,15 @@ def finished_run(client, samples):
     return None
 
 
-def undisturbed(production, place, samples):
+def undisturbed(production, directory, samples):
     """What a run of the same commit leaves in `dvc.lock`, by itself on this machine."""
-    execute(f"git clone -q {production.source} alone", place)
-    execute("apo run --by Ada", place / "alone")
-    return (place / "alone/dvc.lock").read_text()
+    execute(f"git clone -q {production.source} alone", directory)
+    execute("apo run --by Ada", directory / "alone")
+    return (directory / "alone/dvc.lock").read_text()
 
 
 def outputs(lock):
-    """The hash of what each stage made, but for what tells times."""
+    """The hash of what each stage made, except files that hold times."""
     return {
         output["path"]: output["md5"]
         for stage in yaml.safe_load(lock)["stages"].values()

@@ -12,7 +12,7 @@ def receiver():
         yield server
 
 
-def told_by_unchanged_runs(workspace, receiver):
+def message_of_unchanged_runs(workspace, receiver):
     """The message that did not arrive, of the next run and of no other; that also closes MLflow's run."""
     client = MlflowClient(f"sqlite:///{workspace / '.apo/mlflow.db'}")
     run_id = client.get_model_version("apo-ci", "1").run_id
@@ -20,16 +20,16 @@ def told_by_unchanged_runs(workspace, receiver):
     receiver.refused = ""
     receiver.received.clear()
     for _ in range(2):
-        assert "nothing changed" in execute("apo run", workspace, env=receiver.settings).stdout
+        assert "nothing changed" in execute("apo run", workspace, env=receiver.env).stdout
     assert client.get_run(run_id).info.status == "FINISHED"
-    (wanted,) = receiver.received
-    assert wanted["occasion"] == "approval wanted"
-    return wanted
+    (message,) = receiver.received
+    assert message["occasion"] == "approval wanted"
+    return message
 
 
-def test_a_failure_and_an_approval_that_is_wanted_are_told(workspace, receiver):
+def test_a_failure_and_an_approval_request_are_sent(workspace, receiver):
     collapses = "apo run --set train.learning_rate=0.001 --set train.guard.max_kl=0.000001"
-    failed = execute(collapses, workspace, check=False, env=receiver.settings)
+    failed = execute(collapses, workspace, check=False, env=receiver.env)
     assert failed.returncode == 2, failed.stdout
     (failure,) = receiver.received
     assert (failure["occasion"], failure["model"]) == ("failure", "apo-ci")
@@ -42,13 +42,13 @@ def test_a_failure_and_an_approval_that_is_wanted_are_told(workspace, receiver):
         " --set promotion.approval=manual"
     )
     receiver.refused = "approval wanted"
-    done = execute(again, workspace, env=receiver.settings)
+    done = execute(again, workspace, env=receiver.env)
     assert "wanted: apo approve apo-ci 1 --by" in " ".join(done.stdout.split())
     (outcome,) = receiver.received
     assert outcome["occasion"] == "outcome"
-    wanted = told_by_unchanged_runs(workspace, receiver)
+    message = message_of_unchanged_runs(workspace, receiver)
     assert outcome["text"].startswith("promote: better than the reference")
     assert outcome["links"].keys() >= {"run"}
-    assert "apo approve apo-ci 1 --by NAME --reason WHY" in wanted["text"]
+    assert "apo approve apo-ci 1 --by NAME --reason WHY" in message["text"]
     for secret in (SECRET, PATH):
         assert secret not in failed.stdout + done.stdout + (workspace / ".apo/logs/prefect.log").read_text()

@@ -13,9 +13,8 @@ from prefect_worker import api, until
 from production_fixtures import mlflow_client, pipeline_runs, production_of
 
 from apo_core.config.file import load_params
-from apo_core.decisions.approval_rule import state_of
-from tasks.decisions import approve
-from tasks.decisions.log import open_store, read_log
+from tasks.decisions import decide
+from tasks.decisions.log import open_log
 from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 
@@ -40,13 +39,13 @@ def production(services, tmp_path_factory):
 
 @pytest.fixture
 def client(production, monkeypatch):
-    with mlflow_client(production.settings, monkeypatch) as connected:
+    with mlflow_client(production.env, monkeypatch) as connected:
         yield connected
 
 
 @pytest.fixture
-def store(client, production):
-    return open_store(Workspace(production.source))
+def log(client, production):
+    return open_log(Workspace(production.source), MODEL)
 
 
 def aliases(client):
@@ -71,7 +70,7 @@ def scheduled(production):
     return runs
 
 
-def test_from_a_schedule_to_a_champion_and_back(production, scheduled, client, store, tmp_path):
+def test_from_a_schedule_to_a_champion_and_back(production, scheduled, client, log, tmp_path):
     assert all(run["auto_scheduled"] for run in scheduled)
     # The second found nothing changed: no run of MLflow, and one candidate.
     (trained,) = pipeline_runs(client, MODEL)
@@ -79,10 +78,10 @@ def test_from_a_schedule_to_a_champion_and_back(production, scheduled, client, s
     assert "/flow-run/" in trained.data.tags["pipeline_run"]  # what the form links to
     assert aliases(client) == {"candidate": "1"}
     _approve_by_form(production, client)
-    _reject_new_data(production, client, store)
-    _roll_back(production, client, store)
+    _reject_new_data(production, client, log)
+    _roll_back(production, client, log)
     _restore_in_a_clean_clone(production, client, trained, tmp_path)
-    _find_a_tampered_line(production, store)
+    _find_a_tampered_line(production, log)
 
 
 def _form(production, version):
@@ -92,9 +91,9 @@ def _form(production, version):
         runs = [run for run in production.runs("approve") if run["parameters"]["version"] == version]
         return next((run["id"] for run in runs if run["state_name"] == "Suspended"), None)
 
-    found = until(asked, production.worker.log)
+    form = until(asked, production.worker.log)
     time.sleep(3)  # no person answers while the process that has asked still ends
-    return found
+    return form
 
 
 def _approve_by_form(production, client):
@@ -112,39 +111,39 @@ def _approve_by_form(production, client):
 
 
 def _logs(production, run_id):
-    found = api(production.settings, "logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
-    return [line["message"] for line in found]
+    lines = api(production.env, "logs/filter", {"logs": {"flow_run_id": {"any_": [run_id]}}})
+    return [line["message"] for line in lines]
 
 
-def _reject_new_data(production, client, store):
+def _reject_new_data(production, client, log):
     production.commit("data.train_prompts=640", "train.steps=60")
     shutil.rmtree(production.clone)  # as on another machine
     production.wait(production.start_run("pipeline"), "Completed")
     newest = pipeline_runs(client, MODEL)[0]
     # What does not depend on it is not made again.
     assert newest.data.tags["changed"] == "prepare, train"
-    log = production.worker.text().rsplit("'restore'", 1)[-1]
-    assert "reference: unchanged" in log and "sample: ran" in log
+    output = production.worker.text().rsplit("'restore'", 1)[-1]
+    assert "reference: unchanged" in output and "sample: ran" in output
     assert aliases(client) == {"candidate": "2", "champion": "1"}
     form = _form(production, "2")
     production.answer(form, approver="Bob", decision="reject", reason="too long")
     production.wait(form, "Completed", seconds=120)
     assert aliases(client) == {"champion": "1"}
-    last = read_log(store, MODEL)[-1]
+    last = log.read()[-1]
     assert (last.event, last.version, last.by) == ("rejected", "2", "Bob")
 
 
-def _roll_back(production, client, store):
+def _roll_back(production, client, log):
     first = client.get_model_version(MODEL, "1")
     mlflow.register_model(first.source, MODEL)  # another, made elsewhere
     rules = _rules(production)
-    approve.propose(client, store, find(client, MODEL, "3"), rules, started_by="Ada Lovelace", evidence={})
-    approve.decide(client, store, MODEL, "3", "approve", by="Bob", reason="looks the same")
+    decide.propose(log, find(client, MODEL, "3"), rules, started_by="Ada Lovelace", evidence={})
+    decide.decide(log, "3", "approve", by="Bob", reason="looks the same")
     assert aliases(client)["champion"] == "3"
     run = production.start_run("rollback", by="Cy", reason="it is the same")
     production.wait(run, "Completed", seconds=120)
     assert aliases(client)["champion"] == "1"
-    events = [(entry.event, entry.version) for entry in read_log(store, MODEL)]
+    events = [(entry.event, entry.version) for entry in log.read()]
     assert events == [
         ("candidate", "1"),
         ("approved", "1"),
@@ -172,14 +171,14 @@ def _restore_in_a_clean_clone(production, client, trained, tmp_path):
     assert "approved by Bob" in shown and "rollback by Cy" in shown
 
 
-def _find_a_tampered_line(production, store):
+def _find_a_tampered_line(production, log):
     s3, key = boto3.client("s3"), f"apo/{MODEL}/00000002.json"
     original = s3.get_object(Bucket="audit", Key=key)["Body"].read()
     assert "7 entries, verified" in production.execute(f"apo audit {MODEL}", production.source).stdout
     s3.put_object(Bucket="audit", Key=key, Body=original.replace(b"Bob", b"Eve"))
     try:
-        found = production.execute(f"apo audit {MODEL}", production.source, check=False)
-        assert (found.returncode, "entry 2 has been changed" in found.stdout) == (2, True)
+        audit = production.execute(f"apo audit {MODEL}", production.source, check=False)
+        assert (audit.returncode, "entry 2 has been changed" in audit.stdout) == (2, True)
     finally:
         s3.put_object(Bucket="audit", Key=key, Body=original)
-    assert state_of(read_log(store, MODEL)).champion == "1"
+    assert log.state().champion == "1"

@@ -8,7 +8,7 @@ import boto3
 import mlflow
 import pytest
 from builders import execute
-from prefect_worker import COMMIT, deployment_settings, start_run, start_worker, state_name, stop, until
+from prefect_worker import COMMIT, deployment_env, start_run, start_worker, state_name, stop, until
 from webhook_receiver import PATH, SECRET, receiving
 
 from apo_core.config.file import load_params, set_params
@@ -36,17 +36,17 @@ SETTINGS = (
 
 
 @pytest.fixture(scope="module")
-def settings(services, tmp_path_factory):
+def env(services, tmp_path_factory):
     base = tmp_path_factory.mktemp("secrets")
     with receiving() as receiver:
-        own = deployment_settings(services, base / "source", MODEL)
-        yield own | receiver.settings | {"COLUMNS": "1000"}  # or tables break words, secrets among them
+        own = deployment_env(services, base / "source", MODEL)
+        yield own | receiver.env | {"COLUMNS": "1000"}  # or tables break words, secrets among them
 
 
 @pytest.fixture(scope="module")
-def source(settings):
+def source(env):
     """A workspace in git."""
-    source = Path(settings["APO_REPOSITORY"].removeprefix("file://"))
+    source = Path(env["APO_REPOSITORY"].removeprefix("file://"))
     execute(f"apo init {source} --preset ci", source.parent)
     set_params(source / "params.yaml", SETTINGS)
     execute(
@@ -54,36 +54,36 @@ def source(settings):
         f" && dvc remote add -q --default store s3://dvc/secrets && {COMMIT}",
         source,
     )
-    execute(f"prefect --no-prompt work-pool create {MODEL} --type process", source, env=settings)
+    execute(f"prefect --no-prompt work-pool create {MODEL} --type process", source, env=env)
     return source
 
 
 @pytest.fixture(scope="module")
-def said(source, settings):
+def said(source, env):
     """What the worker and the commands have said of a run and a decision."""
     log, texts = source.parent / "worker.log", {}
-    texts["deploy"] = execute("apo deploy", source, env=settings).stdout
-    worker = start_worker(settings, log)
+    texts["deploy"] = execute("apo deploy", source, env=env).stdout
+    worker = start_worker(env, log)
     try:
-        run = start_run(settings, f"pipeline/{MODEL}")
-        until(lambda: state_name(settings, run) in ("Completed", "Failed", "Crashed"), log, 400)
-        assert state_name(settings, run) == "Completed", log.read_text()[-6000:]
+        run = start_run(env, f"pipeline/{MODEL}")
+        until(lambda: state_name(env, run) in ("Completed", "Failed", "Crashed"), log, 400)
+        assert state_name(env, run) == "Completed", log.read_text()[-6000:]
     finally:
         stop(worker)
-    propose_the_run(source, settings)
+    propose_the_run(source, env)
     for command in (
         f"approve {MODEL} 1 --by Bob --reason {REASON}",
         f"audit {MODEL}",
         f"lineage {MODEL}@champion",
     ):
-        texts[command.split()[0]] = execute(f"apo {command}", source, env=settings).stdout
+        texts[command.split()[0]] = execute(f"apo {command}", source, env=env).stdout
     return texts | {"worker": log.read_text()}
 
 
-def propose_the_run(source, settings):
+def propose_the_run(source, env):
     """Make what the run left a candidate, whatever it has learned."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
+        for name, value in env.items():
             patch.setenv(name, value)
         log = open_log(Workspace(source), MODEL)
         client = log.client
@@ -107,27 +107,27 @@ def stored(bucket):
     """Every object of a bucket, by name."""
     s3 = boto3.client("s3")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+    keys = [kept["Key"] for page in pages for kept in page.get("Contents", [])]
     return {f"{bucket}/{key}": s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
 def test_no_secret_is_kept_or_shown(services, source, said, client_settings):
-    found = {name: text.encode() for name, text in said.items()}
+    kept = {name: text.encode() for name, text in said.items()}
     for database in (("prefect",), ("mlflow",), ("mlflow", "mlflow_accounts")):
-        found[f"database {database[-1]}"] = dumped(services, database)
+        kept[f"database {database[-1]}"] = dumped(services, database)
     for bucket in BUCKETS:
-        found |= stored(bucket)
+        kept |= stored(bucket)
     for directory in (source.parent, services.root / "logs"):
-        found |= {str(file): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
+        kept |= {str(file): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
     # What is no secret is found: it would be seen.
-    for place in ("audit", "lineage", "database mlflow", f"audit/apo/{MODEL}/00000002.json"):
-        assert REASON.encode() in found[place], place
-    assert MODEL.encode() in found["database prefect"]
-    assert any(name.endswith("lineage/params.yaml") for name in found)
+    for source_name in ("audit", "lineage", "database mlflow", f"audit/apo/{MODEL}/00000002.json"):
+        assert REASON.encode() in kept[source_name], source_name
+    assert MODEL.encode() in kept["database prefect"]
+    assert any(name.endswith("lineage/params.yaml") for name in kept)
     canaries = {"webhook": SECRET, "its address": PATH} | services.paths().passwords
     assert not [
         (name, canary)
-        for name, text in found.items()
+        for name, text in kept.items()
         for canary, secret in canaries.items()
         if secret.encode() in text
     ]

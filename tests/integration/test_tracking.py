@@ -25,7 +25,7 @@ from tasks.workspace import Workspace
 
 
 @pytest.fixture
-def place(finished, workspace) -> Workspace:
+def copied(finished, workspace) -> Workspace:
     """A finished workspace with a copy of its registry, and of the log of its decisions."""
     state = workspace / ".apo"
     state.mkdir(exist_ok=True)
@@ -35,9 +35,9 @@ def place(finished, workspace) -> Workspace:
 
 
 @pytest.fixture
-def client(place, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place.state / 'mlflow.db'}")
-    return connect(place)
+def client(copied, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copied.state / 'mlflow.db'}")
+    return connect(copied)
 
 
 def row(step, **values):
@@ -48,8 +48,8 @@ def steps(client, run_id):
     return [point.step for point in client.get_metric_history(run_id, "loss")]
 
 
-def test_a_step_that_is_done_again_is_one_point(client, place, tmp_path):
-    run_id = start_run(client, place, load_params(place.params), {})
+def test_a_step_that_is_done_again_is_one_point(client, copied, tmp_path):
+    run_id = start_run(client, copied, load_params(copied.params), {})
     file = tmp_path / "metrics.jsonl"
     append_metrics(file, row(9))  # another training's: it was there before
     for last in (3, 5):  # killed at step 3, resumed at step 1: steps 2 and 3 come again
@@ -61,8 +61,11 @@ def test_a_step_that_is_done_again_is_one_point(client, place, tmp_path):
     assert steps(client, run_id) == [1, 2, 3, 4, 5]
 
 
-def test_steps_are_sent_when_the_server_is_back(client, place, tmp_path, monkeypatch):
-    run_id, file = start_run(client, place, load_params(place.params), {}), tmp_path / "metrics.jsonl"
+def test_steps_are_sent_when_the_server_is_back(client, copied, tmp_path, monkeypatch):
+    run_id, file = (
+        start_run(client, copied, load_params(copied.params), {}),
+        tmp_path / "metrics.jsonl",
+    )
     answers, said = [MlflowException("restarting")], []
 
     def asked(*arguments):
@@ -81,26 +84,26 @@ def test_steps_are_sent_when_the_server_is_back(client, place, tmp_path, monkeyp
     assert said == ["MLflow did not take 1 steps, they are sent again: restarting"]
 
 
-def test_a_step_is_two_points_if_it_is_sent_twice(client, place):
+def test_a_step_is_two_points_if_it_is_sent_twice(client, copied):
     """What the test above would see if `stream_metrics` did not look."""
-    run_id = start_run(client, place, load_params(place.params), {})
+    run_id = start_run(client, copied, load_params(copied.params), {})
     log_steps(client, run_id, [row(1)])
     time.sleep(0.01)
     log_steps(client, run_id, [row(1)])
     assert steps(client, run_id) == [1, 1]
 
 
-def test_a_killed_run_is_closed_by_the_next_one_of_its_workspace(client, place, tmp_path):
-    params = load_params(place.params)
-    killed = start_run(client, place, params, {})
+def test_a_killed_run_is_closed_by_the_next_one_of_its_workspace(client, copied, tmp_path):
+    params = load_params(copied.params)
+    killed = start_run(client, copied, params, {})
     others = start_run(client, Workspace(tmp_path), params, {})
-    own = start_run(client, place, params, {})
+    own = start_run(client, copied, params, {})
     statuses = [client.get_run(run_id).info.status for run_id in (killed, others, own)]
     assert statuses == ["KILLED", "RUNNING", "RUNNING"]
 
 
-def test_nothing_counts_as_done_once_its_version_is_gone(client, place):
-    done, log = finished_summary(place), open_log(place, "apo-ci")
+def test_nothing_counts_as_done_once_its_version_is_gone(client, copied):
+    done, log = finished_summary(copied), open_log(copied, "apo-ci")
     assert refresh_summary(log, done) == (done, True)
     client.delete_registered_model_alias("apo-ci", "champion")
     refreshed, holds = refresh_summary(log, done)
@@ -109,33 +112,33 @@ def test_nothing_counts_as_done_once_its_version_is_gone(client, place):
     assert not refresh_summary(log, done)[1]
 
 
-def test_the_champion_is_asked_again_where_the_prompts_differ(client, place):
-    params = load_params(place.params)
+def test_the_champion_is_asked_again_where_the_prompts_differ(client, copied):
+    params = load_params(copied.params)
     current = champion(client, "apo-ci")
-    expected = per_prompt(read_table(place.evaluations, EVALUATIONS), "policy")
-    assert champion_accuracy(client, place, params, current).equals(expected)
-    assert not place.work("champion").exists()
+    expected = per_prompt(read_table(copied.evaluations, EVALUATIONS), "policy")
+    assert champion_accuracy(client, copied, params, current).equals(expected)
+    assert not copied.work("champion").exists()
     # Only the record differs: asked again, the same policy answers the same.
-    metadata = read_metadata(place.evaluations)
+    metadata = read_metadata(copied.evaluations)
     metadata["fingerprint"]["prompts"] = "others"
-    write_table(place.evaluations, read_table(place.evaluations, EVALUATIONS), EVALUATIONS, metadata)
-    assert champion_accuracy(client, place, params, current).equals(expected)
-    assert list(place.work("champion").glob("champion-1-*.parquet"))
+    write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
+    assert champion_accuracy(client, copied, params, current).equals(expected)
+    assert list(copied.work("champion").glob("champion-1-*.parquet"))
 
 
-def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, place):
-    metadata = read_metadata(place.evaluations)
+def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, copied):
+    metadata = read_metadata(copied.evaluations)
     metadata["fingerprint"]["prompts"] = "others"
-    write_table(place.evaluations, read_table(place.evaluations, EVALUATIONS), EVALUATIONS, metadata)
+    write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
     run = client.create_run("0")  # a champion that did not come from here: no parameters beside it
     source = client.get_model_version("apo-ci", "1").source
     version = client.create_model_version("apo-ci", source, run_id=run.info.run_id)
-    params, log = load_params(place.params), open_log(place, "apo-ci")
+    params, log = load_params(copied.params), open_log(copied, "apo-ci")
     registered = find(client, "apo-ci", str(version.version))
     propose(log, registered, params.promotion, started_by="Ada", evidence={})
     decision, registered = promote(
         log,
-        place,
+        copied,
         params,
         run_id=run.info.run_id,
         started_by="Ada",
@@ -147,21 +150,21 @@ def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, place):
     assert champion(client, "apo-ci").version == "2"
 
 
-def test_the_embedded_store_is_the_workspaces_own(place, monkeypatch):
+def test_the_embedded_store_is_the_workspaces_own(copied, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri(place) == f"sqlite:///{place.state.resolve() / 'mlflow.db'}"
-    assert mlflow.MlflowClient(tracking_uri(place)).get_registered_model("apo-ci").name == "apo-ci"
+    assert tracking_uri(copied) == f"sqlite:///{copied.state.resolve() / 'mlflow.db'}"
+    assert mlflow.MlflowClient(tracking_uri(copied)).get_registered_model("apo-ci").name == "apo-ci"
 
 
-def test_a_second_run_is_refused_while_one_is_at_work(place):
+def test_a_second_run_is_refused_while_one_is_at_work(copied):
     from tasks.lock import only_run
 
-    before = json.loads(place.summary.read_text())
-    with only_run(place):
+    before = json.loads(copied.summary.read_text())
+    with only_run(copied):
         for command in ("apo run --set seed=3", "apo stage values --force"):
-            done = execute(command, place.root, check=False)
+            done = execute(command, copied.root, check=False)
             assert done.returncode == 2
             assert "another run is at work here" in done.stdout.strip().splitlines()[-1]
             assert "Traceback" not in done.stdout
-    assert json.loads(place.summary.read_text()) == before
-    assert "seed: 0" in place.params.read_text()
+    assert json.loads(copied.summary.read_text()) == before
+    assert "seed: 0" in copied.params.read_text()

@@ -21,7 +21,7 @@ class Receiver(ThreadingHTTPServer):
         self.refused = ""  # an occasion that it does not want to hear of
 
     @property
-    def settings(self) -> dict[str, str]:
+    def env(self) -> dict[str, str]:
         """What a sender has in its environment."""
         return {
             "APO_WEBHOOK_URL": f"http://127.0.0.1:{self.server_port}/{PATH}",
@@ -34,12 +34,12 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         expected = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
         genuine = hmac.compare_digest(expected, self.headers.get("X-Apo-Signature", ""))
-        wanted = json.loads(body)["occasion"] != self.server.refused
+        accepted = json.loads(body)["occasion"] != self.server.refused
         if not genuine:
             self.server.forged += 1
-        elif wanted:
+        elif accepted:
             self.server.received.append(json.loads(body))
-        self.send_response(204 if genuine and wanted else 403)
+        self.send_response(204 if genuine and accepted else 403)
         self.end_headers()
 
     def log_message(self, *_):

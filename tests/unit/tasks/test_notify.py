@@ -13,7 +13,7 @@ from tasks.notify import check_secret, notify
 
 
 class Receiver(HTTPServer):
-    """Answers what it is told to, one answer a message, and keeps what it was sent."""
+    """Gives the next of its answers to each message, and keeps the messages."""
 
     def __init__(self, answers):
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -111,7 +111,7 @@ def test_where_nobody_listens_the_address_is_not_logged(monkeypatch, caplog, cap
     assert "hidden" not in caplog.text + captured.out + captured.err
 
 
-def test_without_an_address_nobody_is_told(monkeypatch):
+def test_without_an_address_nothing_is_sent(monkeypatch):
     monkeypatch.delenv("APO_WEBHOOK_URL", raising=False)
     assert not send()
     check_secret()

@@ -269,7 +269,7 @@ def test_the_rules_of_a_model_become_stricter_only():
     log.candidate("1", by_person=False)
     log.candidate("2", four_eyes=True)
     log.candidate("3", by_person=False, four_eyes=False)
-    rules = [(one.evidence["by_person"], one.evidence["four_eyes"]) for one in log.entries]
+    rules = [(entry.evidence["by_person"], entry.evidence["four_eyes"]) for entry in log.entries]
     assert rules == [(False, False), (True, True), (True, True)]
     assert approve_automatically(log.state, "3", NOW) is None
 

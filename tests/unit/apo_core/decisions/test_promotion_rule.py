@@ -109,8 +109,8 @@ def test_only_a_clear_loss_is_rejected(high, outcome):
         ),
     ],
 )
-def test_the_reason_says_what_was_found(found, reason):
-    assert found.reason == reason
+def test_the_reason_says_what_was_found(decided, reason):
+    assert decided.reason == reason
 
 
 def test_a_candidate_that_was_compared_with_nothing_is_not_promoted():
@@ -149,8 +149,10 @@ def test_only_a_clear_loss_on_a_set_is_rejected(high, outcome):
 
 
 def test_the_set_that_is_worse_is_named():
-    found = decision(BETTER, against("champion", BETTER), on("aime24", against("champion", WORSE)))
-    assert found.reason == ("worse than the champion on aime24: pass@1 -0.200, 95% interval -0.300 to -0.100")
+    decided = decision(BETTER, against("champion", BETTER), on("aime24", against("champion", WORSE)))
+    assert decided.reason == (
+        "worse than the champion on aime24: pass@1 -0.200, 95% interval -0.300 to -0.100"
+    )
 
 
 def test_a_promotion_is_reasoned_by_all_prompts():
@@ -187,5 +189,5 @@ def test_two_policies_are_compared_on_all_prompts_and_on_each_set():
     )
     assert (whole.on, whole.gain) == (None, 0.125)
     assert whole.low < 0.125 < whole.high
-    (alone,) = compare_by_set("champion", theirs[:20], ours[:20], sets, seed=0)
-    assert alone == replace(first, on=None)
+    (only,) = compare_by_set("champion", theirs[:20], ours[:20], sets, seed=0)
+    assert only == replace(first, on=None)

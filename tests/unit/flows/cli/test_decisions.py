@@ -9,7 +9,7 @@ DECIDED = {"by": "Ada", "reason": "why"}
 
 
 @pytest.mark.parametrize(
-    ("command", "given"),
+    ("command", "arguments"),
     [
         (decisions.approve, {"model": "m", "version": "1", **DECIDED}),
         (decisions.reject, {"model": "m", "version": "1", **DECIDED}),
@@ -18,10 +18,10 @@ DECIDED = {"by": "Ada", "reason": "why"}
         (decisions.audit, {"model": "m"}),
         (decisions.lineage, {"spec": "m"}),
     ],
-    ids=lambda given: getattr(given, "__name__", ""),
+    ids=lambda arguments: getattr(arguments, "__name__", ""),
 )
-def test_a_directory_without_a_registry_is_left_as_it_is(command, given, tmp_path, monkeypatch):
+def test_a_directory_without_a_registry_is_left_as_it_is(command, arguments, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(ApoError, match=r"no run has been recorded here; is it the workspace \(-w\)\?"):
-        command(**given, workspace=tmp_path)
+        command(**arguments, workspace=tmp_path)
     assert list(tmp_path.iterdir()) == []

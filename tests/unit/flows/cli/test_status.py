@@ -21,36 +21,36 @@ SUMMARY = Summary.model_construct(
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def workspace(tmp_path, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "APO_AUDIT_URI"):
         monkeypatch.delenv(name, raising=False)
     return Workspace(tmp_path)
 
 
-def test_a_decision_after_the_run_is_shown(place):
-    log = open_log(place, MODEL)
+def test_a_decision_after_the_run_is_shown(workspace):
+    log = open_log(workspace, MODEL)
     client = log.client
     client.create_registered_model(MODEL)
     client.create_model_version(MODEL, "file:///nowhere")
     propose(log, find(client, MODEL, "1"), RULES, started_by="Bob", evidence={})
 
-    shown, note = bring_up_to_date(place, SUMMARY)
+    shown, note = bring_up_to_date(workspace, SUMMARY)
     assert (shown.approval.waits, note) == (True, "")
     decide(log, "1", "approve", by="Ada", reason="reads well")
-    shown, note = bring_up_to_date(place, shown)
+    shown, note = bring_up_to_date(workspace, shown)
     assert note == ""
     assert shown.model.aliases == ["candidate", "champion"]
     assert (shown.approval.event, shown.approval.by) == ("approved", "Ada")
     assert not shown.approval.waits
 
     client.delete_model_version(MODEL, "1")
-    assert "`apo run` takes it there again" in bring_up_to_date(place, shown)[1]
+    assert "`apo run` takes it there again" in bring_up_to_date(workspace, shown)[1]
 
 
-def test_where_nobody_can_be_asked_it_says_so(place):
-    shown, note = bring_up_to_date(place, SUMMARY)
+def test_where_nobody_can_be_asked_it_says_so(workspace):
+    shown, note = bring_up_to_date(workspace, SUMMARY)
     assert shown == SUMMARY
     assert note.startswith("Aliases and approval are those of the end of the run: ")
     unregistered = SUMMARY.model_copy(update={"model": SUMMARY.model.model_copy(update={"version": None})})
-    assert bring_up_to_date(place, unregistered) == (unregistered, "")
-    assert list(place.root.iterdir()) == []
+    assert bring_up_to_date(workspace, unregistered) == (unregistered, "")
+    assert list(workspace.root.iterdir()) == []

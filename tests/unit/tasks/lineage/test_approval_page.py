@@ -80,12 +80,12 @@ def test_a_name_is_no_markup():
     assert r"- started by: \[Bob\](http://elsewhere)" in shown.splitlines()
 
 
-def test_an_approval_is_told_once():
+def test_an_approval_has_one_line():
     approved = entry("approved", "Ada", 2)
-    told = "approved by Ada at 2026-11-02 12:34 UTC: why (entry 2, a1b2a1b2a1b2)"
-    assert decisions_in_words([CANDIDATE, approved]) == {"started by": "Bob", "approval": told}
+    approval = "approved by Ada at 2026-11-02 12:34 UTC: why (entry 2, a1b2a1b2a1b2)"
+    assert decisions_in_words([CANDIDATE, approved]) == {"started by": "Bob", "approval": approval}
     last = decisions_in_words([CANDIDATE, approved, entry("rollback", "Cy", 3)])
-    assert last["approval"] == told
+    assert last["approval"] == approval
     assert last["last decision"].startswith("rollback by Cy at 2026-11-03 ")
     assert decisions_in_words([]) == {}
 
@@ -107,8 +107,8 @@ REPORT = {
 def test_a_version_is_described_by_its_run(tmp_path, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "APO_AUDIT_URI"):
         monkeypatch.delenv(name, raising=False)
-    place = Workspace(tmp_path)
-    client = connect(place)
+    workspace = Workspace(tmp_path)
+    client = connect(workspace)
     run = client.create_run(
         client.create_experiment("e", (tmp_path / "artifacts").as_uri()),
         tags={"pipeline_run": "http://prefect/runs/flow-run/4"},
@@ -122,7 +122,7 @@ def test_a_version_is_described_by_its_run(tmp_path, monkeypatch):
     client.create_registered_model("m")
     client.create_model_version("m", "file:///nowhere", run_id=run)
 
-    shown = describe_version(open_log(place, "m"), "1").splitlines()
+    shown = describe_version(open_log(workspace, "m"), "1").splitlines()
     assert shown[:9] == [
         "**m version 1**",
         "",

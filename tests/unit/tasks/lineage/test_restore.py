@@ -15,7 +15,7 @@ LOCK = "schema: '2.0'\nstages: {}\n"
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def workspace(tmp_path, monkeypatch):
     """A workspace with a remote and a change of its own."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = Workspace(tmp_path / "workspace")
@@ -29,14 +29,14 @@ def place(tmp_path, monkeypatch):
     return made
 
 
-def test_what_is_replaced_is_kept_and_where_is_said(place, root):
-    client, lines = connect(place), []
-    kept_here = client.create_experiment("e", (place.root / "artifacts").as_uri())
+def test_what_is_replaced_is_kept_and_where_is_said(workspace, root):
+    client, lines = connect(workspace), []
+    kept_here = client.create_experiment("e", (workspace.root / "artifacts").as_uri())
     run = client.create_run(kept_here).info.run_id
     registered = Registered(name="m", version="1", aliases=[], run_id=run)
     with pytest.raises(ApoError, match=r"has no lineage/dvc.lock, reports/report.json, lineage/params.yaml"):
-        restore_version(client, place, registered, lines.append)
-    assert place.params.read_text() == "mine: 1\n"
+        restore_version(client, workspace, registered, lines.append)
+    assert workspace.params.read_text() == "mine: 1\n"
     assert not [line for line in lines if "as they were" in line]
 
     theirs = (root / "presets/ci.yaml").read_text()
@@ -46,8 +46,10 @@ def test_what_is_replaced_is_kept_and_where_is_said(place, root):
         "lineage/params.yaml": theirs,
     }.items():
         client.log_text(run, text, path)
-    restore_version(client, place, registered, lines.append)
-    assert place.params.read_text() == theirs
+    restore_version(client, workspace, registered, lines.append)
+    assert workspace.params.read_text() == theirs
     (said,) = [line for line in lines if "as they were" in line]
-    (kept,) = [file for file in (place.state / "replaced").rglob("params.yaml") if str(file.parent) in said]
+    (kept,) = [
+        file for file in (workspace.state / "replaced").rglob("params.yaml") if str(file.parent) in said
+    ]
     assert kept.read_text() == "mine: 1\n"

@@ -16,11 +16,11 @@ PARAMS = load_params(ROOT / "presets/ci.yaml")
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """An empty one; to make it takes seconds."""
-    place = Workspace(tmp_path_factory.mktemp("store"))
+    workspace = Workspace(tmp_path_factory.mktemp("store"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        connect(place)
-    return place.state / "mlflow.db"
+        connect(workspace)
+    return workspace.state / "mlflow.db"
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def status(client, run_id):
 
 
 def test_a_killed_run_is_closed_by_the_next_one_of_its_workspace_or_deployment(client, tmp_path):
-    def start(place, deployment=None):
+    def start(workspace, deployment=None):
         tags = {} if deployment is None else {DEPLOYMENT_TAG: deployment}
-        return start_run(client, Workspace(tmp_path / place), PARAMS, tags)
+        return start_run(client, Workspace(tmp_path / workspace), PARAMS, tags)
 
     by_hand, others, elsewhere = start("kept"), start("other", "second"), start("temporary", "first")
     own = start("kept", "first")
