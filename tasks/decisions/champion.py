@@ -1,4 +1,4 @@
-"""The policy in production, on the evaluation prompts of the one that wants its place."""
+"""Evaluate the champion on the evaluation prompts of the policy that may replace it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tasks.workspace import Workspace
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# What two evaluations must share for their prompts to be paired. The template is each policy's own.
+# Parts of the fingerprint that two evaluations must share to be paired. Each policy has its own template.
 _SHARED = ("prompts", "sampler", "verifier")
 
 
@@ -34,10 +34,10 @@ def champion_accuracy(
 ) -> pd.Series[float]:
     """Mean reward of the champion's samples on each held-out prompt, by prompt_id.
 
-    Taken from the evaluation of its own run where that asked the same, else the champion is asked now.
+    Taken from the evaluation of its own run if that was made under the same conditions, else evaluated now.
 
     Raises:
-        ApoError: its model or the configuration of its run cannot be had any more.
+        ApoError: its model or the configuration of its run is gone.
     """
     workspace.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.state, prefix="champion-") as directory:

@@ -1,4 +1,4 @@
-"""An audit log on S3, or on a server that keeps its conditions: `If-None-Match: *` makes an object once."""
+"""The store of a log of decisions on S3, where `If-None-Match: *` has an object created only once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from botocore.exceptions import ClientError
 from apo_core.errors import StageFailed, StageRefused
 from tasks.storage.s3_client import bucket_and_key, connect, is_taken, list_objects, understood
 
-_BUSY = {"ConditionalRequestConflict", "409"}  # somebody is writing it now: who has won is not known yet
-_PAUSE, _TRIES = 0.2, 50  # seconds
-_PROBE = ".conditions"  # an object beside the logs; stays
+_BUSY = {
+    "ConditionalRequestConflict",
+    "409",
+}  # another process writes the object now: who wins is not known yet
+_PAUSE, _TRIES = 0.2, 50  # seconds between tries, and their number
+_PROBE = ".conditions"  # an object beside the logs that shows whether the server keeps conditions; it stays
 
 
 class S3Store:
-    """See `tasks.decisions.log.AuditStore`."""
+    """A `tasks.decisions.log.AuditStore` below a prefix of a bucket."""
 
     def __init__(self, address: str) -> None:
         """Take `s3://bucket/prefix`.
@@ -27,14 +30,14 @@ class S3Store:
         self.address = address.rstrip("/")
         self._bucket, self._prefix = bucket_and_key(self.address)
         self._client = connect(self.address)
-        self._trusted = False
+        self._keeps_conditions = False  # not known yet
 
     def names(self, model: str) -> list[str]:
         """See `AuditStore`."""
-        start = self._key(model, "")
+        prefix = self._key(model, "")
         with understood(self.address):
-            keys = [found.key for found in list_objects(self._client, self._bucket, start)]
-        return sorted(key.removeprefix(start) for key in keys if key.endswith(".json"))
+            keys = [item.key for item in list_objects(self._client, self._bucket, prefix)]
+        return sorted(key.removeprefix(prefix) for key in keys if key.endswith(".json"))
 
     def read(self, model: str, name: str) -> str:
         """See `AuditStore`."""
@@ -48,28 +51,28 @@ class S3Store:
         """See `AuditStore`.
 
         Raises:
-            StageRefused: the server writes over what is there, or something else for good.
-            StageFailed: for now.
+            StageRefused: the server overwrites an existing object, or refuses for good.
+            StageFailed: the server does not answer now.
         """
         key = self._key(model, name)
         with understood(self.address):
-            self._see_conditions_kept()
-            # A first try may have arrived whose answer was lost: then it is ours.
-            return self._make(key, text) or self.read(model, name) == text
+            self._require_conditions()
+            # A first try may have arrived although its answer was lost: then the object has our text.
+            return self._create(key, text) or self.read(model, name) == text
 
-    def _see_conditions_kept(self) -> None:
-        """Try it, once a store: a server that knows no conditions answers as if it had kept them."""
-        if self._trusted:
+    def _require_conditions(self) -> None:
+        """Probe the server, once per store: a server that ignores conditions answers as if it kept them."""
+        if self._keeps_conditions:
             return
-        if all(self._make(f"{self._prefix}/{_PROBE}", f"{number}\n") for number in (1, 2)):
+        if all(self._create(f"{self._prefix}/{_PROBE}", f"{number}\n") for number in (1, 2)):
             raise StageRefused(
                 f"{self.address}: the server ignores If-None-Match: of two decisions at once it would "
                 "lose one; a log needs a server that keeps this condition, or a directory"
             )
-        self._trusted = True
+        self._keeps_conditions = True
 
-    def _make(self, key: str, text: str) -> bool:
-        """Make an object; False where there is one."""
+    def _create(self, key: str, text: str) -> bool:
+        """Create an object; False if there is one of that key."""
         for _ in range(_TRIES):
             try:
                 self._client.put_object(Bucket=self._bucket, Key=key, Body=text.encode(), IfNoneMatch="*")
@@ -81,7 +84,7 @@ class S3Store:
                     return False
                 raise
             return True
-        raise StageFailed(f"{self.address}: {key} is being written all the time")
+        raise StageFailed(f"{self.address}: {key} was being written by others for {_PAUSE * _TRIES:.0f} s")
 
     def _key(self, model: str, name: str) -> str:
         return f"{self._prefix}/{quote(model, safe=' ')}/{name}"
