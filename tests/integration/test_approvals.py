@@ -15,9 +15,8 @@ from apo_core.config.file import load_params
 from apo_core.decisions.approval_rule import DecisionRefused, state_of
 from apo_core.decisions.audit_chain import AuditBroken
 from apo_core.errors import ApoError
-from flows.cli import decisions as commands
 from tasks.decisions import decide
-from tasks.decisions.log import DecisionLog, append, open_log, open_store, read_log
+from tasks.decisions.log import append, open_log, open_store, read_log
 from tasks.lineage.summary import DecisionBlock, ModelBlock, Summary, refresh_summary
 from tasks.tracking.registry import find
 from tasks.workspace import Workspace
@@ -260,82 +259,6 @@ def test_a_changed_log_is_found_and_nothing_follows_it(log, client, store, works
     with pytest.raises(AuditBroken, match="the log has been cut off"):
         say(log, second, "approve")
     assert aliases(client) == before
-
-
-class CountingStore:
-    """A store that counts what is asked of a real one."""
-
-    def __init__(self, store):
-        self.store, self.listings, self.read_names = store, 0, []
-
-    def names(self, model):
-        self.listings += 1
-        return self.store.names(model)
-
-    def read(self, model, name):
-        self.read_names.append(name)
-        return self.store.read(model, name)
-
-    def create(self, model, name, text):
-        return self.store.create(model, name, text)
-
-
-def files(count):
-    return [f"{sequence:08}.json" for sequence in range(1, count + 1)]
-
-
-def test_an_approval_from_the_command_to_the_alias_reads_the_log_twice(log, client, workspace, monkeypatch):
-    """The second time only lists it: every entry is read once."""
-    for _ in range(2):
-        say(log, version(log), "approve")
-    number, counting = version(log), CountingStore(log.store)
-    monkeypatch.setattr("tasks.decisions.log.open_store", lambda _: counting)
-    commands.approve(MODEL, number, by="Bob", reason="it is good", workspace=workspace.root)
-    assert aliases(client)["champion"] == number
-    assert (counting.listings, counting.read_names) == (2, files(5))
-
-
-def test_every_decision_reads_the_log_twice(log, client):
-    for _ in range(2):
-        say(log, version(log), "approve")
-    registered = find(client, MODEL, str(client.create_model_version(MODEL, "file:///nowhere").version))
-    for act, entries in (
-        (lambda counted: decide.propose(counted, registered, RULES, started_by="Ada", evidence={}), 4),
-        (lambda counted: say(counted, registered.version, "approve"), 5),
-        (lambda counted: decide.roll_back(counted, None, by="Bob", reason="it is bad"), 6),
-        (decide.reconcile, 7),
-    ):
-        counting = CountingStore(log.store)
-        act(DecisionLog(client, counting, MODEL))
-        assert (counting.listings, counting.read_names) == (2, files(entries))
-    assert aliases(client) == {"champion": "2"}
-
-
-class RacedStore(CountingStore):
-    """Another process decides just before this one writes, and once more before it looks again."""
-
-    def __init__(self, store, *rivals):
-        super().__init__(store)
-        self.rivals = list(rivals)
-
-    def create(self, model, name, text):
-        if self.rivals:
-            self.rivals.pop(0)()
-        return super().create(model, name, text)
-
-
-def test_who_was_slower_reads_only_what_is_new_and_the_aliases_are_those_of_the_end(log, client):
-    first, second = version(log), version(log)
-    raced = RacedStore(log.store, lambda: say(log, second, "reject"), lambda: None)
-    with pytest.raises(DecisionRefused, match=f"version {second} does not wait .* rejected by Bob"):
-        decide.decide(DecisionLog(client, raced, MODEL), second, "approve", by="Cy", reason="it is good")
-    assert (raced.listings, raced.read_names) == (2, files(3))
-    again = RacedStore(log.store, lambda: say(log, version(log), "approve"))
-    decide.propose(
-        DecisionLog(client, again, MODEL), find(client, MODEL, first), RULES, started_by="Ada", evidence={}
-    )
-    assert again.read_names == files(5)
-    assert aliases(client) == {"candidate": first, "champion": "3"}
 
 
 def test_a_version_that_is_gone_is_not_rolled_back_to(log, client, store):
