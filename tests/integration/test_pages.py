@@ -15,11 +15,10 @@ from builders import ROOT, clean_env, execute
 from pages import BASH, COMMANDS, DECISIONS, REAL_MODEL, blocks, commands_of
 
 from apo_core.config.file import load_params, set_params
-from tasks.decisions.approve import propose
-from tasks.decisions.log import open_store
+from tasks.decisions.decide import propose
+from tasks.decisions.log import open_log
 from tasks.notify import signature
 from tasks.tracking.registry import find
-from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.long
@@ -137,11 +136,12 @@ def test_the_commands_of_decisions_work(finished, workspace, monkeypatch):
     shutil.copytree(finished / ".apo/audit", workspace / ".apo/audit")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / '.apo/mlflow.db'}")
     paths = Workspace(workspace)
-    client, store = connect(paths), open_store(paths)
+    log = open_log(paths, "apo-ci")
+    client = log.client
     first = client.get_model_version("apo-ci", "1")
     mlflow.register_model(first.source, "apo-ci")
     rules = load_params(paths.params).promotion.model_copy(update={"approval": "manual"})
-    propose(client, store, find(client, "apo-ci", "2"), rules, started_by="Bob", evidence={})
+    propose(log, find(client, "apo-ci", "2"), rules, started_by="Bob", evidence={})
 
     approve, reject, rollback, audit, lineage = (
         line.replace("apo-arithmetic", "apo-ci") for line in DECISIONS
