@@ -156,7 +156,7 @@ def _register(
         client.set_tag(run_id, name, value)
     log_evidence(client, run_id, workspace)  # first: a version that is registered has its evidence
     decision, registered = promote(log, workspace, params, run_id=run_id, started_by=started_by, tags=tags)
-    summary = complete_summary(log, workspace, decision, registered, run_id)
+    summary = complete_summary(log, workspace, decision=decision, registered=registered, run_id=run_id)
     client.set_tag(run_id, "decision", decision.outcome)
     log_summary(client, run_id, summary)
     version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"

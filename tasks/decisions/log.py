@@ -80,13 +80,17 @@ class DecisionLog:
                 error.args = (_holds_without_aliases(written[-1], error),)
             raise
 
+    def sync(self) -> list[str]:
+        """Set the aliases to what the log says; a line for each alias that moved; raises as `transact` does."""
+        return self.transact()[1]
+
     def resolve(self, spec: VersionSpec) -> Registered:
-        """Find the version that a person names, after the aliases were set to what the log says.
+        """Find the version that a person names, by aliases that were set to what the log says.
 
         Raises:
             ApoError: there is no such version, or registry or log refuse.
         """
-        self.transact()
+        self.sync()
         return resolve(self.client, spec)
 
     def _if_permitted(self, rule: Rule) -> Rule:

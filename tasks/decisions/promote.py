@@ -41,7 +41,7 @@ def promote(
     decided about it holds. A version that nobody decided on in time is proposed again.
     """
     client = log.client
-    log.transact()  # sets the aliases: else the policy may be compared with a former champion
+    log.sync()  # else the policy may be compared with a former champion
     policy_sha256 = sha256_of(workspace.policy)
     registered = find_version(client, params.tracking.model, policy_sha256)
     decision = _decide(client, workspace, params, registered)

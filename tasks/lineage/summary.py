@@ -122,6 +122,7 @@ class Summary(Report):
 def complete_summary(
     log: DecisionLog,
     workspace: Workspace,
+    *,
     decision: PromotionDecision,
     registered: Registered | None,
     run_id: str,

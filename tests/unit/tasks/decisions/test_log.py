@@ -133,7 +133,7 @@ def test_what_another_writes_before_the_aliases_are_set_has_its_aliases_too(log)
 
     assert say(DecisionLog(log.client, WrittenAfter(log.store), log.model), first, "approve").version == first
     assert aliases(log) == {"candidate": second.version, "champion": first}
-    assert log.transact() == ([], [])
+    assert log.sync() == []
 
 
 def test_a_decision_whose_aliases_cannot_be_set_says_that_it_holds(log, monkeypatch):

@@ -75,7 +75,7 @@ def test_a_report_that_is_read_and_written_is_the_same_file(workspace, tmp_path)
 
 def test_a_run_that_registers_nothing_is_finished(workspace):
     decision = PromotionDecision("hold", "not better")
-    summary = complete_summary(None, workspace, decision, None, "1234")
+    summary = complete_summary(None, workspace, decision=decision, registered=None, run_id="1234")
     summary.write(workspace.summary)
     digest = hashlib.sha256(workspace.lock.read_bytes()).hexdigest()
     assert read_json(workspace.summary) == REPORT | {
@@ -93,7 +93,8 @@ def test_a_summary_that_no_run_has_completed_is_not_finished(workspace):
     assert finished_summary(workspace) is None
     workspace.summary.write_bytes(workspace.report.read_bytes())  # as stage `report` leaves it
     assert finished_summary(workspace) is None
-    whole = complete_summary(None, workspace, PromotionDecision("hold", "why"), None, "1234").as_json()
+    decision = PromotionDecision("hold", "why")
+    whole = complete_summary(None, workspace, decision=decision, registered=None, run_id="1234").as_json()
     for name in whole:
         rest = {key: value for key, value in whole.items() if key != name}
         workspace.summary.write_text(json.dumps(rest))  # of an earlier version
