@@ -81,7 +81,7 @@ class DecisionLog:
             raise
 
     def sync(self) -> list[str]:
-        """Set the aliases to what the log says; a line for each alias that moved; raises as `transact` does."""
+        """Set the aliases to what the log says; a line for each alias that moved. See `transact`."""
         return self.transact()[1]
 
     def resolve(self, spec: VersionSpec) -> Registered:
