@@ -32,7 +32,7 @@ def restore_last(client: MlflowClient, workspace: Workspace, model: str, log: Ca
         StageFailed: it does not answer now.
     """
     if workspace.summary.exists():
-        log("the workspace has a finished run of its own: nothing to restore")
+        log("the workspace has a summary of its own: nothing to restore")
         return
     with registry_errors():
         run_id = last_finished_run(client, model)
