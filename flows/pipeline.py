@@ -15,9 +15,9 @@ from prefect.runtime import deployment, flow_run
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
 from apo_core.errors import ApoError
+from apo_core.system.environment import prepare_command
 from apo_core.system.files import sha256_of
 from flows.checkout import workspace_at
-from apo_core.system.environment import prepare_command
 from flows.outcome import notify_failure, notify_outcome, request_approval
 from tasks.decisions.log import DecisionLog, open_log
 from tasks.decisions.promote import promote

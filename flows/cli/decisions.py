@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from apo_core.decisions.approval_rule import Decision
 from apo_core.errors import ApoError
-from flows import environment
+from apo_core.system.environment import fail_soon, prepare_command
 from flows.cli.errors import report_errors
 from tasks.workspace import Workspace
 
@@ -44,9 +43,8 @@ def decision_log(workspace: Workspace, model: str) -> Iterator[DecisionLog]:
 
     if not has_registry(workspace):
         raise ApoError(f"{workspace.root}: no run has been recorded here; is it the workspace (-w)?")
-    environment.be_quiet()
-    # A person waits: that a server is away is reported after seconds, not minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    prepare_command()
+    fail_soon()  # a person waits: that a server is away is reported after seconds, not minutes
     with report_errors():
         yield open_log(workspace, model)
 
