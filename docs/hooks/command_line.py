@@ -11,39 +11,48 @@ import typer
 
 from flows.cli.main import app
 
+_EXAMPLE = "Example: "
+
 
 def reference() -> str:
-    """Return a heading for every command, with its usage, arguments, options and example."""
-    return "\n".join(_text(path, command) for path, command in commands())
+    """Return every command with its usage, arguments, options and example, in the groups of `apo --help`."""
+    root = typer.main.get_command(app)
+    parts, group = [], None
+    for name, command in root.commands.items():
+        panel = getattr(command, "rich_help_panel", None)
+        if isinstance(panel, str) and panel != group:
+            group = panel
+            parts.append(f"## {group}\n")
+        parts += [_text(path, inner) for path, inner in _commands(f"apo {name}", command)]
+    return "\n".join(parts)
 
 
-def commands() -> Iterator[tuple[str, Any]]:
-    """Walk the commands that can be given: groups have none of their own."""
-    yield from _below("apo", typer.main.get_command(app))
-
-
-def _below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Walk the commands that can be given: a group has none of its own."""
     if not hasattr(command, "commands"):
         yield path, command
         return
     for name, inner in command.commands.items():
-        yield from _below(f"{path} {name}", inner)
+        yield from _commands(f"{path} {name}", inner)
 
 
 def _text(path: str, command: Any) -> str:
-    context = typer.Context(command, info_name=path)
-    arguments = [
-        parameter.name.upper()
-        for parameter in command.get_params(context)
-        if parameter.param_type_name == "argument"
+    parameters = command.get_params(typer.Context(command, info_name=path))
+    names = [known.name.upper() for known in parameters if known.param_type_name == "argument"]
+    lines = [
+        f"### {path}",
+        "",
+        cleandoc(command.help or ""),
+        "",
+        f"    {' '.join([path, *names])} [OPTIONS]",
+        "",
     ]
-    usage = " ".join([path, *arguments, "[OPTIONS]"])
-    lines = [f"## {path}", "", cleandoc(command.help or ""), "", f"    {usage}", ""]
-    for parameter in command.get_params(context):
+    for parameter in parameters:
         if not getattr(parameter, "hidden", False) and parameter.name != "help":
             lines += _parameter(parameter)
-    if command.epilog:
-        lines += [cleandoc(command.epilog), ""]
+    for line in cleandoc(command.epilog or "").splitlines():
+        example = line.startswith(_EXAMPLE)
+        lines += ["Example:", "", f"    {line.removeprefix(_EXAMPLE)}", ""] if example else [line, ""]
     return "\n".join(lines)
 
 
