@@ -5,22 +5,18 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import pandas as pd
-
 from apo_core import config
 from apo_core.algorithms import make_algorithm
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import save_policy
 from apo_core.model.lora import merged
-from apo_core.model.template import Template, stop_ids
+from apo_core.model.template import stop_ids
 from apo_core.system.files import sha256_of, write_text
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training import ranks
-from apo_core.training.checkpoint import Checkpoints
-from apo_core.training.context import TrainingContext, TrainingSet
-from apo_core.training.guard import Guard
+from apo_core.training.context import TrainingContext
 from apo_core.training.metrics import read_metrics, training_seconds
-from apo_core.training.policy_copy import LaggingCopy, gathered
+from apo_core.training.policy_copy import gathered
 from apo_core.training.ranks import join_ranks
 from apo_core.training.trainer import train as train_policy
 from apo_core.values.fingerprint import check_fingerprint
@@ -30,7 +26,7 @@ from tasks.prompts.template import encoder_of
 from tasks.responses.scoring import verifier_of
 from tasks.responses.shards import open_work
 from tasks.stages.process import Facts
-from tasks.stages.training_setup import open_context
+from tasks.stages.training_setup import make_checkpoints, make_guard, open_context, select_training_set
 from tasks.workspace import Workspace
 
 # More steps, or a stricter guard, may go on from the checkpoints that are there; other ranks too, or they are
@@ -68,7 +64,7 @@ def run(
     }
     work = ranks.first_only(lambda: open_work(workspace.work("train"), work_conditions))
     metrics_file = work / "metrics.jsonl"
-    training_set = _training_set(prompts, values, prompt_template)
+    training_set = select_training_set(prompts, values, prompt_template)
     steps = train.steps or math.ceil((train.epochs or 0) * len(training_set.prompt_ids) / train.batch_size)
     stop = stop_ids(prompt_template.tokenizer, generation.stop_character)
     with open_context(
@@ -89,8 +85,8 @@ def run(
             steps=steps,
             batch_size=train.batch_size,
             checkpoint_every=train.checkpoint.every,
-            checkpoints=_checkpoints(work / "checkpoints", train.checkpoint, context.lagging),
-            guard=_guard(train.guard, values),
+            checkpoints=make_checkpoints(work / "checkpoints", train.checkpoint, context.lagging),
+            guard=make_guard(train.guard, values),
             metrics_file=metrics_file,
         )
     with gathered(context.engine):
@@ -118,34 +114,3 @@ def _save(workspace: Workspace, context: TrainingContext, stop: set[int], metric
         stop=stop,
     )
     write_text(workspace.metrics, metrics_file.read_text(encoding="utf-8"))
-
-
-def _training_set(prompts: pd.DataFrame, values: pd.DataFrame, template: Template) -> TrainingSet:
-    """The prompts that the value table has not dropped, in the prompts' order."""
-    kept = prompts.merge(values[values["dropped"].isna()], on="prompt_id", how="inner", validate="one_to_one")
-    return TrainingSet(
-        prompt_ids=kept["prompt_id"].tolist(),
-        token_ids=[template.encode(prompt) for prompt in kept["prompt"]],
-        answers=kept["answer"].tolist(),
-        rows=kept["row"].tolist(),
-        v_star=kept["v_star"].tolist(),
-    )
-
-
-def _checkpoints(directory: Path, rules: config.Checkpoint, lagging: LaggingCopy | None) -> Checkpoints:
-    return Checkpoints(
-        directory,
-        keep=rules.keep,
-        min_free_mib=rules.min_free_mib,
-        beside=None if lagging is None else lagging.model,
-    )
-
-
-def _guard(guard: config.Guard, values: pd.DataFrame) -> Guard:
-    """A guard whose least reward is a share of stage 1's, on the prompts that are trained on."""
-    return Guard(
-        window=guard.window,
-        max_kl=guard.max_kl,
-        min_reward=guard.min_reward_share * values.loc[values["dropped"].isna(), "mean_reward"].mean(),
-        min_length_share=guard.min_length_share,
-    )

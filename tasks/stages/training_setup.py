@@ -1,4 +1,4 @@
-"""What stage `train` trains with: policy, reference policy, critic and engine, sampler and scorer."""
+"""What stage `train` trains with: prompts, models in their engine, sampler, scorer, checkpoints and guard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -22,8 +23,10 @@ from apo_core.model.lora import AdaptersOff, add_adapters
 from apo_core.model.template import Template
 from apo_core.sampling import Sampler
 from apo_core.sampling.vllm_process import VllmProcess
+from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.context import ReferenceLogProbs, TrainingContext, TrainingSet
 from apo_core.training.engine import start_engine
+from apo_core.training.guard import Guard
 from apo_core.training.policy_copy import LaggingCopy
 from apo_core.training.policy_sampler import InPlaceSampler, SynchronisedVllm
 from apo_core.verifiers import ErrorBudget
@@ -176,3 +179,35 @@ def _open_sampler(
         # Ends of prompts: chats begin alike, with what every policy is certain of.
         canary = [token for prompt in training_set.token_ids[:8] for token in prompt[-8:]]
         yield SynchronisedVllm(learner.engine, vllm, canary[:max_length])
+
+
+def select_training_set(prompts: pd.DataFrame, values: pd.DataFrame, template: Template) -> TrainingSet:
+    """The prompts that the value table has not dropped, in the prompts' order."""
+    kept = prompts.merge(values[values["dropped"].isna()], on="prompt_id", how="inner", validate="one_to_one")
+    return TrainingSet(
+        prompt_ids=kept["prompt_id"].tolist(),
+        token_ids=[template.encode(prompt) for prompt in kept["prompt"]],
+        answers=kept["answer"].tolist(),
+        rows=kept["row"].tolist(),
+        v_star=kept["v_star"].tolist(),
+    )
+
+
+def make_checkpoints(directory: Path, rules: config.Checkpoint, lagging: LaggingCopy | None) -> Checkpoints:
+    """Checkpoints of the engine and, where there is one, of the lagging copy beside it."""
+    return Checkpoints(
+        directory,
+        keep=rules.keep,
+        min_free_mib=rules.min_free_mib,
+        beside=None if lagging is None else lagging.model,
+    )
+
+
+def make_guard(guard: config.Guard, values: pd.DataFrame) -> Guard:
+    """A guard whose least reward is a share of stage 1's, on the prompts that are trained on."""
+    return Guard(
+        window=guard.window,
+        max_kl=guard.max_kl,
+        min_reward=guard.min_reward_share * values.loc[values["dropped"].isna(), "mean_reward"].mean(),
+        min_length_share=guard.min_length_share,
+    )
