@@ -63,15 +63,36 @@ STEP = {
 }
 
 
+# An approval, from the command to the alias.
+APPROVAL = {
+    "flows/cli/decisions.py": "the command, and the stores of its workspace",
+    "tasks/decisions/decide.py": "which rule is applied to which version",
+    "tasks/decisions/log.py": "the transaction: read, apply the rule, create the next entry if nobody was first",
+    "apo_core/decisions/approval_rule.py": "the state machine, as pure functions",
+    "apo_core/decisions/audit_chain.py": "an entry, and the hashes that chain it to the one before",
+    "tasks/decisions/aliases.py": "the aliases and tags of the registry, set to what the log says",
+}
+
+
 def step() -> str:
     """Return the files of a training step with their lengths."""
-    lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in STEP}
-    rows = [f"1. `{name}` ({lengths[name]} lines): {text}" for name, text in STEP.items()]
-    return "\n".join([*rows, "", f"Together {sum(lengths.values()):,} lines in {len(STEP)} files."])
+    return _reading(STEP)
+
+
+def approval() -> str:
+    """Return the files of an approval with their lengths."""
+    return _reading(APPROVAL)
+
+
+def _reading(files: dict[str, str]) -> str:
+    lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in files}
+    rows = [f"1. `{name}` ({lengths[name]} lines): {text}" for name, text in files.items()]
+    return "\n".join([*rows, "", f"Together {sum(lengths.values()):,} lines in {len(files)} files."])
 
 
 GENERATORS = {
     "step": step,
+    "approval": approval,
     "readme": readme,
     "changelog": changelog,
     "configuration": configuration.reference,
