@@ -67,7 +67,7 @@ STEP = {
 APPROVAL = {
     "flows/cli/decisions.py": "the command, and the stores of its workspace",
     "tasks/decisions/decide.py": "which rule is applied to which version",
-    "tasks/decisions/log.py": "the transaction: read, apply the rule, create the next entry if nobody was first",
+    "tasks/decisions/log.py": "the transaction: read, apply the rule, write the next entry, set the aliases",
     "apo_core/decisions/approval_rule.py": "the state machine, as pure functions",
     "apo_core/decisions/audit_chain.py": "an entry, and the hashes that chain it to the one before",
     "tasks/decisions/aliases.py": "the aliases and tags of the registry, set to what the log says",
