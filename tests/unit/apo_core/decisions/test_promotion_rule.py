@@ -92,7 +92,7 @@ def test_only_a_clear_loss_is_rejected(high, outcome):
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("decided", "reason"),
     [
         (decision(BETTER, prompts=99), "99 evaluation prompts are too few, 100 are needed"),
         (decision(BETTER, kl=12.345), "KL 12.3 to the reference is above 10"),
