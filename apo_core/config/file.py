@@ -15,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.tokens import CommentToken
 
 from apo_core.config import DEFAULTS, Params, Template
+from apo_core.config.keys import REMOVED, unknown_key
 from apo_core.errors import InputError
 from apo_core.system.files import write_text
 
@@ -26,7 +27,7 @@ def load_params(file: Path) -> Params:
         InputError: the file is missing, is no YAML, or a key is unknown, missing or out of range; names
             the line and the key.
     """
-    return _checked(file, _read(file))
+    return checked(file, read_tree(file))
 
 
 def load_template_section(file: Path) -> Template:
@@ -36,7 +37,7 @@ def load_template_section(file: Path) -> Template:
         InputError: the file has no valid template.
     """
     try:
-        return Template.model_validate_json(json.dumps(_read(file).get("template")))
+        return Template.model_validate_json(json.dumps(read_tree(file).get("template")))
     except ValidationError as error:
         raise InputError(file, error.errors()[0]["msg"], field="template") from None
 
@@ -49,19 +50,53 @@ def set_params(file: Path, assignments: Sequence[str], *, write: bool = True) ->
     Args:
         file: the configuration.
         assignments: applied in order.
-        write: change the file; else only say what it would become.
+        write: change the file; else only return what it would become.
 
     Raises:
         InputError: an assignment is malformed or leaves the configuration invalid; the file is unchanged.
     """
-    tree = _read(file)
+    tree = read_tree(file)
     assigned = [_assign(file, tree, assignment) for assignment in assignments]
-    params = _checked(file, tree, assigned)
+    params = checked(file, tree, assigned=assigned)
     if write and assignments:
-        buffer = io.StringIO()
-        _yaml().dump(tree, buffer)
-        write_text(file, buffer.getvalue())
+        write_text(file, dump(tree))
     return params
+
+
+def changed_keys(file: Path, assignments: Sequence[str]) -> list[str]:
+    """Each key that the assignments change, as `key: old -> new`; the file stays as it is.
+
+    Raises:
+        InputError: as `set_params` does.
+    """
+    tree = read_tree(file)
+    before = _flat(tree)
+    for assignment in assignments:
+        _assign(file, tree, assignment)
+    after = _flat(tree)
+    return [
+        f"{key}: {before.get(key, '(absent)')} -> {after.get(key, '(absent)')}"
+        for key in (after | before)
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, str]:
+    """Keys with their sections, and values as JSON."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value, default=repr, ensure_ascii=False)
+    return flat
+
+
+def dump(tree: Any) -> str:
+    """The text of a file that was read by `read_tree`."""
+    buffer = io.StringIO()
+    _yaml().dump(tree, buffer)
+    return buffer.getvalue()
 
 
 def _yaml() -> YAML:
@@ -75,7 +110,12 @@ def _yaml() -> YAML:
     return yaml
 
 
-def _read(file: Path) -> Any:
+def read_tree(file: Path) -> Any:
+    """The sections of a file, with comments and layout, not yet checked.
+
+    Raises:
+        InputError: the file is missing, is no YAML, or holds no sections.
+    """
     try:
         tree = _yaml().load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -99,26 +139,26 @@ def _assign(file: Path, tree: Any, assignment: str) -> str:
     node = tree
     for section in sections:
         node = node.get(section) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or last not in node:
-        raise InputError(file, "unknown parameter", field=key)
+    if not isinstance(node, dict):
+        raise InputError(file, unknown_key(key), field=key)
     try:
         value = _yaml().load(text)
     except YAMLError:
         raise InputError(file, f"{text!r} is not YAML", field=key) from None
     if key == "algorithm" and isinstance(value, str):
-        value = _in_place_of(node[last], _defaults(file, value))
+        value = section_in_place_of(node.get(last), _defaults(file, value))
     node[last] = value
     return key
 
 
 def _defaults(file: Path, name: str) -> dict[str, Any]:
     if name not in DEFAULTS:
-        raise InputError(file, f"is one of {', '.join(DEFAULTS)}, found {name!r}", field="algorithm")
+        raise InputError(file, f"must be one of {', '.join(DEFAULTS)}, found {name!r}", field="algorithm")
     return dict(DEFAULTS[name])
 
 
-def _in_place_of(before: Any, section: dict[str, Any]) -> CommentedMap:
-    """A section followed by the lines that follow another in the file: they hang on that one's last key."""
+def section_in_place_of(before: Any, section: dict[str, Any]) -> CommentedMap:
+    """A section with the lines that follow `before` in the file, which hang on the last key of `before`."""
     made = CommentedMap(section)
     comments = before.ca.items.get(list(before)[-1]) if isinstance(before, CommentedMap) and before else None
     if comments is not None and comments[2] is not None:
@@ -128,42 +168,72 @@ def _in_place_of(before: Any, section: dict[str, Any]) -> CommentedMap:
     return made
 
 
-def _checked(file: Path, tree: Any, assigned: Sequence[str] = ()) -> Params:
+def checked(file: Path, tree: Any, *, assigned: Sequence[str] = (), lines: Any = None) -> Params:
+    """Parameters of a tree.
+
+    Args:
+        file: named in errors.
+        tree: of `read_tree`, changed or not.
+        assigned: keys whose values are not those of the file: errors name no line for them.
+        lines: the tree in which lines are looked up; by default `tree`.
+
+    Raises:
+        InputError: as `load_params` does.
+    """
     # A date, set or tag fits no key: as a mapping it is refused at the key that holds it.
     text = json.dumps(tree, default=lambda value: {"not plain YAML": repr(value)})
     try:
         return Params.model_validate_json(text)
     except ValidationError as error:
-        raise _refusal(file, tree, assigned, error) from None
+        raise _refusal(file, tree if lines is None else lines, assigned, error) from None
 
 
 def _refusal(file: Path, tree: Any, assigned: Sequence[str], error: ValidationError) -> InputError:
-    first = error.errors()[0]
+    errors = error.errors()
+    unknown = [problem for problem in errors if problem["type"] == "extra_forbidden"]
+    removed = [key for problem in unknown if (key := _key_of(problem["loc"])) in REMOVED]
+    if len(removed) > 1:
+        return _refused_version(file, tree, removed)
+    # A misspelt key is unknown, and the one that was meant is missing: what is unknown says more.
+    first = (unknown or errors)[0]
     location = [part for part in first["loc"] if isinstance(part, str)]
     problem = first["msg"].removeprefix("Value error, ")
     named = location[1:2] if location[:1] == ["algorithm"] else []
     if named:  # pydantic names the algorithm whose key it is
         del location[1]
     if first["type"] == "extra_forbidden":
-        problem = "unknown parameter"
+        problem = unknown_key(".".join(location), *named)
     elif first["type"] == "missing":
         problem = "missing parameter" + (f"; algorithm={named[0]} writes them all" if named else "")
     elif first["type"].startswith("union_tag"):
         location.append("name")
-        problem = f"is one of {', '.join(DEFAULTS)}, found {first.get('ctx', {}).get('tag')!r}"
+        problem = f"must be one of {', '.join(DEFAULTS)}, found {first.get('ctx', {}).get('tag')!r}"
     elif not isinstance(first["input"], dict):
         problem += f", found {first['input']!r}"
     field = ".".join(location)
-    # What the file says on that line is not what was refused.
+    # The value that was refused is not the one on that line.
     row = None if field in assigned else _line(tree, location)
     return InputError(file, problem, row=row, field=field or None)
+
+
+def _refused_version(file: Path, tree: Any, removed: list[str]) -> InputError:
+    """One line for all keys that an earlier version had."""
+    places = [f"{key} (line {_line(tree, key.split('.'))}): {REMOVED[key]}" for key in removed]
+    return InputError(file, f"was written for an earlier version: {'; '.join(places)}")
+
+
+def _key_of(location: tuple[str | int, ...]) -> str:
+    parts = [part for part in location if isinstance(part, str)]
+    if parts[:1] == ["algorithm"]:
+        del parts[1:2]  # the algorithm's name, which pydantic puts there
+    return ".".join(parts)
 
 
 def _line(node: Any, location: list[str]) -> int | None:
     """The line of the innermost key on the path that the file has, counted from 1."""
     line = None
     for key in location:
-        if not isinstance(node, CommentedMap) or key not in node:
+        if not isinstance(node, CommentedMap) or key not in (node.lc.data or {}):
             break
         line = node.lc.key(key)[0] + 1
         node = node[key]

@@ -1,4 +1,4 @@
-"""What a run starts from: the reference, the prompts, their template and their verifier."""
+"""Inputs of a run: the reference policy, the prompts, their template and their verifier."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ class Arithmetic(Section):
     """Chains such as `7+5-3=`: the embedded task, shared by its data and its from-scratch reference."""
 
     min_terms: Annotated[int, Field(ge=2)]
+    """Fewest numbers in a chain."""
     max_terms: Annotated[int, Field(ge=2, le=12)]
+    """Most numbers in a chain, at most 12."""
     max_operand: Annotated[int, Field(ge=1, le=999)]
+    """Largest number in a chain, at most 999."""
 
     @model_validator(mode="after")
     def _terms_in_order(self) -> Self:
@@ -27,18 +30,24 @@ class Arithmetic(Section):
 
 
 class Scratch(Section):
-    """The tiny decoder that is trained from nothing when there is no model to start from."""
+    """The tiny decoder that is trained from scratch where there is no model to start from."""
 
     hidden_size: Positive
+    """Width of the decoder; an even multiple of `heads`."""
     layers: Positive
+    """Number of layers."""
     heads: Positive
+    """Attention heads per layer."""
     steps: Positive
+    """Steps of supervised training."""
     batch_size: Positive
+    """Examples per step."""
     learning_rate: PositiveFloat
+    """Peak learning rate of AdamW."""
     guess_share: Share
     """Share of training examples that answer at once instead of step by step."""
     guess_error: Share
-    """Share of those whose answer is wrong."""
+    """Share of those examples whose answer is wrong."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -50,13 +59,17 @@ class Scratch(Section):
 
 
 class Reference(Section):
-    """The frozen policy that is sampled in stage 1 and regularised towards in stage 2."""
+    """The reference policy: frozen, sampled in stage 1, regularised towards in stage 2."""
 
     source: Literal["scratch", "directory", "hub"]
-    """`directory` reads `data/raw/model`, `hub` downloads `name` at `revision`."""
+    """`scratch` trains the tiny decoder, `directory` reads `data/raw/model`, `hub` downloads `name` at
+    `revision`."""
     name: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")] | None
+    """Name of a model on the Hugging Face hub, with `source: hub` only."""
     revision: str | None
+    """Branch, tag or commit on the hub; null: the newest."""
     scratch: Scratch
+    """The tiny decoder of `source: scratch`."""
 
     @model_validator(mode="after")
     def _hub_has_a_name(self) -> Self:
@@ -67,43 +80,49 @@ class Reference(Section):
         return self
 
 
-def _shown(given: str | tuple[str, ...]) -> str:
-    return given if isinstance(given, str) else ", ".join(given)
+def _shown(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 class Data(Section):
     """Where prompts come from."""
 
     source: Literal["arithmetic", "files"]
-    """`files` reads what `train_files` and `eval_files` name."""
+    """`arithmetic` generates chains (section `arithmetic`); `files` reads `train_files` and `eval_files`."""
     train_files: tuple[str, ...]
-    """Each a .jsonl, .json, .csv or .parquet file below `data/raw/prompts`, a directory of such files or one
-    that `datasets` saved; `s3://bucket/key`, `s3://bucket/prefix/` (all prompts below it) or
-    `hf:owner/name[/config][@revision][:split]`, which `apo run` mirrors there; or `reasoning_gym:task`."""
+    """Training prompts. Each entry is a .jsonl, .json, .csv or .parquet file below `data/raw/prompts`, a
+    directory of such files, or a directory that `datasets` saved; `s3://bucket/key`, `s3://bucket/prefix/`
+    (all prompts below it) or `hf:owner/name[/config][@revision][:split]`, which `apo run` mirrors there; or
+    `reasoning_gym:task`."""
     eval_files: tuple[str, ...]
-    """The same; each is one evaluation set."""
+    """Evaluation prompts, in the same forms; each entry is one evaluation set."""
     prompt_field: str
-    """Of a row: what `template.text` is filled with."""
+    """Field of a row that `template.text` is filled with."""
     answer_field: str
-    """Of a row: what the verifier compares with."""
+    """Field of a row that the verifier compares with."""
     group_field: str | None
-    """What results are broken down by."""
+    """Field of a row that results are broken down by; null: none."""
     split: Literal["files", "column", "seed"]
-    """`column` and `seed` divide the rows of `train_files`: by a field, or `eval_prompts` at random."""
+    """How training and evaluation are told apart: by `files`; or the rows of `train_files` are divided, by a
+    field (`column`) or `eval_prompts` of them at random (`seed`)."""
     split_field: str | None
+    """Field of a row that names its split, with `split: column` only."""
     train_rows: tuple[str, ...]
-    """What `split_field` says of training rows; those with other values are left out."""
+    """Values of `split_field` in training rows; rows with other values are left out."""
     eval_rows: tuple[str, ...]
+    """Values of `split_field` in evaluation rows."""
     train_prompts: Positive | None
-    """How many to take (seeded choice); all there are where null. Of a generated task, how many to make."""
+    """Number of training prompts: chosen by the seed, or generated; null: all there are."""
     eval_prompts: Positive | None
+    """Number of evaluation prompts, as `train_prompts`."""
     duplicates: Literal["refuse", "drop"]
-    """What becomes of a prompt that is another one of its split but for case, punctuation and white space."""
+    """Whether prompts that repeat another of their split, except for case, punctuation and white space, are
+    refused or dropped."""
     contamination: Literal["refuse", "drop"]
-    """What becomes of training prompts that give an evaluation prompt away: see
+    """Whether training prompts that give an evaluation prompt away are refused or dropped: see
     `apo_core.data.contamination`."""
     too_long: Literal["refuse", "drop"]
-    """What becomes of prompts above `template.max_prompt_tokens`."""
+    """Whether prompts above `template.max_prompt_tokens` are refused or dropped."""
 
     @field_validator("train_files", "eval_files")
     @classmethod
@@ -119,18 +138,21 @@ class Data(Section):
         if self.source == "arithmetic" and not (self.train_prompts and self.eval_prompts):
             raise ValueError("train_prompts and eval_prompts are needed with source: arithmetic")
         if self.source == "arithmetic":
-            for name, given in (
+            for name, value in (
                 ("split", self.split if self.split != "files" else None),
                 ("train_files", self.train_files),
                 ("eval_files", self.eval_files),
                 ("group_field", self.group_field),
             ):
-                if given:
-                    raise ValueError(f"{name}: {_shown(given)} needs source: files")
+                if value:
+                    raise ValueError(f"{name}: {_shown(value)} needs source: files")
             return self
         if not self.train_files or bool(self.eval_files) != (self.split == "files"):
-            one, other = "train_files and eval_files are needed", "train_files are needed, and no eval_files,"
-            needed = one if self.split == "files" else other
+            both, train_only = (
+                "train_files and eval_files are needed",
+                "train_files are needed, and no eval_files,",
+            )
+            needed = both if self.split == "files" else train_only
             raise ValueError(f"{needed} with source: files and split: {self.split}")
         for name, entries, count in (
             ("train", self.train_files, self.train_prompts),
@@ -166,13 +188,14 @@ class Template(Section):
     """How a prompt becomes the tokens the policy reads."""
 
     style: Literal["raw", "chat"]
-    """`chat`: `text` is the user's turn in the model's own chat template."""
+    """`raw`: the model reads `text` as it is; `chat`: `text` is the user's turn in the model's own chat
+    template."""
     text: str
-    """With {prompt} where the prompt goes."""
+    """Text around a prompt, with {prompt} where the prompt goes."""
     system: str | None
-    """The system's turn before it; with `style: chat` only."""
+    """The system's turn before it, with `style: chat` only; null: none."""
     max_prompt_tokens: Positive
-    """See `data.too_long`."""
+    """Tokens per prompt, at most; see `data.too_long`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -184,24 +207,24 @@ class Template(Section):
 
 
 class Verifier(Section):
-    """What turns a completion into a reward. One verifier serves sampling, training and evaluation."""
+    """The rule that turns a response into a reward, in sampling, training and evaluation alike."""
 
     name: str
-    """numeric, gsm8k, math, choice, exact, `reasoning_gym:TASK`, or `package.module:function` of the user's
-    own, below `data/raw/verifiers` or installed."""
+    """The verifier: numeric, gsm8k, math, choice, exact, `reasoning_gym:TASK`, or `package.module:function`
+    of your own, below `data/raw/verifiers` or installed."""
     extract: Annotated[tuple[Rule, ...], Field(min_length=1)]
-    """Where in a completion the answer stands: behind the last `####` (hashes), in the last `boxed{}` (boxed)
+    """Where in a response the answer stands: behind the last `####` (hashes), in the last `boxed{}` (boxed)
     or `<answer></answer>` (tag), the last one anywhere (last), or the text as it is (whole). The first rule
-    decides whose mark is there, so that a single one is strict."""
+    whose mark the response has decides; with one rule alone, a response without its mark has no answer."""
     time_limit_seconds: PositiveFloat
-    """For one completion, by verifiers that need processes of their own: math, reasoning_gym, the user's."""
+    """Seconds per response, for verifiers that run in processes of their own: math, reasoning_gym, yours."""
     memory_limit_mib: Annotated[int, Field(ge=64)]
-    """For one such process."""
+    """MiB per such process, at least 64."""
     workers: Positive
-    """Such processes of a stage, or of each of its sampling workers or ranks."""
+    """Such processes per stage, or per sampling worker or rank."""
     max_error_share: Annotated[float, Field(ge=0, lt=1)]
-    """Of the rows that a stage scores, of the last `train.guard.window` steps in training: it stops when the
-    verifier hangs, crashes or raises on more of them. Such a row has no reward, and takes no part."""
+    """Share of the rows of a stage (in training: of the last `train.guard.window` steps) on which the
+    verifier may hang, crash or raise before the stage stops. Such a row has no reward and takes no part."""
 
     @field_validator("name")
     @classmethod

@@ -1,4 +1,4 @@
-"""What becomes of a policy: evaluation, promotion, tracking; and how the flow treats failures."""
+"""After training: evaluation, promotion and tracking; and how the flow treats failures."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ Name = Annotated[str, Field(pattern=r"^[^/:@'\"\s][^/:@'\"]*$")]
 
 
 class Evaluation(Section):
-    """Reference and policy on the held-out prompts."""
+    """How reference and policy are compared on the held-out prompts."""
 
     samples: Positive
-    """Of a prompt, beside the greedy response."""
+    """Sampled responses per prompt, beside the greedy one."""
     batch_size: Positive
-    """Responses that are drawn at once."""
+    """Responses decoded at once."""
     micro_batch_tokens: Positive
-    """Tokens of a forward pass of the KL, padding included."""
+    """Tokens per forward pass of the KL, padding included."""
     dtype: DType
+    """Precision of both models."""
 
 
 class Promotion(Section):
     """When a policy may replace the one in production."""
 
     min_prompts: Positive
-    """With fewer evaluation prompts the decision is to hold."""
+    """Evaluation prompts below which the decision is to hold."""
     min_gain: Annotated[float, Field(ge=0, lt=1)]
-    """The paired interval's lower end must be above this."""
+    """Gain in pass@1 that the lower end of the paired 95% interval must be above."""
     max_kl: PositiveFloat
-    """A policy further from its reference is rejected; nats a response."""
+    """Most KL to the reference, in nats per response; a policy further away is rejected."""
     approval: Literal["auto", "manual"]
-    """Manual: a person makes a candidate the champion (`apo approve`)."""
+    """`auto` makes a promoted candidate the champion; with `manual` a person does (`apo approve`)."""
     four_eyes: bool
-    """The person is another than the one who started the run; with `approval: manual`."""
+    """Whoever approves must not be whoever started the run; needs `approval: manual`."""
     approval_hours: PositiveFloat
-    """A candidate that nobody has decided on by then is closed."""
+    """Hours after which a candidate that nobody has decided on expires."""
 
     @model_validator(mode="after")
     def _a_person_decides(self) -> Self:
@@ -48,18 +49,20 @@ class Promotion(Section):
 
 
 class Tracking(Section):
-    """MLflow: the experiment and the registered model's name."""
+    """Names in MLflow."""
 
     experiment: Name
+    """Name of the MLflow experiment that runs are logged to."""
     model: Name
+    """Name of the registered model."""
 
 
 class Pipeline(Section):
     """How the Prefect flow treats a stage that fails."""
 
     retries: NonNegative
-    """Of a stage that failed for another reason than its input."""
+    """How often a stage is tried again that failed for another reason than its input."""
     retry_delay_seconds: PositiveFloat
-    """Doubles with every retry."""
+    """Seconds before the first retry; doubles with every further one."""
     stage_timeout_hours: PositiveFloat
-    """After which a stage is ended; it goes on from its shards or checkpoint in the next run."""
+    """Hours after which a stage is ended; the next run goes on from its shards or checkpoints."""

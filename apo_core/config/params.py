@@ -1,4 +1,4 @@
-"""The whole of `params.yaml`, and what its sections demand of each other."""
+"""All of `params.yaml`, and the rules between its sections."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _VLLM_MIN_TEMPERATURE = 0.01  # what it silently samples at instead of less
 
 
 class Params(Section):
-    """The whole of `params.yaml`."""
+    """All of `params.yaml`."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Seed of everything random."""
     trust_remote_code: bool
-    """Let a model directory's own Python run."""
+    """Run Python code that comes with a model directory."""
     arithmetic: Arithmetic
     reference: Reference
     data: Data
@@ -54,7 +55,7 @@ class Params(Section):
                 f"ranks, {share}"
             )
         if self.algorithm.name == "oapl" and self.train.sampler.engine == "vllm":
-            raise ValueError("train.sampler.engine: the lagging copy of oapl draws with transformers only")
+            raise ValueError("train.sampler.engine: the lagging copy of oapl samples with transformers only")
         if self.algorithm.name == "oapl" and self.train.lora is not None and self.train.dtype == "bfloat16":
             # The copy is of plain weights, and bfloat16 cannot tell them from those without adapters.
             raise ValueError("train.lora: with algorithm oapl only in dtype float32")

@@ -1,84 +1,109 @@
-"""Stage 1: the distribution of responses, how they are drawn, and the values made of them."""
+"""Stage 1: the distribution of responses, how they are sampled, and the values estimated from them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from apo_core.config.section import DType, Positive, PositiveFloat, Section, Share
 
+GpuShare = Annotated[float, Field(gt=0, le=1)]
+
 
 class Generation(Section):
-    """The distribution responses are drawn from: part of the value table's fingerprint."""
+    """The distribution of responses, in every stage: part of the value table's fingerprint.
+
+    It is never truncated: with top_p or top_k the log-probs would be those of another distribution.
+    """
 
     max_new_tokens: Positive
+    """Tokens per response, at most."""
     stop_character: Annotated[str, Field(min_length=1, max_length=1)] | None
-    """Every token that contains it ends a response, as the end-of-sequence token does; null for none."""
+    """One character: every token that contains it ends a response, as the end-of-sequence token does. null:
+    none."""
     temperature: PositiveFloat
-    top_p: float
-    top_k: int
+    """Divisor of the logits."""
 
-    @model_validator(mode="after")
-    def _full_distribution(self) -> Self:
-        # A truncated sampler draws from another distribution than the log-probs describe.
-        if self.top_p != 1.0:
-            raise ValueError("top_p: only 1.0 (off) leaves the log-probs those of the sampler")
-        if self.top_k != 0:
-            raise ValueError("top_k: only 0 (off) leaves the log-probs those of the sampler")
-        return self
+    def fingerprinted(self) -> dict[str, Any]:
+        """The distribution as fingerprints of value tables hash it."""
+        return self.model_dump(mode="json") | {"top_p": 1.0, "top_k": 0}
 
 
 class Vllm(Section):
-    """How vLLM is started; none of it changes the distribution."""
+    """How vLLM is started; no key changes the distribution."""
 
     max_num_seqs: Positive
     """Responses decoded at once."""
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)]
-    """Share of a GPU's memory (of the machine's, on CPU) that the engine takes; the evaluation holds two
+    gpu_memory_utilization: GpuShare
+    """Share of a GPU's memory (on CPU: of the machine's) that the engine takes. The evaluation holds two
     transformers models beside it."""
     kv_cache_gib: PositiveFloat | None
-    """Of the key-value cache; null for what that share leaves. VLLM_CPU_KVCACHE_SPACE, if set, wins."""
+    """Size of the key-value cache in GiB; null: what `gpu_memory_utilization` leaves. The variable
+    VLLM_CPU_KVCACHE_SPACE, if set, wins."""
     tensor_parallel_size: Positive
-    """GPUs a copy of the model is spread over."""
+    """GPUs that one copy of the model is spread over; in training always 1."""
     enforce_eager: bool
     """Neither compile the model nor capture CUDA graphs: starts sooner, decodes slower."""
 
 
+class VllmOverride(Section):
+    """Keys of `sampler.vllm` that training sets differently; a key that is not written is as there."""
+
+    max_num_seqs: Positive = 1
+    """As `sampler.vllm.max_num_seqs`."""
+    gpu_memory_utilization: GpuShare = 1.0
+    """As `sampler.vllm.gpu_memory_utilization`; the trainer needs the rest of the GPU."""
+    kv_cache_gib: PositiveFloat | None = None
+    """As `sampler.vllm.kv_cache_gib`."""
+    enforce_eager: bool = False
+    """As `sampler.vllm.enforce_eager`."""
+
+
 class Sampler(Section):
-    """What draws responses."""
+    """The engine that samples responses in stages `sample` and `evaluate`."""
 
     engine: Literal["transformers", "vllm"]
+    """`vllm` needs the extra `vllm-cpu` or `gpu`."""
     vllm: Vllm
+    """How vLLM is started, for training too; see `train.sampler.vllm_override`."""
+
+    def vllm_in_training(self, override: VllmOverride) -> Vllm:
+        """How each rank's engine is started: each has one GPU."""
+        changed = override.model_dump(exclude_unset=True) | {"tensor_parallel_size": 1}
+        return self.vllm.model_copy(update=changed)
 
 
 class Adaptive(Section):
-    """Only as many responses as a prompt's V* needs: see `apo_core.values.pooled`."""
+    """Sample only as many responses as the V* of a prompt needs: see `apo_core.values.pooled`."""
 
     first: Annotated[int, Field(ge=2)]
-    """Responses to every prompt; further ones follow as many at a time."""
+    """Responses to every prompt in the first round, and per further round."""
     deviation: PositiveFloat
-    """A prompt gets no more when its V* is known to this standard deviation."""
+    """Standard deviation of V*, in units of reward, at which a prompt gets no further responses."""
     beta1: PositiveFloat
-    """Of the V* that is asked for: the same as `values.beta1`."""
+    """Temperature of the V* that the deviation is of; must equal `values.beta1`."""
 
 
 class Sampling(Section):
-    """Stage 1: how many responses a prompt, and how the work is cut."""
+    """Stage 1: how many responses per prompt, and how the work is divided."""
 
     n: Positive
-    """Responses a prompt; at most, where `adaptive` is set."""
+    """Responses per prompt; with `adaptive` the most a prompt may get."""
     adaptive: Adaptive | None
-    """null draws `n` for every prompt, and V* is that of its own rewards."""
+    """A rule {first, deviation, beta1} by which prompts with a known V* get fewer responses. null: `n` for
+    every prompt, and V* from the prompt's own rewards."""
     batch_size: Positive
     """Responses decoded at once by `sampler.engine: transformers`."""
     shard_prompts: Positive
-    """What a worker does at once, and what a kill may cost."""
+    """Prompts per shard: the unit of work, and the most that a kill may cost."""
     executor: Literal["local", "ray"]
-    """Where workers run: here, or on the Ray cluster of RAY_ADDRESS, whose machines all see the workspace."""
+    """Where workers run: on this machine, or on the Ray cluster of RAY_ADDRESS, whose machines must all see
+    the workspace."""
     workers: Positive
-    """Each has an engine of its own."""
+    """Worker processes, each with an engine of its own."""
     dtype: DType
+    """Precision that the reference policy samples in."""
 
     @model_validator(mode="after")
     def _first_is_within(self) -> Self:
@@ -91,12 +116,15 @@ class Values(Section):
     """V*(x) = beta1 (logsumexp_i(r_i / beta1) - ln N)."""
 
     beta1: PositiveFloat
+    """Temperature of V*, in units of reward: towards 0 V* is the best reward, towards infinity the mean
+    reward."""
     drop_unsolved: bool
-    """Leave prompts that no reference sample solves out of stage 2."""
+    """Leave prompts out of stage 2 that no sampled response solves."""
     drop_solved: bool
-    """Leave prompts out that every reference sample solves: V* is 1, no response has an advantage above 0."""
+    """Leave prompts out that every sampled response solves: V* is 1, no response has an advantage above 0."""
     keep_mean_reward: tuple[Share, Share]
-    """Leave prompts out whose mean reward, the pass rate where rewards are 0 or 1, is not between these."""
+    """[lowest, highest] mean reward (the pass rate, where rewards are 0 or 1) of prompts that stage 2
+    uses."""
 
     @model_validator(mode="after")
     def _is_a_band(self) -> Self:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from apo_core.config.sampling import Sampler
+from apo_core.config.sampling import VllmOverride
 from apo_core.config.section import (
     Decay,
     DType,
@@ -20,74 +20,96 @@ from apo_core.config.section import (
 
 
 class Checkpoint(Section):
-    """What a killed training resumes from."""
+    """Checkpoints that a killed training resumes from."""
 
     every: Positive
-    """Steps."""
+    """Steps between checkpoints."""
     keep: Positive
-    """So many of the last, and beside them the one with the best reward."""
+    """Number of newest checkpoints to keep, beside the one with the best reward."""
     min_free_mib: NonNegative
-    """Space to leave free on the disk beside the checkpoint itself."""
+    """MiB to leave free on the disk beside the checkpoint itself."""
 
 
 class Guard(Section):
-    """When a degenerating policy is stopped; means over the last `window` steps."""
+    """When a degenerating policy is stopped; each limit is for the mean over the last `window` steps."""
 
     window: Positive
+    """Steps that means are over."""
     max_kl: PositiveFloat
-    """In nats a response, to the reference; of `oapl`, which holds none, to the policy from its copy."""
+    """Most KL to the reference, in nats per response; with `oapl`, which holds none, to its lagging copy."""
     min_reward_share: Share
-    """Of the mean reward of stage 1 on the same prompts."""
+    """Least mean reward, as a share of the mean reward of stage 1 on the same prompts."""
     min_length_share: Share
-    """Of the mean response length in the first `window` steps."""
+    """Least mean response length, as a share of that in the first `window` steps."""
 
 
 class Lora(Section):
     """Train small adapters beside frozen weights; the policy without them is the reference, in one copy."""
 
     rank: Positive
+    """Rank of the adapters."""
     alpha: PositiveFloat
-    """The adapters' weight is alpha / rank."""
+    """Scale of the adapters: their output is multiplied by alpha / rank."""
+
+
+class TrainSampler(Section):
+    """The engine that samples the responses of training."""
+
+    engine: Literal["transformers", "vllm"]
+    """`transformers` samples from the policy's own weights; `vllm` gets them before every step."""
+    vllm_override: VllmOverride
+    """Keys of `sampler.vllm` that training sets differently, {gpu_memory_utilization: 0.3} say; {} for
+    none."""
 
 
 class Train(Section):
-    """Stage 2: whatever does not depend on the algorithm."""
+    """Stage 2: everything that does not depend on the algorithm."""
 
     steps: Positive | None
-    """This or `epochs`; the other is null."""
+    """Steps of training. Exactly one of `steps` and `epochs` is set, the other is null."""
     epochs: PositiveFloat | None
-    """Passes over the prompts that stage 1 has kept."""
+    """Passes over the prompts that stage 1 has kept, in place of `steps`."""
     batch_size: Positive
-    """Prompts a step, over all ranks."""
+    """Prompts per step, over all ranks."""
     micro_batch_tokens: Positive
-    """Tokens of a forward and backward pass on one rank, padding included."""
+    """Tokens per forward and backward pass on one rank, padding included."""
     rollout_batch_size: Positive
-    """Responses decoded at once on one rank by `sampler.engine: transformers`."""
+    """Responses decoded at once on one rank by `train.sampler.engine: transformers`."""
     learning_rate: PositiveFloat
-    """Constant, of AdamW."""
+    """Learning rate of AdamW; constant."""
     adam_betas: tuple[Decay, Decay]
+    """AdamW's decay of the mean and of the squared gradient."""
     weight_decay: NonNegativeFloat
+    """AdamW's weight decay."""
     max_grad_norm: PositiveFloat
+    """Norm that gradients are clipped to."""
     dtype: DType
-    """bfloat16 computes over float32 master weights."""
+    """Precision of the policy; bfloat16 computes over float32 master weights."""
     reference_dtype: DType | None
-    """Of the frozen reference; null is `dtype`. bfloat16 beside float32 halves its memory and rounds
-    ln pi_ref by tenths of a nat a response, which reach the KL as they are and the loss times `beta2`."""
+    """Precision of the frozen reference; null: as `dtype`. bfloat16 beside float32 halves its memory and
+    rounds ln pi_ref by tenths of a nat per response, which reach the KL as they are and the loss times
+    `beta2`."""
     ranks: Positive
-    """Processes that train together, one a GPU; 1 starts none."""
+    """Processes that train together, one per GPU; 1 trains in the stage's own process."""
     hostfile: str | None
-    """DeepSpeed's list of machines, for ranks on more than one; all must see the workspace under its path."""
+    """DeepSpeed's list of machines, for ranks on several; all must see the workspace under the same path.
+    null: this machine."""
     zero_stage: Literal[0, 1, 2, 3]
-    """What ranks share: 1 the optimizer's state, 2 gradients too, 3 weights too."""
+    """ZeRO: what is divided between ranks. 0 nothing, 1 the optimizer's state, 2 gradients too, 3 weights
+    too."""
     offload: Literal["none", "optimizer", "all"]
-    """What is kept in the host's memory instead of the GPU's; "all" needs zero_stage 3."""
+    """What is kept in the host's memory instead of the GPU's: the optimizer's state (needs a zero_stage of 1
+    or more), or weights too (`all`, needs zero_stage 3)."""
     gradient_checkpointing: bool
+    """Compute activations again in the backward pass: less memory, more time."""
     lora: Lora | None
-    """null trains all weights."""
-    sampler: Sampler
-    """Draws the responses that are trained on; vLLM gets the weights before every step."""
+    """Train adapters only, {rank: 16, alpha: 32.0} say; null trains all weights."""
+    sampler: TrainSampler
+    """The engine that samples the responses of training."""
     checkpoint: Checkpoint
+    """Checkpoints that a killed training resumes from."""
     guard: Guard
+    """When a degenerating policy is stopped."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -95,8 +117,6 @@ class Train(Section):
             raise ValueError("exactly one of steps and epochs is needed")
         if self.batch_size % self.ranks:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of ranks {self.ranks}")
-        if self.sampler.engine == "vllm" and self.sampler.vllm.tensor_parallel_size > 1:
-            raise ValueError("sampler.vllm.tensor_parallel_size: only 1, every rank has an engine")
         if self.sampler.engine == "vllm" and self.lora is not None and self.dtype == "bfloat16":
             # vLLM is given plain weights, and bfloat16 cannot tell them from those without adapters.
             raise ValueError("lora: with sampler.engine vllm only in dtype float32")

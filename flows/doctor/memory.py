@@ -36,6 +36,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     algorithm = make_algorithm(**params.algorithm.model_dump())
     batch_rows = train.batch_size // train.ranks * algorithm.responses
     engine = train.sampler.engine == "vllm"
+    vllm = params.sampler.vllm_in_training(train.sampler.vllm_override)
     model = _model_config(workspace, params.reference, params.trust_remote_code)
     shape = TrainingShape(
         config=model,
@@ -55,9 +56,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         responses_per_loss=algorithm.responses_per_loss,
         lora_rank=train.lora.rank if train.lora else None,
         packed=not engine and packs(getattr(torch, train.dtype), device().type),
-        engine_mib=_engine_mib(train.sampler.vllm, model, train.dtype, params.trust_remote_code)
-        if engine
-        else 0.0,
+        engine_mib=_engine_mib(vllm, model, train.dtype, params.trust_remote_code) if engine else 0.0,
         trust_remote_code=params.trust_remote_code,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )

@@ -48,7 +48,7 @@ def conditions_of_values(
     return fingerprint(
         reference=workspace.reference,
         template=template.model_dump(mode="json"),
-        generation=generation.model_dump(mode="json"),
+        generation=generation.fingerprinted(),
         verifier=verifier.name,
         verifier_version=verifier.version,
         prompts=list(zip(prompts["prompt_id"], prompts["answer"], prompts["row"], strict=True)),

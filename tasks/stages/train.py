@@ -41,6 +41,7 @@ def run(
     template: config.Template,
     verifier: config.Verifier,
     generation: config.Generation,
+    sampler: config.Sampler,
     algorithm: config.Algorithm,
     train: config.Train,
 ) -> Facts:
@@ -76,6 +77,7 @@ def run(
         verifier=verifier,
         verifiers=workspace.raw_verifiers,
         train=train,
+        vllm=sampler.vllm_in_training(train.sampler.vllm_override),
         stop=stop,
         max_length=template.max_prompt_tokens + generation.max_new_tokens,
         seed=seed,

@@ -60,6 +60,7 @@ def open_context(
     verifier: config.Verifier,
     verifiers: Path,
     train: config.Train,
+    vllm: config.Vllm,
     stop: set[int],
     max_length: int,
     seed: int,
@@ -75,6 +76,7 @@ def open_context(
         verifier: what scores them.
         verifiers: directory of the user's own verifiers.
         train: everything else.
+        vllm: how the engines of `train.sampler.engine: vllm` are started.
         stop: tokens that end a response beside the policy's own.
         max_length: tokens of the longest prompt and its response together.
         seed: of adapters and of sampling.
@@ -83,7 +85,7 @@ def open_context(
     recent = train.guard.window * train.batch_size * algorithm.responses  # responses the error share is of
     with (
         scorer_of(verifier, verifiers, rows=recent) as scorer,
-        _open_sampler(source, learner, template, training_set, train, stop, max_length) as sampler,
+        _open_sampler(source, learner, template, training_set, train, vllm, stop, max_length) as sampler,
     ):
         yield TrainingContext(
             engine=learner.engine,
@@ -161,6 +163,7 @@ def _open_sampler(
     template: Template,
     training_set: TrainingSet,
     train: config.Train,
+    vllm: config.Vllm,
     stop: set[int],
     max_length: int,
 ) -> Iterator[Sampler]:
@@ -170,15 +173,13 @@ def _open_sampler(
         sampler = make_sampler(model, template.tokenizer, batch_size=train.rollout_batch_size, stop=stop)
         yield InPlaceSampler(learner.engine, sampler) if learner.lagging is None else sampler
         return
-    arguments = vllm_arguments(
-        train.sampler.vllm, source, template.tokenizer, stop=stop, max_length=max_length
-    )
+    arguments = vllm_arguments(vllm, source, template.tokenizer, stop=stop, max_length=max_length)
     # Without weights: whatever it answers, it has from the policy.
     gpu = learner.engine.device.index
-    with VllmProcess(source, gpu=gpu, with_weights=False, **arguments) as vllm:
+    with VllmProcess(source, gpu=gpu, with_weights=False, **arguments) as process:
         # Ends of prompts: chats begin alike, with what every policy is certain of.
         canary = [token for prompt in training_set.token_ids[:8] for token in prompt[-8:]]
-        yield SynchronisedVllm(learner.engine, vllm, canary[:max_length])
+        yield SynchronisedVllm(learner.engine, process, canary[:max_length])
 
 
 def select_training_set(prompts: pd.DataFrame, values: pd.DataFrame, template: Template) -> TrainingSet:

@@ -11,6 +11,8 @@ import pytest
 from builders import BIN, ROOT, copy_of, execute, locked
 from service_fixtures import client_settings, object_store, s3, s3_directory, s3_server, services  # noqa: F401
 
+from flows.workspaces import preset_text
+
 # Beside the test that makes the pipeline run go those that need none; then the longest; engines last.
 _ORDER = ("first", "needs_no_run", "long", None, "with_engines")
 
@@ -51,7 +53,7 @@ def _clone(clone: Path) -> None:
             target = clone / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
-    shutil.copyfile(ROOT / "presets/ci.yaml", clone / "params.yaml")
+    (clone / "params.yaml").write_text(preset_text("ci"))
     execute("git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm all", clone)
     (clone / ".venv").symlink_to(BIN.parent)
     # The environment is shared: nothing in the clone may look newer and have it installed anew from there.

@@ -11,10 +11,10 @@ import mlflow
 import pytest
 from builders import ROOT, clean_env, execute
 
-from apo_core.config.file import load_params
 from apo_core.decisions.approval_rule import DecisionRefused, state_of
 from apo_core.decisions.audit_chain import AuditBroken
 from apo_core.errors import ApoError
+from flows.workspaces import load_preset
 from tasks.decisions import decide
 from tasks.decisions.log import append, open_log, open_store, read_log
 from tasks.lineage.summary import DecisionBlock, ModelBlock, Summary, refresh_summary
@@ -22,7 +22,7 @@ from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 
 MODEL = "apo-test"
-RULES = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"approval": "manual"})
+RULES = load_preset("ci").promotion.model_copy(update={"approval": "manual"})
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from builders import ROOT, clean_env, execute
+from builders import clean_env, execute
 
 from apo_core.config.file import load_params
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
@@ -17,6 +16,7 @@ from apo_core.errors import ApoError, StageFailed, StageRefused
 from apo_core.model.loading import save_policy
 from apo_core.system.files import sha256_of
 from apo_core.system.ports import free_port
+from flows.workspaces import preset_text
 from tasks.storage import transfer
 from tasks.storage.checksums import PART
 from tasks.storage.download import download
@@ -43,7 +43,7 @@ def place(tmp_path_factory):
     """
     place = Workspace(tmp_path_factory.mktemp("publish") / "workspace")
     place.root.mkdir()
-    shutil.copyfile(ROOT / "presets/ci.yaml", place.params)
+    place.params.write_text(preset_text("ci"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         client = connect(place)

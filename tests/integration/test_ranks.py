@@ -70,7 +70,7 @@ def test_adapters_train_on_ranks_that_share_the_weights(trained):
     """Drawn by vLLM where it is: an engine beside every rank, weights gathered and merged for them."""
     place, _ = trained
     engine = "vllm" if find_spec("vllm") else "transformers"
-    small = f"train.sampler.engine={engine} --set train.sampler.vllm.kv_cache_gib=0.25"
+    small = f"train.sampler.engine={engine} --set train.sampler.vllm_override.kv_cache_gib=0.25"
     adapters = "--set 'train.lora={rank: 4, alpha: 8.0}' --set train.learning_rate=0.001"
     shared = f"--set train.ranks=2 --set train.zero_stage=3 --set train.steps=2 --set {small}"
     execute(f"apo stage train --force {adapters} {shared}", place)

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from builders import ROOT, execute
+from builders import execute
 from mlflow import MlflowClient
 
-from apo_core.config.file import load_params
+from flows.workspaces import load_preset
 from tasks.decisions.decide import propose, reconcile
 from tasks.decisions.log import open_log, open_store, read_log
 from tasks.tracking.registry import find
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.servers
 MODEL = "apo-refusals"
 READER = {"MLFLOW_TRACKING_USERNAME": "onlooker", "MLFLOW_TRACKING_PASSWORD": "reads-and-nothing-more"}
 APPROVER = {"MLFLOW_TRACKING_USERNAME": "approver", "MLFLOW_TRACKING_PASSWORD": "may-edit-this-model"}
-RULES = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"approval": "manual"})
+RULES = load_preset("ci").promotion.model_copy(update={"approval": "manual"})
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from builders import ROOT, execute, run_stage
+from builders import execute, run_stage
 from service_fixtures import s3_settings, temporary_services
 
 from apo_core.config.file import set_params
@@ -15,6 +14,7 @@ from apo_core.errors import StageFailed, StageRefused
 from apo_core.system.files import read_json
 from apo_core.system.ports import free_port
 from apo_core.tables import PROMPTS, read_table
+from flows.workspaces import preset_text
 from tasks.prompts import s3 as objects
 from tasks.prompts.mirrors import fetch_mirrors
 from tasks.stages import prepare
@@ -47,7 +47,7 @@ def place(shelf, tmp_path):
 
 def workspace_of(shelf, directory, train, test):
     place = Workspace(directory)
-    shutil.copyfile(ROOT / "presets/gsm8k-smollm2.yaml", place.params)
+    place.params.write_text(preset_text("gsm8k-smollm2"))
     entries = [f"data.train_files=[{shelf.prefix}{train}]", f"data.eval_files=[{shelf.prefix}{test}]"]
     set_params(place.params, entries)
     shelf("deep/train.jsonl", TRAIN)

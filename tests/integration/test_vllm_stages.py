@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from builders import ROOT, run_stage
+from builders import run_stage
 from transformers import LlamaForCausalLM, PreTrainedModel
 
 from apo_core.config.file import load_params, set_params
@@ -19,6 +19,7 @@ from apo_core.sampling import TransformersSampler, VllmSampler, vllm_sampler
 from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_metadata, read_table
 from apo_core.training.policy_sampler import SynchronisedVllm
 from apo_core.values.fingerprint import check_fingerprint
+from flows.workspaces import load_preset, preset_text
 from tasks.prompts.inputs import conditions_of_values, read_split
 from tasks.responses.scoring import verifier_of
 from tasks.stages import evaluate, prepare, reference, sample, validate, values
@@ -58,7 +59,7 @@ def save_decoder(directory, *, seed):
 def place(tmp_path_factory):
     """A workspace with a reference, checked prompts, and a policy that answers otherwise."""
     place = Workspace(tmp_path_factory.mktemp("stages"))
-    shutil.copyfile(ROOT / "presets/ci.yaml", place.params)
+    place.params.write_text(preset_text("ci"))
     set_params(place.params, SMALL)
     save_decoder(place.raw_model, seed=0)
     for stage in (reference, prepare, validate):
@@ -151,7 +152,7 @@ def test_a_tied_head_that_is_left_as_it_was_is_found_out(tmp_path, monkeypatch, 
         monkeypatch.setattr(vllm_sampler, "_pack_tied_heads", _no_op)
     (shape, tokenizer), (policy, _) = tied_decoder(0), tied_decoder(1)
     save_policy(shape, tokenizer, tmp_path / "model")
-    settings = load_params(ROOT / "presets/ci.yaml").train.sampler.vllm.model_dump()
+    settings = load_preset("ci").sampler.vllm.model_dump()
     with VllmSampler(
         ModelRef(path=tmp_path / "model", dtype="float32"),
         eos_ids={1},

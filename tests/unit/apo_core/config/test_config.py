@@ -1,16 +1,20 @@
 import re
+from typing import get_args
 
 import pytest
 from builders import ROOT
 
 from apo_core.algorithms import ALGORITHMS, make_algorithm
 from apo_core.algorithms.base import updates_per_step
-from apo_core.config import DEFAULTS
-from apo_core.config.file import load_params, set_params
+from apo_core.config import DEFAULTS, Params
+from apo_core.config.file import changed_keys, load_params, set_params
+from apo_core.config.section import Section
 from apo_core.errors import InputError
+from apo_core.values.fingerprint import digest
+from flows.workspaces import load_preset, preset_text, presets
 
-PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
-PAPER = sorted((ROOT / "presets").glob("qwen*.yaml"))
+PRESETS = list(presets())
+PAPER = [name for name in PRESETS if name.startswith("qwen")]
 
 
 @pytest.fixture
@@ -37,9 +41,18 @@ def refusal(file, text):
     return str(refused.value)
 
 
-@pytest.mark.parametrize("file", [ROOT / "params.yaml", *PRESETS], ids=lambda file: file.name)
-def test_every_configuration_in_the_repository_is_valid(file):
-    load_params(file)
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid_whole_and_keeps_its_layout_when_a_value_changes(tmp_path, name):
+    text = preset_text(name)
+    whole = tmp_path / "params.yaml"
+    whole.write_text(text, encoding="utf-8")
+    assert load_params(whole) == load_preset(name)
+    set_params(whole, ["seed=5"])
+    assert whole.read_text(encoding="utf-8") == text.replace("seed: 0", "seed: 5", 1)
+
+
+def test_the_checkouts_configuration_is_valid():
+    load_params(ROOT / "params.yaml")
 
 
 def test_the_checkout_has_the_keys_and_comments_of_its_preset():
@@ -57,25 +70,30 @@ def test_there_are_presets():
     assert len(PRESETS) > len(PAPER)
 
 
-@pytest.mark.parametrize("file", PAPER, ids=lambda file: file.name)
-def test_the_papers_presets_hold_its_settings(file):
-    params = load_params(file)
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_presets_hold_its_settings(name):
+    params = load_preset(name)
     train = params.train
     assert (params.sampling.n, params.values.beta1, params.algorithm.beta2) == (8, 0.5, 1e-3)
     assert (train.learning_rate, train.adam_betas, train.weight_decay) == (1e-6, (0.9, 0.999), 0.01)
     assert (train.max_grad_norm, train.batch_size) == (1.0, 256)
     assert (train.epochs, train.steps) == (25.0, None)
-    assert (params.generation.temperature, params.generation.top_p, params.generation.top_k) == (1.0, 1.0, 0)
+    assert params.generation.temperature == 1.0
     assert (params.template.max_prompt_tokens, params.generation.max_new_tokens) == (256, 1024)
     assert params.template.style == "raw"
-    assert file.name.startswith(params.reference.name.removeprefix("Qwen/").lower())
-    assert params.verifier.name == ("math" if "math" in file.name else "gsm8k")
+    assert name.startswith(params.reference.name.removeprefix("Qwen/").lower())
+    assert params.verifier.name == ("math" if "math" in name else "gsm8k")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "key", "problem"),
     [
-        ("beta1: 0.5", "beta1: 0.5\n  beta3: 1", "values.beta3", "unknown parameter"),
+        (
+            "beta1: 0.5",
+            "beta1: 0.5\n  beta3: 1",
+            "values.beta3",
+            "unknown parameter; did you mean values.beta1?",
+        ),
         ("beta1: 0.5", "beta1: 0.0", "values.beta1", "greater than 0, found 0.0"),
         ("beta1: 0.5", "beta1: .inf", "values.beta1", "finite number, found inf"),
         ("beta1: 0.5", "beta1: .nan", "values.beta1", "finite number, found nan"),
@@ -101,7 +119,7 @@ def test_the_papers_presets_hold_its_settings(file):
             "max_num_seqs: 256",
             "max_num_seqs: 256\n    dtype: auto",
             "sampler.vllm.dtype",
-            "unknown parameter",
+            "unknown parameter; did you mean sampling.dtype?",
         ),
         ("utilization: 0.6", "utilization: 1.1", "sampler.vllm.gpu_memory_utilization", "less than or equal"),
         ("utilization: 0.6", "utilization: 0.0", "sampler.vllm.gpu_memory_utilization", "greater than 0"),
@@ -122,9 +140,7 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
 @pytest.mark.parametrize(
     ("old", "new", "section", "problem"),
     [
-        ("top_p: 1.0", "top_p: 0.9", "generation", "top_p: only 1.0"),
         ("extract: [last]", "extract: [whole]", "verifier", "extract: whole is no rule of verifier numeric"),
-        ("top_k: 0", "top_k: 5", "generation", "top_k: only 0"),
         ("epochs: null", "epochs: 1.0", "train", "exactly one of steps and epochs"),
         ("steps: 64", "steps: null", "train", "exactly one of steps and epochs"),
         ("  ranks: 1", "  ranks: 3", "train", "256 is not a multiple of ranks 3"),
@@ -193,26 +209,35 @@ def test_sections_that_do_not_fit_together_are_refused(file, text, changes, prob
     assert problem in message
 
 
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        (
-            [("      tensor_parallel_size: 1", "      tensor_parallel_size: 2")],
-            "sampler.vllm.tensor_parallel_size: only 1, every rank has an engine",
-        ),
-        (
-            [("lora: null", "lora: {rank: 4, alpha: 8.0}")],
-            "lora: with sampler.engine vllm only in dtype float32",
-        ),
-    ],
-)
-def test_what_vllm_cannot_do_in_training_is_refused(file, text, changes, problem):
-    before, train = text.split("\ntrain:", 1)
-    always = [("engine: transformers", "engine: vllm"), ("dtype: float32", "dtype: bfloat16")]
-    for old, new in [*always, *changes]:
-        assert old in train
-        train = train.replace(old, new, 1)
-    assert problem in refusal(file, f"{before}\ntrain:{train}")
+def test_what_vllm_cannot_do_in_training_is_refused(file):
+    changes = ["train.sampler.engine=vllm", "train.dtype=bfloat16", "train.lora={rank: 4, alpha: 8.0}"]
+    with pytest.raises(InputError, match=r"lora: with sampler.engine vllm only in dtype float32"):
+        set_params(file, changes)
+
+
+def test_training_starts_vllm_as_stage_1_does_except_for_what_it_overrides(file):
+    def in_training(*assignments):
+        params = set_params(file, assignments)
+        return params.sampler.vllm_in_training(params.train.sampler.vllm_override).model_dump()
+
+    same = load_params(file).sampler.vllm.model_dump()
+    assert in_training() == same
+    # Every rank has an engine on a GPU of its own.
+    assert in_training("sampler.vllm.tensor_parallel_size=2") == same
+    override = "train.sampler.vllm_override={gpu_memory_utilization: 0.3, kv_cache_gib: null}"
+    assert in_training(override) == same | {"gpu_memory_utilization": 0.3, "kv_cache_gib": None}
+    changed = same | {"gpu_memory_utilization": 0.3, "kv_cache_gib": None, "max_num_seqs": 4}
+    assert in_training("train.sampler.vllm_override.max_num_seqs=4") == changed
+    with pytest.raises(InputError, match=r"vllm_override\.tensor_parallel_size: unknown parameter"):
+        in_training("train.sampler.vllm_override.tensor_parallel_size=2")
+    with pytest.raises(InputError, match=r"vllm_override\.max_num_seqs: .* valid integer, found None"):
+        in_training("train.sampler.vllm_override.max_num_seqs=null")
+
+
+def test_value_tables_of_earlier_versions_stay_valid():
+    """The digest of the distribution as they hold it, with top_p and top_k."""
+    distribution = load_preset("ci").generation.fingerprinted()
+    assert digest(distribution) == "c3e0de1dd1ab5d5b025d1320ab3357a0390639a4714bf18b987f0fa17e429381"
 
 
 def test_a_precision_of_a_reference_that_adapters_do_without_is_refused(file, text):
@@ -227,6 +252,76 @@ def test_a_missing_key_is_named_with_its_sections_line(file, text):
     changed = text.replace("  beta1: 0.5\n", "")
     row = line_of(changed, "values:")
     assert refusal(file, changed) == f"{file}:{row}: values.beta1: missing parameter"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("  steps: 64", "  step: 64", "train.step: unknown parameter; did you mean train.steps?"),
+        (
+            "  beta2: 0.001",
+            "  beta_2: 0.001",
+            "algorithm.beta_2: unknown parameter; did you mean algorithm.beta2?",
+        ),
+        ("\nvalues:", "\nvalue:", "value: unknown parameter; did you mean values?"),
+        ("    rank: 4", "    ranks: 4", "train.lora.ranks: unknown parameter; did you mean train.lora.rank?"),
+        ("  n: 8", "  n: 8\n  zzzz: 1", "sampling.zzzz: unknown parameter"),
+    ],
+)
+def test_a_misspelt_key_is_named_with_the_one_that_was_meant(file, text, old, new, problem):
+    """And not the one that is missing for it."""
+    text = text.replace("lora: null ", "lora:\n    rank: 4\n    alpha: 8.0 ")
+    changed = text.replace(old, new, 1)
+    assert changed != text
+    row = changed[: changed.index(new)].count("\n") + 1 + new.count("\n")
+    assert refusal(file, changed) == f"{file}:{row}: {problem}"
+
+
+def test_a_misspelt_assignment_is_named_with_the_one_that_was_meant(file):
+    with pytest.raises(InputError) as refused:
+        set_params(file, ["train.step=4"])
+    assert str(refused.value) == f"{file}: train.step: unknown parameter; did you mean train.steps?"
+
+
+def test_a_key_of_an_earlier_version_is_refused_with_what_to_do(file, text):
+    top_p = text.replace("  temperature: 1.0", "  temperature: 1.0\n  top_p: 1.0")
+    message = (
+        f"{file}:{line_of(top_p, 'top_p: 1.0')}: generation.top_p: is of an earlier version: delete the line"
+    )
+    assert refusal(file, top_p) == message
+
+
+def test_a_file_of_an_earlier_version_is_refused_in_one_line(file, text):
+    """With all that is to be done."""
+    old = text.replace("  temperature: 1.0", "  temperature: 1.0\n  top_p: 1.0\n  top_k: 0")
+    old = old.replace("vllm_override: {}", "vllm:\n      max_num_seqs: 256")
+    message = refusal(file, old)
+    assert message.startswith(f"{file}: was written for an earlier version: generation.top_p (line ")
+    for key, part in (("generation.top_p", "top_p: 1.0"), ("generation.top_k", "top_k: 0")):
+        assert f"{key} (line {line_of(old, part)}): delete the line" in message
+    assert "train.sampler.vllm (line " in message
+    assert "write `vllm_override: {}` in its place" in message
+    assert "\n" not in message
+
+
+def test_every_key_is_explained():
+    """The configuration's page is made of it."""
+
+    def sections(model):
+        yield model
+        for field in model.model_fields.values():
+            for kind in (field.annotation, *get_args(field.annotation)):
+                if isinstance(kind, type) and issubclass(kind, Section):
+                    yield from sections(kind)
+
+    missing = [
+        f"{section.__name__}.{name}"
+        for section in sections(Params)
+        for name, field in section.model_fields.items()
+        if not field.description and section is not Params
+    ]
+    assert not missing
+    assert all(section.__doc__ for section in sections(Params))
 
 
 def test_a_missing_section_is_named(file, text):
@@ -308,6 +403,17 @@ def test_assignments_change_their_lines_only(file, text):
     assert [line.partition("#")[2] for line in old] == [line.partition("#")[2] for line in new]
 
 
+def test_what_assignments_change_is_listed_by_key(file, text):
+    assert changed_keys(file, ["train.steps=9", "seed=0", "train.adam_betas=[0.9, 0.95]"]) == [
+        "train.steps: 64 -> 9",
+        "train.adam_betas: [0.9, 0.999] -> [0.9, 0.95]",
+    ]
+    changes = changed_keys(file, ["algorithm=rebel"])
+    assert changes[:2] == ['algorithm.name: "apo" -> "rebel"', "algorithm.eta: (absent) -> 1.0"]
+    assert "algorithm.beta2: 0.001 -> (absent)" in changes
+    assert file.read_text(encoding="utf-8") == text
+
+
 def test_beta2_may_be_zero(file):
     assert set_params(file, ["algorithm.beta2=0"]).algorithm.beta2 == 0
 
@@ -320,7 +426,7 @@ def test_an_algorithm_is_chosen_with_its_settings(file, text, name):
     method = make_algorithm(**params.algorithm.model_dump())
     assert type(method).__name__.lower() == name
     assert updates_per_step(method) == 2 * DEFAULTS[name]["epochs"]
-    # Back again, the file says what it said, but for comments inside the section.
+    # Back again, the file says what it said, except for comments inside the section.
     set_params(file, ["train.learning_rate=0.0001", "algorithm=apo"])
     head, _, rest = text.partition("algorithm:")
     _, _, tail = rest.partition("\n\n")
@@ -332,7 +438,7 @@ def test_an_algorithm_is_chosen_with_its_settings(file, text, name):
 
 def test_a_lagging_copy_does_not_draw_with_vllm(file):
     set_params(file, ["algorithm=oapl"])
-    with pytest.raises(InputError, match=r"train.sampler.engine: the lagging copy of oapl draws with trans"):
+    with pytest.raises(InputError, match=r"train.sampler.engine: the lagging copy of oapl samples with"):
         set_params(file, ["train.sampler.engine=vllm"])
     set_params(file, ["sampler.engine=vllm"])
 
@@ -373,15 +479,6 @@ def test_null_can_be_assigned(file, text):
     assert changed == text.replace("steps: 64", "steps: null").replace("epochs: null", "epochs: 2.0")
 
 
-@pytest.mark.parametrize("name", [file.name for file in PRESETS])
-def test_presets_keep_their_layout_when_a_value_changes(tmp_path, name):
-    before = (ROOT / "presets" / name).read_text(encoding="utf-8")
-    copy = tmp_path / name
-    copy.write_text(before, encoding="utf-8")
-    set_params(copy, ["seed=5"])
-    assert copy.read_text(encoding="utf-8") == before.replace("seed: 0", "seed: 5", 1)
-
-
 @pytest.mark.parametrize(
     ("assignment", "problem"),
     [
@@ -389,14 +486,17 @@ def test_presets_keep_their_layout_when_a_value_changes(tmp_path, name):
         ("algorithm.beta2=-0.1", "algorithm.beta2: Input should be greater than or equal to 0"),
         ("algorithm.beta2=.inf", "algorithm.beta2: Input should be a finite number"),
         ("train.beta2=0.1", "train.beta2: unknown parameter"),
-        ("algorithm=dpo", "algorithm: is one of apo, grpo, ppo, rebel, oapl, found 'dpo'"),
-        ("algorithm.name=dpo", "algorithm.name: is one of apo, grpo, ppo, rebel, oapl, found 'dpo'"),
-        ("algorithm={beta2: 0.1}", "algorithm.name: is one of apo, grpo, ppo, rebel, oapl"),
-        ("algorithm.name=rebel", "algorithm.eta: missing parameter; algorithm=rebel"),
+        ("algorithm=dpo", "algorithm: must be one of apo, grpo, ppo, rebel, oapl, found 'dpo'"),
+        ("algorithm.name=dpo", "algorithm.name: must be one of apo, grpo, ppo, rebel, oapl, found 'dpo'"),
+        ("algorithm={beta2: 0.1}", "algorithm.name: must be one of apo, grpo, ppo, rebel, oapl"),
+        (
+            "algorithm.name=rebel",
+            "algorithm.beta2: is no parameter of rebel; --set algorithm=rebel writes its",
+        ),
         ("algorithm={name: grpo, responses: 1}", "algorithm.epochs: missing parameter"),
         ("algorithm.minibatches=3", "algorithm.minibatches: batch_size 256 is not a multiple"),
         ("values.beta3=1", "values.beta3: unknown parameter"),
-        ("nowhere.beta1=1", "nowhere.beta1: unknown parameter"),
+        ("nowhere.beta1=1", "nowhere.beta1: unknown parameter; did you mean values.beta1?"),
         ("seed.deeper=1", "seed.deeper: unknown parameter"),
         ("values.beta1", "is not of the form key=value"),
         ("=1", "is not of the form key=value"),

@@ -1,10 +1,9 @@
 """What `apo status` says of a version that people have decided on since the run."""
 
 import pytest
-from builders import ROOT
 
-from apo_core.config.file import load_params
 from flows.cli.status import bring_up_to_date
+from flows.workspaces import load_preset
 from tasks.decisions.decide import decide, propose
 from tasks.decisions.log import open_log
 from tasks.lineage.summary import ApprovalBlock, DecisionBlock, ModelBlock, Summary
@@ -12,7 +11,7 @@ from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 
 MODEL = "apo-status"
-RULES = load_params(ROOT / "presets/ci.yaml").promotion.model_copy(update={"approval": "manual"})
+RULES = load_preset("ci").promotion.model_copy(update={"approval": "manual"})
 SUMMARY = Summary.model_construct(
     model=ModelBlock(name=MODEL, version="1", aliases=["candidate"]),
     decision=DecisionBlock(outcome="promote", reason="better"),

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from apo_core.config import DEFAULTS, Params
-from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from apo_core.model.memory_plan import peak_mib
 from flows.doctor.machine import examine_plan
 from flows.doctor.memory import machine_mib, memory_plan
+from flows.workspaces import load_preset
 from tasks.workspace import Workspace
 
 BILLIONS = {"1.5b": 1.543714304, "3b": 3.085938688, "7b": 7.615616512}  # as published, embeddings included
@@ -19,7 +19,7 @@ BILLIONS = {"1.5b": 1.543714304, "3b": 3.085938688, "7b": 7.615616512}  # as pub
 
 @pytest.mark.parametrize(("size", "ranks"), [("1.5b", 1), ("3b", 1), ("7b", 4)])
 def test_gpus_of_80_gb_hold_what_the_readme_says(root, tmp_path, size, ranks):
-    params = load_params(root / f"presets/qwen2.5-{size}-gsm8k.yaml")
+    params = load_preset(f"qwen2.5-{size}-gsm8k")
     assert params.train.ranks == ranks
     assert 15e9 / 2**20 < peak_mib(memory_plan(Workspace(tmp_path), params)) < 80e9 / 2**20
 
@@ -27,7 +27,7 @@ def test_gpus_of_80_gb_hold_what_the_readme_says(root, tmp_path, size, ranks):
 @pytest.mark.parametrize("size", BILLIONS)
 def test_the_papers_presets_print_a_plan(root, tmp_path, monkeypatch, size):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    params = load_params(root / f"presets/qwen2.5-{size}-math.yaml")
+    params = load_preset(f"qwen2.5-{size}-math")
     plan = {item.name: item.mib for item in memory_plan(Workspace(tmp_path), params)}
     assert plan["policy"] == pytest.approx(BILLIONS[size] * 1e9 * 2 / 2**20)
     assert plan["optimizer"] == pytest.approx(BILLIONS[size] * 1e9 * 8 / 2**20 / params.train.ranks)
@@ -38,7 +38,7 @@ def test_the_papers_presets_print_a_plan(root, tmp_path, monkeypatch, size):
     [(0, {"master weights", "optimizer"}), (2, {"gradients"}), (3, {"gradients", "policy"})],
 )
 def test_ranks_share_what_the_stage_says(root, tmp_path, zero_stage, shared):
-    params = load_params(root / "presets/qwen2.5-1.5b-gsm8k.yaml")
+    params = load_preset("qwen2.5-1.5b-gsm8k")
 
     def plan(ranks):
         train = params.train.model_copy(update={"ranks": ranks, "zero_stage": zero_stage})
@@ -52,7 +52,7 @@ def test_ranks_share_what_the_stage_says(root, tmp_path, zero_stage, shared):
 
 
 def test_a_critic_is_a_second_policy_and_a_lagging_copy_a_reference_in_checkpoints(root, tmp_path):
-    params = load_params(root / "presets/qwen2.5-1.5b-gsm8k.yaml")
+    params = load_preset("qwen2.5-1.5b-gsm8k")
 
     def plan(name):
         algorithm = Params.model_validate(params.model_dump() | {"algorithm": DEFAULTS[name]}).algorithm
@@ -70,7 +70,7 @@ def test_a_critic_is_a_second_policy_and_a_lagging_copy_a_reference_in_checkpoin
 
 
 def test_an_engine_beside_the_policy_decodes_in_its_place(root, tmp_path):
-    params = load_params(root / "presets/qwen2.5-1.5b-gsm8k.yaml")
+    params = load_preset("qwen2.5-1.5b-gsm8k")
 
     def plan(engine):
         sampler = params.train.sampler.model_copy(update={"engine": engine})
@@ -86,7 +86,7 @@ def test_an_engine_beside_the_policy_decodes_in_its_place(root, tmp_path):
 
 
 def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(root, tmp_path):
-    params = load_params(root / "presets/embedded.yaml")
+    params = load_preset("embedded")
     sampler = params.train.sampler.model_copy(update={"engine": "vllm"})
     train = params.train.model_copy(update={"sampler": sampler})
     plan = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
@@ -98,13 +98,13 @@ def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(root, tmp_pat
 @pytest.mark.parametrize(("free", "good"), [(10 * 2**30, True), (2**20, False)])
 def test_checkpoints_that_the_disk_does_not_hold_are_a_problem(root, tmp_path, monkeypatch, free, good):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    finding, _ = examine_plan(Workspace(tmp_path), load_params(root / "presets/embedded.yaml"))
+    finding, _ = examine_plan(Workspace(tmp_path), load_preset("embedded"))
     assert finding.good == good
     assert f"of {free / 2**30:.1f} free" in finding.detail
 
 
 def test_a_reference_in_half_the_precision_takes_half(root, tmp_path):
-    params = load_params(root / "presets/embedded.yaml")
+    params = load_preset("embedded")
     train = params.train.model_copy(update={"reference_dtype": "bfloat16"})
     one, other = (
         {item.name: item.mib for item in memory_plan(Workspace(tmp_path), given)}
@@ -114,17 +114,14 @@ def test_a_reference_in_half_the_precision_takes_half(root, tmp_path):
 
 
 def test_a_policy_that_decodes_on_a_processor_packs_its_weights(root, tmp_path):
-    found = {
-        item.name: item.mib
-        for item in memory_plan(Workspace(tmp_path), load_params(root / "presets/embedded.yaml"))
-    }
+    found = {item.name: item.mib for item in memory_plan(Workspace(tmp_path), load_preset("embedded"))}
     assert found["packed weights"] == (0 if torch.cuda.is_available() else found["policy"])
 
 
 def test_a_workspaces_own_model_is_read(root, tmp_path, model_directory):
     place = Workspace(tmp_path)
     place.raw_model.parent.mkdir(parents=True)
-    params = load_params(root / "presets/gsm8k-smollm2.yaml")
+    params = load_preset("gsm8k-smollm2")
     with pytest.raises(ApoError, match="no such directory"):
         memory_plan(place, params)
     model_directory.rename(place.raw_model)
@@ -146,7 +143,7 @@ def test_a_model_with_code_of_its_own_is_planned_where_that_is_trusted(
         "class OwnConfig(LlamaConfig):\n    model_type = 'own'\n"
         "class OwnModel(LlamaForCausalLM):\n    config_class = OwnConfig\n"
     )
-    params = load_params(root / "presets/gsm8k-smollm2.yaml")
+    params = load_preset("gsm8k-smollm2")
     with pytest.raises(ApoError, match=r"its config\.json cannot be read: .*custom code"):
         memory_plan(place, params)
     trusted = params.model_copy(update={"trust_remote_code": True})

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from apo_core.errors import ApoError
+from flows.workspaces import preset_text
 from tasks.dvc.run import dvc_command
 from tasks.lineage.restore import restore_version
 from tasks.tracking.registry import Registered
@@ -39,7 +40,7 @@ def test_what_is_replaced_is_kept_and_where_is_said(workspace, root):
     assert workspace.params.read_text() == "mine: 1\n"
     assert not [line for line in lines if "as they were" in line]
 
-    theirs = (root / "presets/ci.yaml").read_text()
+    theirs = preset_text("ci")
     for path, text in {
         "lineage/dvc.lock": LOCK,
         "reports/report.json": "{}",

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from builders import ROOT
 
 from apo_core.config.file import set_params
 from apo_core.errors import ApoError, InputError
 from apo_core.system.files import read_json
 from apo_core.tables import PROMPTS, read_table
+from flows.workspaces import preset_text
 from tasks.stages import prepare
 from tasks.stages.process import sections_of
 from tasks.workspace import Workspace
@@ -28,7 +28,7 @@ def rows(*prompts, **more):
 @pytest.fixture
 def place(tmp_path):
     place = Workspace(tmp_path)
-    place.params.write_text((ROOT / "presets/gsm8k-smollm2.yaml").read_text())
+    place.params.write_text(preset_text("gsm8k-smollm2"))
     change(place, "data.prompt_field=prompt")
     write(place, "test.jsonl", rows("What is 2+2?", LONG))
     return place

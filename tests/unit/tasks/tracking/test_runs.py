@@ -3,14 +3,13 @@
 import shutil
 
 import pytest
-from builders import ROOT
 from mlflow import MlflowClient
 
-from apo_core.config.file import load_params
+from flows.workspaces import load_preset
 from tasks.tracking.runs import DEPLOYMENT_TAG, connect, finish_run, start_run, version_page
 from tasks.workspace import Workspace
 
-PARAMS = load_params(ROOT / "presets/ci.yaml")
+PARAMS = load_preset("ci")
 
 
 @pytest.fixture(scope="module")
