@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import execute
+from builders import execute
 
 from apo_core.system.environment import keep_imports_safe
 from tasks.dvc.state import pending
