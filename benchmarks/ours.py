@@ -142,7 +142,7 @@ def run_stage1(setting: Setting) -> tuple[list[list[float]], float]:
 
 
 def training_context(setting: Setting, rewards: list[list[float]]) -> TrainingContext:
-    """The parts of stage 2."""
+    """Everything that a training step of the workload needs."""
     if not setting.checkpointing:
         keep_heap()
     policy = workload.random_model(setting.shape, setting.dtype)
@@ -172,7 +172,7 @@ def training_context(setting: Setting, rewards: list[list[float]]) -> TrainingCo
 
 
 def training_set(shape: str, v_star: list[float]) -> TrainingSet:
-    """The workload's prompts with these V*."""
+    """Training set of the workload's prompts with the given V*."""
     return TrainingSet(
         prompt_ids=[str(index) for index in range(workload.PROMPTS)],
         token_ids=workload.random_prompts(workload.SHAPES[shape]["vocab_size"]),

@@ -35,7 +35,7 @@ SHAPE = "135m"
 
 
 def main() -> None:
-    """Print one line of JSON."""
+    """Measure a few steps and print one line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--set", action="append", required=True, metavar="key=value")
     arguments = parser.parse_args()
@@ -44,12 +44,12 @@ def main() -> None:
         params = _write(workspace, arguments.set)
         context = _context(workspace, params)
         seconds = seconds_per_prompt(context)
-    found = {
+    measurement = {
         "responses": context.algorithm.responses,
         "seconds_per_prompt": seconds,
         "peak_rss_mib": workload.peak_rss_mib(),
     }
-    print(json.dumps(found))
+    print(json.dumps(measurement))
 
 
 def _write(workspace: Workspace, overrides: list[str]) -> Params:
@@ -65,8 +65,8 @@ def _context(workspace: Workspace, params: Params) -> TrainingContext:
     algorithm = make_algorithm(**params.algorithm.model_dump())
     source = ModelRef(path=workspace.reference, dtype=params.train.dtype)
     learner = make_learner(source, params.generation, algorithm, params.train, params.seed)
-    drawing = learner.policy if learner.lagging is None else learner.lagging.model
-    sampler = TransformersSampler(drawing, eos_ids={-1}, pad_id=0, batch_size=workload.PROMPTS)
+    sampling_model = learner.policy if learner.lagging is None else learner.lagging.model
+    sampler = TransformersSampler(sampling_model, eos_ids={-1}, pad_id=0, batch_size=workload.PROMPTS)
     tokenizer = workload.number_tokenizer(workload.SHAPES[SHAPE]["vocab_size"])
     return TrainingContext(
         engine=learner.engine,
