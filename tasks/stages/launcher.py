@@ -17,7 +17,7 @@ RANK = "rank"  # the stage's argument: schedulers set variables such as RANK for
 
 
 def become_launcher(train: config.Train) -> None:
-    """Replace this process by the launcher, which starts `python -P -m tasks train rank` once a rank.
+    """Replace this process by the launcher, which starts `python -P -m tasks train rank` once per rank.
 
     Raises:
         ApoError: there are fewer GPUs than ranks, or no such hostfile.
@@ -48,12 +48,12 @@ def launch_command(ranks: int, hostfile: str | None) -> list[str]:
         hosts = str(Path(hostfile).resolve())
         return [*python_module("deepspeed.launcher.runner"), "--hostfile", hosts, *_rank_command()]
     world = base64.urlsafe_b64encode(json.dumps({"localhost": _devices(ranks)}).encode()).decode()
-    place = [f"--world_info={world}", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
-    return [*python_module("deepspeed.launcher.launch"), "--quiet", *place, *_rank_command()]
+    rendezvous = [f"--world_info={world}", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
+    return [*python_module("deepspeed.launcher.launch"), "--quiet", *rendezvous, *_rank_command()]
 
 
 def _rank_command() -> list[str]:
-    """What the launcher starts once a rank.
+    """What the launcher starts once per rank.
 
     Not by its option `--module`, which leaves out `-P`; and on several hosts it puts the workspace on
     PYTHONPATH.

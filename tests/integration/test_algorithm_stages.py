@@ -59,13 +59,13 @@ def test_a_killed_pipeline_goes_on_and_ends_as_if_it_had_not_been(workspace, nam
     set_params(workspace / "params.yaml", [*settings, *SMALL, "train.steps=40"])
     execute("apo stage train --force", workspace)
     shutil.rmtree(workspace / ".dvc/cache")  # it would hand the finished result back
-    wanted, before = (workspace / "data/metrics.jsonl").read_text(), weights_hash(workspace)
+    expected, before = (workspace / "data/metrics.jsonl").read_text(), weights_hash(workspace)
     kill_when(workspace, ["apo", "run", "--force", "train"], lambda: 10 <= steps_done(workspace) < 40)
     output = execute("apo run", workspace).stdout
     assert "train: resumed at step " in output
     assert json.loads((workspace / "reports/stages/train.json").read_text())["resumed_from_step"] >= 8
     rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
-    losses = [json.loads(line)["loss"] for line in wanted.splitlines()]
+    losses = [json.loads(line)["loss"] for line in expected.splitlines()]
     assert [row["loss"] for row in rows] == losses
     assert weights_hash(workspace) == before
     summary = json.loads((workspace / "reports/summary.json").read_text())
@@ -80,7 +80,8 @@ def test_a_critic_and_several_updates_are_the_same_on_two_ranks(workspace, share
     several = "--set algorithm=ppo --set algorithm.epochs=2 --set algorithm.minibatches=2"
     small = "--set train.batch_size=32 --set train.steps=2"
     execute(f"apo stage train --force {several} {small}", workspace)
-    wanted = training_outcome(workspace)
+    expected = training_outcome(workspace)
     execute(f"apo stage train --force --set train.ranks=2 {shared}", workspace)
     # An update moves weights by 1.5e-4 whose gradient is nearly 0, too: of those the rounding decides.
-    assert_same_training(training_outcome(workspace), wanted, metrics=1e-5, weights=1e-6, measure=torch.mean)
+    actual = training_outcome(workspace)
+    assert_same_training(actual, expected, metrics=1e-5, weights=1e-6, measure=torch.mean)

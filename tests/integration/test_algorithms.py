@@ -132,17 +132,17 @@ def test_a_step_moves_the_policy_and_says_what_the_guard_asks_for(tokenizer, alg
 @pytest.mark.parametrize("algorithm", EACH, ids=str)
 def test_micro_batches_add_up_to_the_batch(tokenizer, algorithm):
     apart, whole = (context_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999))
-    found, wanted = (run_step(one, 0, BATCH) for one in (apart, whole))
+    found, expected = (run_step(one, 0, BATCH) for one in (apart, whole))
     for name in ("loss", "kl", "gradient_norm", "reward"):
-        assert found[name] == pytest.approx(wanted[name], rel=1e-4, abs=1e-6), name
+        assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-6), name
 
 
 @pytest.mark.parametrize("normalisation", ["response", "constant", "tokens"])
 def test_minibatches_do_not_depend_on_how_they_are_cut(tokenizer, normalisation):
     algorithm = replace(GRPO, scale="none", normalisation=normalisation, epochs=2, minibatches=2)
     stages = [context_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999)]
-    found, wanted = ([run_step(context, step, BATCH) for step in range(2)] for context in stages)
-    for one, other in zip(found, wanted, strict=True):
+    found, expected = ([run_step(context, step, BATCH) for step in range(2)] for context in stages)
+    for one, other in zip(found, expected, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-2, abs=1e-5)
         assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-2)
 
@@ -161,11 +161,11 @@ def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, algorithm, mode,
     whole, checkpoints = start()
     run_step(whole, 0, BATCH)
     checkpoints.save(whole.engine, 1, 0.5)
-    wanted = [run_step(whole, step, BATCH) for step in (1, 2)]
+    expected = [run_step(whole, step, BATCH) for step in (1, 2)]
     resumed, checkpoints = start()
     assert checkpoints.restore_latest(resumed.engine, at_most=2) == 1
     found = [run_step(resumed, step, BATCH) for step in (1, 2)]
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         for name in ("loss", "kl", "reward", "gradient_norm"):
             assert one[name] == other[name], name
     assert unchanged(resumed, policy_weights(whole))

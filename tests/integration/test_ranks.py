@@ -36,9 +36,9 @@ def trained(finished, tmp_path_factory):
 
 
 def test_two_ranks_train_what_one_does_and_one_goes_on_from_there(trained):
-    place, wanted = trained
+    place, expected = trained
     execute("apo stage train --force --set train.ranks=2", place)
-    assert_same_training(training_outcome(place), wanted)
+    assert_same_training(training_outcome(place), expected)
     facts = json.loads((place / "reports/stages/train.json").read_text())
     assert facts["ranks"] == 2
     output = execute("apo stage train --set train.ranks=1 --set train.steps=5", place).stdout
@@ -46,10 +46,10 @@ def test_two_ranks_train_what_one_does_and_one_goes_on_from_there(trained):
 
 
 def test_ranks_that_share_the_weights_train_the_same_and_are_not_joined_by_others(trained):
-    place, wanted = trained
+    place, expected = trained
     shared = "--set train.ranks=2 --set train.steps=4 --set train.zero_stage=3 --set train.offload=all"
     execute(f"apo stage train --force {shared}", place)
-    assert_same_training(training_outcome(place), wanted)
+    assert_same_training(training_outcome(place), expected)
     set_params(place / "params.yaml", ["train.ranks=1", "train.steps=6"])
     with pytest.raises(ApoError, match="is in parts of 2 ranks"):
         run_stage(train, Workspace(place))

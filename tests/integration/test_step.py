@@ -141,10 +141,10 @@ def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, mode):
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_micro_batches_add_up_to_the_batch(tokenizer, mode):
     apart, whole = (context_of(tokenizer, mode, micro_batch_tokens=tokens) for tokens in (1, 999))
-    found, wanted = (run_step(one, 0, [0, 1, 2, 3]) for one in (apart, whole))
+    found, expected = (run_step(one, 0, [0, 1, 2, 3]) for one in (apart, whole))
     loose = 3e-2 if mode[0] == "bfloat16" else 1e-4
     for name in ("loss", "kl", "gradient_norm"):
-        assert found[name] == pytest.approx(wanted[name], rel=loose, abs=1e-6), name
+        assert found[name] == pytest.approx(expected[name], rel=loose, abs=1e-6), name
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -158,10 +158,10 @@ def test_quick_products_make_the_step_of_plain_ones(tokenizer, monkeypatch, mode
         if large == 1:
             context.engine.module.model.gradient_checkpointing_enable()
         found.append((run_step(context, 0, [0, 1, 2, 3]), policy_weights(context)))
-    (metrics, moved), (wanted, there) = found
+    (metrics, moved), (expected, there) = found
     bfloat16 = mode[0] == "bfloat16"
     for name in ("loss", "kl", "gradient_norm", "response_length"):
-        assert metrics[name] == pytest.approx(wanted[name], rel=3e-2 if bfloat16 else 1e-4, abs=1e-6), name
+        assert metrics[name] == pytest.approx(expected[name], rel=3e-2 if bfloat16 else 1e-4, abs=1e-6), name
     # Adam's first step is in the direction of the gradient's sign, which rounding may turn in bfloat16.
     apart = [(one - other).abs().mean() for one, other in zip(moved, there, strict=True)]
     assert max(apart) < OPTIMIZER["learning_rate"] * (0.1 if bfloat16 else 1e-2)
@@ -176,8 +176,8 @@ def test_tied_embeddings_learn_what_autograd_would_teach_them(tokenizer, monkeyp
         metrics = [run_step(context, step, [0, 1, 2, 3]) for step in range(2)]
         found.append((metrics, policy_weights(context)))
     assert context.engine.module.head.shared is None
-    (metrics, moved), (wanted, there) = found
-    for one, other in zip(metrics, wanted, strict=True):
+    (metrics, moved), (expected, there) = found
+    for one, other in zip(metrics, expected, strict=True):
         for name in ("loss", "kl", "gradient_norm"):
             assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
     apart = [(one - other).abs().mean() for one, other in zip(moved, there, strict=True)]
@@ -217,12 +217,12 @@ def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, mode, lora):
 
 def test_without_regularisation_a_step_needs_no_reference_and_knows_no_kl(tokenizer):
     plain, slight = context_of(tokenizer, beta2=0.0), context_of(tokenizer, beta2=1e-6)
-    found, wanted = (run_step(context, 0, [0, 1, 2, 3]) for context in (plain, slight))
+    found, expected = (run_step(context, 0, [0, 1, 2, 3]) for context in (plain, slight))
     assert plain.reference is None
-    assert set(wanted) - set(found) == {"kl"}
-    assert found["advantage"] == wanted["advantage"]
+    assert set(expected) - set(found) == {"kl"}
+    assert found["advantage"] == expected["advantage"]
     # The gradient is that of the regularised loss over 2 beta2.
-    assert found["gradient_norm"] == pytest.approx(wanted["gradient_norm"] / 2e-6, rel=1e-3)
+    assert found["gradient_norm"] == pytest.approx(expected["gradient_norm"] / 2e-6, rel=1e-3)
 
 
 @pytest.mark.parametrize("beta2", [0.1, 0.0])
@@ -231,9 +231,9 @@ def test_a_response_that_the_verifier_failed_on_does_not_move_the_policy(tokeniz
     failing, alone = (with_scorer(context_of(tokenizer, beta2=beta2), Failing(1)) for _ in range(2))
     found = run_step(failing, 0, [0, 1, 2, 3])
     alone.prompts.v_star[1] = 7.0  # whatever it was to beat
-    wanted = run_step(alone, 0, [0, 1, 2, 3])
+    expected = run_step(alone, 0, [0, 1, 2, 3])
     for name in ("loss", "reward", "advantage", "gradient_norm"):
-        assert found[name] == wanted[name], name
+        assert found[name] == expected[name], name
     assert found["verifier_errors"] == 1
     assert (found["reward"], found["advantage"]) == (0.5, pytest.approx(0.5 - (0.5 + 0.9 + 0.4) / 3))
     whole, rest = (

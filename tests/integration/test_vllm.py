@@ -75,14 +75,14 @@ def transformers(model):
     return TransformersSampler(model, eos_ids={EOS}, pad_id=0, batch_size=256)
 
 
-def draw(sampler, prompts=PROMPTS, name="row", *, max_new_tokens=40, temperature=1.0):
+def sample(sampler, prompts=PROMPTS, name="row", *, max_new_tokens=40, temperature=1.0):
     keys = name and [f"{name}/{row}" for row in range(len(prompts))]
     return sampler.generate(prompts, keys, max_new_tokens=max_new_tokens, temperature=temperature)
 
 
 def test_greedy_responses_are_those_of_transformers(vllm, transformers):
-    expected = draw(transformers, name=None)
-    assert draw(vllm, name=None) == expected
+    expected = sample(transformers, name=None)
+    assert sample(vllm, name=None) == expected
     assert len({tuple(response.token_ids) for response in expected}) > 30
     assert {response.finish_reason for response in expected} == {"stop", "length"}
 
@@ -96,10 +96,10 @@ def counts(responses, width=18):
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_pairs_of_tokens_are_drawn_as_often_as_by_transformers(vllm, transformers, temperature):
     prompts = [PROMPTS[7]] * 6000
-    theirs = counts(draw(transformers, prompts, "theirs", max_new_tokens=2, temperature=temperature))
+    theirs = counts(sample(transformers, prompts, "theirs", max_new_tokens=2, temperature=temperature))
 
     def likelihood(assumed):
-        ours = counts(draw(vllm, prompts, "ours", max_new_tokens=2, temperature=assumed))
+        ours = counts(sample(vllm, prompts, "ours", max_new_tokens=2, temperature=assumed))
         common = ours + theirs >= 10  # a chi-square test needs that many
         table = [[*row[common], row[~common].sum()] for row in (ours, theirs)]
         assert common.sum() > 10
@@ -113,7 +113,7 @@ def test_first_tokens_are_drawn_as_often_as_the_softmax_says(vllm, model):
     count = 6000
     prompt = PROMPTS[3]
     found = np.bincount(
-        [response.token_ids[0] for response in draw(vllm, [prompt] * count, "softmax", max_new_tokens=1)],
+        [response.token_ids[0] for response in sample(vllm, [prompt] * count, "softmax", max_new_tokens=1)],
         minlength=17,
     )
     with torch.no_grad():
@@ -126,8 +126,8 @@ def test_first_tokens_are_drawn_as_often_as_the_softmax_says(vllm, model):
 
 
 def test_a_row_is_the_same_alone_in_another_order_and_again(vllm):
-    whole = draw(vllm)
-    assert draw(vllm) == whole
+    whole = sample(vllm)
+    assert sample(vllm) == whole
     keys = [f"row/{row}" for row in range(len(PROMPTS))]
     for chosen in ([11], [5, 2, 40], range(59, -1, -1)):
         part = vllm.generate(
@@ -140,13 +140,13 @@ def test_a_row_is_the_same_alone_in_another_order_and_again(vllm):
 
 
 def test_other_keys_draw_other_responses(vllm):
-    drawn = draw(vllm, [PROMPTS[0]] * 50)
+    drawn = sample(vllm, [PROMPTS[0]] * 50)
     assert len({tuple(response.token_ids) for response in drawn}) > 25
-    assert draw(vllm, [PROMPTS[0]] * 50, "other") != drawn
+    assert sample(vllm, [PROMPTS[0]] * 50, "other") != drawn
 
 
 def test_the_end_is_kept_and_named(vllm):
-    responses = draw(vllm, PROMPTS * 4, max_new_tokens=8)
+    responses = sample(vllm, PROMPTS * 4, max_new_tokens=8)
     stopped = [response.token_ids for response in responses if response.finish_reason == "stop"]
     cut = [response.token_ids for response in responses if response.finish_reason == "length"]
     assert min(len(stopped), len(cut)) > 20
@@ -155,15 +155,15 @@ def test_the_end_is_kept_and_named(vllm):
 
 
 def test_a_shorter_limit_cuts_the_same_responses(vllm):
-    for short, long in zip(draw(vllm, max_new_tokens=3), draw(vllm), strict=True):
+    for short, long in zip(sample(vllm, max_new_tokens=3), sample(vllm), strict=True):
         assert short.token_ids == long.token_ids[:3]
         assert short.finish_reason == ("stop" if short.token_ids[-1] == EOS else "length")
 
 
 def test_each_of_two_ends_stops_and_is_kept(vllm, monkeypatch):
-    one = draw(vllm, PROMPTS * 2)
+    one = sample(vllm, PROMPTS * 2)
     monkeypatch.setattr(vllm, "eos_ids", {EOS, 7})
-    two = draw(vllm, PROMPTS * 2)
+    two = sample(vllm, PROMPTS * 2)
     assert {response.token_ids[-1] for response in two if response.finish_reason == "stop"} == {EOS, 7}
     for first, second in zip(one, two, strict=True):
         ends = [position for position, token in enumerate(first.token_ids) if token in (EOS, 7)]
@@ -179,12 +179,12 @@ def test_the_responses_of_one_prompt_share_its_keys_and_values(vllm, monkeypatch
     outputs = []
     step = vllm.engine.step
     monkeypatch.setattr(vllm.engine, "step", lambda: [outputs.append(one) or one for one in step()])
-    draw(vllm, [prompt] * 8, max_new_tokens=2)
+    sample(vllm, [prompt] * 8, max_new_tokens=2)
     assert sorted(output.num_cached_tokens for output in outputs) == [0] + [256] * 7
 
 
 def test_no_prompts_give_no_responses(vllm):
-    assert draw(vllm, []) == []
+    assert sample(vllm, []) == []
 
 
 def test_no_process_can_outlive_this_one(vllm):

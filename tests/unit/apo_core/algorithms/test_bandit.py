@@ -125,8 +125,8 @@ def batch_of(policy, held, responses, rows, needs_reference):
     )
 
 
-def distance(found, wanted):
-    return (found - wanted).abs().max().item()
+def distance(found, expected):
+    return (found - expected).abs().max().item()
 
 
 def test_the_optima_are_apart_from_the_reference_and_from_each_other():

@@ -75,8 +75,8 @@ def test_a_clipped_token_has_no_gradient_and_another_that_of_its_ratio():
     log_probs = POLICY.clone().requires_grad_()
     loss_of(log_probs, None)[0].backward()
     # -A rho / length / responses where it is not clipped.
-    wanted = doubles([0, -2 * 0.5 / 4, 0], [1.25 / 6, 0, 1 / 6])
-    torch.testing.assert_close(log_probs.grad, wanted)
+    expected = doubles([0, -2 * 0.5 / 4, 0], [1.25 / 6, 0, 1 / 6])
+    torch.testing.assert_close(log_probs.grad, expected)
 
 
 def test_the_bounds_differ_where_they_are_said_to():
@@ -140,8 +140,8 @@ def test_it_equals_a_loop_over_tokens(seed):
     every = torch.ones(5).bool()
     settings = {"beta": 0.04, "clip_low": 0.2, "clip_high": 0.28}
     loss, _ = grpo_loss(policy, old, reference, advantages, mask, divisors, every, **settings)
-    wanted = naive(policy, old, reference, advantages, mask, 0.04, 0.2, 0.28)
-    assert loss.item() == pytest.approx(wanted, rel=1e-12)
+    expected = naive(policy, old, reference, advantages, mask, 0.04, 0.2, 0.28)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_gradcheck_agrees_with_finite_differences():

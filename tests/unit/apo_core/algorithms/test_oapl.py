@@ -48,8 +48,8 @@ def test_the_regression_is_against_the_copy():
     assert loss.item() == pytest.approx(0.25 / 3)
     assert parts["kl"].tolist() == pytest.approx([-1.0, -0.5, 4.0])  # of the copy to the policy
     loss.backward()
-    wanted = doubles([-0.08 / 3, -0.08 / 3], [0.06 / 3, 0.0], [0.0, 0.0])
-    torch.testing.assert_close(log_probs.grad, wanted)
+    expected = doubles([-0.08 / 3, -0.08 / 3], [0.06 / 3, 0.0], [0.0, 0.0])
+    torch.testing.assert_close(log_probs.grad, expected)
 
 
 def test_gradcheck_agrees_with_finite_differences():

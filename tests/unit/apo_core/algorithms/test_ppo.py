@@ -62,8 +62,8 @@ def test_advantages_equal_their_sum_written_out(seed):
         r, v = rewards[row].tolist(), [*values[row, :length].tolist(), 0.0]
         deltas = [r[t] + 0.9 * v[t + 1] - v[t] for t in range(length)]
         for t in range(3):
-            wanted = sum(0.72 ** (k - t) * deltas[k] for k in range(t, length))
-            assert found[row, t].item() == pytest.approx(wanted, abs=1e-12)
+            expected = sum(0.72 ** (k - t) * deltas[k] for k in range(t, length))
+            assert found[row, t].item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_with_lambda_1_returns_are_discounted_sums():
@@ -185,8 +185,8 @@ def test_the_loss_equals_a_loop_over_all_tokens():
     assert loss.item() == pytest.approx(policy + 2 * value, rel=1e-6)
     assert parts["loss"].mean().item() == pytest.approx(loss.item(), rel=1e-6)
     assert parts["value_loss"].mean().item() == pytest.approx(value, rel=1e-6)
-    wanted = [(batch.old_log_probs - batch.reference_log_probs)[i][MASK[i]].sum().item() for i in range(3)]
-    assert parts["kl"].tolist() == pytest.approx(wanted)
+    expected = [(batch.old_log_probs - batch.reference_log_probs)[i][MASK[i]].sum().item() for i in range(3)]
+    assert parts["kl"].tolist() == pytest.approx(expected)
 
 
 def test_a_failed_response_moves_neither_policy_nor_critic():

@@ -39,8 +39,8 @@ def test_a_value_is_of_what_comes_before_its_token(critic, batch):
 
 def test_it_is_a_linear_function_of_the_models_last_states(critic, decoder, batch):
     hidden = decoder.base_model(batch.token_ids, batch.attended.long()).last_hidden_state
-    wanted = (hidden @ critic.head.weight[0] + 0.5)[:, :-1]
-    torch.testing.assert_close(critic(*batch.inputs)[batch.mask], wanted[batch.mask])
+    expected = (hidden @ critic.head.weight[0] + 0.5)[:, :-1]
+    torch.testing.assert_close(critic(*batch.inputs)[batch.mask], expected[batch.mask])
 
 
 def test_an_empty_mask_yields_zeros_that_back_propagate(critic, batch):
