@@ -15,7 +15,9 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 from apo_core.config.algorithm import DEFAULTS
+from apo_core.config.overlay import description_of
 from apo_core.config.params import Params
+from flows.workspaces import presets as preset_files
 
 ROOT = Path(__file__).parents[2]
 _WORDS = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}
@@ -44,6 +46,12 @@ def reference() -> str:
         parts.append(f"## {name} {{ #{name} }}\n\n{_doc(models[0])}\n\n{_reruns(name, stages)}\n")
         parts.append(_keys(keys_of(models[0], name, embedded[name]), stages))
     return "\n".join(parts)
+
+
+def presets() -> str:
+    """Return a row for every preset, with the description that is its file's first line."""
+    rows = [f"| `{name}` | {description_of(file)} |" for name, file in preset_files().items()]
+    return "\n".join(["| preset | what it is |", "|---|---|", *rows])
 
 
 def keys_of(model: type[BaseModel], prefix: str, defaults: Mapping[str, Any] | None) -> Iterator[Key]:

@@ -96,5 +96,6 @@ GENERATORS = {
     "readme": readme,
     "changelog": changelog,
     "configuration": configuration.reference,
+    "presets": configuration.presets,
     "commands": command_line.reference,
 }
