@@ -50,7 +50,8 @@ def reference() -> str:
 
 def presets() -> str:
     """Return a row for every preset, with the description that is its file's first line."""
-    rows = [f"| `{name}` | {description_of(file)} |" for name, file in preset_files().items()]
+    files = sorted(preset_files().items(), key=lambda preset: preset[0] != "embedded")  # it comes first
+    rows = [f"| `{name}` | {description_of(file)} |" for name, file in files]
     return "\n".join(["| preset | what it is |", "|---|---|", *rows])
 
 
