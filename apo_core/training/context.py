@@ -58,7 +58,7 @@ class TrainingContext:
     reference: ReferenceLogProbs | None  # the reference policy; None where the algorithm uses none
     adapters: PeftModel | None  # LoRA's, where nothing else of the policy is trained
     lagging: LaggingCopy | None = None  # the copy that samples, where the algorithm has one
-    sampler: Sampler  # of the policy as it is at each call (policy_sampler.py), or of its lagging copy
+    sampler: Sampler  # of the policy as it is at each call, or of its lagging copy
     template: Template
     scorer: Scorer
     errors: ErrorBudget  # over the last steps

@@ -12,7 +12,7 @@ from apo_core.algorithms.base import records_policy
 from apo_core.errors import PolicyCollapse
 from apo_core.model.micro_batch import MicroBatch, micro_batches, pad_responses
 from apo_core.training.context import RolloutBatch, TrainingContext
-from apo_core.training.engine import FiniteGradients, whole_norm
+from apo_core.training.gradients import FiniteGradients, whole_norm
 from apo_core.training.ranks import gather
 
 

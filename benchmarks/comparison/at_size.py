@@ -23,7 +23,7 @@ from apo_core.model.loading import save_policy
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
 from apo_core.training.context import TrainingContext
-from apo_core.training.policy_sampler import InPlaceSampler
+from apo_core.training.in_place_sampler import InPlaceSampler
 from apo_core.verifiers import ErrorBudget, InProcess
 from benchmarks import workload
 from benchmarks.comparison.workspaces import PRESET

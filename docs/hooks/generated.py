@@ -46,20 +46,21 @@ def changelog() -> str:
 
 # One training step, in the order in which it is read.
 STEP = {
-    "tasks/stages/train.py": "the stage: inputs, the fingerprint, and the parts of a training",
     "apo_core/training/trainer.py": "the loop: resume, choose a batch, step, guard, checkpoint",
     "apo_core/training/context.py": "what a step works with; training set and rollout batch",
     "apo_core/training/step.py": "one step: sample, score, learn, metrics",
-    "apo_core/sampling/transformers_sampler.py": "responses from the policy itself",
+    "apo_core/training/in_place_sampler.py": "the module that trains samples",
+    "apo_core/sampling/transformers_sampler.py": "responses in batches of like length",
     "apo_core/sampling/decoding.py": "one batch of responses, token by token",
     "apo_core/sampling/token_sampling.py": "a token from its distribution and a random number",
     "apo_core/verifiers/scorer.py": "rewards of many responses",
-    "apo_core/training/update.py": "micro-batches, recorded log-probs, gradients, the optimizer's step",
+    "apo_core/training/update.py": "micro-batches, recorded log-probs, the optimizer's step",
     "apo_core/model/micro_batch.py": "padding, and what is known of each response",
     "apo_core/model/log_probs.py": "log-probs of responses",
+    "apo_core/model/head.py": "the output embedding, a few tokens at a time",
     "apo_core/algorithms/base.py": "what an algorithm is given, and gives back",
     "apo_core/algorithms/apo.py": "targets and loss",
-    "apo_core/training/engine.py": "DeepSpeed's engine, and the watch over gradients",
+    "apo_core/training/gradients.py": "whether every gradient is finite",
 }
 
 

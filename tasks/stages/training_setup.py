@@ -27,8 +27,9 @@ from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.context import ReferenceLogProbs, TrainingContext, TrainingSet
 from apo_core.training.engine import start_engine
 from apo_core.training.guard import Guard
+from apo_core.training.in_place_sampler import InPlaceSampler
 from apo_core.training.policy_copy import LaggingCopy
-from apo_core.training.policy_sampler import InPlaceSampler, SynchronisedVllm
+from apo_core.training.synchronised_vllm import SynchronisedVllm
 from apo_core.verifiers import ErrorBudget
 from tasks.prompts.inputs import make_sampler
 from tasks.responses.samplers import vllm_arguments

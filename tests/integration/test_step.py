@@ -20,7 +20,7 @@ from apo_core.sampling import TransformersSampler
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.context import TrainingContext
 from apo_core.training.engine import start_engine
-from apo_core.training.policy_sampler import InPlaceSampler
+from apo_core.training.in_place_sampler import InPlaceSampler
 from apo_core.training.step import run_step
 from apo_core.verifiers import ErrorBudget, InProcess, make_verifier
 

@@ -17,7 +17,7 @@ from apo_core.model.loading import save_policy
 from apo_core.model.template import load_tokenizer
 from apo_core.sampling import TransformersSampler, VllmSampler, vllm_sampler
 from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_metadata, read_table
-from apo_core.training.policy_sampler import SynchronisedVllm
+from apo_core.training.synchronised_vllm import SynchronisedVllm
 from apo_core.values.fingerprint import check_fingerprint
 from flows.workspaces import load_preset, preset_text
 from tasks.prompts.inputs import conditions_of_values, read_split

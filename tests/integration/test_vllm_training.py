@@ -15,7 +15,7 @@ from apo_core.sampling import TransformersSampler
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.training.engine import start_engine
 from apo_core.training.policy_copy import whole_weights
-from apo_core.training.policy_sampler import SynchronisedVllm
+from apo_core.training.synchronised_vllm import SynchronisedVllm
 
 pytestmark = [
     pytest.mark.needs_no_run,

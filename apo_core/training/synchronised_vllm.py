@@ -1,4 +1,4 @@
-"""Samplers of the policy as it is now: the module that trains itself, or vLLM with the policy's weights."""
+"""vLLM as the sampler of the policy that trains: it gets the weights before every batch, and is tested."""
 
 from __future__ import annotations
 
@@ -9,31 +9,13 @@ from typing import Any
 import torch
 
 from apo_core.errors import ApoError
-from apo_core.sampling import Response, Sampler
+from apo_core.sampling import Response
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.training import ranks
 from apo_core.training.policy_copy import gathered, whole_weights
 
 # Nats per token that two engines may round log-probs apart, on average. They round bfloat16 logits, too.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
-
-
-class InPlaceSampler:
-    """Samples with the very module that trains: nothing is copied, and nothing can be out of date."""
-
-    def __init__(self, engine: Any, sampler: Sampler) -> None:
-        """`sampler` is of the policy inside the DeepSpeed `engine`."""
-        self.engine = engine
-        self.sampler = sampler
-
-    def generate(
-        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
-    ) -> list[Response]:
-        """See `Sampler`."""
-        with gathered(self.engine):
-            return self.sampler.generate(
-                prompts, keys, max_new_tokens=max_new_tokens, temperature=temperature
-            )
 
 
 class SynchronisedVllm:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from apo_core.training.policy_copy import whole_weights
-from apo_core.training.policy_sampler import _difference, log_probs
+from apo_core.training.synchronised_vllm import _difference, log_probs
 
 
 @pytest.mark.parametrize(
