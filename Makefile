@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
 	apo run
 
-test: install vllm      ## unit tests, real engines, the whole pipeline, the README; all but make production
+test: install vllm      ## unit tests, real engines, the whole pipeline, every command of the pages; all but make production
 	$(MAKE) --no-print-directory unit
 	OMP_NUM_THREADS=1 pytest tests/integration -m servers -n 2 --dist loadfile --no-loadscope-reorder
 	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers and not production" -n 2 --dist loadfile --no-loadscope-reorder
