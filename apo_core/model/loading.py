@@ -49,6 +49,19 @@ def load_policy(source: ModelRef) -> PreTrainedModel:
     return model.to(device()).eval()
 
 
+@torch.no_grad()
+def head_mismatch(model: PreTrainedModel) -> float:
+    """How far the model's own logits are from output-embedding x last-hidden-state, on a few tokens.
+
+    Some architectures scale or cap their logits after the head; `ResponseLogProbs` would be wrong for them.
+    """
+    token_ids = torch.arange(4, device=model.device)[None] % model.config.get_text_config().vocab_size
+    own = model(input_ids=token_ids, use_cache=False).logits.float()
+    hidden = model.base_model(input_ids=token_ids, use_cache=False).last_hidden_state
+    ours = model.get_output_embeddings()(hidden).float()
+    return float((own - ours).abs().max())
+
+
 def save_policy(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -54,16 +53,3 @@ class ResponseLogProbs(nn.Module):
         # The zero keeps a path to the parameters where the mask is empty.
         zero = hidden[:, :1, 0].float() * 0.0  # (B, 1)
         return zero.expand(mask.shape).masked_scatter(mask, log_probs)
-
-
-@torch.no_grad()
-def head_mismatch(model: PreTrainedModel) -> float:
-    """How far the model's own logits are from output-embedding x last-hidden-state, on a few tokens.
-
-    Some architectures scale or cap their logits after the head; `ResponseLogProbs` would be wrong for them.
-    """
-    token_ids = torch.arange(4, device=model.device)[None] % model.config.get_text_config().vocab_size
-    own = model(input_ids=token_ids, use_cache=False).logits.float()
-    hidden = model.base_model(input_ids=token_ids, use_cache=False).last_hidden_state
-    ours = model.get_output_embeddings()(hidden).float()
-    return float((own - ours).abs().max())

@@ -11,8 +11,7 @@ from apo_core.embedded.arithmetic import chains
 from apo_core.embedded.tiny_decoder import character_tokenizer, pretrain, tiny_decoder
 from apo_core.errors import ApoError, InputError
 from apo_core.model.directory import ModelRef
-from apo_core.model.loading import load_policy, save_policy
-from apo_core.model.log_probs import head_mismatch
+from apo_core.model.loading import head_mismatch, load_policy, save_policy
 from apo_core.model.template import load_tokenizer
 from tasks.stages.process import Facts
 from tasks.workspace import Workspace

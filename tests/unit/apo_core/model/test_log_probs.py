@@ -4,7 +4,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from apo_core.model.head import HeadLogProbs
-from apo_core.model.log_probs import ResponseLogProbs, head_mismatch
+from apo_core.model.loading import head_mismatch
+from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.micro_batch import pad_responses, sum_tokens
 
 PROMPTS = [[3, 4, 5, 14], [6, 14], [7, 8, 9, 10, 11, 14], [12, 14]]
