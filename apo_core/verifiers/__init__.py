@@ -2,8 +2,8 @@
 
 from apo_core.verifiers.base import Attempt, Verdict, Verifier
 from apo_core.verifiers.budget import ErrorBudget, RowError
-from apo_core.verifiers.names import make_verifier
 from apo_core.verifiers.choose_scorer import open_scorer
+from apo_core.verifiers.names import make_verifier
 from apo_core.verifiers.scorer import InProcess, Scorer
 
 __all__ = [
