@@ -12,12 +12,12 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from apo_core.algorithms.apo import Apo
-from apo_core.kernels.heap import keep_heap
-from apo_core.kernels.linear import packs
+from apo_core.model.acceleration import accelerate, packs_weights
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.memory_plan import TrainingShape, peak_mib, plan_training
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
+from apo_core.system.heap import keep_heap
 from apo_core.training.context import TrainingContext, TrainingSet
 from apo_core.training.engine import start_engine
 from apo_core.training.in_place_sampler import InPlaceSampler
@@ -120,14 +120,14 @@ def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
         offload="none",
         kept_checkpoints=0,
         reference_dtype=setting.reference_dtype or setting.dtype,
-        packed=packs(workload.DTYPES[setting.dtype], "cpu"),
+        packed=packs_weights(workload.DTYPES[setting.dtype], "cpu"),
     )
     return peak_mib(plan_training(shape))
 
 
 def run_stage1(setting: Setting) -> tuple[list[list[float]], float]:
     """Rewards of every prompt's samples, and the seconds that sampling took."""
-    policy = workload.random_model(setting.shape, setting.dtype)
+    policy = _model(setting.shape, setting.dtype)
     vocabulary = workload.SHAPES[setting.shape]["vocab_size"]
     tokenizer = workload.number_tokenizer(vocabulary)
     rows = [prompt for prompt in workload.random_prompts(vocabulary) for _ in range(workload.SAMPLES)]
@@ -141,12 +141,19 @@ def run_stage1(setting: Setting) -> tuple[list[list[float]], float]:
     return [rewards[at : at + workload.SAMPLES] for at in range(0, len(rows), workload.SAMPLES)], seconds
 
 
+def _model(shape: str, dtype: str) -> PreTrainedModel:
+    """As the project loads one."""
+    model = workload.random_model(shape, dtype)
+    accelerate(model)
+    return model
+
+
 def training_context(setting: Setting, rewards: list[list[float]]) -> TrainingContext:
     """Everything that a training step of the workload needs."""
     if not setting.checkpointing:
         keep_heap()
-    policy = workload.random_model(setting.shape, setting.dtype)
-    reference = workload.random_model(setting.shape, setting.reference_dtype or setting.dtype)
+    policy = _model(setting.shape, setting.dtype)
+    reference = _model(setting.shape, setting.reference_dtype or setting.dtype)
     vocabulary = workload.SHAPES[setting.shape]["vocab_size"]
     if setting.checkpointing:
         policy.gradient_checkpointing_enable()

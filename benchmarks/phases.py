@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from apo_core.algorithms.apo import apo_loss
 from apo_core.kernels.linear import product_for
+from apo_core.model.acceleration import accelerate
 from apo_core.model.loading import device
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.micro_batch import pad_responses, sum_tokens
@@ -79,6 +80,7 @@ def main() -> None:
 def phases(shape: str, dtype: str) -> list[Phase]:
     """Measure stage 1's batch and stage 2's step once each, after a short warm-up."""
     model = random_model(shape, dtype)
+    accelerate(model)
     work = work_of(model)
     prompts = random_prompts(SHAPES[shape]["vocab_size"])
     # No token ends a response: every row is decoded up to the limit.
@@ -123,7 +125,9 @@ def update(
     model: PreTrainedModel, shape: str, dtype: str, prompts: list[list[int]], work: Work
 ) -> list[Phase]:
     """Measure the update of one micro-batch of all prompts: reference, forward, backward, optimizer."""
-    reference = ResponseLogProbs(random_model(shape, dtype), temperature=1.0)
+    frozen = random_model(shape, dtype)
+    accelerate(frozen)
+    reference = ResponseLogProbs(frozen, temperature=1.0)
     engine = make_engine(model, dtype)
     responses = [prompt[:NEW_TOKENS] for prompt in prompts]
     batch = pad_responses(prompts, responses, pad_id=0, device=device())

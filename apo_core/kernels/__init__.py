@@ -1,1 +1,1 @@
-"""CPU speed only: on GPUs nothing here runs."""
+"""CPU speed only, behind `install.install(model)`: delete this folder and everything still runs."""

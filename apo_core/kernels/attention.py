@@ -12,7 +12,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from apo_core.kernels.attention_products import attention_by_products
-from apo_core.kernels.linear import packs
+from apo_core.kernels.linear import can_pack
 
 _NAME = "sdpa_by_shape"
 _SHORT = 384  # tokens; from about 500 on torch's own is faster than plain products
@@ -52,7 +52,7 @@ def _attend(
     special = options.get("dropout") or options.get("position_bias") is not None
     if not special and query.shape[2] == 1 and query.shape[1] > key.shape[1]:
         return attend_one_query(query, key, value, attention_mask, scaling), None
-    if not special and _suits_products(module, query, key, value, attention_mask):
+    if not special and _supports_products(module, query, key, value, attention_mask):
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         return attention_by_products(query, key, value, attention_mask, scaling).transpose(1, 2), None
     output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
@@ -82,7 +82,7 @@ def attend_one_query(
     return attended.reshape(rows, 1, heads, value.shape[-1])
 
 
-def _suits_products(
+def _supports_products(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None
 ) -> bool:
     tokens = query.shape[2]
@@ -90,7 +90,7 @@ def _suits_products(
     causal = attention_mask is None and getattr(module, "is_causal", True)
     return (
         query.dtype == torch.bfloat16
-        and packs(query.dtype, query.device.type)
+        and can_pack(query.dtype, query.device.type)
         and 1 < tokens == key.shape[2] <= _SHORT
         and value.shape == key.shape
         and (masked or causal)

@@ -82,10 +82,10 @@ def is_linear(module: nn.Module) -> TypeGuard[nn.Linear]:
 
 def product_for(weight: Tensor) -> Product:
     """The fastest `nn.functional.linear` without a gradient for products with this weight, or for its own."""
-    return _product if _gains(weight) else nn.functional.linear
+    return _product if _is_faster(weight) else nn.functional.linear
 
 
-def packs(dtype: torch.dtype, device: str) -> bool:
+def can_pack(dtype: torch.dtype, device: str) -> bool:
     """Whether `packed_linears` packs weights of this precision on a device of this type."""
     if device != "cpu" or not torch.backends.mkldnn.is_available():
         return False
@@ -95,10 +95,10 @@ def packs(dtype: torch.dtype, device: str) -> bool:
 
 
 def _is_packed(weight: Tensor) -> bool:
-    return weight.numel() >= _LARGE and packs(weight.dtype, weight.device.type)
+    return weight.numel() >= _LARGE and can_pack(weight.dtype, weight.device.type)
 
 
-def _gains(weight: Tensor) -> bool:
+def _is_faster(weight: Tensor) -> bool:
     return weight.dtype == torch.float32 and _is_packed(weight)
 
 
@@ -111,8 +111,10 @@ def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class _QuickLinear(nn.Linear):
     """What a layer becomes: its weights, its name and its hooks stay as they are."""
 
+    product_for = staticmethod(product_for)
+
     def forward(self, input: Tensor) -> Tensor:
-        if not (_gains(self.weight) and input.numel()):
+        if not (_is_faster(self.weight) and input.numel()):
             return nn.functional.linear(input, self.weight, self.bias)
         found: Tensor = _Product.apply(input, self.weight, self.bias)
         return found

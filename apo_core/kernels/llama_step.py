@@ -16,7 +16,7 @@ from transformers import Cache, PreTrainedModel
 
 from apo_core.kernels.attention import attend_one_query
 from apo_core.kernels.kv_cache import GrowingLayer
-from apo_core.kernels.linear import is_linear, merged_product, packs
+from apo_core.kernels.linear import can_pack, is_linear, merged_product
 
 _LAYERS = {
     "transformers.models.llama.modeling_llama.LlamaDecoderLayer",
@@ -41,7 +41,7 @@ class LlamaStep:
     """Logits of the next token; the copies of the weights it works with are those of when it was made."""
 
     def __init__(self, model: PreTrainedModel, rows: int) -> None:
-        """Merge and pack the weights of a model that `suits`, for about so many rows."""
+        """Merge and pack the weights of a model that `supports` accepts, for about so many rows."""
         decoder = model.base_model
         self.embed = model.get_input_embeddings()
         self.rotate = decoder.rotary_emb
@@ -80,12 +80,12 @@ class LlamaStep:
         return query_key[:, : -layer.key_heads], query_key[:, -layer.key_heads :], value
 
 
-def suits(model: PreTrainedModel, cache: Cache) -> bool:
+def supports(model: PreTrainedModel, cache: Cache) -> bool:
     """Whether a model's steps are the arithmetic above, and are worth it: on CPU, all plain Llama layers."""
     decoder = model.base_model
     layers = getattr(decoder, "layers", None)
     return (
-        packs(model.dtype, model.device.type)  # merged copies that are not packed would gain little
+        can_pack(model.dtype, model.device.type)  # merged copies that are not packed would gain little
         and layers is not None
         and all(f"{type(layer).__module__}.{type(layer).__qualname__}" in _LAYERS for layer in layers)
         and model.config.hidden_act == "silu"

@@ -21,28 +21,25 @@ class HeadGradient:
         left, self.left = self.left, None
         return left
 
+    def is_exact(self, weight: Tensor) -> bool:
+        """Whether rows may be added to a gradient of this weight one after another.
 
-def share_gradient(model: PreTrainedModel) -> HeadGradient | None:
-    """Let a model's input embedding take the gradient of its head, if they are tied; None if it cannot.
+        On a GPU they would be added in another order every time, and bfloat16 would round every sum.
+        """
+        return bool(weight.device.type == "cpu" and weight.dtype == torch.float32)
+
+
+def share_gradient(model: PreTrainedModel) -> None:
+    """Let a model's input embedding take the gradient of its head, if they are tied; it has it as `of_head`.
 
     Autograd would make a second (V, H) tensor, mostly zeros, and add the two: of a small model with a large
     vocabulary a good part of what an update takes.
     """
     embedding, weight = model.get_input_embeddings(), model.get_output_embeddings().weight
     if embedding.weight is not weight or not _plain(embedding):
-        return None
-    shared = HeadGradient()
+        return
     embedding.__class__ = _TiedEmbedding
-    embedding.of_head = shared
-    return shared
-
-
-def exact(weight: Tensor) -> bool:
-    """Whether rows may be added to a gradient of this weight one after another.
-
-    On a GPU they would be added in another order every time, and bfloat16 would round every sum.
-    """
-    return bool(weight.device.type == "cpu" and weight.dtype == torch.float32)
+    embedding.of_head = HeadGradient()
 
 
 def _plain(embedding: nn.Module) -> bool:
@@ -56,7 +53,7 @@ class _TiedEmbedding(nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         self.of_head.take()  # of a backward pass that did not come to its end
-        if not exact(self.weight):
+        if not self.of_head.is_exact(self.weight):
             return super().forward(input)
         found: Tensor = _Rows.apply(input, self.weight, self.padding_idx, self.of_head)
         return found

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from apo_core.kernels.attention import quick_attention
-from apo_core.kernels.linear import quick_linears
 from apo_core.model.log_probs import ResponseLogProbs
 
 
@@ -17,8 +15,6 @@ class Critic(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         """Take over a causal language model except its output embedding."""
         super().__init__()
-        quick_attention(model)
-        quick_linears(model)
         self.body = model.base_model
         weight = next(model.parameters())
         size = model.config.get_text_config().hidden_size

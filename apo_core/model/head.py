@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from apo_core.kernels.linear import Product, product_for
-from apo_core.kernels.tied_embedding import HeadGradient, exact
-
 CHUNK_TOKENS = 256  # whose logits exist at once
+
+# (..., K) states, (N, K) weight and (N,) bias or None to (..., N)
+Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+class SharedGradient(Protocol):
+    """Where the head leaves its (V, H) gradient for an input embedding that has the same weights."""
+
+    left: Tensor | None
+
+    def is_exact(self, weight: Tensor) -> bool:
+        """Whether the embedding takes it for this weight."""
+        ...
+
+
+def _plain_product(weight: Tensor) -> Product:
+    product: Product = nn.functional.linear
+    return product
 
 
 class HeadLogProbs(nn.Module):
@@ -26,21 +42,29 @@ class HeadLogProbs(nn.Module):
         *,
         temperature: float,
         chunk_tokens: int = CHUNK_TOKENS,
-        shared: HeadGradient | None = None,
+        shared: SharedGradient | None = None,
     ) -> None:
-        """Take over a model's output embedding; `shared` is from `share_gradient` of the same model."""
+        """Take over a model's output embedding, with the products it has; `shared` is of the same model."""
         super().__init__()
         self.weight = head.weight
         self.bias = head.bias
         self.temperature = temperature
         self.chunk_tokens = chunk_tokens
         self.shared = shared
+        self.product_for: Callable[[Tensor], Product] = getattr(head, "product_for", _plain_product)
 
     def forward(self, states: Tensor, targets: Tensor) -> Tensor:
         """(M, H) states and (M,) targets to (M,) float32 log-probabilities at the temperature."""
-        shared = self.shared if exact(self.weight) else None
+        shared = self.shared if self.shared is not None and self.shared.is_exact(self.weight) else None
         log_probs: Tensor = _ChunkedLogProbs.apply(
-            states, self.weight, self.bias, targets, self.temperature, self.chunk_tokens, shared
+            states,
+            self.weight,
+            self.bias,
+            targets,
+            self.temperature,
+            self.chunk_tokens,
+            shared,
+            self.product_for,
         )
         return log_probs
 
@@ -61,7 +85,8 @@ class _ChunkedLogProbs(torch.autograd.Function):
         targets: Tensor,
         temperature: float,
         chunk_tokens: int,
-        shared: HeadGradient | None,
+        shared: SharedGradient | None,
+        product_for: Callable[[Tensor], Product],
     ) -> Tensor:
         log_probs = states.new_empty(len(states), dtype=torch.float32)  # (M,)
         normalisers = torch.empty_like(log_probs)  # (M,)
@@ -73,13 +98,14 @@ class _ChunkedLogProbs(torch.autograd.Function):
         ctx.save_for_backward(states, targets, normalisers)
         ctx.weight, ctx.bias = weight, bias  # not saved: ZeRO-3 takes their data away and brings it back
         ctx.temperature, ctx.chunk_tokens, ctx.shared = temperature, chunk_tokens, shared
+        ctx.product_for = product_for
         return log_probs
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         states, targets, normalisers = ctx.saved_tensors
         weight, bias = ctx.weight, ctx.bias
-        learns, multiply = weight.requires_grad, product_for(weight)
+        learns, multiply = weight.requires_grad, ctx.product_for(weight)
         for_states = torch.empty_like(states)  # (M, H)
         for_weight: Tensor | None = None  # (V, H)
         for_bias = (
@@ -109,6 +135,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
             for_states,
             None if for_weight is None else for_weight.to(weight.dtype),
             None if for_bias is None else for_bias.to(bias.dtype),
+            None,
             None,
             None,
             None,

@@ -15,6 +15,7 @@ from transformers import (
 )
 
 from apo_core.errors import InputError
+from apo_core.model.acceleration import accelerate
 from apo_core.model.directory import ModelRef, check_model_directory
 from apo_core.model.template import first_line
 from apo_core.system.files import replacing
@@ -46,7 +47,9 @@ def load_policy(source: ModelRef) -> PreTrainedModel:
         missing = ", ".join(sorted(loaded["missing_keys"]))
         raise InputError(source.path, f"weights are missing: {missing}")
     _disable_dropout(model)
-    return model.to(device()).eval()
+    model = model.to(device()).eval()
+    accelerate(model)
+    return model
 
 
 @torch.no_grad()

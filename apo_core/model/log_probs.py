@@ -5,9 +5,6 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from apo_core.kernels.attention import quick_attention
-from apo_core.kernels.linear import quick_linears
-from apo_core.kernels.tied_embedding import share_gradient
 from apo_core.model.head import CHUNK_TOKENS, HeadLogProbs
 
 
@@ -22,14 +19,12 @@ class ResponseLogProbs(nn.Module):
         self, model: PreTrainedModel, *, temperature: float, chunk_tokens: int = CHUNK_TOKENS
     ) -> None:
         super().__init__()
-        quick_attention(model)
-        quick_linears(model)
         self.model = model
         self.head = HeadLogProbs(
             model.get_output_embeddings(),
             temperature=temperature,
             chunk_tokens=chunk_tokens,
-            shared=share_gradient(model),
+            shared=getattr(model.get_input_embeddings(), "of_head", None),
         )
 
     def forward(self, token_ids: Tensor, attended: Tensor, mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from apo_core.model.acceleration import accelerate
 from apo_core.model.log_probs import ResponseLogProbs
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def add_adapters(policy: PreTrainedModel, *, rank: int, alpha: float, seed: int)
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(policy, config)
+    adapters = get_peft_model(policy, config)
+    accelerate(policy)  # the adapters, too
+    return adapters
 
 
 class AdaptersOff:

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import Cache, PreTrainedModel
+from transformers import Cache, DynamicCache, PretrainedConfig, PreTrainedModel
 
-from apo_core.kernels.kv_cache import growing_cache
-from apo_core.kernels.linear import packed_linears
-from apo_core.kernels.llama_step import LlamaStep, suits
 from apo_core.sampling.token_sampling import most_likely_token, sample_token
+
+# (b, 1) new tokens, (b, t) mask of old and new, (b, 1) positions, and what the cache keeps, to (b, V)
+NextLogits = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
+
+
+class Decoding(Protocol):
+    """How a model decodes: by kernels, where it was loaded with them, or by transformers alone."""
+
+    def new_cache(self, config: PretrainedConfig) -> Cache:
+        """An empty cache."""
+        ...
+
+    def open_step(
+        self, model: PreTrainedModel, cache: Cache, rows: int, plain: NextLogits
+    ) -> AbstractContextManager[NextLogits]:
+        """One decoding step of about so many rows; the weights must not change while it is open."""
+        ...
+
+
+class PlainDecoding:
+    """By transformers alone."""
+
+    def new_cache(self, config: PretrainedConfig) -> Cache:
+        """See `Decoding`."""
+        return DynamicCache(config=config)
+
+    def open_step(
+        self, model: PreTrainedModel, cache: Cache, rows: int, plain: NextLogits
+    ) -> AbstractContextManager[NextLogits]:
+        """See `Decoding`."""
+        return nullcontext(plain)
 
 
 @torch.no_grad()
@@ -49,9 +78,10 @@ def decode(
     ends = torch.tensor(sorted(eos_ids), device=device)
     rows = torch.arange(len(prompts), device=device)  # (b,) which prompt each live row belongs to
     outputs: list[list[int]] = [[] for _ in prompts]
-    cache = growing_cache(model.config)
+    decoding: Decoding = getattr(model, "decoding_kernels", None) or PlainDecoding()
+    cache = decoding.new_cache(model.config)
     logits, attended = _read(model, prompts, cache, pad_id)  # (b, V), (b, P)
-    with _step_of(model, cache, rows=len(prompts)) as next_logits:
+    with decoding.open_step(model, cache, len(prompts), partial(_last_logits, model)) as next_logits:
         positions = attended.sum(-1, keepdim=True)  # (b, 1) of the next token
         for step in range(max_new_tokens):
             if noise is None:
@@ -71,19 +101,6 @@ def decode(
             logits = next_logits(tokens[:, None], attended, positions, cache)
             positions = positions + 1
     return outputs
-
-
-# (b, 1) new tokens, (b, t) mask of old and new, (b, 1) positions, and what the cache keeps, to (b, V)
-_NextLogits = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
-
-
-@contextmanager
-def _step_of(model: PreTrainedModel, cache: Cache, rows: int) -> Iterator[_NextLogits]:
-    if suits(model, cache):
-        yield LlamaStep(model, rows)
-        return
-    with packed_linears(model, rows):
-        yield partial(_last_logits, model)
 
 
 def _read(

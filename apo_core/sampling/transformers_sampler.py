@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
-from apo_core.kernels.attention import quick_attention
-from apo_core.kernels.linear import quick_linears
 from apo_core.sampling.base import Response, uniforms
 from apo_core.sampling.decoding import decode
 
@@ -22,8 +20,6 @@ class TransformersSampler:
         pad_id: int,
         batch_size: int,
     ) -> None:
-        quick_attention(model)
-        quick_linears(model)
         self.model = model
         self.eos_ids = eos_ids
         self.pad_id = pad_id

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from apo_core.algorithms.base import Algorithm
-from apo_core.kernels.heap import trim_heap
 from apo_core.model.template import Template
 from apo_core.sampling import Response, Sampler
+from apo_core.system.heap import trim_heap
 from apo_core.verifiers import ErrorBudget, Scorer
 
 if TYPE_CHECKING:

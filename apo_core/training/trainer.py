@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from apo_core.errors import PolicyCollapse
-from apo_core.kernels.heap import trim_heap
+from apo_core.system.heap import trim_heap
 from apo_core.system.progress import progress
 from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints

@@ -28,7 +28,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     import torch
 
     from apo_core.algorithms import make_algorithm
-    from apo_core.kernels.linear import packs
+    from apo_core.model.acceleration import packs_weights
     from apo_core.model.loading import device
     from apo_core.model.memory_plan import TrainingShape, plan_training
 
@@ -55,7 +55,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         lagging=algorithm.sync_every is not None,
         responses_per_loss=algorithm.responses_per_loss,
         lora_rank=train.lora.rank if train.lora else None,
-        packed=not engine and packs(getattr(torch, train.dtype), device().type),
+        packed=not engine and packs_weights(getattr(torch, train.dtype), device().type),
         engine_mib=_engine_mib(vllm, model, train.dtype, params.trust_remote_code) if engine else 0.0,
         trust_remote_code=params.trust_remote_code,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written

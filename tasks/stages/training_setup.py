@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from apo_core import config
 from apo_core.algorithms import Algorithm
-from apo_core.kernels.heap import keep_heap
 from apo_core.model.critic import Critic, PolicyAndCritic
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
@@ -23,6 +22,7 @@ from apo_core.model.lora import AdaptersOff, add_adapters
 from apo_core.model.template import Template
 from apo_core.sampling import Sampler
 from apo_core.sampling.vllm_process import VllmProcess
+from apo_core.system.heap import keep_heap
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.context import ReferenceLogProbs, TrainingContext, TrainingSet
 from apo_core.training.engine import start_engine

@@ -9,6 +9,7 @@ from builders import MODES, OPTIMIZER, Failing, policy_weights, training_set, un
 from apo_core.algorithms import Apo, Grpo, Oapl, Ppo, Rebel
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import PolicyCollapse
+from apo_core.model.acceleration import accelerate
 from apo_core.model.critic import Critic, PolicyAndCritic
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.lora import AdaptersOff, add_adapters
@@ -73,7 +74,9 @@ def context_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=
         made = tiny_decoder(tokenizer, hidden_size=16, layers=2, heads=2, seed=seed).eval()
         if tied:
             made.lm_head.weight = made.model.embed_tokens.weight
-        return made.to(getattr(torch, dtype))
+        made = made.to(getattr(torch, dtype))
+        accelerate(made)
+        return made
 
     policy = model(0)
     adapters = add_adapters(policy, rank=2, alpha=4.0, seed=0) if lora else None

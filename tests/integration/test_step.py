@@ -10,9 +10,9 @@ from builders import MODES, OPTIMIZER, Failing, policy_weights, training_set, un
 from apo_core.algorithms.apo import Apo
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import PolicyCollapse, VerifierFailed
-from apo_core.kernels import linear
+from apo_core.kernels import install, linear
 from apo_core.kernels.tied_embedding import share_gradient
-from apo_core.model import log_probs
+from apo_core.model.acceleration import accelerate
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.lora import AdaptersOff, add_adapters
 from apo_core.model.template import Template
@@ -50,6 +50,8 @@ def context_of(
     policy = policy.to(getattr(torch, dtype))
     if tied:
         policy.lm_head.weight = policy.model.embed_tokens.weight
+    for model in (policy, reference):
+        accelerate(model)
     adapters = add_adapters(policy, rank=2, alpha=4.0, seed=0) if lora else None
     log_probs = ResponseLogProbs(policy, temperature=1.0)
     engine = start_engine(
@@ -171,7 +173,7 @@ def test_quick_products_make_the_step_of_plain_ones(tokenizer, monkeypatch, mode
 def test_tied_embeddings_learn_what_autograd_would_teach_them(tokenizer, monkeypatch, mode):
     found = []
     for share in (share_gradient, lambda _: None):
-        monkeypatch.setattr(log_probs, "share_gradient", share)
+        monkeypatch.setattr(install, "share_gradient", share)
         context = context_of(tokenizer, mode, tied=True, hidden_size=256 if mode[1] == 3 else 16)
         metrics = [run_step(context, step, [0, 1, 2, 3]) for step in range(2)]
         found.append((metrics, policy_weights(context)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from apo_core.kernels.linear import packed_linears, packs, product_for, quick_linears
+from apo_core.kernels.linear import can_pack, packed_linears, product_for, quick_linears
 
 SIZE = 300  # squared, it is large
 
@@ -55,15 +55,15 @@ def test_what_is_packed_in_other_precisions_gives_the_same(dtype):
     with torch.no_grad():
         plain = layers(states)
         with packed_linears(layers, rows=5):
-            assert ("forward" in vars(layers[0])) == packs(dtype, "cpu")
+            assert ("forward" in vars(layers[0])) == can_pack(dtype, "cpu")
             torch.testing.assert_close(layers(states), plain)
 
 
 def test_only_a_processor_packs_and_only_what_it_multiplies_with():
-    assert packs(torch.float32, "cpu")
-    assert not packs(torch.float64, "cpu")
-    assert not packs(torch.float32, "cuda")
-    assert not packs(torch.bfloat16, "cuda")
+    assert can_pack(torch.float32, "cpu")
+    assert not can_pack(torch.float64, "cpu")
+    assert not can_pack(torch.float32, "cuda")
+    assert not can_pack(torch.bfloat16, "cuda")
 
 
 @pytest.mark.parametrize("shape", [(5, SIZE), (2, 3, SIZE), (SIZE,), (0, SIZE)])

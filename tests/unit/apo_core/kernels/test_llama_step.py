@@ -12,8 +12,8 @@ from transformers import (
 )
 
 from apo_core.kernels.kv_cache import growing_cache
-from apo_core.kernels.linear import packs, quick_linears
-from apo_core.kernels.llama_step import LlamaStep, suits
+from apo_core.kernels.linear import can_pack, quick_linears
+from apo_core.kernels.llama_step import LlamaStep, supports
 from apo_core.model.lora import add_adapters
 
 SHAPE = {
@@ -30,7 +30,7 @@ DTYPES = [
     pytest.param(
         torch.bfloat16,
         0.05,
-        marks=pytest.mark.skipif(not packs(torch.bfloat16, "cpu"), reason="no instructions for bfloat16"),
+        marks=pytest.mark.skipif(not can_pack(torch.bfloat16, "cpu"), reason="no instructions for bfloat16"),
     ),
 ]
 
@@ -95,7 +95,7 @@ def test_a_step_has_the_logits_of_transformers(make, dtype, tolerance):
     model = make().to(dtype)
     expected = two_steps(model, by_transformers(model))
     quick_linears(model)
-    assert suits(model, growing_cache(model.config))
+    assert supports(model, growing_cache(model.config))
     found = two_steps(model, LlamaStep(model, rows=3))
     torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
 
@@ -124,4 +124,4 @@ def test_other_models_are_left_to_transformers():
         GPT2LMHeadModel(GPT2Config(vocab_size=17, n_embd=16, n_layer=1, n_head=2)),
     ]
     for model in others:
-        assert not suits(model, growing_cache(model.config))
+        assert not supports(model, growing_cache(model.config))

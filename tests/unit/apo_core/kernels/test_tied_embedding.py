@@ -8,6 +8,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from apo_core.kernels.tied_embedding import share_gradient
+from apo_core.model.acceleration import accelerate
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.micro_batch import pad_responses
 
@@ -23,6 +24,11 @@ def model(*, tied=True, **changes):
     return LlamaForCausalLM(config)
 
 
+def accelerated(plain):
+    accelerate(plain)
+    return plain
+
+
 def gradients(log_probs, times=1):
     for _ in range(times):
         log_probs(*BATCH.inputs).sin().sum().backward()
@@ -34,7 +40,7 @@ def gradients(log_probs, times=1):
 @pytest.mark.parametrize(("padding", "chunk_tokens"), [(None, 256), (2, 256), (2, 2)])
 def test_it_is_that_of_autograd(times, reentrant, padding, chunk_tokens):
     ours, plain = (
-        ResponseLogProbs(model(pad_token_id=padding), temperature=0.7, chunk_tokens=chunk_tokens)
+        ResponseLogProbs(accelerated(model(pad_token_id=padding)), temperature=0.7, chunk_tokens=chunk_tokens)
         for _ in range(2)
     )
     assert ours.head.shared is not None
@@ -47,7 +53,7 @@ def test_it_is_that_of_autograd(times, reentrant, padding, chunk_tokens):
 
 
 def test_what_a_broken_backward_pass_has_left_is_not_added():
-    log_probs = ResponseLogProbs(model(), temperature=1.0)
+    log_probs = ResponseLogProbs(accelerated(model()), temperature=1.0)
     wanted = [gradient.clone() for gradient in gradients(log_probs)]
     log_probs.zero_grad()
     log_probs.head.shared.left = torch.ones(11, 16)
@@ -67,7 +73,7 @@ def test_the_model_by_itself_and_a_copy_learn_as_ever():
 
 
 def test_frozen_weights_get_none():
-    log_probs = ResponseLogProbs(model(), temperature=1.0)
+    log_probs = ResponseLogProbs(accelerated(model()), temperature=1.0)
     embedding = log_probs.model.get_input_embeddings()
     embedding.weight.requires_grad_(False)
     gradients(log_probs)
@@ -76,9 +82,10 @@ def test_frozen_weights_get_none():
 
 
 def test_it_is_left_to_autograd_where_the_sum_would_differ():
-    assert share_gradient(model()) is not None
-    assert share_gradient(model(tied=False)) is None
-    log_probs = ResponseLogProbs(model(), temperature=1.0).bfloat16()  # as an engine may do
+    for tied in (True, False):
+        embedding = accelerated(model(tied=tied)).get_input_embeddings()
+        assert hasattr(embedding, "of_head") == tied
+    log_probs = ResponseLogProbs(accelerated(model()), temperature=1.0).bfloat16()  # as an engine may do
     log_probs(*BATCH.inputs).sum().backward()
     assert log_probs.head.shared.left is None
     assert log_probs.model.get_input_embeddings().weight.grad.dtype == torch.bfloat16

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import torch
 
-from apo_core.kernels.heap import trim_heap
+from apo_core.system.heap import trim_heap
 
 _MIB = 2**20
 
@@ -30,7 +30,7 @@ def test_what_lies_below_a_block_in_use_is_given_back():
 
 _TWICE = """
 import resource, sys, torch
-from apo_core.kernels.heap import keep_heap
+from apo_core.system.heap import keep_heap
 if sys.argv[1] == "kept":
     keep_heap()
 def faults():

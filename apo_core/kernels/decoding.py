@@ -1,0 +1,35 @@
+"""Decoding with a cache that has room to grow and products that are packed once a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+from transformers import Cache, PretrainedConfig, PreTrainedModel
+
+from apo_core.kernels.kv_cache import growing_cache
+from apo_core.kernels.linear import packed_linears
+from apo_core.kernels.llama_step import LlamaStep, supports
+
+# (b, 1) new tokens, (b, t) mask of old and new, (b, 1) positions, and what the cache keeps, to (b, V)
+NextLogits = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
+
+
+class DecodingKernels:
+    """See `apo_core.sampling.decoding.Decoding`."""
+
+    def new_cache(self, config: PretrainedConfig) -> Cache:
+        """An empty cache."""
+        return growing_cache(config)
+
+    @contextmanager
+    def open_step(
+        self, model: PreTrainedModel, cache: Cache, rows: int, plain: NextLogits
+    ) -> Iterator[NextLogits]:
+        """One decoding step, with copies of the weights as they are now; `plain` where they gain nothing."""
+        if supports(model, cache):
+            yield LlamaStep(model, rows)
+            return
+        with packed_linears(model, rows):
+            yield plain
