@@ -12,8 +12,9 @@ from apo_core.config import Params
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
 from apo_core.sampling.scored import sample_and_score
-from tasks.prompts.inputs import make_sampler, questions_of, read_split
-from tasks.prompts.template import encoder_of
+from tasks.prompts.prompt_template import load_prompt_template
+from tasks.prompts.table import read_split, to_questions
+from tasks.responses.samplers import make_sampler
 from tasks.responses.scoring import scorer_of
 from tasks.stages import prepare, reference
 from tasks.workspace import Workspace
@@ -26,9 +27,9 @@ def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
         seed, trust = params.seed, params.trust_remote_code
         reference.run(workspace, seed, params.arithmetic, params.reference, trust)
         prepare.run(workspace, seed, trust, params.arithmetic, params.data, params.template)
-        questions = questions_of(read_split(workspace, "train"))[:prompts]
+        questions = to_questions(read_split(workspace, "train"))[:prompts]
         source = ModelRef(path=workspace.reference, dtype=params.sampling.dtype, trust_remote_code=trust)
-        prompt_template = encoder_of(source, params.template)
+        prompt_template = load_prompt_template(source, params.template)
         model = load_policy(source)
         with scorer_of(params.verifier, workspace.raw_verifiers, rows=samples * len(questions)) as scorer:
             scored = sample_and_score(

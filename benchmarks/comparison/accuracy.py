@@ -24,10 +24,10 @@ from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy, save_policy
 from apo_core.training.checkpoint import Checkpoints, Saved, data_only
 from benchmarks.processes import run_module
-from tasks.prompts.inputs import questions_of, read_split
-from tasks.prompts.template import encoder_of
-from tasks.responses.evaluator import Asking
-from tasks.responses.scoring import scorer_of, spending
+from tasks.prompts.prompt_template import load_prompt_template
+from tasks.prompts.table import read_split, to_questions
+from tasks.responses.evaluator import Evaluator
+from tasks.responses.scoring import error_budget, scorer_of
 from tasks.workspace import Workspace
 
 _WEIGHTS = "engine/mp_rank_00_model_states.pt"
@@ -83,10 +83,10 @@ def evaluate_checkpoint(workspace: Workspace, checkpoint: Saved, samples: int | 
     )
     model = load_policy(reference)
     model.load_state_dict(weights_of(checkpoint.directory / _WEIGHTS))
-    encoder = encoder_of(reference, params.template)
+    prompt_template = load_prompt_template(reference, params.template)
     with tempfile.TemporaryDirectory() as directory:
         policy = Path(directory) / "policy"
-        save_policy(model, encoder.tokenizer, policy)
+        save_policy(model, prompt_template.tokenizer, policy)
         return {"step": checkpoint.step} | evaluate_policy(workspace, policy, samples)
 
 
@@ -113,25 +113,25 @@ def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> 
     prompts = read_split(workspace, "eval")
     evaluation = params.evaluation.model_copy(update={"samples": samples} if samples else {})
     rows = len(prompts) * (evaluation.samples + 1)
-    asking = Asking(
-        params.seed, params.trust_remote_code, params.verifier, params.generation, params.sampler, evaluation
-    )
     reference = ModelRef(path=workspace.reference, trust_remote_code=params.trust_remote_code)
     with (
         tempfile.TemporaryDirectory() as work,
         scorer_of(params.verifier, workspace.raw_verifiers, rows=rows) as scorer,
     ):
-        table = asking.ask(
-            questions_of(prompts),
-            Path(work),
-            name="comparison",
-            policy="policy",
-            directory=policy,
-            encoder=encoder_of(reference, params.template),
+        evaluator = Evaluator(
+            questions=to_questions(prompts),
+            work=Path(work),
             scorer=scorer,
-            inspect=spending(params.verifier, rows=rows),
-            greedy=True,
-            reference=workspace.reference,
+            inspect=error_budget(params.verifier, rows=rows),
+            seed=params.seed,
+            trust_remote_code=params.trust_remote_code,
+            generation=params.generation,
+            sampler=params.sampler,
+            evaluation=evaluation,
+        )
+        prompt_template = load_prompt_template(reference, params.template)
+        table = evaluator.evaluate(
+            "policy", policy, prompt_template, greedy=True, reference=workspace.reference
         )
     sampled = table[table["sample_index"] >= 0]
     return {

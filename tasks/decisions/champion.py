@@ -14,10 +14,11 @@ from apo_core.errors import ApoError
 from apo_core.evaluation.comparison import per_prompt
 from apo_core.model.directory import ModelRef
 from apo_core.tables import EVALUATIONS, read_metadata, read_table
-from tasks.prompts.inputs import order_of, questions_of, read_split
-from tasks.prompts.template import encoder_of
-from tasks.responses.evaluator import Asking
-from tasks.responses.scoring import scorer_of, spending
+from tasks.prompts.prompt_template import load_prompt_template
+from tasks.prompts.table import read_split, to_questions
+from tasks.responses.conditions import evaluation_conditions, prompt_order
+from tasks.responses.evaluator import Evaluator
+from tasks.responses.scoring import error_budget, scorer_of
 from tasks.responses.shards import open_work
 from tasks.tracking.registry import Registered, download_artifact, download_model
 from tasks.workspace import Workspace
@@ -44,7 +45,7 @@ def champion_accuracy(
         scratch = Path(directory)
         table = download_artifact(client, current.run_id, "tables/evaluations.parquet", scratch)
         if table is None or _conditions(table) != _conditions(workspace.evaluations):
-            return per_prompt(_ask(client, workspace, params, current, scratch), "policy")
+            return per_prompt(_evaluate(client, workspace, params, current, scratch), "champion")
         return per_prompt(read_table(table, EVALUATIONS), "policy")
 
 
@@ -53,44 +54,39 @@ def _conditions(table: Path) -> dict[str, Any]:
     return {name: fingerprint.get(name) for name in _SHARED}
 
 
-def _ask(
+def _evaluate(
     client: MlflowClient, workspace: Workspace, params: Params, current: Registered, scratch: Path
 ) -> pd.DataFrame:
     """Sampled responses of the champion to the workspace's held-out prompts, table `tables.EVALUATIONS`."""
     directory = download_model(current, scratch)
-    own = download_artifact(client, current.run_id, "lineage/params.yaml", scratch)
-    if own is None:
-        raise ApoError(f"its MLflow run {current.run_id} has no lineage/params.yaml")
+    own_params = download_artifact(client, current.run_id, "lineage/params.yaml", scratch)
+    if own_params is None:
+        raise ApoError(f"its MLflow run {current.run_id} has no artifact lineage/params.yaml")
     prompts = read_split(workspace, "eval")
-    asking = Asking(
-        params.seed,
-        params.trust_remote_code,
-        params.verifier,
-        params.generation,
-        params.sampler,
-        params.evaluation,
-    )
     count = params.evaluation.samples * len(prompts)
     work = open_work(
         workspace.work("champion"),
         {
             **_conditions(workspace.evaluations),
-            **asking.conditions(),
+            **evaluation_conditions(params.seed, params.verifier, params.sampler, params.evaluation),
             "champion": f"{current.name}/{current.version}/{current.run_id}",
-            "order": order_of(prompts),
+            "order": prompt_order(prompts),
         },
     )
     with scorer_of(params.verifier, workspace.raw_verifiers, rows=count) as scorer:
-        model = ModelRef(path=directory, trust_remote_code=params.trust_remote_code)
-        return asking.ask(
-            questions_of(prompts),
-            work,
-            name=f"champion-{current.version}",
-            policy="policy",
-            directory=directory,
-            encoder=encoder_of(model, load_template_section(own)),
+        evaluator = Evaluator(
+            questions=to_questions(prompts),
+            work=work,
             scorer=scorer,
-            inspect=spending(params.verifier, rows=count),
-            greedy=False,
-            reference=None,
+            inspect=error_budget(params.verifier, rows=count),
+            seed=params.seed,
+            trust_remote_code=params.trust_remote_code,
+            generation=params.generation,
+            sampler=params.sampler,
+            evaluation=params.evaluation,
         )
+        prompt_template = load_prompt_template(
+            ModelRef(path=directory, trust_remote_code=params.trust_remote_code),
+            load_template_section(own_params),
+        )
+        return evaluator.evaluate("champion", directory, prompt_template, greedy=False, reference=None)

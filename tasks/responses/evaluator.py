@@ -1,4 +1,4 @@
-"""A policy is asked the held-out prompts: reference, policy and champion in the same way."""
+"""Evaluate a policy on the held-out prompts: reference, policy and champion in the same way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -17,147 +16,123 @@ from apo_core.model.loading import load_policy
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.micro_batch import micro_batches, pad_responses, sum_tokens
 from apo_core.model.template import Template, stop_ids
-from apo_core.sampling import Sampler
 from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import EVALUATIONS
 from apo_core.verifiers import Scorer
-from tasks.responses.samplers import engine_of, open_sampler
-from tasks.responses.scoring import limits_of
+from tasks.responses.samplers import open_sampler
 from tasks.responses.shards import run_shards
-from tasks.responses.workers import in_turn
+from tasks.responses.workers import run_serially
 
-Ratios = Callable[[list[Scored]], list[float]]
+GREEDY_INDEX = -1  # `sample_index` of a greedy response
 
 
-@dataclass(frozen=True)
-class Asking:
-    """How every policy is asked; which one, and with which template, is up to the call."""
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """Samples and scores responses to the held-out prompts; what is the same for every policy."""
 
+    questions: list[Question]
+    work: Path
+    """Directory of the shards, from `open_work`."""
+    scorer: Scorer
+    inspect: Callable[[pd.DataFrame], None]
+    """Is given the rows of every shard, and may refuse them."""
     seed: int
     trust_remote_code: bool
-    verifier: config.Verifier
     generation: config.Generation
     sampler: config.Sampler
     evaluation: config.Evaluation
 
-    def conditions(self) -> dict[str, Any]:
-        """What decides the responses beside the policy, the prompts and their fingerprint."""
-        return {
-            "engine": engine_of(self.sampler),
-            "limits": limits_of(self.verifier),
-            "evaluation": self.evaluation.model_dump(mode="json"),
-            "seed": self.seed,
-        }
-
-    def ask(
-        self,
-        questions: list[Question],
-        work: Path,
-        *,
-        name: str,
-        policy: str,
-        directory: Path,
-        encoder: Template,
-        scorer: Scorer,
-        inspect: Callable[[pd.DataFrame], None],
-        greedy: bool,
-        reference: Path | None,
+    def evaluate(
+        self, name: str, directory: Path, prompt_template: Template, *, greedy: bool, reference: Path | None
     ) -> pd.DataFrame:
         """Rows of `tables.EVALUATIONS`, from shards that survive a kill.
 
         Args:
-            questions: the held-out prompts.
-            work: directory of the shards, from `open_work`.
-            name: of the shards.
-            policy: what the rows call it.
+            name: of the policy, in the rows and in the shards' names.
             directory: of the policy.
-            encoder: its template.
-            scorer: of the responses.
-            inspect: is shown the rows of every shard, and may refuse them.
-            greedy: ask for a greedy response beside the sampled ones.
+            prompt_template: of the policy.
+            greedy: add a greedy response per prompt to the sampled ones.
             reference: directory of the policy to measure the log-ratio to; None measures none.
         """
-        rules = self.evaluation
+        evaluation, generation, tokenizer = self.evaluation, self.generation, prompt_template.tokenizer
+        # Sampler and log-ratios share the policy's model; vLLM without log-ratios needs none.
         load = cache(load_policy)
-        model_at = partial(ModelRef, dtype=rules.dtype, trust_remote_code=self.trust_remote_code)
+        model_at = partial(ModelRef, dtype=evaluation.dtype, trust_remote_code=self.trust_remote_code)
         source = model_at(path=directory)
-        longest = max(len(encoder.encode(question.prompt)) for question in questions)
+        longest = max(len(prompt_template.encode(question.prompt)) for question in self.questions)
         with open_sampler(
             self.sampler,
             source,
             partial(load, source),
-            encoder.tokenizer,
-            batch_size=rules.batch_size,
-            stop=stop_ids(encoder.tokenizer, self.generation.stop_character),
-            max_length=longest + self.generation.max_new_tokens,
-        ) as engine:
-            ratios: Ratios | None = None
-            if reference is not None:  # beside vLLM these models are there for nothing else
-                heads = [
-                    ResponseLogProbs(load(model), temperature=self.generation.temperature)
-                    for model in (model_at(path=reference), source)
-                ]
-                ratios = partial(_log_ratios, heads, encoder, rules.micro_batch_tokens)
-            return run_shards(
-                work,
-                questions,
-                in_turn(partial(self._shard, engine, encoder, scorer, policy, greedy, ratios)),
-                shard_size=max(1, rules.batch_size // rules.samples),
-                schema=EVALUATIONS,
-                name=name,
-                inspect=inspect,
+            tokenizer,
+            batch_size=evaluation.batch_size,
+            stop=stop_ids(tokenizer, generation.stop_character),
+            max_length=longest + generation.max_new_tokens,
+        ) as sampler:
+            log_probs = [
+                ResponseLogProbs(load(model), temperature=generation.temperature)
+                for model in ([] if reference is None else [source, model_at(path=reference)])
+            ]
+            sample = partial(
+                sample_and_score,
+                sampler=sampler,
+                template=prompt_template,
+                scorer=self.scorer,
+                max_new_tokens=generation.max_new_tokens,
+                temperature=generation.temperature,
             )
 
-    def _shard(
-        self,
-        engine: Sampler,
-        encoder: Template,
-        scorer: Scorer,
-        policy: str,
-        greedy: bool,
-        ratios: Ratios | None,
-        questions: list[Question],
-    ) -> pd.DataFrame:
-        draw = partial(
-            sample_and_score,
-            questions,
-            sampler=engine,
-            template=encoder,
-            scorer=scorer,
-            max_new_tokens=self.generation.max_new_tokens,
-            temperature=self.generation.temperature,
-        )
-        rows = [_row(policy, -1, one, None) for one in draw(1, key=None)] if greedy else []
-        sampled = draw(self.evaluation.samples, key=f"evaluate/{self.seed}")
-        measured = [None] * len(sampled) if ratios is None else ratios(sampled)
-        rows += [
-            _row(policy, one.sample_index, one, ratio) for one, ratio in zip(sampled, measured, strict=True)
-        ]
-        # By prompt, and not by how shards were cut.
-        order = {question.prompt_id: position for position, question in enumerate(questions)}
-        rows.sort(key=lambda row: order[str(row["prompt_id"])])
-        return pd.DataFrame(rows).astype({"reward": "float64", "log_ratio": "float64"})
+            def evaluate_shard(questions: list[Question]) -> pd.DataFrame:
+                rows = []
+                if greedy:
+                    rows += [
+                        _row(name, GREEDY_INDEX, scored, None) for scored in sample(questions, 1, key=None)
+                    ]
+                sampled = sample(questions, evaluation.samples, key=f"evaluate/{self.seed}")
+                ratios: list[float] | list[None] = [None] * len(sampled)
+                if log_probs:
+                    ratios = log_ratios(*log_probs, prompt_template, evaluation.micro_batch_tokens, sampled)
+                rows += [
+                    _row(name, scored.sample_index, scored, ratio)
+                    for scored, ratio in zip(sampled, ratios, strict=True)
+                ]
+                return _by_prompt(rows, questions)
+
+            return run_shards(
+                self.work,
+                self.questions,
+                partial(run_serially, evaluate_shard),
+                shard_size=max(1, evaluation.batch_size // evaluation.samples),
+                schema=EVALUATIONS,
+                name=f"evaluate-{name}",
+                inspect=self.inspect,
+            )
 
 
 @torch.no_grad()
-def _log_ratios(
-    heads: list[ResponseLogProbs], encoder: Template, micro_batch_tokens: int, scored: list[Scored]
+def log_ratios(
+    policy: ResponseLogProbs,
+    reference: ResponseLogProbs,
+    prompt_template: Template,
+    micro_batch_tokens: int,
+    sampled: list[Scored],
 ) -> list[float]:
-    """Ln pi(y|x) - ln pi_ref(y|x) of the policy's own samples: their mean estimates the KL."""
-    reference, policy = heads
-    prompts = [encoder.encode(one.question.prompt) for one in scored]
-    responses = [one.response.token_ids for one in scored]
+    """Ln pi(y|x) - ln pi_ref(y|x) of the policy's own samples; their mean estimates the KL."""
+    prompts = [prompt_template.encode(scored.question.prompt) for scored in sampled]
+    responses = [scored.response.token_ids for scored in sampled]
     lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
-    ratios = [0.0] * len(scored)
+    ratios = [0.0] * len(sampled)
     for rows in micro_batches(lengths, max_tokens=micro_batch_tokens):
         batch = pad_responses(
             [prompts[row] for row in rows],
             [responses[row] for row in rows],
-            encoder.tokenizer.pad_token_id,
+            prompt_template.tokenizer.pad_token_id,
             policy.model.device,
         )
-        ours, theirs = (sum_tokens(head(*batch.inputs), batch.mask) for head in (policy, reference))  # (R,)
-        for row, ratio in zip(rows, (ours - theirs).tolist(), strict=True):
+        of_policy, of_reference = (
+            sum_tokens(log_probs(*batch.inputs), batch.mask) for log_probs in (policy, reference)
+        )  # (R,)
+        for row, ratio in zip(rows, (of_policy - of_reference).tolist(), strict=True):
             ratios[row] = ratio
     return ratios
 
@@ -174,3 +149,10 @@ def _row(policy: str, sample_index: int, scored: Scored, log_ratio: float | None
         "reason": scored.reason,
         "log_ratio": log_ratio,
     }
+
+
+def _by_prompt(rows: list[dict[str, object]], questions: list[Question]) -> pd.DataFrame:
+    """The table of a shard, sorted by prompt: rows do not depend on how shards were cut."""
+    position = {question.prompt_id: index for index, question in enumerate(questions)}
+    rows.sort(key=lambda row: position[str(row["prompt_id"])])
+    return pd.DataFrame(rows).astype({"reward": "float64", "log_ratio": "float64"})

@@ -1,4 +1,4 @@
-"""What a worker of stage `sample` does by itself: draw responses from the reference and score them."""
+"""The work of a sampling worker: sample responses from the reference and score them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import SAMPLES
 from apo_core.values.adaptive import draw_until_settled
 from apo_core.values.pooled import Prior, successes
-from tasks.prompts.template import encoder_of
+from tasks.prompts.prompt_template import load_prompt_template
 from tasks.responses.samplers import open_sampler
 from tasks.responses.scoring import scorer_of
 
-# Questions, how many responses each and the index of the first, to rows of `tables.SAMPLES`
-DrawRows = Callable[[list[Question], int, int], pd.DataFrame]
+# Questions, responses per question and the index of the first response, to rows of `tables.SAMPLES`.
+SampleRows = Callable[[list[Question], int, int], pd.DataFrame]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a worker needs to draw and score responses by itself."""
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """Everything a worker needs to sample and score responses by itself."""
 
-    reference: Path  # absolute; every machine sees it
-    verifiers: Path  # likewise
+    reference: Path
+    """Absolute; every machine sees it."""
+    verifiers: Path
+    """The user's own verifier modules; likewise."""
     seed: int
     trust_remote_code: bool
     template: config.Template
@@ -42,34 +44,36 @@ class Settings:
     generation: config.Generation
     sampler: config.Sampler
     sampling: config.Sampling
-    rows: int  # of all workers together, at most
+    rows: int
+    """Rows that all workers together score, at most."""
 
     @contextmanager
-    def open(self) -> Iterator[DrawRows]:
-        """What draws and scores, for as long as its engine is open."""
+    def open(self) -> Iterator[SampleRows]:
+        """Open scorer and engine; what is entered samples and scores."""
         source = ModelRef(
             path=self.reference, dtype=self.sampling.dtype, trust_remote_code=self.trust_remote_code
         )
-        encoder = encoder_of(source, self.template)
+        prompt_template = load_prompt_template(source, self.template)
+        tokenizer = prompt_template.tokenizer
         with (
             scorer_of(self.verifier, self.verifiers, rows=self.rows) as scorer,
             open_sampler(
                 self.sampler,
                 source,
                 partial(load_policy, source),
-                encoder.tokenizer,
+                tokenizer,
                 batch_size=self.sampling.batch_size,
-                stop=stop_ids(encoder.tokenizer, self.generation.stop_character),
+                stop=stop_ids(tokenizer, self.generation.stop_character),
                 max_length=self.template.max_prompt_tokens + self.generation.max_new_tokens,
-            ) as engine,
+            ) as sampler,
         ):
 
-            def draw(questions: list[Question], n: int, start: int) -> pd.DataFrame:
+            def sample_rows(questions: list[Question], n: int, start: int) -> pd.DataFrame:
                 scored = sample_and_score(
                     questions,
                     n,
-                    sampler=engine,
-                    template=encoder,
+                    sampler=sampler,
+                    template=prompt_template,
                     scorer=scorer,
                     max_new_tokens=self.generation.max_new_tokens,
                     temperature=self.generation.temperature,
@@ -78,25 +82,25 @@ class Settings:
                 )
                 return pd.DataFrame(map(_row, scored)).astype({"reward": "float64"})
 
-            yield draw
+            yield sample_rows
 
 
 @dataclass(frozen=True)
 class SampleJob:
-    """The first responses to every question."""
+    """Sample the first responses to every question."""
 
-    settings: Settings
+    spec: JobSpec
     n: int
 
     @contextmanager
     def open(self) -> Iterator[Callable[[list[Question]], pd.DataFrame]]:
         """See `tasks.responses.workers.Job`."""
-        with self.settings.open() as draw:
-            yield lambda questions: draw(questions, self.n, 0)
+        with self.spec.open() as sample_rows:
+            yield lambda questions: sample_rows(questions, self.n, 0)
 
 
 class Tally(NamedTuple):
-    """A question and what its first samples came to."""
+    """A question with the successes of its first samples, and how many of these were scored."""
 
     question: Question
     successes: float
@@ -105,35 +109,35 @@ class Tally(NamedTuple):
 
 @dataclass(frozen=True)
 class SettleJob:
-    """Further responses to every question whose V* is not known yet."""
+    """Sample further responses to every question whose V* is not known well enough yet."""
 
-    settings: Settings
-    rule: config.Adaptive
+    spec: JobSpec
+    adaptive: config.Adaptive
     prior: Prior
 
     @contextmanager
     def open(self) -> Iterator[Callable[[list[Tally]], pd.DataFrame]]:
         """See `tasks.responses.workers.Job`."""
-        with self.settings.open() as draw:
-            yield partial(self._settle, draw)
+        with self.spec.open() as sample_rows:
+            yield partial(self._settle, sample_rows)
 
-    def _settle(self, draw: DrawRows, tallies: list[Tally]) -> pd.DataFrame:
+    def _settle(self, sample_rows: SampleRows, tallies: list[Tally]) -> pd.DataFrame:
         frames = [pd.DataFrame(columns=SAMPLES.names)]
 
-        def more(positions: list[int], start: int, size: int) -> tuple[Tensor, Tensor]:
-            frames.append(draw([tallies[position].question for position in positions], size, start))
+        def sample_more(positions: list[int], start: int, size: int) -> tuple[Tensor, Tensor]:
+            frames.append(sample_rows([tallies[position].question for position in positions], size, start))
             rewards = torch.tensor(frames[-1]["reward"].to_numpy()).view(-1, size)  # NaN where not scored
-            return successes(rewards, self.rule.beta1).nansum(dim=1), (~rewards.isnan()).sum(dim=1)
+            return successes(rewards, self.adaptive.beta1).nansum(dim=1), (~rewards.isnan()).sum(dim=1)
 
         draw_until_settled(
             torch.tensor([tally.successes for tally in tallies], dtype=torch.float64),
             torch.tensor([tally.scored for tally in tallies], dtype=torch.float64),
-            more,
+            sample_more,
             prior=self.prior,
-            beta1=self.rule.beta1,
-            deviation=self.rule.deviation,
-            first=self.rule.first,
-            limit=self.settings.sampling.n,
+            beta1=self.adaptive.beta1,
+            deviation=self.adaptive.deviation,
+            first=self.adaptive.first,
+            limit=self.spec.sampling.n,
         )
         return frames[0] if len(frames) == 1 else pd.concat(frames[1:], ignore_index=True)
 

@@ -1,34 +1,17 @@
-"""The engine that the configuration names, over a model directory, for as long as it is needed."""
+"""Open the engine that the configuration names over a model directory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from apo_core import config
 from apo_core.model.directory import ModelRef
-from apo_core.model.loading import saved_end_ids
-from apo_core.sampling import Sampler, VllmSampler
-from apo_core.sampling.vllm_sampler import vllm_version
-from tasks.prompts.inputs import make_sampler
-
-
-def engine_of(sampler: config.Sampler) -> dict[str, Any]:
-    """What of the engine decides which responses a seed gives: shards of two engines are never mixed.
-
-    The value table's fingerprint leaves the engine out: V* is an estimate for a distribution, every engine
-    draws from the same one, and training may draw with another one than stage 1.
-
-    Raises:
-        ApoError: the engine is not installed.
-    """
-    if sampler.engine == "transformers":
-        return {"engine": sampler.engine, "version": version("transformers")}
-    return {"engine": sampler.engine, "version": vllm_version(), **sampler.vllm.model_dump(mode="json")}
+from apo_core.model.loading import end_ids, saved_end_ids
+from apo_core.sampling import Sampler, TransformersSampler, VllmSampler
 
 
 @contextmanager
@@ -57,21 +40,33 @@ def open_sampler(
         yield make_sampler(load(), tokenizer, batch_size=batch_size, stop=stop)
         return
     arguments = vllm_arguments(sampler.vllm, source, tokenizer, stop=stop, max_length=max_length)
-    with VllmSampler(source, **arguments) as engine:
-        yield engine
+    with VllmSampler(source, **arguments) as vllm_sampler:
+        yield vllm_sampler
+
+
+def make_sampler(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, stop: set[int]
+) -> TransformersSampler:
+    """A sampler of a loaded model; tokens in `stop` end its responses too."""
+    return TransformersSampler(
+        model,
+        eos_ids=end_ids(model, tokenizer) | stop,
+        pad_id=tokenizer.pad_token_id,
+        batch_size=batch_size,
+    )
 
 
 def vllm_arguments(
-    settings: config.Vllm,
+    options: config.Vllm,
     source: ModelRef,
     tokenizer: PreTrainedTokenizerBase,
     *,
     stop: set[int],
     max_length: int,
 ) -> dict[str, Any]:
-    """What `VllmSampler` is started with, beside the directory: see there."""
+    """Keyword arguments of `VllmSampler`, which explains them."""
     return {
         "eos_ids": saved_end_ids(source.path, tokenizer) | stop,
         "max_length": max_length,
-        **settings.model_dump(),
+        **options.model_dump(),
     }

@@ -1,11 +1,10 @@
-"""The configured verifier at work in a stage: what it is, how it is run, and when it has failed too often."""
+"""Load the configured verifier, open the scorer that runs it, and refuse too many errors of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,24 +13,28 @@ from apo_core.verifiers import ErrorBudget, RowError, Scorer, Verifier, make_ver
 
 
 def verifier_of(verifier: config.Verifier, directory: Path) -> Verifier:
-    """The verifier that the configuration names, with the user's own modules in `directory`.
+    """The verifier that the configuration names.
+
+    Args:
+        verifier: the configuration.
+        directory: the user's own verifier modules.
 
     Raises:
-        ApoError: it is not there.
+        ApoError: there is no such verifier.
     """
     return make_verifier(verifier.name, verifier.extract, directory.resolve())
 
 
 def scorer_of(verifier: config.Verifier, directory: Path, *, rows: int) -> AbstractContextManager[Scorer]:
-    """What scores with it, for as long as it is open.
+    """The scorer that runs the configured verifier, for as long as the context is open.
 
     Args:
         verifier: the configuration.
-        directory: of the user's own modules.
-        rows: of which `verifier.max_error_share` may be errors; it does not go on after more in one call.
+        directory: the user's own verifier modules.
+        rows: number of rows of which `verifier.max_error_share` may be errors; a call with more errors ends.
 
     Raises:
-        ApoError: as `verifier_of`.
+        ApoError: there is no such verifier.
     """
     return open_scorer(
         verifier_of(verifier, directory),
@@ -42,17 +45,12 @@ def scorer_of(verifier: config.Verifier, directory: Path, *, rows: int) -> Abstr
     )
 
 
-def limits_of(verifier: config.Verifier) -> dict[str, Any]:
-    """What decides which rows are errors: shards made under other limits are made anew."""
-    return verifier.model_dump(include={"time_limit_seconds", "memory_limit_mib"})
-
-
-def spending(verifier: config.Verifier, *, rows: int) -> Callable[[pd.DataFrame], None]:
-    """What holds the rows of each shard of a stage against `verifier.max_error_share`.
+def error_budget(verifier: config.Verifier, *, rows: int) -> Callable[[pd.DataFrame], None]:
+    """A check that is given each shard's rows and refuses more errors than `verifier.max_error_share`.
 
     Args:
         verifier: the configuration.
-        rows: that the stage will score.
+        rows: number of rows that the stage will score.
     """
     budget = ErrorBudget(verifier.max_error_share, rows=rows)
     return lambda frame: budget.spend(row_errors(frame))

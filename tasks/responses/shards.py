@@ -1,9 +1,10 @@
-"""Work that survives a kill: a directory that belongs to one set of conditions, filled shard by shard."""
+"""Where shards are written: work in a directory for one set of conditions, which survives a kill."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,36 +17,36 @@ import tasks
 from apo_core.system.files import read_json, remove, sha256_of, write_json
 from apo_core.system.progress import progress
 from apo_core.tables import read_table, write_table
-from tasks.responses.workers import Run
+from tasks.responses.workers import Finished, Shards
 
 Item = TypeVar("Item")
-_DECIDING = ("torch", "transformers", "deepspeed", "peft")  # packages: another version, other numbers
+_DECIDING_PACKAGES = ("torch", "transformers", "deepspeed", "peft")  # another version, other numbers
 
 
 def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
-    """Make `directory` hold work done under `conditions` only; what is there under others is removed.
+    """Make `directory` hold work done under `conditions` only; work done under others is removed.
 
     Args:
-        directory: of one stage.
+        directory: the unfinished work of one stage.
         conditions: everything that decides the stage's result, as JSON values.
     """
-    conditions = conditions | {package: version(package) for package in _DECIDING} | {"apo-flow": _sources()}
+    versions = {package: version(package) for package in _DECIDING_PACKAGES}
+    conditions = {**conditions, **versions, "apo-flow": _sources_sha256()}
     record = directory / "conditions.json"
     if record.exists():
-        found = read_json(record)
-        if found == conditions:
+        recorded = read_json(record)
+        if recorded == conditions:
             return directory
-        differing = sorted(key for key in {*found, *conditions} if found.get(key) != conditions.get(key))
-        print(
-            f"{directory}: what is there is dropped, these have changed: {', '.join(differing)}", flush=True
-        )
+        keys = {*recorded, *conditions}
+        changed = ", ".join(sorted(key for key in keys if recorded.get(key) != conditions.get(key)))
+        print(f"{directory}: what is there is dropped, these have changed: {changed}", flush=True)
     remove(directory)
     write_json(record, conditions)
     return directory
 
 
-def _sources() -> str:
-    """A hash of the code that work is done by."""
+def _sources_sha256() -> str:
+    """A hash of the code that does the work."""
     digest = hashlib.sha256()
     for package in (apo_core, tasks):
         root = Path(package.__path__[0])
@@ -57,24 +58,24 @@ def _sources() -> str:
 def run_shards(
     directory: Path,
     items: Sequence[Item],
-    run: Run[Item],
+    make_missing: Callable[[Shards[Item]], Finished],
     *,
     shard_size: int,
     schema: pa.Schema,
     name: str,
     inspect: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
-    """Make rows of slices of `items`, each slice's a file that is whole or absent.
+    """Make rows from `items`, shard by shard; the file of a shard is whole or absent.
 
     Args:
         directory: from `open_work`.
         items: in the order of the result.
-        run: makes the slices that are missing; a slice's rows are a function of it alone, so that it does not
-            matter who made them and when.
-        shard_size: items a slice.
+        make_missing: makes the shards that have no file yet, in any order; see `tasks.responses.workers`.
+            The rows of a shard are a function of its items alone: it does not matter who made them and when.
+        shard_size: items per shard.
         schema: of the rows.
         name: of the work, for files and the progress bar.
-        inspect: sees the rows of every slice once, before they are written; what it raises ends the work.
+        inspect: is given the rows of every shard once, before they are written, and may refuse them.
 
     Returns:
         All rows in order.
@@ -84,16 +85,18 @@ def run_shards(
         for start in range(0, len(items), shard_size)
     }
     missing = {file: shard for file, shard in shards.items() if not file.exists()}
-    if len(missing) < len(shards):
-        print(
-            f"{name}: {len(shards) - len(missing)} of {len(shards)} shards were finished before", flush=True
-        )
-    for file in shards:
-        if inspect is not None and file not in missing:
+    finished = [file for file in shards if file not in missing]
+    if finished:
+        print(f"{name}: {len(finished)} of {len(shards)} shards were finished before", flush=True)
+    if inspect is not None:
+        for file in finished:
             inspect(read_table(file, schema))
     done = len(items) - sum(map(len, missing.values()))
-    with progress(total=len(items), initial=done, description=name, unit="prompt") as bar:
-        for file, rows in run(missing):
+    with (
+        progress(total=len(items), initial=done, description=name, unit="prompt") as bar,
+        closing(make_missing(missing)) as made,  # a refusal ends the workers here and now
+    ):
+        for file, rows in made:
             if inspect is not None:
                 inspect(rows)
             write_table(file, rows, schema)

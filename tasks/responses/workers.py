@@ -1,17 +1,16 @@
-"""Shards made one after another, by processes of this machine, or by actors of a Ray cluster."""
+"""Make shards one after another, in worker processes of this machine, or by actors of a Ray cluster."""
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, ExitStack
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, ExitStack, chdir, closing, suppress
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import pandas as pd
 
@@ -20,147 +19,207 @@ from apo_core.system.environment import disable_telemetry, show_gpus
 from apo_core.system.processes import WITHOUT_MODULES, set_parent_death_signal
 
 Item = TypeVar("Item")
-Make = Callable[[list[Item]], pd.DataFrame]
-# Files that are missing and what goes into them, to those that were made, in any order.
-Run = Callable[[Mapping[Path, list[Item]]], Iterator[tuple[Path, pd.DataFrame]]]
-Made = pd.DataFrame | str  # rows, or what was refused: an error of ours is not pickled as it was
-_LOST = 3  # workers in a row that may die without finishing a shard
-_DYING = f"{_LOST} sampling workers died without finishing a shard"
+MakeShard = Callable[[list[Item]], pd.DataFrame]
+# The files of missing shards, each with the items that its rows are made from.
+Shards = Mapping[Path, list[Item]]
+# Shards that are finished, in any order.
+Finished = Generator[tuple[Path, pd.DataFrame], None, None]
+# Rows, or the text of an `ApoError`, whose class does not survive pickling.
+Reply = pd.DataFrame | str
+_MAX_DEATHS = 3  # workers in a row that may die without finishing a shard
+_DYING = f"{_MAX_DEATHS} sampling workers died without finishing a shard"
 
 
 class Job(Protocol[Item]):
-    """Work that a worker process can do by itself; it is pickled."""
+    """Work that a worker can do by itself; it is pickled."""
 
-    def open(self) -> AbstractContextManager[Make[Item]]:
-        """What makes the rows of a shard, for as long as its engine is open."""
+    def open(self) -> AbstractContextManager[MakeShard[Item]]:
+        """Open the engine; what is entered makes the rows of a shard."""
         ...
 
 
-def in_turn(make: Make[Item]) -> Run[Item]:
-    """One after another, by what is open already."""
-
-    def run(shards: Mapping[Path, list[Item]]) -> Iterator[tuple[Path, pd.DataFrame]]:
-        for file, items in shards.items():
-            yield file, make(items)
-
-    return run
+def run_serially(make_shard: MakeShard[Item], shards: Shards[Item]) -> Finished:
+    """Make one shard after another in this process."""
+    for file, items in shards.items():
+        yield file, make_shard(items)
 
 
-def spread(job: Job[Item], *, executor: str, workers: int, gpus: int) -> Run[Item]:
-    """By so many workers, each with an engine of its own; one that is lost is replaced.
+def run_on_workers(
+    job: Job[Item], shards: Shards[Item], *, executor: str, workers: int, gpus: int
+) -> Finished:
+    """Make shards on several workers, each with its own engine; a worker that is lost is replaced.
 
     Args:
         job: the work.
-        executor: "local" for this machine, "ray" for the cluster of RAY_ADDRESS, or one made for this.
-        workers: how many; a single local one is this process.
-        gpus: that a worker's engine takes, where there are any.
+        shards: what is missing; where nothing is, no engine is opened.
+        executor: "local" for this machine, "ray" for the cluster of RAY_ADDRESS, or one started for this.
+        workers: number of workers; a single local one is this process.
+        gpus: GPUs per worker, where there are any.
+
+    Raises:
+        ApoError: a job refused its input, the workers do not fit, or they keep dying.
     """
-
-    def run(shards: Mapping[Path, list[Item]]) -> Iterator[tuple[Path, pd.DataFrame]]:
-        if not shards:
-            return
-        if executor == "ray":
-            yield from _on_ray(job, shards, min(workers, len(shards)), gpus)
-        elif workers > 1:
-            yield from _on_processes(job, shards, min(workers, len(shards)), gpus)
-        else:
-            with job.open() as make:
-                yield from in_turn(make)(shards)
-
-    return run
+    if not shards:
+        return
+    workers = min(workers, len(shards))
+    if executor == "ray":
+        yield from _run_on_ray(job, shards, workers, gpus)
+    elif workers > 1:
+        yield from _run_on_processes(job, shards, workers, gpus)
+    else:
+        with job.open() as make_shard:
+            yield from run_serially(make_shard, shards)
 
 
-def _on_processes(
-    job: Job[Item], shards: Mapping[Path, list[Item]], workers: int, gpus: int
-) -> Iterator[tuple[Path, pd.DataFrame]]:
+def _run_on_processes(job: Job[Item], shards: Shards[Item], workers: int, gpus: int) -> Finished:
     _check_gpus(workers * gpus)
-    left, lost = dict(shards), 0
-    while left:
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, context, _begin, (job, context.Value("i", 0), workers, gpus))
-        waiting = {pool.submit(_make, items): file for file, items in left.items()}
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], _rows(future.result())
-                del left[waiting[future]]
-                lost = 0
-        except BrokenProcessPool:  # one was killed: the others' unfinished shards are gone with it
-            lost += 1
-            if lost == _LOST:
-                raise ApoError(_DYING) from None
-            print(f"a sampling worker died; {len(left)} shards are left", flush=True)
-        finally:  # whatever ends this, shards that have not begun are not worth waiting for
-            pool.shutdown(cancel_futures=True)
+    missing, deaths = deque(shards), 0
+    with ExitStack() as stack:
+        idle = [stack.enter_context(closing(_LocalWorker(job, n, workers, gpus))) for n in range(workers)]
+        busy: dict[Connection, tuple[_LocalWorker, Path]] = {}
+        while missing or busy:
+            while missing and idle:
+                worker, file = idle.pop(), missing.popleft()
+                worker.send(shards[file])
+                busy[worker.connection] = worker, file
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                worker, file = busy.pop(connection)
+                reply = worker.receive()
+                if reply is None:
+                    deaths += 1
+                    if deaths == _MAX_DEATHS:
+                        raise ApoError(_DYING)
+                    missing.appendleft(file)
+                    print(f"a sampling worker died; {len(missing) + len(busy)} shards are left", flush=True)
+                    worker.start()
+                else:
+                    deaths = 0
+                    yield file, _rows(reply)
+                idle.append(worker)
 
 
 def _check_gpus(needed: int) -> None:
-    torch = sys.modules.get("torch")  # there if the job's engine needs it
-    found = torch.cuda.device_count() if torch is not None else 0
-    if 0 < found < needed:  # a worker that sees none would sample on the processor without a word
-        raise ApoError(f"sampling.workers: they need {needed} GPUs, there are {found}")
+    torch = sys.modules.get("torch")  # imported if the job's engine needs it
+    available = torch.cuda.device_count() if torch is not None else 0
+    if 0 < available < needed:  # a worker that sees none would silently sample on the processor
+        raise ApoError(f"sampling.workers: they need {needed} GPUs, this machine has {available}")
 
 
-_OPEN = ExitStack()  # of a worker process; it ends with the process
-_JOB: list[Job[Any]] = []
-_WORK: list[Make[Any]] = []
+class _LocalWorker:
+    """A process that makes one shard at a time, and this process's end of the connection to it."""
+
+    def __init__(self, job: Job[Any], number: int, workers: int, gpus: int) -> None:
+        self._arguments = job, number, workers, gpus
+        self.start()
+
+    def start(self) -> None:
+        """Start a process, also in the place of one that died: it gets the same cores and GPUs."""
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, *self._arguments))
+        self._process.start()
+        theirs.close()  # so that the process's death closes the connection
+
+    def send(self, items: list[Any]) -> None:
+        """Give the process a shard; that it has died is seen by `receive`."""
+        with suppress(BrokenPipeError):
+            self.connection.send(items)
+
+    def receive(self) -> Reply | None:
+        """Wait for the reply; None where the process was killed.
+
+        Raises:
+            RuntimeError: the process ended with a traceback, which another one would end with too.
+        """
+        try:
+            reply: Reply = self.connection.recv()
+        except (EOFError, OSError):  # it died between replies, or in the middle of one
+            self.close()
+            if self._process.exitcode and self._process.exitcode > 0:
+                raise RuntimeError("a sampling worker failed; its traceback is above") from None
+            return None
+        return reply
+
+    def close(self) -> None:
+        """Let the process finish its shard, close its engine and end."""
+        self.connection.close()
+        self._process.join()
 
 
-def _begin(job: Job[Any], started: Any, workers: int, gpus: int) -> None:
-    """Settle in a new worker process, on cores and GPUs that are its own."""
+def _serve(connection: Connection, job: Job[Any], number: int, workers: int, gpus: int) -> None:
+    """Make the shards that are sent to this process until the other end is closed."""
     set_parent_death_signal()
-    with started.get_lock():
-        number = started.value
-        started.value += 1
+    _take_share(number, workers, gpus)
+    with closing(_ShardMaker(job)) as maker:
+        while True:
+            try:
+                connection.send(maker.reply(connection.recv()))
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                return
+
+
+def _take_share(number: int, workers: int, gpus: int) -> None:
+    """Keep a worker process to its part of the cores and GPUs."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
         if torch.version.cuda:  # to ask for the GPUs would settle which are seen
             show_gpus(",".join(_own_gpus(number, gpus)))
-    _JOB.append(job)
 
 
 def _own_gpus(number: int, gpus: int) -> list[str]:
     """The worker's part of the GPUs that this run may use."""
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = [str(index) for index in range((number + 1) * gpus)] if seen is None else seen.split(",")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(index) for index in range((number + 1) * gpus)] if visible is None else visible.split(",")
     return names[number * gpus : (number + 1) * gpus]
 
 
-def _make(items: list[Any]) -> Made:
-    """Here and not when the worker begins: what an engine refuses as it opens is to be read, too."""
-    try:
-        if not _WORK:
-            _WORK.append(_OPEN.enter_context(_JOB[0].open()))
-        return _WORK[0](items)
-    except ApoError as error:
-        return str(error)
+class _ShardMaker(Generic[Item]):
+    """A job in its worker; its engine is opened with the first shard: what it refuses is a reply, too."""
+
+    def __init__(self, job: Job[Item]) -> None:
+        self._job = job
+        self._engine = ExitStack()
+        self._make_shard: MakeShard[Item] | None = None
+
+    def reply(self, items: list[Item]) -> Reply:
+        try:
+            if self._make_shard is None:
+                self._make_shard = self._engine.enter_context(self._job.open())
+            return self._make_shard(items)
+        except ApoError as error:
+            return str(error)
+
+    def close(self) -> None:
+        self._engine.close()
 
 
-def _rows(made: Made) -> pd.DataFrame:
-    if isinstance(made, str):
-        raise ApoError(made)
-    return made
+def _rows(reply: Reply) -> pd.DataFrame:
+    if isinstance(reply, str):
+        raise ApoError(reply)
+    return reply
 
 
-def _on_ray(
-    job: Job[Item], shards: Mapping[Path, list[Item]], workers: int, gpus: int
-) -> Iterator[tuple[Path, pd.DataFrame]]:
+def _run_on_ray(job: Job[Item], shards: Shards[Item], workers: int, gpus: int) -> Finished:
     disable_telemetry()
     import ray
     from ray.exceptions import RayActorError
     from ray.util import ActorPool
 
     # Without an address Ray would join whatever cluster was last started on this machine.
-    with contextlib.chdir(WITHOUT_MODULES):  # its workers import from the directory that it is begun in first
+    with chdir(WITHOUT_MODULES):  # workers import first from the directory that Ray is started in
         ray.init(address=os.environ.get("RAY_ADDRESS", "local"), logging_level="warning")
     try:
         share = _share([node["Resources"] for node in ray.nodes() if node["Alive"]], workers, gpus)
         # Ray starts a lost actor anew, on another node if need be, and gives it what it had not finished.
-        actor = ray.remote(max_restarts=-1, max_task_retries=_LOST, **share)(_Actor)
+        actor = ray.remote(max_restarts=-1, max_task_retries=_MAX_DEATHS, **share)(_Actor)
         pool = ActorPool([actor.remote(job) for _ in range(workers)])
-        made_ones = pool.map_unordered(lambda one, shard: one.make.remote(*shard), list(shards.items()))
-        for file, made in made_ones:
-            yield file, _rows(made)
+        replies = pool.map_unordered(
+            lambda worker, shard: worker.make_shard.remote(*shard), list(shards.items())
+        )
+        for file, reply in replies:
+            yield file, _rows(reply)
     except RayActorError:
         raise ApoError(_DYING) from None
     finally:
@@ -168,7 +227,7 @@ def _on_ray(
 
 
 def _share(nodes: list[dict[str, float]], workers: int, gpus: int) -> dict[str, int]:
-    """What of a node a worker takes, so that all fit: for one that does not Ray would wait for ever.
+    """The part of a node that a worker takes, so that all fit: Ray would wait for ever for one that does not.
 
     Raises:
         ApoError: they do not fit.
@@ -188,7 +247,7 @@ def _share(nodes: list[dict[str, float]], workers: int, gpus: int) -> dict[str, 
 
 class _Actor:
     def __init__(self, job: Job[Any]) -> None:
-        _JOB[:] = [job]
+        self._maker = _ShardMaker(job)
 
-    def make(self, file: Path, items: list[Any]) -> tuple[Path, Made]:
-        return file, _make(items)
+    def make_shard(self, file: Path, items: list[Any]) -> tuple[Path, Reply]:
+        return file, self._maker.reply(items)

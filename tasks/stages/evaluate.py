@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from apo_core import config
@@ -9,11 +11,12 @@ from apo_core.evaluation.comparison import summarise
 from apo_core.model.directory import ModelRef
 from apo_core.system.files import sha256_of, write_json, write_text
 from apo_core.tables import EVALUATIONS, write_table
-from tasks.prompts.inputs import conditions_of_values, order_of, questions_of, read_split
-from tasks.prompts.template import encoder_of
+from tasks.prompts.prompt_template import load_prompt_template
+from tasks.prompts.table import read_split, to_questions
 from tasks.reporting.examples import examples_of
-from tasks.responses.evaluator import Asking
-from tasks.responses.scoring import scorer_of, spending, verifier_of
+from tasks.responses.conditions import evaluation_conditions, prompt_order, value_conditions
+from tasks.responses.evaluator import Evaluator
+from tasks.responses.scoring import error_budget, scorer_of
 from tasks.responses.shards import open_work
 from tasks.stages.process import Facts
 from tasks.workspace import Workspace
@@ -30,43 +33,38 @@ def run(
     evaluation: config.Evaluation,
 ) -> Facts:
     """Write `data/evaluations.parquet`, `reports/eval.json` and `reports/samples.md`."""
-    judge = verifier_of(verifier, workspace.raw_verifiers)
     prompts = read_split(workspace, "eval")
-    encoder = encoder_of(ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template)
-    conditions = conditions_of_values(workspace, template, generation, judge, prompts)
-    asking = Asking(seed, trust_remote_code, verifier, generation, sampler, evaluation)
+    prompt_template = load_prompt_template(
+        ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template
+    )
+    fingerprint = value_conditions(workspace, template, generation, verifier, prompts)
     work = open_work(
         workspace.work("evaluate"),
         {
-            **conditions,
-            **asking.conditions(),
-            "order": order_of(prompts),
+            **fingerprint,
+            **evaluation_conditions(seed, verifier, sampler, evaluation),
+            "order": prompt_order(prompts),
             "policy": sha256_of(workspace.policy),
         },
     )
     count = 2 * (1 + evaluation.samples) * len(prompts)
-    inspect = spending(verifier, rows=count)
     with scorer_of(verifier, workspace.raw_verifiers, rows=count) as scorer:
-        tables = [
-            asking.ask(
-                questions_of(prompts),
-                work,
-                name=f"evaluate-{policy}",
-                policy=policy,
-                directory=directory,
-                encoder=encoder,
-                scorer=scorer,
-                inspect=inspect,
-                greedy=True,
-                reference=measured_to,
-            )
-            for policy, directory, measured_to in (
-                ("reference", workspace.reference, None),
-                ("policy", workspace.policy, workspace.reference),
-            )
-        ]
-    rows = pd.concat(tables, ignore_index=True)
-    write_table(workspace.evaluations, rows, EVALUATIONS, {"fingerprint": conditions})
+        evaluator = Evaluator(
+            questions=to_questions(prompts),
+            work=work,
+            scorer=scorer,
+            inspect=error_budget(verifier, rows=count),
+            seed=seed,
+            trust_remote_code=trust_remote_code,
+            generation=generation,
+            sampler=sampler,
+            evaluation=evaluation,
+        )
+        evaluate = partial(evaluator.evaluate, prompt_template=prompt_template, greedy=True)
+        of_reference = evaluate("reference", workspace.reference, reference=None)
+        of_policy = evaluate("policy", workspace.policy, reference=workspace.reference)
+    rows = pd.concat([of_reference, of_policy], ignore_index=True)
+    write_table(workspace.evaluations, rows, EVALUATIONS, {"fingerprint": fingerprint})
     write_json(workspace.evaluation, summarise(rows, prompts, seed=seed))
     write_text(workspace.examples, examples_of(rows, prompts))
     return {

@@ -72,11 +72,13 @@ def _long_prompts(
 ) -> LongPrompts:
     if data.too_long == "refuse":  # `validate` does
         return LongPrompts(pool, None, template.max_prompt_tokens)
-    from tasks.prompts.template import encoder_of  # seconds that only this choice pays
+    from tasks.prompts.prompt_template import load_prompt_template  # seconds that only this choice pays
 
     # The template of the trainer itself: a limit on other text would drop other prompts.
-    encoder = encoder_of(ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template)
-    return LongPrompts(pool, lambda prompt: len(encoder.encode(prompt)), template.max_prompt_tokens)
+    prompt_template = load_prompt_template(
+        ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template
+    )
+    return LongPrompts(pool, lambda prompt: len(prompt_template.encode(prompt)), template.max_prompt_tokens)
 
 
 def _either(long: LongPrompts, contaminated: ContaminatedPrompts) -> Callable[[Mask], Mask]:

@@ -21,9 +21,9 @@ from apo_core.training.ranks import join_ranks
 from apo_core.training.trainer import train as train_policy
 from apo_core.values.fingerprint import check_fingerprint
 from tasks.git import commit_of
-from tasks.prompts.inputs import conditions_of_values, order_of, read_split
-from tasks.prompts.template import encoder_of
-from tasks.responses.scoring import verifier_of
+from tasks.prompts.prompt_template import load_prompt_template
+from tasks.prompts.table import read_split
+from tasks.responses.conditions import prompt_order, value_conditions
 from tasks.responses.shards import open_work
 from tasks.stages.process import Facts
 from tasks.stages.training_setup import make_checkpoints, make_guard, open_context, select_training_set
@@ -47,16 +47,15 @@ def run(
 ) -> Facts:
     """Write `data/policy` and `data/metrics.jsonl`, from checkpoints that survive a kill."""
     join_ranks(train.ranks)
-    rule = verifier_of(verifier, workspace.raw_verifiers)
     prompts = read_split(workspace, "train")
     reference = ModelRef(path=workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
-    prompt_template = encoder_of(reference, template)
+    prompt_template = load_prompt_template(reference, template)
     values = read_table(workspace.values, VALUES)
-    conditions = conditions_of_values(workspace, template, generation, rule, prompts)
+    conditions = value_conditions(workspace, template, generation, verifier, prompts)
     check_fingerprint(workspace.values, read_metadata(workspace.values).get("fingerprint", {}), conditions)
     work_conditions = {
         **conditions,
-        "order": order_of(prompts),
+        "order": prompt_order(prompts),
         "values": sha256_of(workspace.values),
         "seed": seed,
         "algorithm": algorithm.model_dump(mode="json"),

@@ -31,8 +31,7 @@ from apo_core.training.in_place_sampler import InPlaceSampler
 from apo_core.training.policy_copy import LaggingCopy
 from apo_core.training.synchronised_vllm import SynchronisedVllm
 from apo_core.verifiers import ErrorBudget
-from tasks.prompts.inputs import make_sampler
-from tasks.responses.samplers import vllm_arguments
+from tasks.responses.samplers import make_sampler, vllm_arguments
 from tasks.responses.scoring import scorer_of
 
 if TYPE_CHECKING:

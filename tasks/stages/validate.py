@@ -6,7 +6,7 @@ from apo_core import config
 from apo_core.model.directory import ModelRef
 from apo_core.tables import PROMPTS, read_table
 from apo_core.verifiers import Attempt
-from tasks.prompts.template import encoder_of
+from tasks.prompts.prompt_template import load_prompt_template
 from tasks.quality.checks import prompt_checks
 from tasks.quality.expectations import validate
 from tasks.responses.scoring import scorer_of
@@ -19,7 +19,9 @@ def run(
 ) -> Facts:
     """Check `data/prompts.parquet` and write `reports/validation/prompts.json`."""
     prompts = read_table(workspace.prompts, PROMPTS)
-    encoder = encoder_of(ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template)
+    prompt_template = load_prompt_template(
+        ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template
+    )
     answers = [
         Attempt("", answer, row)
         for answer, row in zip(prompts["answer"].fillna(""), prompts["row"], strict=True)
@@ -28,7 +30,7 @@ def run(
         problems = scorer.answer_problems(answers)
     frame, checks = prompt_checks(
         prompts,
-        count_tokens=lambda prompt: len(encoder.encode(prompt)),
+        count_tokens=lambda prompt: len(prompt_template.encode(prompt)),
         answer_problems=problems,
         max_tokens=template.max_prompt_tokens,
     )

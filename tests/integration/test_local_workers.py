@@ -4,6 +4,7 @@ import os
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 
 from apo_core.errors import ApoError, InputError
 from tasks.responses.shards import run_shards
-from tasks.responses.workers import spread
+from tasks.responses.workers import run_on_workers
 
 SCHEMA = pa.schema([("item", pa.int64()), ("worker", pa.int64())])
 
@@ -25,6 +26,7 @@ class Work:
     deadly: int | None = None
     always: bool = False
     refused: str | None = None
+    broken: bool = False
 
     @contextmanager
     def open(self):
@@ -34,6 +36,8 @@ class Work:
         yield self.make
 
     def make(self, items):
+        if self.broken:
+            raise ValueError("a bug")
         mark = self.marks / "killed"
         if self.deadly in items and (self.always or not mark.exists()):
             mark.touch()
@@ -42,7 +46,7 @@ class Work:
 
 
 def table(directory, work, workers=2):
-    run = spread(work, executor="local", workers=workers, gpus=1)
+    run = partial(run_on_workers, work, executor="local", workers=workers, gpus=1)
     return run_shards(directory, range(20), run, shard_size=4, schema=SCHEMA, name="work")
 
 
@@ -68,6 +72,13 @@ def test_workers_that_keep_dying_end_the_stage_and_keep_what_is_done(tmp_path):
 def test_what_a_worker_refuses_is_what_one_reads(tmp_path):
     with pytest.raises(ApoError, match=r"^model: has no weights$"):
         table(tmp_path / "table", Work(tmp_path, refused="has no weights"))
+
+
+def test_a_worker_that_fails_by_a_bug_is_not_started_again(tmp_path, capfd):
+    with pytest.raises(RuntimeError, match="a sampling worker failed; its traceback is above"):
+        table(tmp_path / "table", Work(tmp_path, broken=True))
+    assert "ValueError: a bug" in capfd.readouterr().err
+    assert len(list(tmp_path.glob("opened-*"))) <= 2
 
 
 def test_where_everything_is_made_nothing_is_opened(tmp_path):

@@ -123,7 +123,7 @@ def test_the_champion_is_asked_again_where_the_prompts_differ(client, copied):
     metadata["fingerprint"]["prompts"] = "others"
     write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
     assert champion_accuracy(client, copied, params, current).equals(expected)
-    assert list(copied.work("champion").glob("champion-1-*.parquet"))
+    assert list(copied.work("champion").glob("evaluate-champion-*.parquet"))
 
 
 def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, copied):

@@ -20,7 +20,8 @@ from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_metadata, read_ta
 from apo_core.training.synchronised_vllm import SynchronisedVllm
 from apo_core.values.fingerprint import check_fingerprint
 from flows.workspaces import load_preset, preset_text
-from tasks.prompts.inputs import conditions_of_values, read_split
+from tasks.prompts.table import read_split
+from tasks.responses.conditions import value_conditions
 from tasks.responses.scoring import verifier_of
 from tasks.stages import evaluate, prepare, reference, sample, validate, values
 from tasks.workspace import Workspace
@@ -98,7 +99,7 @@ def test_values_come_from_its_samples(place, no_transformers):
     assert 0 < table["dropped"].isna().sum() < 48
     # What `train` compares before its first step; the engine is no part of it.
     params = load_params(place.params)
-    expected = conditions_of_values(
+    expected = value_conditions(
         place,
         params.template,
         params.generation,

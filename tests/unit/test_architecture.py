@@ -71,7 +71,8 @@ def test_a_stage_declares_exactly_the_files_it_opens():
     for stage, declared in STAGES.items():
         text = (ROOT / "tasks/stages" / f"{stage}.py").read_text()
         if stage in ("sample", "train", "evaluate"):
-            text += (ROOT / "tasks/prompts/inputs.py").read_text()
+            text += (ROOT / "tasks/prompts/table.py").read_text()
+            text += (ROOT / "tasks/responses/conditions.py").read_text()
         opened = {path for name, path in data.items() if re.search(rf"workspace\.{name}\b", text)}
         names = [*declared["deps"], *declared.get("outs", []), *declared.get("metrics", [])]
         listed = {next(iter(name)) if isinstance(name, dict) else name for name in names}

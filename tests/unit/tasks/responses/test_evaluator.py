@@ -8,7 +8,7 @@ from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.template import Template
 from apo_core.sampling.base import Response
 from apo_core.sampling.scored import Question, Scored
-from tasks.responses.evaluator import _log_ratios
+from tasks.responses.evaluator import log_ratios
 
 
 def test_log_ratios_are_of_their_rows_however_those_are_cut():
@@ -19,13 +19,13 @@ def test_log_ratios_are_of_their_rows_however_those_are_cut():
         )
         for seed in (0, 1)
     ]
-    encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
+    prompt_template = Template(tokenizer, style="raw", text="{prompt}", system=None)
     prompts = ["1+2=", "1+2+3+4=", "5+5=", "1+2+3="]
     scored = [
         Scored(
             Question(prompt, prompt, "", "{}"),
             0,
-            Response(encoder.encode("7" * length), "stop"),
+            Response(prompt_template.encode("7" * length), "stop"),
             "",
             1.0,
             None,
@@ -33,8 +33,8 @@ def test_log_ratios_are_of_their_rows_however_those_are_cut():
         )
         for prompt, length in zip(prompts, (9, 1, 5, 3), strict=True)
     ]
-    alone = [_log_ratios(heads, encoder, 1000, [one])[0] for one in scored]
-    assert len(set(alone)) == 4
+    one_by_one = [log_ratios(*heads, prompt_template, 1000, [row])[0] for row in scored]
+    assert len(set(one_by_one)) == 4
     for budget in (1, 14, 1000):
-        assert _log_ratios(heads, encoder, budget, scored) == pytest.approx(alone, abs=1e-5)
+        assert log_ratios(*heads, prompt_template, budget, scored) == pytest.approx(one_by_one, abs=1e-5)
     assert torch.is_grad_enabled()

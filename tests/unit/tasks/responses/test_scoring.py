@@ -1,6 +1,7 @@
 """Rows that the verifier failed on, from the shards to the value table."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +14,9 @@ from apo_core.values.pooled import Prior
 from apo_core.verifiers import RowError
 from tasks.quality.checks import sample_checks, value_checks
 from tasks.quality.expectations import DataQualityError, validate
-from tasks.responses.scoring import limits_of, row_errors, spending, verifier_of
+from tasks.responses.scoring import error_budget, row_errors
 from tasks.responses.shards import run_shards
-from tasks.responses.workers import in_turn
+from tasks.responses.workers import run_serially
 from tasks.stages.values import value_table
 
 LATE = "error: took longer than 5 s"
@@ -101,11 +102,11 @@ def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params,
         return run_shards(
             tmp_path,
             "abcdefgh",
-            in_turn(make),
+            partial(run_serially, make),
             shard_size=2,
             schema=SAMPLES,
             name="sample",
-            inspect=spending(verifier, rows=16),
+            inspect=error_budget(verifier, rows=16),
         )
 
     # One of 16 rows may fail: the second shard has the second error.
@@ -119,16 +120,6 @@ def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params,
         run(0.15)
     assert made == [["a", "b"], ["c", "d"], ["c", "d"], ["e", "f"]]
     assert len(run(0.2)) == 16
-
-
-def test_shards_are_made_anew_under_other_limits_only(params):
-    changed = params.verifier.model_copy(update={"workers": 9, "max_error_share": 0.5})
-    assert limits_of(changed) == limits_of(params.verifier)
-    longer = params.verifier.model_copy(update={"time_limit_seconds": 9.0})
-    assert limits_of(longer) != limits_of(params.verifier)
-    # None of them decides what a completion is worth.
-    found = {verifier_of(one, Path()).version for one in (changed, longer, params.verifier)}
-    assert len(found) == 1
 
 
 def test_pooled_values_are_checked_by_another_road(params, tmp_path):

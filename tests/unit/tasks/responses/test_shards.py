@@ -1,10 +1,11 @@
+from functools import partial
+
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tasks.prompts.inputs import order_of
 from tasks.responses.shards import open_work, run_shards
-from tasks.responses.workers import in_turn
+from tasks.responses.workers import run_serially
 
 SCHEMA = pa.schema([("item", pa.int64())])
 
@@ -20,7 +21,9 @@ def shards(directory, items, made, *, die_at=None):
         made.extend(shard)
         return pd.DataFrame({"item": shard})
 
-    frame = run_shards(directory, items, in_turn(make), shard_size=3, schema=SCHEMA, name="work")
+    frame = run_shards(
+        directory, items, partial(run_serially, make), shard_size=3, schema=SCHEMA, name="work"
+    )
     return frame["item"].tolist()
 
 
@@ -54,9 +57,3 @@ def test_work_by_other_code_is_dropped(tmp_path, capsys, monkeypatch):
     shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made)
     assert made == [0, 1, 2, 0, 1, 2]
     assert "what is there is dropped, these have changed: apo-flow" in capsys.readouterr().out
-
-
-def test_the_order_of_prompts_is_a_condition():
-    prompts = pd.DataFrame({"prompt_id": ["a", "b", "c"]})
-    assert order_of(prompts) == order_of(prompts.copy())
-    assert order_of(prompts) != order_of(prompts.iloc[[1, 0, 2]])

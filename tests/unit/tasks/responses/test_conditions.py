@@ -1,0 +1,63 @@
+"""What decides the responses: shards made under other conditions are dropped."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from apo_core import config
+from apo_core.config.file import load_params
+from tasks.responses import conditions
+from tasks.responses.conditions import engine_conditions, prompt_order, verifier_limits
+from tasks.responses.scoring import verifier_of
+from tasks.responses.shards import open_work
+
+
+@pytest.fixture
+def chosen(root, monkeypatch):
+    monkeypatch.setattr(conditions, "vllm_version", lambda: "vllm==1.2")
+    options = load_params(root / "presets/embedded.yaml").sampler.vllm
+    return lambda engine, **changes: config.Sampler(engine=engine, vllm=options.model_copy(update=changes))
+
+
+def test_an_engine_is_its_name_its_version_and_its_own_options(chosen):
+    transformers = engine_conditions(chosen("transformers"))
+    assert transformers == engine_conditions(chosen("transformers", max_num_seqs=3))
+    assert set(transformers) == {"engine", "version"}
+    vllm = engine_conditions(chosen("vllm", max_num_seqs=3))
+    assert (vllm["engine"], vllm["version"], vllm["max_num_seqs"]) == ("vllm", "vllm==1.2", 3)
+    assert vllm != engine_conditions(chosen("vllm", max_num_seqs=4))
+
+
+def test_shards_of_one_engine_are_never_finished_by_another(chosen, tmp_path, monkeypatch, capsys):
+    def left(sampler):
+        """Which shards of the run before are still there; one is added."""
+        work = open_work(tmp_path / "work", {"engine": engine_conditions(sampler), "seed": 0})
+        found = sorted(file.name for file in work.glob("*.parquet"))
+        (work / f"{len(found)}.parquet").touch()
+        return found
+
+    assert left(chosen("transformers")) == []
+    assert left(chosen("transformers")) == ["0.parquet"]
+    assert left(chosen("vllm")) == []
+    assert "these have changed: engine" in capsys.readouterr().out
+    assert left(chosen("vllm")) == ["0.parquet"]
+    monkeypatch.setattr(conditions, "vllm_version", lambda: "vllm==1.3")
+    assert left(chosen("vllm")) == []
+
+
+def test_the_order_of_prompts_is_a_condition():
+    prompts = pd.DataFrame({"prompt_id": ["a", "b", "c"]})
+    assert prompt_order(prompts) == prompt_order(prompts.copy())
+    assert prompt_order(prompts) != prompt_order(prompts.iloc[[1, 0, 2]])
+
+
+def test_the_verifiers_limits_are_conditions_and_its_workers_are_not(root):
+    verifier = load_params(root / "presets/embedded.yaml").verifier
+    changed = verifier.model_copy(update={"workers": 9, "max_error_share": 0.5})
+    assert verifier_limits(changed) == verifier_limits(verifier)
+    longer = verifier.model_copy(update={"time_limit_seconds": 9.0})
+    assert verifier_limits(longer) != verifier_limits(verifier)
+    # None of them decides what a completion is worth.
+    versions = {verifier_of(changes, Path()).version for changes in (changed, longer, verifier)}
+    assert len(versions) == 1
