@@ -14,38 +14,40 @@ from tasks.workspace import Workspace
 
 def publish(
     model: Annotated[str, typer.Argument(help="MODEL/VERSION, MODEL@ALIAS, or MODEL for its champion.")],
-    address: Annotated[str, typer.Argument(help="s3://bucket/prefix; it lies below, in MODEL/VERSION.")],
+    address: Annotated[
+        str, typer.Argument(help="s3://bucket/prefix; the model is written to MODEL/VERSION below it.")
+    ],
     workspace: Annotated[
         Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")
     ] = Path(),
 ) -> None:
-    """Send a registered model to S3; an interrupted publication goes on, a finished one is left alone."""
+    """Send a registered model to S3. The same command resumes an interrupted publication."""
     from apo_core.config.file import load_params
     from tasks.storage.s3_client import bucket_and_key
 
-    place = Workspace(workspace)
-    load_params(place.params)  # no registry is made in what is no workspace
+    opened = Workspace(workspace)
+    load_params(opened.params)  # first: no registry is to be made in a directory that is no workspace
     bucket_and_key(address)
-    use_local_prefect(place.prefect_home)
+    use_local_prefect(opened.prefect_home)
     from tasks.decisions.log import open_log
     from tasks.storage.publish import publish_version
     from tasks.tracking.registry import parse_spec
 
     spec = parse_spec(model)
     with report_errors():
-        log = open_log(place, spec.model)
+        log = open_log(opened, spec.model)
         registered = log.resolve(spec)
-        there = publish_version(log.client, place, registered, address, print)
-    print(f"{there} holds {registered.name} version {registered.version}")
+        published_at = publish_version(log.client, opened, registered, address, print)
+    print(f"{published_at} holds {registered.name} version {registered.version}")
 
 
 def download(
     address: Annotated[str, typer.Argument(help="s3://bucket/prefix/MODEL/VERSION")],
     directory: Annotated[Path, typer.Argument(help="Where the model directory is written.")],
 ) -> None:
-    """Get a published model from S3, whole and checked, as a Hugging Face directory."""
-    from tasks.storage.download import download as get
+    """Download a published model from S3 into a new Hugging Face directory, and check it."""
+    from tasks.storage.download import download as download_model
 
     with report_errors():
-        get(address, directory, print)
+        download_model(address, directory, print)
     print(f"{directory} holds {address}")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError
 
 from apo_core.errors import StageFailed, StageRefused
-from tasks.storage.s3_client import bucket_and_key, connect, is_taken, list_objects, understood
+from tasks.storage.s3_client import bucket_and_key, connect, is_taken, list_objects, translate_s3_errors
 
 _BUSY = {
     "ConditionalRequestConflict",
@@ -35,13 +35,13 @@ class S3Store:
     def names(self, model: str) -> list[str]:
         """See `AuditStore`."""
         prefix = self._key(model, "")
-        with understood(self.address):
+        with translate_s3_errors(self.address):
             keys = [item.key for item in list_objects(self._client, self._bucket, prefix)]
         return sorted(key.removeprefix(prefix) for key in keys if key.endswith(".json"))
 
     def read(self, model: str, name: str) -> str:
         """See `AuditStore`."""
-        with understood(self.address):
+        with translate_s3_errors(self.address):
             body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key(model, name))[
                 "Body"
             ].read()
@@ -55,7 +55,7 @@ class S3Store:
             StageFailed: the server does not answer now.
         """
         key = self._key(model, name)
-        with understood(self.address):
+        with translate_s3_errors(self.address):
             self._require_conditions()
             # A first try may have arrived although its answer was lost: then the object has our text.
             return self._create(key, text) or self.read(model, name) == text

@@ -15,7 +15,7 @@ from botocore.exceptions import (
 
 from apo_core.errors import StageFailed
 from tasks.storage.checksums import etag_of, etag_parts
-from tasks.storage.s3_client import bucket_and_key, connect, understood
+from tasks.storage.s3_client import bucket_and_key, connect, translate_s3_errors
 
 _CHUNK = 2**20  # bytes
 _PAUSES = (1.0, 4.0)  # seconds before a body that broke off is asked for again
@@ -32,7 +32,7 @@ class S3Object:
 
     def version(self) -> str:
         """The ETag now."""
-        with understood(self._address):
+        with translate_s3_errors(self._address):
             found: str = self._client.head_object(Bucket=self._bucket, Key=self._key)["ETag"]
         return found.strip('"')
 
@@ -49,7 +49,7 @@ def fetch_object(client: Any, bucket: str, key: str, etag: str, file: Path) -> N
         StageFailed: it is another version by now, cannot be reached, or arrived damaged.
     """
     address = f"s3://{bucket}/{key}"
-    with understood(address):
+    with translate_s3_errors(address):
         answer = _read(client, {"Bucket": bucket, "Key": key, "IfMatch": f'"{etag}"'}, file)
         expected = _expected_etag(client, bucket, key, answer, file)
     if expected not in (None, etag):

@@ -12,7 +12,7 @@ from apo_core.data.readers import READERS, kinds
 from apo_core.errors import StageRefused
 from apo_core.system.files import read_json, remove, replacing, sha256_of, write_json
 from tasks.prompts.s3 import fetch_object
-from tasks.storage.s3_client import Listed, bucket_and_key, connect, list_objects, understood
+from tasks.storage.s3_client import Listed, bucket_and_key, connect, list_objects, translate_s3_errors
 
 _AT_ONCE = 8
 _SAVED = ".arrow"  # rows of a directory that `Dataset.save_to_disk` wrote
@@ -34,7 +34,7 @@ def fetch_prefix(address: str, mirror: Path) -> bool:
     """
     bucket, prefix = bucket_and_key(address)
     client = connect(address)
-    with understood(address):
+    with translate_s3_errors(address):
         there = prompts_below(address, list_objects(client, bucket, prefix), prefix)
     record = mirror.with_name(f"{mirror.name}.record")
     known = _known(address, record, mirror)

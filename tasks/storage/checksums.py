@@ -1,4 +1,4 @@
-"""What S3 says of a file's content, worked out from the file: pure, so that both can be compared."""
+"""Compute from a file the checksums that S3 keeps of it, so that both can be compared."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _ETAG = re.compile(r"[0-9a-f]{32}(?:-(?P<parts>\d+))?")
 _md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
-class Sums(NamedTuple):
+class Checksums(NamedTuple):
     """A file's size and hashes."""
 
     bytes: int
     sha256: str
-    """Of the whole, in hexadecimal digits."""
-    checksum: str
+    """Of the whole file, in hexadecimal digits."""
+    s3_sha256: str
     """S3's `ChecksumSHA256` of the file when it is sent in parts of `part_bytes`."""
 
 
 def part_bytes(size: int) -> int:
-    """How large the parts of a file of that size are."""
+    """The size of the parts in which a file of that size is sent."""
     return max(PART, -(-size // _MOST_PARTS))
 
 
-def sums_of(file: Path) -> Sums:
-    """Size and hashes in one reading.
+def checksums_of(file: Path) -> Checksums:
+    """A file's size and hashes, in one reading.
 
-    Of what is sent in parts, S3 keeps the hash of the parts' hashes, and their number.
+    Of a file that is sent in parts S3 keeps the hash of the parts' hashes, and the number of parts.
     """
     size = file.stat().st_size
     whole, parts = hashlib.sha256(), []
@@ -42,15 +42,15 @@ def sums_of(file: Path) -> Sums:
             whole.update(part)
             parts.append(hashlib.sha256(part).digest())
     if size < PART:
-        return Sums(size, whole.hexdigest(), base64.b64encode(whole.digest()).decode())
+        return Checksums(size, whole.hexdigest(), base64.b64encode(whole.digest()).decode())
     together = base64.b64encode(hashlib.sha256(b"".join(parts)).digest()).decode()
-    return Sums(size, whole.hexdigest(), f"{together}-{len(parts)}")
+    return Checksums(size, whole.hexdigest(), f"{together}-{len(parts)}")
 
 
 def etag_parts(etag: str) -> int | None:
-    """How many parts an ETag is of, 0 where it is of the whole; None if it is no MD5."""
-    found = _ETAG.fullmatch(etag)
-    return None if found is None else int(found["parts"] or 0)
+    """The number of parts that an ETag was made from, 0 for a file sent whole; None if it is no MD5."""
+    match = _ETAG.fullmatch(etag)
+    return None if match is None else int(match["parts"] or 0)
 
 
 def etag_of(file: Path, part: int | None = None) -> str:
@@ -58,7 +58,7 @@ def etag_of(file: Path, part: int | None = None) -> str:
 
     Args:
         file: the content.
-        part: size of the parts that it was sent in; None for one that was sent whole.
+        part: size of the parts that the file was sent in; None if it was sent whole.
     """
     with file.open("rb") as stream:
         if part is None:

@@ -1,4 +1,4 @@
-"""`manifest.json` of a published model: what belongs to it, with hashes. Written last, read first."""
+"""`manifest.json` of a published model: its files, with hashes. Written last, read first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from apo_core.errors import InputError
-from tasks.storage.checksums import Sums
+from tasks.storage.checksums import Checksums
 
 MANIFEST = "manifest.json"
 
@@ -33,40 +33,45 @@ class FileEntry(_Part):
 
 
 class Manifest(_Part):
-    """All of a published model."""
+    """All files of a published model, and what the registry recorded of it."""
 
     model: str
     version: str
     tags: dict[str, str]
-    """Of the version in the registry: the commit, the fingerprint, the hash of `dvc.lock`, and others."""
+    """Tags of the registered version: commit, fingerprint, hash of `dvc.lock`, and others."""
     bytes: int
     files: Annotated[list[FileEntry], Field(min_length=1)]
-    """By path."""
+    """Sorted by path."""
 
     def difference(self, other: Manifest) -> str | None:
-        """The first file that is not the same in both, or None. What is recorded beside may change."""
+        """The path of the first file that is not the same in both, or None; tags may differ."""
         own = {file.path: file for file in self.files}
         theirs = {file.path: file for file in other.files}
         return next((path for path in sorted({*own, *theirs}) if own.get(path) != theirs.get(path)), None)
 
     def text(self) -> str:
-        """As it is written: the same manifest, the same bytes."""
+        """The manifest as JSON: the same manifest gives the same bytes."""
         return self.model_dump_json(indent=2) + "\n"
 
 
-def make_manifest(model: str, version: str, tags: dict[str, str], sums: dict[str, Sums]) -> Manifest:
-    """The manifest of files with these sums, by path."""
-    files = [FileEntry(path=path, bytes=sums[path].bytes, sha256=sums[path].sha256) for path in sorted(sums)]
+def make_manifest(
+    model: str, version: str, tags: dict[str, str], checksums: dict[str, Checksums]
+) -> Manifest:
+    """The manifest of a model whose files have these checksums, by path."""
+    files = [
+        FileEntry(path=path, bytes=checksums[path].bytes, sha256=checksums[path].sha256)
+        for path in sorted(checksums)
+    ]
     ordered = {name: tags[name] for name in sorted(tags)}
     total = sum(file.bytes for file in files)
     return Manifest(model=model, version=version, tags=ordered, bytes=total, files=files)
 
 
 def parse_manifest(address: str | Path, text: str | bytes) -> Manifest:
-    """Read a manifest; whoever may write to the bucket could have written anything.
+    """Parse a manifest; whoever may write to the bucket could have written anything.
 
     Raises:
-        InputError: it is none; names the address and the field.
+        InputError: the text is no manifest; names the address and the field.
     """
     try:
         return Manifest.model_validate_json(text)

@@ -1,4 +1,4 @@
-"""A registered model to S3: its files first, each checked, then the manifest that says it is whole."""
+"""Publish a registered model on S3: its files first, each checked, and last the manifest of all."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from apo_core.errors import ApoError, StageRefused
 from apo_core.model.directory import check_model_directory
 from apo_core.system.files import remove, sha256_of
 from tasks.lock import only_process
-from tasks.storage.checksums import Sums, sums_of
-from tasks.storage.location import Shelf, read_manifest
+from tasks.storage.checksums import Checksums, checksums_of
 from tasks.storage.manifest import MANIFEST, Manifest, make_manifest
-from tasks.storage.s3_client import bucket_and_key, connect, is_taken, list_objects, understood
+from tasks.storage.published_location import PublishedLocation, read_manifest
+from tasks.storage.s3_client import bucket_and_key, connect, is_taken, list_objects, translate_s3_errors
 from tasks.storage.transfer import send_file, state_of
 from tasks.tracking.registry import POLICY_TAG, Registered, download_model, tags_of
 from tasks.workspace import Workspace
@@ -29,19 +29,19 @@ Log = Callable[[str], object]
 def publish_version(
     client: MlflowClient, workspace: Workspace, registered: Registered, address: str, log: Log
 ) -> str:
-    """Publish a version of the registry below `address/MODEL/VERSION/`; its address there.
+    """Publish a version of the registry at `address/MODEL/VERSION/`; returns that address.
 
     Raises:
-        ApoError: its files are gone from the registry or damaged, or another publication is at work here.
+        ApoError: its files are gone from the registry or damaged, or this workspace is publishing already.
         StageRefused, StageFailed: see `publish`.
     """
     bucket, prefix = bucket_and_key(address)
     below = "/".join([prefix.strip("/"), registered.name, registered.version, ""])
-    shelf = Shelf(connect(address), bucket, below)
-    read_manifest(shelf)  # what cannot be reached is said before a large model is fetched
+    location = PublishedLocation(connect(address), bucket, below)
+    read_manifest(location)  # before a large model is fetched: a server that cannot be reached
     with only_process(workspace, "publish"):
         scratch = workspace.work("publish")
-        remove(scratch)  # a killed one's
+        remove(scratch)  # of a publication that was killed
         scratch.mkdir(parents=True)
         try:
             directory, tags = download_model(registered, scratch), tags_of(client, registered)
@@ -50,86 +50,94 @@ def publish_version(
                 raise ApoError(
                     f"{registered.name}/{registered.version}: its files are not what was registered"
                 )
-            publish(directory, registered, tags, shelf, log)
+            publish(directory, registered, tags, location, log)
         finally:
             remove(scratch)
-    return shelf.address
+    return location.address
 
 
-def publish(directory: Path, registered: Registered, tags: dict[str, str], shelf: Shelf, log: Log) -> None:
-    """Send a model's directory; what is there already is not sent again, so that an interrupted one goes on.
+def publish(
+    directory: Path, registered: Registered, tags: dict[str, str], location: PublishedLocation, log: Log
+) -> None:
+    """Send a model's directory; files that are there are not sent again: a publication can be resumed.
 
     Args:
         directory: the model's files.
         registered: its name and version.
         tags: recorded in the manifest.
-        shelf: where it is to lie.
-        log: gets a line a file.
+        location: where to publish.
+        log: is given a line per file.
 
     Raises:
-        StageRefused: there is another content or something else, no such bucket or no permission.
-        StageFailed: it cannot be reached now.
+        StageRefused: the location holds other files, or there is no such bucket or no permission.
+        StageFailed: the server cannot be reached now.
     """
     paths = sorted(file for file in directory.rglob("*") if file.is_file())
-    sums = {file.relative_to(directory).as_posix(): sums_of(file) for file in paths}
-    manifest = make_manifest(registered.name, registered.version, tags, sums)
-    published = read_manifest(shelf)
-    _refuse_another(shelf, manifest, published)
-    _refuse_strangers(shelf, sums)
+    checksums = {file.relative_to(directory).as_posix(): checksums_of(file) for file in paths}
+    manifest = make_manifest(registered.name, registered.version, tags, checksums)
+    published = read_manifest(location)
+    _check_same_model(location, manifest, published)
+    _refuse_unknown_files(location, checksums)
     # Small ones first: what is refused is refused before the long wait.
-    for path in sorted(sums, key=lambda path: (sums[path].bytes, path)):
-        _bring(shelf, path, directory / path, sums[path], published is not None, log)
+    for path in sorted(checksums, key=lambda path: (checksums[path].bytes, path)):
+        _send_missing(location, path, directory / path, checksums[path], published is not None, log)
     if published is None:
-        _see_all_there(shelf, sums)
-        _write_manifest(shelf, manifest)
-        log(f"{MANIFEST}: {len(sums)} files, {manifest.bytes / 1e6:.1f} MB")
-        _drop_unfinished(shelf)
+        _check_all_sent(location, checksums)
+        _write_manifest(location, manifest)
+        log(f"{MANIFEST}: {len(checksums)} files, {manifest.bytes / 1e6:.1f} MB")
+        _abort_unfinished_uploads(location)
 
 
-def _refuse_another(shelf: Shelf, manifest: Manifest, published: Manifest | None) -> None:
+def _check_same_model(location: PublishedLocation, manifest: Manifest, published: Manifest | None) -> None:
     differing = published and published.difference(manifest)
     if differing:
         raise StageRefused(
-            f"{shelf.address}: holds another model of this name and version: {differing} differs"
+            f"{location.address}: holds another model of this name and version: {differing} differs"
         )
 
 
-def _refuse_strangers(shelf: Shelf, sums: dict[str, Sums]) -> None:
-    with understood(shelf.address):
-        for found in list_objects(shelf.client, shelf.bucket, shelf.prefix):
-            path = found.key.removeprefix(shelf.prefix)
-            if path != MANIFEST and path not in sums:
-                raise StageRefused(f"{shelf.address}: holds {path!r}, which is no file of this model")
+def _refuse_unknown_files(location: PublishedLocation, checksums: dict[str, Checksums]) -> None:
+    with translate_s3_errors(location.address):
+        for listed in list_objects(location.client, location.bucket, location.prefix):
+            path = listed.key.removeprefix(location.prefix)
+            if path != MANIFEST and path not in checksums:
+                raise StageRefused(f"{location.address}: holds {path!r}, which is no file of this model")
 
 
-def _bring(shelf: Shelf, path: str, file: Path, sums: Sums, published: bool, log: Log) -> None:
-    key = shelf.prefix + path
-    state = state_of(shelf.client, shelf.bucket, key, sums)
+def _send_missing(
+    location: PublishedLocation, path: str, file: Path, checksums: Checksums, published: bool, log: Log
+) -> None:
+    key = location.prefix + path
+    state = state_of(location.client, location.bucket, key, checksums)
     if state == "same":
         log(f"{path}: is there already")
         return
     if published:
         log(f"{path}: is damaged there")
     elif state == "other":  # objects are written whole or not at all: this one is of another model
-        raise StageRefused(f"{shelf.address}: holds another {path}, of a publication that was not finished")
-    send_file(shelf.client, file, sums, shelf.bucket, key, replace=published)
-    log(f"{path}: sent, {sums.bytes / 1e6:.1f} MB")
+        raise StageRefused(
+            f"{location.address}: holds another {path}, of a publication that was not finished"
+        )
+    send_file(location.client, file, checksums, location.bucket, key, replace=published)
+    log(f"{path}: sent, {checksums.bytes / 1e6:.1f} MB")
 
 
-def _see_all_there(shelf: Shelf, sums: dict[str, Sums]) -> None:
-    """Once more, all together: where no conditions are kept, others may have written over one."""
-    for path, expected in sums.items():
-        if state_of(shelf.client, shelf.bucket, shelf.prefix + path, expected) != "same":
-            raise StageRefused(f"{shelf.address}: another publication is at work there: {path} has changed")
+def _check_all_sent(location: PublishedLocation, checksums: dict[str, Checksums]) -> None:
+    """Check all files once more: a server that keeps no conditions lets others write over one."""
+    for path, expected in checksums.items():
+        if state_of(location.client, location.bucket, location.prefix + path, expected) != "same":
+            raise StageRefused(
+                f"{location.address}: another publication is writing there: {path} has changed"
+            )
 
 
-def _write_manifest(shelf: Shelf, manifest: Manifest) -> None:
-    """Once: of two publications at the same time the second finds the first one's."""
-    key = f"{shelf.prefix}{MANIFEST}"
-    with understood(f"{shelf.address}{MANIFEST}"):
+def _write_manifest(location: PublishedLocation, manifest: Manifest) -> None:
+    """Write the manifest unless there is one: the second of two publications compares with the first."""
+    key = f"{location.prefix}{MANIFEST}"
+    with translate_s3_errors(f"{location.address}{MANIFEST}"):
         try:
-            shelf.client.put_object(
-                Bucket=shelf.bucket,
+            location.client.put_object(
+                Bucket=location.bucket,
                 Key=key,
                 Body=manifest.text().encode(),
                 ContentType="application/json",
@@ -139,15 +147,15 @@ def _write_manifest(shelf: Shelf, manifest: Manifest) -> None:
         except ClientError as error:
             if not is_taken(error):
                 raise
-    _refuse_another(shelf, manifest, read_manifest(shelf))
+    _check_same_model(location, manifest, read_manifest(location))
 
 
-def _drop_unfinished(shelf: Shelf) -> None:
-    """Parts that killed publications left there, which nobody sees and everybody pays."""
-    with understood(shelf.address):
-        pages = shelf.client.get_paginator("list_multipart_uploads")
-        for page in pages.paginate(Bucket=shelf.bucket, Prefix=shelf.prefix):
+def _abort_unfinished_uploads(location: PublishedLocation) -> None:
+    """Remove parts that killed publications left: nobody sees them, and the bucket's owner pays for them."""
+    with translate_s3_errors(location.address):
+        pages = location.client.get_paginator("list_multipart_uploads")
+        for page in pages.paginate(Bucket=location.bucket, Prefix=location.prefix):
             for upload in page.get("Uploads", []):
-                shelf.client.abort_multipart_upload(
-                    Bucket=shelf.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                location.client.abort_multipart_upload(
+                    Bucket=location.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )

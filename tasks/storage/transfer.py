@@ -1,4 +1,4 @@
-"""Files to S3 and back, in parts and several at once, each compared with what was meant."""
+"""Send files to S3 and fetch them, several parts at once; each is compared with its checksums."""
 
 from __future__ import annotations
 
@@ -14,51 +14,58 @@ from botocore.exceptions import ClientError
 
 from apo_core.errors import StageFailed, StageRefused
 from apo_core.system.files import sha256_of
-from tasks.storage.checksums import PART, Sums, part_bytes
-from tasks.storage.s3_client import is_absent, is_taken, understood
+from tasks.storage.checksums import PART, Checksums, part_bytes
+from tasks.storage.s3_client import is_absent, is_taken, translate_s3_errors
 
 State = Literal["absent", "same", "other"]
 _AT_ONCE = 8
 _CHUNK = 2**20  # bytes
 
 
-def send_file(client: Any, file: Path, sums: Sums, bucket: str, key: str, *, replace: bool) -> None:
-    """Upload a file and look whether what lies there is it.
+def send_file(client: Any, file: Path, checksums: Checksums, bucket: str, key: str, *, replace: bool) -> None:
+    """Upload a file, then check that the object is this file.
 
     Args:
         client: of S3.
-        file: the content.
-        sums: of it.
-        bucket: where to.
-        key: where to.
-        replace: whether an object that is there may be written over, also one that came during the upload.
+        file: to be uploaded.
+        checksums: of the file.
+        bucket: of the object.
+        key: of the object.
+        replace: whether an existing object may be written over, also one that appears during the upload.
 
     Raises:
         StageRefused: there is no such bucket, no permission, or another object that is not to be replaced.
-        StageFailed: it cannot be reached, or holds something else afterwards, which is removed.
+        StageFailed: the server cannot be reached, or the object arrived damaged and was removed.
     """
     address = f"s3://{bucket}/{key}"
-    config, extra = TransferConfig(PART, _AT_ONCE, part_bytes(sums.bytes)), {"ChecksumAlgorithm": "SHA256"}
+    config, extra = (
+        TransferConfig(PART, _AT_ONCE, part_bytes(checksums.bytes)),
+        {"ChecksumAlgorithm": "SHA256"},
+    )
     sent = True
-    with understood(address), file.open("rb") as stream, nullcontext() if replace else _only_new(client, key):
+    with (
+        translate_s3_errors(address),
+        file.open("rb") as stream,
+        nullcontext() if replace else _only_if_absent(client, key),
+    ):
         try:
             client.upload_fileobj(stream, bucket, key, ExtraArgs=extra, Config=config)
         except ClientError as error:
             if not is_taken(error):
                 raise
-            sent = False  # or the answer to a first try was lost: then it is the same
-    if state_of(client, bucket, key, sums) == "same":
+            sent = False  # or the answer to a first try was lost: then the object is this file
+    if state_of(client, bucket, key, checksums) == "same":
         return
     if not sent:
-        raise StageRefused(f"{address}: another content has come there meanwhile")
-    with understood(address):
+        raise StageRefused(f"{address}: was written by somebody else meanwhile")
+    with translate_s3_errors(address):
         client.delete_object(Bucket=bucket, Key=key)
     raise StageFailed(f"{address}: arrived damaged and was removed; the same command sends it again")
 
 
 @contextmanager
-def _only_new(client: Any, key: str) -> Iterator[None]:
-    """While it lasts, the object is made only if there is none of that key.
+def _only_if_absent(client: Any, key: str) -> Iterator[None]:
+    """Inside this block an upload to the key creates the object only if there is none.
 
     boto3's uploads do not take this condition, but the requests that they end with do.
     """
@@ -78,39 +85,41 @@ def _only_new(client: Any, key: str) -> Iterator[None]:
             client.meta.events.unregister(event, unique_id=f"{event} {name}")
 
 
-def state_of(client: Any, bucket: str, key: str, sums: Sums) -> State:
-    """Whether an object is there and has this content, by the checksum that the server keeps.
+def state_of(client: Any, bucket: str, key: str, checksums: Checksums) -> State:
+    """Whether an object exists and has this content, by the checksum that the server keeps.
 
-    What has none, or one over other parts, is read.
+    An object without a checksum, or with one over other parts, is read.
 
     Raises:
-        StageRefused, StageFailed: the server does not say, for good or for now.
+        StageRefused: the server refuses to say.
+        StageFailed: the server cannot be reached now.
     """
-    with understood(f"s3://{bucket}/{key}"):
+    with translate_s3_errors(f"s3://{bucket}/{key}"):
         try:
             head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
             if is_absent(error):
                 return "absent"
             raise
-        same = head["ContentLength"] == sums.bytes and (
-            head.get("ChecksumSHA256") == sums.checksum or _read_sha256(client, bucket, key) == sums.sha256
+        same = head["ContentLength"] == checksums.bytes and (
+            head.get("ChecksumSHA256") == checksums.s3_sha256
+            or _read_sha256(client, bucket, key) == checksums.sha256
         )
     return "same" if same else "other"
 
 
 def fetch_file(client: Any, bucket: str, key: str, size: int, sha256: str, file: Path) -> None:
-    """Download an object whose content is known.
+    """Download an object whose size and hash are known.
 
     Raises:
-        StageRefused: it is not there, may not be read, or has another content.
-        StageFailed: it cannot be reached.
+        StageRefused: there is no such object, no permission to read it, or it has other content.
+        StageFailed: the server cannot be reached now.
     """
     address = f"s3://{bucket}/{key}"
     attempts = client.meta.config.retries["total_max_attempts"]  # for bodies that break off too
     config = TransferConfig(PART, _AT_ONCE, PART, num_download_attempts=attempts)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with understood(address), file.open("wb") as stream:
+    with translate_s3_errors(address), file.open("wb") as stream:
         client.download_fileobj(bucket, key, stream, Config=config)
     if file.stat().st_size != size:
         raise StageRefused(f"{address}: is damaged: it has {file.stat().st_size} bytes of {size}")

@@ -20,10 +20,10 @@ from flows.workspaces import preset_text
 from tasks.storage import transfer
 from tasks.storage.checksums import PART
 from tasks.storage.download import download
-from tasks.storage.location import Shelf, read_manifest
 from tasks.storage.manifest import MANIFEST, parse_manifest
 from tasks.storage.publish import _write_manifest, publish_version
 from tasks.storage.publish import publish as publish_directory
+from tasks.storage.published_location import PublishedLocation, read_manifest
 from tasks.storage.s3_client import connect as connect_s3
 from tasks.storage.s3_client import list_objects
 from tasks.tracking.registry import Registered, register, resolve
@@ -132,7 +132,7 @@ def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
     before = keys(s3, base)
     assert before
     assert not {WEIGHTS, MANIFEST} & set(before)
-    with pytest.raises(StageRefused, match=r"/apo-ci/1/: there is no whole model: it has no manifest.json$"):
+    with pytest.raises(StageRefused, match=r"/apo-ci/1/: holds no whole model: it has no manifest.json$"):
         download(f"{base}/apo-ci/1", place.root / "copy", print)
     sent = []
 
@@ -152,16 +152,16 @@ def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
 def test_another_model_of_the_same_version_is_refused(place, client, s3, base):
     publish(client, place, base)
     before = keys(s3, base)
-    shelf = Shelf(s3, "apo", where(base, "")["Key"])
+    location = PublishedLocation(s3, "apo", where(base, "")["Key"])
     other = resolve(client, "apo-ci/2")._replace(version="1")  # as of a registry that was begun anew
     with pytest.raises(
         StageRefused, match=rf"^{base}/apo-ci/1/: holds another .* version: {WEIGHTS} differs$"
     ):
-        publish_directory(place.policy, other, {}, shelf, print)
+        publish_directory(place.policy, other, {}, location, print)
     # Nor where the first was killed before its manifest.
     s3.delete_object(**where(base, MANIFEST))
     with pytest.raises(StageRefused, match=rf"^{base}/apo-ci/1/: holds another {WEIGHTS}, of a publication"):
-        publish_directory(place.policy, other, {}, shelf, print)
+        publish_directory(place.policy, other, {}, location, print)
     assert keys(s3, base).items() == before.items() - {(MANIFEST, before[MANIFEST])}
     s3.put_object(**where(base, "notes.txt"), Body=b"mine")
     with pytest.raises(StageRefused, match=r"holds 'notes.txt', which is no file of this model$"):
@@ -186,13 +186,13 @@ def test_two_publications_at_once_of_one_model_are_one(place, client, s3, base, 
 def rival(place, base):
     """What it takes to publish the second version as the first, as of a registry that was begun anew."""
     registered = Registered("apo-ci", "1", [], "")
-    shelf = Shelf(connect_s3(base), "apo", where(base, "")["Key"])
-    return place.policy, registered, {}, shelf
+    location = PublishedLocation(connect_s3(base), "apo", where(base, "")["Key"])
+    return place.policy, registered, {}, location
 
 
 def test_of_two_different_models_at_once_the_slower_one_changes_nothing(place, client, s3, base, tmp_path):
     """The faster begins when all parts of the other's file have arrived, and is done before they are one."""
-    directory, registered, tags, shelf = rival(place, base)
+    directory, registered, tags, location = rival(place, base)
     for name in {file.name for file in directory.iterdir()} - {WEIGHTS}:  # the same in both
         s3.put_object(**where(base, name), Body=(directory / name).read_bytes())
     inner, faster = Workspace(tmp_path), []
@@ -201,9 +201,9 @@ def test_of_two_different_models_at_once_the_slower_one_changes_nothing(place, c
         if not faster:
             faster.append(publish_version(client, inner, resolve(client, "apo-ci/1"), base, print))
 
-    shelf.client.meta.events.register("before-parameter-build.s3.CompleteMultipartUpload", meanwhile)
-    with pytest.raises(StageRefused, match=rf"{WEIGHTS}: another content has come there meanwhile$"):
-        publish_directory(directory, registered, tags, shelf, print)
+    location.client.meta.events.register("before-parameter-build.s3.CompleteMultipartUpload", meanwhile)
+    with pytest.raises(StageRefused, match=rf"{WEIGHTS}: was written by somebody else meanwhile$"):
+        publish_directory(directory, registered, tags, location, print)
     assert faster
     download(f"{base}/apo-ci/1", tmp_path / "copy", print)
 
@@ -216,7 +216,7 @@ def test_what_another_publication_has_written_over_gets_no_manifest(place, clien
         if line.startswith(f"{WEIGHTS}: sent"):
             s3.put_object(**where(base, WEIGHTS), Body=other)
 
-    with pytest.raises(StageRefused, match=rf"another publication is at work there: {WEIGHTS} has changed$"):
+    with pytest.raises(StageRefused, match=rf"another publication is writing there: {WEIGHTS} has changed$"):
         publish(client, place, base, log=write_over)
     assert MANIFEST not in keys(s3, base)
 
@@ -224,11 +224,11 @@ def test_what_another_publication_has_written_over_gets_no_manifest(place, clien
 def test_a_manifest_is_written_once(place, client, s3, base):
     """Whichever of two publications at once of different models comes second has lost."""
     publish(client, place, base)
-    shelf = Shelf(s3, "apo", where(base, "")["Key"])
-    first = read_manifest(shelf)
+    location = PublishedLocation(s3, "apo", where(base, "")["Key"])
+    first = read_manifest(location)
     with pytest.raises(StageRefused, match="holds another model of this name and version"):
-        _write_manifest(shelf, first.model_copy(update={"files": first.files[:1]}))
-    assert read_manifest(shelf) == first
+        _write_manifest(location, first.model_copy(update={"files": first.files[:1]}))
+    assert read_manifest(location) == first
 
 
 def test_an_object_that_was_replaced_is_found_out_and_sent_again(place, client, s3, base, tmp_path):
@@ -277,12 +277,12 @@ def _rot(file: Path, marker: bytes) -> int:
 
 def test_what_arrives_damaged_is_removed_and_sent_again(place, client, s3, base, monkeypatch):
     """Damaged on its way: the file was another one when its hashes were taken."""
-    sums_of = transfer.state_of
+    state_of = transfer.state_of
     monkeypatch.setattr(transfer, "state_of", lambda *args: "other" if args[2].endswith(WEIGHTS) else "same")
     with pytest.raises(StageFailed, match=rf"{WEIGHTS}: arrived damaged and was removed"):
         publish(client, place, base)
     assert not {WEIGHTS, MANIFEST} & set(keys(s3, base))
-    monkeypatch.setattr(transfer, "state_of", sums_of)
+    monkeypatch.setattr(transfer, "state_of", state_of)
     assert publish(client, place, base)[WEIGHTS] == "sent"
 
 
@@ -300,14 +300,14 @@ def test_a_directory_that_is_somebodys_is_left_alone(place, client, s3, base, tm
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")
-    with pytest.raises(ApoError, match=rf"^{mine}: is there already and is not this model"):
+    with pytest.raises(ApoError, match=rf"^{mine}: exists and is not this model"):
         download(f"{base}/apo-ci/1", mine, print)
     assert [path.name for path in mine.iterdir()] == ["notes.txt"]
     (mine / "notes.txt").unlink()
     download(f"{base}/apo-ci/1", mine, print)
     lines = []
     download(f"{base}/apo-ci/1/", mine, lines.append)
-    assert lines == [f"{mine}: holds it already"]
+    assert lines == [f"{mine}: holds this model already"]
     (mine / "config.json").write_text("{}")
     with pytest.raises(ApoError, match="is not this model"):
         download(f"{base}/apo-ci/1", mine, print)

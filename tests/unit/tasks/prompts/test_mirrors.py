@@ -11,7 +11,7 @@ from tasks.prompts.hub import HubDataset, export_split
 from tasks.prompts.mirrors import fetch_mirror
 
 
-class Shelf:
+class FakeRemote:
     """A remote thing that this test can change."""
 
     def __init__(self, content):
@@ -29,12 +29,12 @@ class Shelf:
 
 
 def test_only_what_has_changed_is_fetched(tmp_path):
-    mirror, shelf = tmp_path / "deep/a.jsonl", Shelf("one")
-    assert fetch_mirror(shelf, "x://a", mirror)
-    assert not fetch_mirror(shelf, "x://a", mirror)
-    shelf.content = "two"
-    assert fetch_mirror(shelf, "x://a", mirror)
-    assert (mirror.read_text(), shelf.downloads) == ("two", 2)
+    mirror, remote = tmp_path / "deep/a.jsonl", FakeRemote("one")
+    assert fetch_mirror(remote, "x://a", mirror)
+    assert not fetch_mirror(remote, "x://a", mirror)
+    remote.content = "two"
+    assert fetch_mirror(remote, "x://a", mirror)
+    assert (mirror.read_text(), remote.downloads) == ("two", 2)
     assert read_json(tmp_path / "deep/a.jsonl.record") == {
         "address": "x://a",
         "version": "v-two",
@@ -44,22 +44,22 @@ def test_only_what_has_changed_is_fetched(tmp_path):
 
 
 def test_a_broken_fetch_leaves_the_mirror_that_was(tmp_path):
-    mirror, shelf = tmp_path / "a.jsonl", Shelf("one")
-    fetch_mirror(shelf, "x://a", mirror)
-    shelf.content, shelf.ends_after = "two", 1
+    mirror, remote = tmp_path / "a.jsonl", FakeRemote("one")
+    fetch_mirror(remote, "x://a", mirror)
+    remote.content, remote.ends_after = "two", 1
     with pytest.raises(StageFailed):
-        fetch_mirror(shelf, "x://a", mirror)
+        fetch_mirror(remote, "x://a", mirror)
     assert mirror.read_text() == "one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "a.jsonl.record"]
 
 
 def test_a_mirror_that_was_cut_or_lost_is_fetched_again(tmp_path):
-    mirror, shelf = tmp_path / "a.jsonl", Shelf("one")
-    fetch_mirror(shelf, "x://a", mirror)
+    mirror, remote = tmp_path / "a.jsonl", FakeRemote("one")
+    fetch_mirror(remote, "x://a", mirror)
     mirror.write_text("o")
-    assert fetch_mirror(shelf, "x://a", mirror)
+    assert fetch_mirror(remote, "x://a", mirror)
     mirror.unlink()
-    assert fetch_mirror(shelf, "x://a", mirror)
+    assert fetch_mirror(remote, "x://a", mirror)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from tasks.storage import checksums
-from tasks.storage.checksums import PART, etag_of, etag_parts, part_bytes, sums_of
+from tasks.storage.checksums import PART, checksums_of, etag_of, etag_parts, part_bytes
 
 
 @pytest.fixture
@@ -17,9 +17,13 @@ def file(tmp_path):
 def test_of_a_small_file_it_is_the_hash_of_the_whole(file):
     file.write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert sums_of(file) == (3, digest, "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=")
+    assert checksums_of(file) == (3, digest, "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=")
     file.write_bytes(b"")
-    assert sums_of(file) == (0, hashlib.sha256().hexdigest(), "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")
+    assert checksums_of(file) == (
+        0,
+        hashlib.sha256().hexdigest(),
+        "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+    )
 
 
 @pytest.mark.parametrize(("size", "parts"), [(8, [8]), (9, [8, 1]), (16, [8, 8]), (20, [8, 8, 4])])
@@ -30,7 +34,7 @@ def test_of_a_large_file_it_is_the_hash_of_the_hashes_of_its_parts(file, monkeyp
     starts = [sum(parts[:index]) for index in range(len(parts))]
     hashes = [hashlib.sha256(content[a : a + n]).digest() for a, n in zip(starts, parts, strict=True)]
     together = base64.b64encode(hashlib.sha256(b"".join(hashes)).digest()).decode()
-    assert sums_of(file) == (size, hashlib.sha256(content).hexdigest(), f"{together}-{len(parts)}")
+    assert checksums_of(file) == (size, hashlib.sha256(content).hexdigest(), f"{together}-{len(parts)}")
 
 
 def test_there_are_never_more_parts_than_s3_takes():

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from apo_core.errors import InputError
-from tasks.storage.checksums import Sums
+from tasks.storage.checksums import Checksums
 from tasks.storage.manifest import make_manifest, parse_manifest
 
-ONE, TWO = Sums(3, "a" * 64, "?"), Sums(5, "b" * 64, "?")
+ONE, TWO = Checksums(3, "a" * 64, "?"), Checksums(5, "b" * 64, "?")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from botocore import exceptions as theirs
 
 from apo_core.errors import ApoError, StageFailed, StageRefused
-from tasks.storage.s3_client import bucket_and_key, connect, understood
+from tasks.storage.s3_client import bucket_and_key, connect, translate_s3_errors
 
 
 def answer(code, message):
@@ -37,7 +37,7 @@ def answer(code, message):
     ],
 )
 def test_an_error_is_one_line_with_the_address(error, kind, said):
-    with pytest.raises(kind) as raised, understood("s3://b/k"):
+    with pytest.raises(kind) as raised, translate_s3_errors("s3://b/k"):
         raise error
     assert type(raised.value) is kind
     assert str(raised.value) == f"s3://b/k: {said}"
