@@ -1,4 +1,4 @@
-"""Which of the prompts that were read may not be used, and why: masks over the pool."""
+"""Find duplicate, overlong and contaminated prompts: masks over the pool of prompts that were read."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from apo_core.errors import ApoError, InputError
 from apo_core.system.files import write_json
 
 Policy = Literal["refuse", "drop"]
-_LISTED = 1000  # pairs in a report
-_SHOWN = 3  # pairs in a log
-_TEXT = 400  # characters
+_LISTED_PAIRS = 1000  # in the report
+_LOGGED_PAIRS = 3
+_TEXT_LENGTH = 400  # characters of a prompt in the report
 
 
 class Contaminated(ApoError):
-    """Training prompts give evaluation prompts away; the report lists the pairs, the text names the first."""
+    """Training prompts contain evaluation prompts; the report lists all pairs, the message one."""
 
 
 def duplicates_in(pool: Pool, policy: Policy) -> tuple[Mask, int]:
-    """All but the first prompt of each normal form in each split; and how many of them differ in nothing.
+    """All but the first prompt of each normal form in each split, and the number of exact repetitions.
 
     Raises:
-        InputError: there are such prompts, and they are refused.
+        InputError: there are duplicates, and the policy refuses them.
     """
     repeated = alike = np.zeros_like(pool.evaluation)
     for split in (pool.evaluation, ~pool.evaluation):
         repeated = repeated | (split & ~first_of_each(pool.ids, split))
         alike = alike | (split & ~first_of_each(pool.forms, split))
     if policy == "refuse" and alike.any():
-        raise _duplicate(pool, alike)
+        raise _duplicate_error(pool, alike)
     return alike, int(repeated.sum())
 
 
-def _duplicate(pool: Pool, alike: Mask) -> InputError:
-    """The first duplicate beside what it duplicates."""
+def _duplicate_error(pool: Pool, alike: Mask) -> InputError:
+    """Name the first duplicate and the prompt that it duplicates."""
     others = np.flatnonzero(alike)
     second = others[0]
     same = (pool.forms == pool.forms[second]) & (pool.evaluation == pool.evaluation[second])
@@ -47,8 +47,8 @@ def _duplicate(pool: Pool, alike: Mask) -> InputError:
     chosen = np.zeros_like(alike)
     chosen[[first, second]] = True
     (_, original), (_, source) = pool.rows(chosen, "source")
-    how = "" if pool.ids[first] == pool.ids[second] else " but for case, punctuation and white space"
-    more = f" ({others.size - 1} more rows are such)" if others.size > 1 else ""
+    how = "" if pool.ids[first] == pool.ids[second] else " except for case, punctuation and white space"
+    more = f" (and {others.size - 1} more)" if others.size > 1 else ""
     return InputError(
         source,
         f"is a duplicate of {original}{how}{more}; data.duplicates: drop leaves it out",
@@ -57,23 +57,24 @@ def _duplicate(pool: Pool, alike: Mask) -> InputError:
 
 
 class LongPrompts:
-    """Finds the prompts that have more tokens than a limit; none where they are not counted."""
+    """Finds the prompts that have more tokens than a limit; without a token counter, none."""
 
     def __init__(self, pool: Pool, count_tokens: Callable[[str], int] | None, limit: int) -> None:
         self._pool, self._count_tokens, self._limit = pool, count_tokens, limit
-        self.found = np.zeros_like(pool.evaluation)
+        self.mask = np.zeros_like(pool.evaluation)
+        """The long prompts among all that were checked so far."""
 
-    def __call__(self, asked: Mask) -> Mask:
-        """Those of the prompts asked about."""
+    def __call__(self, candidates: Mask) -> Mask:
+        """The long prompts among the candidates."""
         if self._count_tokens is None:
-            return self.found
-        for position, prompt in self._pool.rows(asked, "prompt"):
-            self.found[position] = self._count_tokens(prompt) > self._limit
-        return self.found & asked
+            return self.mask
+        for position, prompt in self._pool.rows(candidates, "prompt"):
+            self.mask[position] = self._count_tokens(prompt) > self._limit
+        return self.mask & candidates
 
 
 class ContaminatedPrompts:
-    """Finds the training prompts that give an evaluation prompt away, and reports the pairs.
+    """Finds the training prompts that contain an evaluation prompt, and reports the pairs.
 
     The evaluation prompts are indexed; training prompts stream past.
     """
@@ -84,61 +85,62 @@ class ContaminatedPrompts:
         self._index = EvaluationIndex([prompt for *_, prompt in self._held_out])
         self._listed: list[dict[str, str]] = []
         self._pairs = self._checked = 0
-        self.found = np.zeros_like(evaluation)
+        self.mask = np.zeros_like(evaluation)
+        """The contaminated prompts among all that were checked so far."""
 
-    def __call__(self, asked: Mask) -> Mask:
-        """Those of the training prompts asked about; writes the report.
+    def __call__(self, candidates: Mask) -> Mask:
+        """The contaminated prompts among the candidates; writes the report.
 
         Raises:
-            Contaminated: there are such prompts, and they are refused.
+            Contaminated: there are contaminated prompts, and the policy refuses them.
         """
-        for position, source, prompt in self._pool.rows(asked, "source", "prompt"):
+        for position, source, prompt in self._pool.rows(candidates, "source", "prompt"):
             for match in self._index.matches(prompt):
                 held_out = self._held_out[match.evaluation]
                 if not _of_one_generator(source, held_out[1]):
-                    self.found[position] = True
-                    self._note(_pair(source, prompt, held_out, match.why))
-        self._checked += int(asked.sum())
+                    self.mask[position] = True
+                    self._add_pair(_pair(source, prompt, held_out, match.why))
+        self._checked += int(candidates.sum())
         self.write_report()
         if self._pairs and self._policy == "refuse":
             more = f" and {self._pairs - 1} more pairs" if self._pairs > 1 else ""
             where = f"all in {self._report}; data.contamination: drop leaves such prompts out"
             raise Contaminated(f"{_line(self._listed[0])}{more} ({where})")
-        return self.found & asked
+        return self.mask & candidates
 
     def write_report(self) -> None:
-        """What was found so far."""
+        """Write the counts and the first pairs of all prompts that were checked so far."""
         counts = {
             "training_prompts": self._checked,
             "evaluation_prompts": len(self._held_out),
-            "contaminated": int(self.found.sum()),
+            "contaminated": int(self.mask.sum()),
             "pairs": self._pairs,
         }
         write_json(self._report, counts | {"listed": self._listed})
 
-    def _note(self, pair: dict[str, str]) -> None:
+    def _add_pair(self, pair: dict[str, str]) -> None:
         self._pairs += 1
-        if self._pairs <= _SHOWN:
+        if self._pairs <= _LOGGED_PAIRS:
             print(f"contamination: {_line(pair)}", flush=True)
-        if self._pairs <= _LISTED:
+        if self._pairs <= _LISTED_PAIRS:
             self._listed.append(pair)
 
 
 def _of_one_generator(first: str, second: str) -> bool:
-    """A generated task's own streams cannot overlap, and its questions are alike by design."""
+    """Whether both come from one generated task: its streams cannot overlap, its questions are alike."""
     task = first.rpartition(":")[0]
     return task == second.rpartition(":")[0] and task.startswith("reasoning_gym:")
 
 
 def _pair(source: str, prompt: str, evaluation: tuple[Any, ...], why: str) -> dict[str, str]:
-    _, their_source, their_set, their_prompt = evaluation
+    _, held_out_source, held_out_set, held_out_prompt = evaluation
     return {
         "training": source,
-        "evaluation": their_source,
-        "set": their_set,
+        "evaluation": held_out_source,
+        "set": held_out_set,
         "why": why,
-        "training_prompt": prompt[:_TEXT],
-        "evaluation_prompt": their_prompt[:_TEXT],
+        "training_prompt": prompt[:_TEXT_LENGTH],
+        "evaluation_prompt": held_out_prompt[:_TEXT_LENGTH],
     }
 
 

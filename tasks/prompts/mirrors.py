@@ -1,6 +1,6 @@
-"""Remote prompts, mirrored below `data/raw/prompts` where DVC watches: stages never reach for the network.
+"""Mirror remote prompts below `data/raw/prompts`, where DVC watches: stages never use the network.
 
-Beside each mirror lies a record of what it is a copy of. Only what has changed there is fetched.
+Beside each mirror lies a record that names its source and version. Only changed sources are fetched again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from apo_core.system.files import read_json, replacing, sha256_of, write_json
 
 
 class Remote(Protocol):
-    """One remote thing that holds prompts."""
+    """A remote file of prompts: an object on S3, or a data set of the hub."""
 
     def version(self) -> str:
-        """What it is now: changes whenever its content does."""
+        """The present version: it changes whenever the content does."""
         ...
 
     def download(self, version: str, file: Path) -> None:
@@ -27,7 +27,7 @@ class Remote(Protocol):
 
 
 def has_remote(data: Data) -> bool:
-    """Whether a configuration names anything that has to be fetched."""
+    """Whether a configuration names remote prompts."""
     return bool(_remote_entries(data))
 
 
@@ -37,11 +37,11 @@ def fetch_mirrors(root: Path, data: Data, log: Callable[[str], object]) -> None:
     Args:
         root: `data/raw/prompts`.
         data: names the entries.
-        log: gets a line an entry.
+        log: is given a line per entry.
 
     Raises:
-        StageRefused: there is no such thing, or no permission.
-        StageFailed: it cannot be reached now.
+        StageRefused: a source does not exist, or may not be read.
+        StageFailed: a source cannot be reached now.
     """
     for entry in _remote_entries(data):
         changed = _fetch(entry, root / entry.path)
@@ -49,9 +49,9 @@ def fetch_mirrors(root: Path, data: Data, log: Callable[[str], object]) -> None:
 
 
 def fetch_mirror(remote: Remote, address: str, mirror: Path) -> bool:
-    """Fetch one remote thing if it is another than the mirror's; whether it was.
+    """Fetch a remote file unless the mirror is of its present version; returns whether it was fetched.
 
-    Mirror and record are each written whole; a mirror without a record of that version is fetched again.
+    Mirror and record are each written whole; a mirror without a record of the version is fetched again.
     """
     record = mirror.with_name(f"{mirror.name}.record")
     version = remote.version()
@@ -62,7 +62,7 @@ def fetch_mirror(remote: Remote, address: str, mirror: Path) -> bool:
             return False
     with replacing(mirror) as temporary:
         remote.download(version, temporary)
-        record.unlink(missing_ok=True)  # of what is replaced now: a kill must not leave it beside the new one
+        record.unlink(missing_ok=True)  # a kill must not leave the old record beside the new mirror
     size = mirror.stat().st_size
     write_json(record, {"address": address, "version": version, "sha256": sha256_of(mirror), "bytes": size})
     return True
@@ -84,9 +84,9 @@ def _fetch(entry: Entry, mirror: Path) -> bool:
 
 
 def _remote(entry: Entry) -> Remote:
-    # Each brings a library that only those who use it pay for.
+    # Imported here: only those who use S3 or the hub wait for its library.
     if entry.kind == "s3":
-        from tasks.prompts.s3 import S3Object
+        from tasks.prompts.s3_object import S3Object
 
         return S3Object(entry.text)
     from tasks.prompts.hub import HubDataset

@@ -1,4 +1,4 @@
-"""The stream of all prompts that a configuration asks for, training prompts first."""
+"""Where prompts come from: the embedded task, files, mirrors, generators; training prompts first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def chain_prompts(params: Path, arithmetic: Arithmetic, data: Data, seed: int) -
     """The embedded task's prompts.
 
     Raises:
-        InputError: there are fewer than asked for; names `params`.
+        InputError: the task has fewer prompts than `data` asks for; names `params`.
     """
     counts: tuple[tuple[Split, int | None], ...] = (
         ("train", data.train_prompts),
@@ -37,18 +37,18 @@ def named_prompts(root: Path, data: Data, seed: int) -> Iterator[Prompt]:
     """All prompts of what `data.train_files` and `data.eval_files` name below `root`.
 
     Raises:
-        InputError: one cannot be read; names file, row and field.
+        InputError: a prompt cannot be read; names file, row and field.
     """
     fields = Fields(data.prompt_field, data.answer_field, data.group_field)
-    parts: tuple[tuple[Split, tuple[str, ...], int | None], ...] = (
+    splits: tuple[tuple[Split, tuple[str, ...], int | None], ...] = (
         ("train", data.train_files, data.train_prompts),
         ("eval", data.eval_files, data.eval_prompts),
     )
-    for split, entries, count in parts:
+    for split, entries, count in splits:
         names = set_names(entries)
         for entry in map(parse_entry, entries):
             if entry.kind == "generated":
-                # A tenth more: some may be dropped.
+                # A tenth more than needed: some may be dropped.
                 yield from generated_prompts(entry.path, split, (count or 0) * 11 // 10 + 1, seed)
             elif data.split_field is not None:
                 column = SplitColumn(data.split_field, data.train_rows, data.eval_rows)

@@ -1,4 +1,4 @@
-"""Stage `prepare`: from raw files, or a generated task, to one table of prompts."""
+"""Stage `prepare`: make one table of prompts from raw files, or from a generated task."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(
 ) -> Facts:
     """Write `data/prompts.parquet`, training prompts first, and `reports/validation/contamination.json`.
 
-    Rows stream from the files to a table on the disk; what is kept of each in memory is three numbers.
+    Rows stream from the files to a table on the disk; only three numbers per prompt are kept in memory.
     """
     if data.source == "files":
         prompts = named_prompts(workspace.raw_prompts, data, seed)
@@ -46,7 +46,7 @@ def run(
         held_out = _choose(workspace, pool, may_be_held_out, "eval", data, seed, long)
         if data.split == "seed":
             pool = pool._replace(evaluation=held_out)
-        # Against all that are there: which of them an evaluation takes may change.
+        # Against all evaluation prompts that were read: which of them an evaluation takes may change.
         contaminated = ContaminatedPrompts(
             pool,
             pool.evaluation & ~alike & (data.source == "files"),  # a chain's own hash decides its split
@@ -62,19 +62,19 @@ def run(
         "eval": int(held_out.sum()),
         "dropped_duplicates": repeated,
         "dropped_near_duplicates": int(alike.sum()) - repeated,
-        "dropped_too_long": int(long.found.sum()),
-        "dropped_contaminated": int(contaminated.found.sum()),
+        "dropped_too_long": int(long.mask.sum()),
+        "dropped_contaminated": int(contaminated.mask.sum()),
     }
 
 
 def _long_prompts(
     workspace: Workspace, pool: Pool, data: Data, template: Template, trust_remote_code: bool
 ) -> LongPrompts:
-    if data.too_long == "refuse":  # `validate` does
+    if data.too_long == "refuse":  # stage `validate` refuses them
         return LongPrompts(pool, None, template.max_prompt_tokens)
-    from tasks.prompts.prompt_template import load_prompt_template  # seconds that only this choice pays
+    from tasks.prompts.prompt_template import load_prompt_template  # it takes seconds to import
 
-    # The template of the trainer itself: a limit on other text would drop other prompts.
+    # The template that training uses: a limit on other text would drop other prompts.
     prompt_template = load_prompt_template(
         ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template
     )
@@ -82,9 +82,9 @@ def _long_prompts(
 
 
 def _either(long: LongPrompts, contaminated: ContaminatedPrompts) -> Callable[[Mask], Mask]:
-    def unfit(asked: Mask) -> Mask:
-        too_long = long(asked)
-        return too_long | contaminated(asked & ~too_long)
+    def unfit(candidates: Mask) -> Mask:
+        too_long = long(candidates)
+        return too_long | contaminated(candidates & ~too_long)
 
     return unfit
 
@@ -99,15 +99,15 @@ def _choose(
     unfit: Callable[[Mask], Mask],
 ) -> Mask:
     count = data.train_prompts if split == "train" else data.eval_prompts
-    if data.source == "arithmetic":  # as many as were asked for have been made
+    if data.source == "arithmetic":  # exactly as many were generated
         count = None
     try:
         chosen = choose(pool.ids, among, count, f"{split}/{seed}", unfit)
     except ValueError as error:
         raise InputError(workspace.params, str(error), field=f"data.{split}_prompts") from None
     if not chosen.any():
-        why = "all are longer than template.max_prompt_tokens or contaminated"
-        problem = f"no {split} prompt is left of {among.sum()}" + (f": {why}" if among.any() else "")
+        reason = ": all are longer than template.max_prompt_tokens or contaminated" if among.any() else ""
+        problem = f"no {split} prompt is left of {among.sum()}{reason}"
         raise InputError(workspace.params, problem, field="data")
     return chosen
 

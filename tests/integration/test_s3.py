@@ -15,7 +15,7 @@ from apo_core.system.files import read_json
 from apo_core.system.ports import free_port
 from apo_core.tables import PROMPTS, read_table
 from flows.workspaces import preset_text
-from tasks.prompts import s3 as objects
+from tasks.prompts import s3_object
 from tasks.prompts.mirrors import fetch_mirrors
 from tasks.stages import prepare
 from tasks.storage.s3_client import connect, list_objects
@@ -178,7 +178,7 @@ def test_a_prefix_is_mirrored_as_a_directory(prefix_place, bucket, s3, monkeypat
     s3.delete_object(**bucket.key("deep/b/more.csv"))
     bucket("deep/new.jsonl", TRAIN)
     bucket("deep/train.jsonl", TRAIN + TRAIN)
-    asked, fetch = [], objects.fetch_object
+    asked, fetch = [], s3_object.fetch_object
     monkeypatch.setattr(
         "tasks.prompts.s3_prefix.fetch_object", lambda *args: (asked.append(args[-1].name), fetch(*args))
     )
@@ -205,7 +205,7 @@ def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, buc
     fetched(place)
     bucket("deep/b/more.csv", TEST)
     bucket("deep/train.jsonl", TRAIN + TRAIN)
-    fetch = objects.fetch_object
+    fetch = s3_object.fetch_object
 
     def changes_meanwhile(client, bucket, key, etag, file):
         if key.endswith("train.jsonl"):
@@ -252,20 +252,20 @@ def test_what_arrives_is_compared_with_the_etag(bucket, s3, tmp_path, size, monk
     content, file = os.urandom(size), tmp_path / "content"
     file.write_bytes(content)
     s3.upload_file(str(file), **bucket.key("a.jsonl"))
-    remote = objects.S3Object(f"{bucket.prefix}a.jsonl")
+    remote = s3_object.S3Object(f"{bucket.prefix}a.jsonl")
     version = remote.version()
     assert ("-" in version) == (size > 2**23)
     remote.download(version, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == content
     # Damaged on its way to the disk.
-    read = objects._read
+    read = s3_object._read
 
     def damaged(client, request, copy):
         answer = read(client, request, copy)
         copy.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         return answer
 
-    monkeypatch.setattr(objects, "_read", damaged)
+    monkeypatch.setattr(s3_object, "_read", damaged)
     with pytest.raises(
         StageFailed, match=rf"^{bucket.prefix}a.jsonl: arrived damaged: its ETag is {version}"
     ):

@@ -81,7 +81,7 @@ def test_duplicates_are_refused_or_dropped_and_counted(place):
     with pytest.raises(InputError) as refused:
         run(place)
     assert str(refused.value) == (
-        "train.jsonl:3: prompt: is a duplicate of train.jsonl:1 (1 more rows are such); "
+        "train.jsonl:3: prompt: is a duplicate of train.jsonl:1 (and 1 more); "
         "data.duplicates: drop leaves it out"
     )
     assert not place.prompts.exists()
