@@ -1,4 +1,4 @@
-"""What must hold of prompts, samples and values."""
+"""The checks of the tables of prompts, samples and values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apo_core.values.pooled import Prior
 from tasks.quality.expectations import Check
 
 _RECOMPUTED_ROWS = 256
-_SAID = {
+_COLUMN_TEXT = {
     "mean_reward": "the mean reward",
     "max_reward": "the largest reward",
     "nothing": "0",
@@ -69,7 +69,7 @@ def prompt_checks(
 def sample_checks(
     samples: pd.DataFrame, *, counts: list[int], prompts: int
 ) -> tuple[pd.DataFrame, list[Check]]:
-    """The samples table with derived columns, and its checks; `counts` are what a prompt may have of them."""
+    """The samples table with derived columns, and its checks; `counts` are the allowed samples per prompt."""
     frame = samples.assign(
         row=samples["prompt_id"] + "/" + samples["sample_index"].astype(str),
         unexplained=samples["reward"].isna() & ~samples["reason"].str.startswith("error: "),
@@ -111,16 +111,16 @@ def sample_checks(
 def value_checks(
     values: pd.DataFrame, samples: pd.DataFrame, *, beta1: float, prior: Prior | None, seed: int
 ) -> tuple[pd.DataFrame, list[Check]]:
-    """The value table with V* computed once more on some of its rows, and its checks."""
+    """The value table with V* recomputed on some of its rows, and its checks."""
     scored = values[values["n"] > 0]
     chosen = scored.sample(min(_RECOMPUTED_ROWS, len(scored)), random_state=seed)
     rewards = samples.dropna(subset=["reward"]).groupby("prompt_id")["reward"].apply(list)
-    again = chosen["prompt_id"].map(rewards).map(lambda found: _value_again(found, beta1, prior))
-    # A pooled value is drawn to that of the other prompts, and may lie outside of its own rewards.
+    recomputed = chosen["prompt_id"].map(rewards).map(lambda own: _recomputed_value(own, beta1, prior))
+    # A pooled value is pulled towards those of the other prompts, and may lie outside its own rewards.
     low, high = ("mean_reward", "max_reward") if prior is None else ("nothing", "everything")
     tolerance = 1e-9 + beta1 * 1e-15 if prior is None else 1e-4
     frame = values.assign(
-        recomputed_error=(again - chosen["v_star"]).abs(),  # NaN on the rows not chosen
+        recomputed_error=(recomputed - chosen["v_star"]).abs(),  # NaN on the rows not chosen
         unexplained=values["v_star"].isna() & (values["n"] > 0),
         nothing=0.0,
         everything=1.0,
@@ -132,14 +132,14 @@ def value_checks(
             "is below 0",
             gxe.ExpectColumnValuesToBeBetween(column="mean_reward", min_value=0.0),
         ),
-        Check("v_star", f"is below {_SAID[low]}", _ordered("v_star", low)),
-        Check("v_star", f"is above {_SAID[high]}", _ordered(high, "v_star")),
+        Check("v_star", f"is below {_COLUMN_TEXT[low]}", _ordered("v_star", low)),
+        Check("v_star", f"is above {_COLUMN_TEXT[high]}", _ordered(high, "v_star")),
         Check(
             "max_reward", "is above 1", gxe.ExpectColumnValuesToBeBetween(column="max_reward", max_value=1.0)
         ),
         Check(
             "v_star",
-            "differs from the samples' rewards computed again",
+            "differs from V* recomputed from the samples' rewards",
             gxe.ExpectColumnValuesToBeBetween(column="recomputed_error", max_value=tolerance),
         ),
         Check(
@@ -154,10 +154,10 @@ def _ordered(larger: str, smaller: str) -> gxe.Expectation:
     return gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A=larger, column_B=smaller, or_equal=True)
 
 
-def _value_again(rewards: list[float], beta1: float, prior: Prior | None) -> float:
-    """V* by another road than `values.optimal`: relative to the largest reward, summed without rounding.
+def _recomputed_value(rewards: list[float], beta1: float, prior: Prior | None) -> float:
+    """V* by another method than `values.optimal`: relative to the largest reward, summed without rounding.
 
-    With a prior by another one than `apo_core.values.pooled`: over quantiles, by adaptive quadrature.
+    With a prior, by another method than `apo_core.values.pooled`: over quantiles, by adaptive quadrature.
     """
     if prior is not None:
         shares = (

@@ -1,4 +1,4 @@
-"""Data quality through Great Expectations: every check, its verdict, and the rows that failed."""
+"""Run checks of a table by Great Expectations, and report each verdict with the rows that failed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pandas as pd
 from apo_core.errors import ApoError
 from apo_core.system.files import write_json
 
-_SHOWN = 10
+_REPORTED_ROWS = 10  # per check
 
 
 class Check(NamedTuple):
-    """An expectation with what a person calls its field and its failure."""
+    """An expectation, with the field and the problem that it is reported as."""
 
     field: str
     problem: str
@@ -24,7 +24,7 @@ class Check(NamedTuple):
 
 
 class DataQualityError(ApoError):
-    """Checks failed; the report lists all of them, the text the first rows."""
+    """Checks failed; the report lists all of them, the message the first rows."""
 
 
 def validate(
@@ -33,11 +33,11 @@ def validate(
     """Run all checks on a table and write the report.
 
     Args:
-        frame: the table, with whatever columns were derived for the checks.
-        checks: what must hold.
+        frame: the table, with the columns that were derived for the checks.
+        checks: to be run.
         table: names the table in errors.
         row: the column that names a row in errors.
-        report: JSON file to write, on failure too.
+        report: JSON file to write, also where a check fails.
 
     Returns:
         The report: rows and, for each check, its verdict and its first failing rows.
@@ -47,16 +47,16 @@ def validate(
     """
     results = _results(frame, checks, row)
     verdicts = [_verdict(check, results[index], frame, row) for index, check in enumerate(checks)]
-    found = {"table": str(table), "rows": len(frame), "checks": verdicts}
-    write_json(report, found)
+    content = {"table": str(table), "rows": len(frame), "checks": verdicts}
+    write_json(report, content)
     failed = [verdict for verdict in verdicts if not verdict["passed"]]
     if failed:
         raise DataQualityError(_message(table, failed, report))
-    return found
+    return content
 
 
 def _results(frame: pd.DataFrame, checks: list[Check], row: str) -> dict[int, Any]:
-    """Results by the check's position; Great Expectations returns them in an order of its own."""
+    """Results by the position of their check; Great Expectations returns them in another order."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("workspace").add_dataframe_asset("table")
@@ -65,8 +65,8 @@ def _results(frame: pd.DataFrame, checks: list[Check], row: str) -> dict[int, An
     for index, check in enumerate(checks):
         check.expectation.meta = {"position": index}
         suite.add_expectation(check.expectation)
-    settings = {"result_format": "COMPLETE", "unexpected_index_column_names": [row]}
-    outcome = batch.validate(suite, result_format=settings)
+    result_format = {"result_format": "COMPLETE", "unexpected_index_column_names": [row]}
+    outcome = batch.validate(suite, result_format=result_format)
     return {result.expectation_config.meta["position"]: result for result in outcome.results}
 
 
@@ -80,7 +80,7 @@ def _verdict(check: Check, result: Any, frame: pd.DataFrame, row: str) -> dict[s
         "expectation": result.expectation_config.type,
         "passed": bool(result.success),
         "failed_rows": len(rows),
-        "rows": [_shown(entry, row) for entry in rows[:_SHOWN]],
+        "rows": [_shown(entry, row) for entry in rows[:_REPORTED_ROWS]],
         "observed": _plain(result.result.get("observed_value")),
     }
 
@@ -98,8 +98,8 @@ def _plain(value: Any) -> Any:
 
 def _message(table: Path, failed: list[dict[str, Any]], report: Path) -> str:
     first = failed[0]
-    place = f"{table}: " + (f"{first['rows'][0]['row']}" if first["rows"] else "the whole table")
+    row = first["rows"][0]["row"] if first["rows"] else "the whole table"
     more = f" and {first['failed_rows'] - 1} more rows" if first["failed_rows"] > 1 else ""
     others = f"; {len(failed) - 1} other checks failed too" if len(failed) > 1 else ""
-    found = "" if first["rows"] or first["observed"] is None else f", found {first['observed']}"
-    return f"{place}{more}: {first['field']}: {first['must_not']}{found}{others} (rows in {report})"
+    observed = "" if first["rows"] or first["observed"] is None else f", found {first['observed']}"
+    return f"{table}: {row}{more}: {first['field']}: {first['must_not']}{observed}{others} (rows in {report})"

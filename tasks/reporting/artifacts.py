@@ -1,4 +1,4 @@
-"""What a person wants to see of each stage on the Prefect page, as markdown."""
+"""The Markdown artifact of each stage on the Prefect page."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def stage_artifact(workspace: Workspace, stage: str) -> str:
         parts += [_checks(workspace.validation("samples")), _samples(workspace)]
     elif stage == "values":
         values = read_table(workspace.values, VALUES)
-        parts += [_checks(workspace.validation("values")), _drawn(lambda file: plot_values(values, file))]
+        parts += [_checks(workspace.validation("values")), _plot(lambda file: plot_values(values, file))]
     elif stage == "train":
         metrics = pd.DataFrame(read_metrics(workspace.metrics))
-        parts.append(_drawn(lambda file: plot_training(metrics, file)))
+        parts.append(_plot(lambda file: plot_training(metrics, file)))
     elif stage == "evaluate":
         parts += [
             _evaluation(read_json(workspace.evaluation)),
@@ -69,11 +69,11 @@ def _prompts(workspace: Workspace) -> str:
 
 
 def _contamination(workspace: Workspace) -> str:
-    found = read_json(workspace.validation("contamination"))
+    report = read_json(workspace.validation("contamination"))
     shown = [{name: pair[name] for name in ("training_prompt", "evaluation_prompt", "set", "why")}
-             for pair in found["listed"][:5]]  # fmt: skip
+             for pair in report["listed"][:5]]  # fmt: skip
     return (
-        f"## Training prompts that give an evaluation prompt away: {found['contaminated']}\n\n{table(shown)}"
+        f"## Training prompts that give an evaluation prompt away: {report['contaminated']}\n\n{table(shown)}"
     )
 
 
@@ -88,7 +88,7 @@ def _samples(workspace: Workspace) -> str:
 def _evaluation(evaluation: dict[str, Any]) -> str:
     parts = [
         f"{evaluation['prompts']} held-out prompts, {evaluation['samples']} samples each; "
-        f"KL {evaluation['kl']:.2f} nats a response.",
+        f"KL {evaluation['kl']:.2f} nats per response.",
         table({"": name, **_figures(evaluation[name])} for name in ("reference", "policy")),
         "## Gain, paired",
         table(_gain(name, block) for name, block in [("all prompts", evaluation), *_blocks(evaluation)]),
@@ -96,13 +96,13 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _figures(one: dict[str, Any]) -> dict[str, str]:
-    """A model's figures under their names, intervals beside what they are of."""
-    low, high = one["ci95"]
-    shown = {"pass@1": f"{one['pass@1']:.3f} ({low:.3f} to {high:.3f})"}
-    at_k = sorted((name for name in one if "@" in name and name != "pass@1"), key=_by_k)
-    shown |= {name: "" if one[name] is None else f"{one[name]:.3f}" for name in [*at_k, "greedy"]}
-    return shown | {name: f"{one[name]:.1%}" for name in ("truncated", "unparsed", "errors")}
+def _figures(model: dict[str, Any]) -> dict[str, str]:
+    """A model's figures by name, each with its interval where it has model."""
+    low, high = model["ci95"]
+    shown = {"pass@1": f"{model['pass@1']:.3f} ({low:.3f} to {high:.3f})"}
+    at_k = sorted((name for name in model if "@" in name and name != "pass@1"), key=_by_k)
+    shown |= {name: "" if model[name] is None else f"{model[name]:.3f}" for name in [*at_k, "greedy"]}
+    return shown | {name: f"{model[name]:.1%}" for name in ("truncated", "unparsed", "errors")}
 
 
 def _by_k(name: str) -> tuple[str, int]:
@@ -111,14 +111,16 @@ def _by_k(name: str) -> tuple[str, int]:
 
 
 def _blocks(evaluation: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Every part of the evaluation, named by what it is a part of."""
+    """Every part of the evaluation, named by its set, group or difficulty."""
     parts = [
         (f"{label} {name}", block)
         for label, key in (("set", "sets"), ("group", "groups"))
         for name, block in evaluation[key].items()
     ]
-    found = evaluation["difficulty"]
-    return parts + [(f"{name} by other samples", found[name]) for name in DIFFICULTIES if name in found]
+    difficulty = evaluation["difficulty"]
+    return parts + [
+        (f"{name} by other samples", difficulty[name]) for name in DIFFICULTIES if name in difficulty
+    ]
 
 
 def _gain(name: str, block: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +143,7 @@ def _report(workspace: Workspace) -> str:
     return "\n\n".join([against, *pictures])
 
 
-def _drawn(plot: Callable[[Path], None]) -> str:
+def _plot(plot: Callable[[Path], None]) -> str:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "plot.png"
         plot(file)
@@ -149,6 +151,6 @@ def _drawn(plot: Callable[[Path], None]) -> str:
 
 
 def _picture(file: Path) -> str:
-    """An image inside the markdown: the page must show it without reaching this machine's files."""
+    """An image inside the Markdown: the page must show it without this machine's files."""
     data = base64.b64encode(file.read_bytes()).decode()
     return f"![{file.stem}](data:image/png;base64,{data})"

@@ -1,4 +1,4 @@
-"""`reports/samples.md`: what reference and policy say, side by side."""
+"""Write `reports/samples.md`: responses of reference and policy, side by side."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import pandas as pd
 from apo_core.evaluation.examples import Kind, choose_examples
 from tasks.reporting.markdown import frame_table
 
-_SHOW = 5  # of each kind
-_WIDTH = 240  # characters of a cell
+_SHOW = 5  # prompts per kind
+_WIDTH = 240  # characters per cell
 
 
 def examples_of(rows: pd.DataFrame, prompts: pd.DataFrame) -> str:
-    """Markdown: a table of each kind, gained, lost, still wrong, still right; greedy responses.
+    """Markdown with a table of greedy responses per kind: gained, lost, still wrong, still right.
 
     Args:
         rows: table `tables.EVALUATIONS`.
-        prompts: table `tables.PROMPTS`; their sets are named where there are several.
+        prompts: table `tables.PROMPTS`; sets are named where there are several.
     """
     kinds = choose_examples(rows, prompts, show=_SHOW)
     one_set = prompts["set"].nunique() == 1

@@ -1,4 +1,4 @@
-"""Tables that people read as Markdown, whatever text is in their cells."""
+"""Write Markdown tables whose cells may hold any text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def table(rows: Iterable[dict[Any, Any]], width: int = 120) -> str:
 def cell(value: object, width: int = 120) -> str:
     """One line of at most about `width` characters, without markup; long text loses its middle.
 
-    A prompt's question and a response's answer are at the end.
+    The end is kept: a prompt's question and a response's answer stand there.
     """
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     if len(text) > width:

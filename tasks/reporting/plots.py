@@ -1,4 +1,4 @@
-"""Pictures for people: the values, the training, the evaluation."""
+"""Plot the values, the training and the evaluation as PNG files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from apo_core.system.files import replacing
 
 _REFERENCE, _POLICY = "#8a8f98", "#1f6feb"
-_GRAYS = ("#8a8f98", "#b3b8bf", "#5c616a", "#d5d8dc", "#3d4148")  # of as many reasons to drop a prompt
+_GRAYS = ("#8a8f98", "#b3b8bf", "#5c616a", "#d5d8dc", "#3d4148")  # one per reason to drop a prompt
 
 
 def plot_values(values: pd.DataFrame, file: Path) -> None:
-    """Histogram of V*(x), kept prompts and those dropped for each reason apart."""
+    """Histogram of V*(x): the prompts trained on, and those dropped, by reason."""
     figure, axes = _figure(1)
     kept = values["dropped"].isna()
     groups = {f"trained on ({kept.sum()})": values.loc[kept, "v_star"]}
@@ -36,9 +36,9 @@ def plot_training(metrics: pd.DataFrame, file: Path) -> None:
     reward.plot(metrics["step"], metrics["reward"], color=_POLICY, alpha=0.25)
     reward.plot(metrics["step"], metrics["reward"].rolling(10, min_periods=1).mean(), color=_POLICY)
     reward.set(title="reward of the fresh responses (mean of 10 steps)", ylim=(0, 1))
-    if "kl" in metrics:  # not where no reference is held
+    if "kl" in metrics:  # absent where the algorithm needs no reference
         divergence.plot(metrics["step"], metrics["kl"], color=_POLICY)
-    divergence.set(title="KL, nats a response")
+    divergence.set(title="KL, nats per response")
     loss.plot(metrics["step"], metrics["loss"], color=_POLICY)
     loss.set(title="loss")
     length.plot(metrics["step"], metrics["response_length"], color=_POLICY)
@@ -49,20 +49,20 @@ def plot_training(metrics: pd.DataFrame, file: Path) -> None:
 
 
 def plot_evaluation(evaluation: dict[str, Any], file: Path) -> None:
-    """See `draw_evaluation`."""
-    _save(draw_evaluation(evaluation), file)
+    """Accuracies and pass@k of an evaluation, see `evaluation_figure`."""
+    _save(evaluation_figure(evaluation), file)
 
 
-def draw_evaluation(evaluation: dict[str, Any]) -> Figure:
-    """Accuracy of reference and policy with their intervals, on each set too, and what more samples bring."""
+def evaluation_figure(evaluation: dict[str, Any]) -> Figure:
+    """Accuracy of reference and policy with intervals, overall and per set, beside pass@k over k."""
     blocks = {"all prompts": evaluation, **evaluation["sets"]}
     several = evaluation["samples"] > 1
     size = (10 if several else 6.5, max(3.8, 2.4 + 0.55 * len(blocks)))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, 2 if several else 1, squeeze=False)[0]
-    _draw_accuracies(axes[0], blocks)
+    _plot_accuracies(axes[0], blocks)
     if several:
-        _draw_at_k(axes[1], evaluation)
+        _plot_pass_at_k(axes[1], evaluation)
     low, high = evaluation["gain_ci95"]
     figure.suptitle(
         f"gain {evaluation['gain']:+.3f} (95% {low:+.3f} to {high:+.3f}, paired) on "
@@ -74,21 +74,22 @@ def draw_evaluation(evaluation: dict[str, Any]) -> Figure:
     return figure
 
 
-def _draw_accuracies(axis: Axes, blocks: dict[str, dict[str, Any]]) -> None:
-    """A line a set, from top to bottom, the two models beside each other on it."""
+def _plot_accuracies(axis: Axes, blocks: dict[str, dict[str, Any]]) -> None:
+    """One line per set, from top to bottom, with both models on it."""
     for name, colour, shift in (("reference", _REFERENCE, -0.14), ("policy", _POLICY, 0.14)):
-        found = [block[name] for block in blocks.values()]
-        heights = [row + shift for row in range(len(found))]
-        means = [one["pass@1"] for one in found]
-        below = [max(0.0, one["pass@1"] - one["ci95"][0]) for one in found]
-        above = [max(0.0, one["ci95"][1] - one["pass@1"]) for one in found]
+        figures = [block[name] for block in blocks.values()]
+        heights = [row + shift for row in range(len(figures))]
+        means = [figure["pass@1"] for figure in figures]
+        below = [max(0.0, figure["pass@1"] - figure["ci95"][0]) for figure in figures]
+        above = [max(0.0, figure["ci95"][1] - figure["pass@1"]) for figure in figures]
         axis.errorbar(
             means, heights, xerr=[below, above], fmt="o", color=colour, capsize=4, label=name, markersize=6
         )
-        for mean, height, one in zip(means, heights, found, strict=True):
-            right = one["ci95"][1] < 0.85  # else there is no room on that side
-            place = one["ci95"][1] + 0.02 if right else one["ci95"][0] - 0.02
-            axis.text(place, height, f"{mean:.3f}", va="center", ha="left" if right else "right", fontsize=9)
+        for mean, height, figure in zip(means, heights, figures, strict=True):
+            low, high = figure["ci95"]
+            right = high < 0.85  # else there is no room on that side
+            x, align = (high + 0.02, "left") if right else (low - 0.02, "right")
+            axis.text(x, height, f"{mean:.3f}", va="center", ha=align, fontsize=9)
     labels = [f"{_short(name)} ({block['prompts']})" for name, block in blocks.items()]
     axis.set_yticks(range(len(labels)), labels)
     axis.set(xlim=(0, 1), xlabel="pass@1, with 95% interval")
@@ -100,20 +101,20 @@ def _short(name: str) -> str:
     return (name if len(name) <= 24 else f"{name[:22]}...").replace("$", r"\$")
 
 
-def _draw_at_k(axis: Axes, evaluation: dict[str, Any]) -> None:
+def _plot_pass_at_k(axis: Axes, evaluation: dict[str, Any]) -> None:
     """pass@k over k, and maj@k where all samples vote."""
     samples = evaluation["samples"]
     for name, colour in (("reference", _REFERENCE), ("policy", _POLICY)):
-        one = evaluation[name]
+        model = evaluation[name]
         curve = sorted(
             (int(key[5:]), value)
-            for key, value in one.items()
+            for key, value in model.items()
             if key.startswith("pass@") and value is not None
         )
         axis.plot(*zip(*curve, strict=True), "o-", color=colour, label=f"{name} pass@k")
         axis.plot(
             [samples],
-            [one[f"maj@{samples}"]],
+            [model[f"maj@{samples}"]],
             "*",
             color=colour,
             markersize=13,
@@ -122,7 +123,7 @@ def _draw_at_k(axis: Axes, evaluation: dict[str, Any]) -> None:
     ticks = [k for k, _ in curve]
     axis.set_xscale("log", base=2)
     axis.set_xticks(ticks, [str(k) for k in ticks])
-    axis.set(ylim=(0, 1.02), xlabel="k, samples a prompt", ylabel="share of prompts solved")
+    axis.set(ylim=(0, 1.02), xlabel="k, samples per prompt", ylabel="share of prompts solved")
     axis.grid(axis="y", alpha=0.3)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.reporting.plots import draw_evaluation, plot_evaluation
+from tasks.reporting.plots import evaluation_figure, plot_evaluation
 
 
 def model(mean, samples=4):
@@ -21,7 +21,7 @@ def labels(axis):
 
 
 def test_every_set_has_a_line_with_its_prompts():
-    figure = draw_evaluation(evaluation(sets=["aime24", "a" * 30, "$x"]))
+    figure = evaluation_figure(evaluation(sets=["aime24", "a" * 30, "$x"]))
     accuracies, at_k = figure.axes
     assert labels(accuracies) == ["all prompts (30)", "aime24 (30)", "a" * 22 + "... (30)", r"\$x (30)"]
     reference, *_ = at_k.lines
@@ -30,7 +30,7 @@ def test_every_set_has_a_line_with_its_prompts():
 
 
 def test_one_sample_has_no_curve():
-    figure = draw_evaluation(evaluation(samples=1))
+    figure = evaluation_figure(evaluation(samples=1))
     (accuracies,) = figure.axes
     assert labels(accuracies) == ["all prompts (30)"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["reference", "policy"]
@@ -38,7 +38,7 @@ def test_one_sample_has_no_curve():
 
 @pytest.mark.parametrize("sets", [[], ["one", "two"], [f"set {index}" for index in range(12)]])
 def test_nothing_is_cut_or_overlaps(sets):
-    figure = draw_evaluation(evaluation(sets=sets))
+    figure = evaluation_figure(evaluation(sets=sets))
     figure.draw_without_rendering()
     whole = figure.bbox
     (legend,) = figure.legends
