@@ -1,4 +1,4 @@
-"""The commit a workspace, or failing that the code, is at, and where in its repository a workspace lies."""
+"""Ask git for the commit and author of a workspace, and for its path in the repository."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def commit_of(workspace: Path) -> str | None:
 
 
 def author_of(workspace: Path) -> str | None:
-    """Who wrote the commit that a workspace is at."""
+    """The author of the commit that a workspace is at."""
     return _git(workspace, "log", "-1", "--format=%an") or None
 
 
-def place_in_repository(workspace: Path) -> str | None:
-    """The workspace's path below the root of its repository, `.` for the root; None where there is none."""
+def path_in_repository(workspace: Path) -> str | None:
+    """The workspace's path below the root of its repository, `.` for the root; None outside a repository."""
     prefix = _git(workspace, "rev-parse", "--show-prefix")
     return None if prefix is None else prefix.rstrip("/") or "."
 
@@ -29,7 +29,7 @@ def _commit(directory: Path) -> str | None:
     head = _git(directory, "rev-parse", "HEAD")
     if head is None:
         return None
-    # DVC's own record changes with every run; it is hashed beside the commit.
+    # Without dvc.lock, which changes with every run and is hashed beside the commit.
     changed = _git(directory, "status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock")
     return f"{head}+changes" if changed else head
 

@@ -1,4 +1,4 @@
-"""One run a workspace: a lock that the kernel releases however its holder ends."""
+"""Allow one run per workspace, by a lock that the kernel releases however its holder ends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TextIO
 from apo_core.errors import ApoError
 from tasks.workspace import Workspace
 
-_PATIENCE = 60.0  # seconds, with a process that is being killed
-_LOOK = 1.0  # with somebody who only looks
+_KILL_SECONDS = 60.0  # to wait for a process that is being killed
+_LOOK_SECONDS = 1.0  # to wait for a process that only looks whether a run is at work
 
 
 @contextmanager
@@ -22,12 +22,12 @@ def only_run(workspace: Workspace) -> Iterator[None]:
     """Hold the workspace for the length of the block.
 
     Raises:
-        ApoError: another run holds it; names the process and how far it is.
+        ApoError: another run holds the workspace; names its process and last line of output.
     """
     workspace.state.mkdir(parents=True, exist_ok=True)
-    # Opened for appending: a run that is refused must not wipe out the holder's number.
+    # Opened for appending: a run that is refused must not erase the holder's process number.
     with (workspace.state / "run.lock").open("a+", encoding="utf-8") as file:
-        if not _lock(file, fcntl.LOCK_EX, _LOOK):
+        if not _lock(file, fcntl.LOCK_EX, _LOOK_SECONDS):
             raise _busy(workspace, file)
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -37,10 +37,10 @@ def only_run(workspace: Workspace) -> Iterator[None]:
 
 
 def refuse_second_run(workspace: Workspace) -> None:
-    """Look whether a run is at work, and change nothing: a look must not keep a run from starting.
+    """Refuse while a run is at work, without a lock that would keep a run from starting.
 
     Raises:
-        ApoError: one is; names the process and how far it is.
+        ApoError: a run is at work; names its process and last line of output.
     """
     lock = workspace.state / "run.lock"
     if not lock.exists():
@@ -50,9 +50,9 @@ def refuse_second_run(workspace: Workspace) -> None:
             raise _busy(workspace, file)
 
 
-def _lock(file: TextIO, kind: int, patience: float) -> bool:
-    """Take a lock of that kind, waiting so many seconds for who has it."""
-    deadline = time.monotonic() + patience
+def _lock(file: TextIO, kind: int, wait_seconds: float) -> bool:
+    """Take a lock of that kind; False where another process still holds it after so many seconds."""
+    deadline = time.monotonic() + wait_seconds
     while True:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -72,23 +72,23 @@ def _busy(workspace: Workspace, file: TextIO) -> ApoError:
 
 @contextmanager
 def only_process(workspace: Workspace, stage: str) -> Iterator[None]:
-    """Hold a stage's unfinished work for the length of the block; one that is being killed is waited for.
+    """Hold a stage's unfinished work for the length of the block; waits for a process that is being killed.
 
     Ranks on other machines may outlive the run that started them.
 
     Raises:
-        ApoError: another process keeps it.
+        ApoError: another process holds it for longer than a minute.
     """
     file = workspace.work(stage).with_suffix(".lock")
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as held:
-        if not _lock(held, fcntl.LOCK_EX, _PATIENCE):
+        if not _lock(held, fcntl.LOCK_EX, _KILL_SECONDS):
             raise ApoError(f"{stage}: another process is still at work on it")
         yield
 
 
 def note_progress(workspace: Workspace, line: str) -> None:
-    """Let whoever looks at a run know what it last said; a disk that is full is no reason to end the run."""
+    """Record a run's last line of output for `refuse_second_run`; a full disk does not end the run."""
     with suppress(OSError):
         workspace.state.mkdir(parents=True, exist_ok=True)
         _progress_file(workspace).write_text(line, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Each pipeline stage as a named, retryable Prefect task over DVC."""
+"""Prefect tasks of a pipeline run: each stage, named and retried, and the transfers around the stages."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ from tasks.workspace import Workspace
 _T = TypeVar("_T")
 
 
-def stage_task(name: str, settings: Pipeline) -> Task[..., Outcome]:
+def stage_task(name: str, pipeline: Pipeline) -> Task[..., Outcome]:
     """The task of a stage: retried with growing delays unless it refused its input, ended by a timeout."""
-    return retried_task(_run, name, settings)
+    return retried_task(_run, name, pipeline)
 
 
-def fetch_task(settings: Pipeline) -> Task[..., None]:
+def fetch_task(pipeline: Pipeline) -> Task[..., None]:
     """The task that mirrors remote prompts before any stage, retried as stages are."""
-    return retried_task(_fetch, "fetch-prompts", settings)
+    return retried_task(_fetch, "fetch-prompts", pipeline)
 
 
-def restore_task(settings: Pipeline) -> Task[..., None]:
-    """The task that begins with what the last run left, in a workspace that has seen none."""
-    return retried_task(_restore, "restore", settings)
+def restore_task(pipeline: Pipeline) -> Task[..., None]:
+    """The task that restores what the last run left, in a workspace that has seen no run."""
+    return retried_task(_restore, "restore", pipeline)
 
 
-def push_task(settings: Pipeline) -> Task[..., None]:
-    """The task that sends what was made to DVC's remote."""
-    return retried_task(_push, "push", settings)
+def push_task(pipeline: Pipeline) -> Task[..., None]:
+    """The task that pushes outputs to DVC's remote."""
+    return retried_task(_push, "push", pipeline)
 
 
-def retried_task(function: Callable[..., _T], name: str, settings: Pipeline) -> Task[..., _T]:
-    """Any work of a pipeline run as a task that is retried as stages are."""
+def retried_task(function: Callable[..., _T], name: str, pipeline: Pipeline) -> Task[..., _T]:
+    """A task that is retried as stages are."""
     return task(
         function,
         name=name,
         task_run_name=name,
-        retries=settings.retries,
-        retry_delay_seconds=exponential_backoff(settings.retry_delay_seconds),
+        retries=pipeline.retries,
+        retry_delay_seconds=exponential_backoff(pipeline.retry_delay_seconds),
         retry_condition_fn=_may_help,
-        timeout_seconds=settings.stage_timeout_hours * 3600,
-        # DVC decides what is up to date; a second cache would only be able to disagree.
+        timeout_seconds=pipeline.stage_timeout_hours * 3600,
+        # DVC decides what is up to date; a second cache could only disagree.
         persist_result=False,
     )
 
@@ -73,13 +73,13 @@ def _fetch(workspace: Workspace, data: Data) -> None:
 
 
 def _run(workspace: Workspace, stage: str, *, force: bool = False, run_id: str | None = None) -> Outcome:
-    """Bring a stage up to date; a training's steps go to the MLflow run as they are made."""
+    """Bring a stage up to date; a training's metrics are streamed to the MLflow run."""
     log = get_run_logger()
     with ExitStack() as stack:
         if stage == "train" and run_id is not None:
             live = workspace.work("train") / "metrics.jsonl"
             stack.enter_context(stream_metrics(connect(workspace), run_id, live, log.warning))
-        # A retry goes on with what the attempt before it finished.
+        # A retry continues from what the attempt before it finished.
         fresh = force and task_run.run_count == 1
         outcome = run_stage(workspace.root, stage, log.info, force=force, fresh=fresh)
     log.info("%s: %s", stage, outcome)
@@ -89,5 +89,5 @@ def _run(workspace: Workspace, stage: str, *, force: bool = False, run_id: str |
 
 
 def _may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether running again can change anything: not for an input that was refused."""
+    """Whether another attempt may help: not where the input was refused."""
     return not isinstance(state.data, StageRefused)

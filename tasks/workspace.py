@@ -1,4 +1,4 @@
-"""Where everything lies in a workspace; `dvc.yaml` names the same paths, and a test compares them."""
+"""The paths of a workspace; `dvc.yaml` names the same paths, and a test compares them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Workspace:
 
     @property
     def raw_prompts(self) -> Path:
-        """The user's files of prompts, and mirrors of remote ones."""
+        """The user's files of prompts, and the mirrors of remote prompts."""
         return self.root / "data/raw/prompts"
 
     @property
@@ -75,7 +75,7 @@ class Workspace:
 
     @property
     def metrics(self) -> Path:
-        """One object a training step."""
+        """One JSON object per training step."""
         return self.root / "data/metrics.jsonl"
 
     @property
@@ -85,7 +85,7 @@ class Workspace:
 
     @property
     def evaluation(self) -> Path:
-        """The evaluation with its intervals."""
+        """The evaluation's figures with their intervals."""
         return self.root / "reports/eval.json"
 
     @property
@@ -95,17 +95,17 @@ class Workspace:
 
     @property
     def report(self) -> Path:
-        """What the report stage concluded, before the registry has its say."""
+        """What stage `report` concluded, before the model is registered."""
         return self.root / "reports/report.json"
 
     @property
     def plots(self) -> Path:
-        """Pictures of the values, the training and the evaluation."""
+        """Plots of the values, the training and the evaluation."""
         return self.root / "reports/plots"
 
     @property
     def summary(self) -> Path:
-        """The contract with readers: report, registry and lineage in one object."""
+        """Report, registry and lineage in one object: what other programs read."""
         return self.root / "reports/summary.json"
 
     @property
@@ -120,7 +120,7 @@ class Workspace:
 
     @property
     def kept_lock(self) -> Path:
-        """The last `dvc.lock` that was whole."""
+        """A copy of the last whole `dvc.lock`."""
         return self.state / "dvc.lock.kept"
 
     def facts(self, stage: str) -> Path:
@@ -128,19 +128,19 @@ class Workspace:
         return self.root / f"reports/stages/{stage}.json"
 
     def validation(self, table: str) -> Path:
-        """What Great Expectations found in `prompts`, `samples` or `values`; the pairs of `contamination`."""
+        """The verdicts on `prompts`, `samples` or `values`, or the pairs of `contamination`."""
         return self.root / f"reports/validation/{table}.json"
 
     def work(self, stage: str) -> Path:
-        """Shards or checkpoints of a stage under way; survives a kill, is no output."""
+        """Shards or checkpoints of an unfinished stage; they survive a kill and are no output."""
         return self.root / "data/unfinished" / stage
 
 
 def check_stages(names: Iterable[str]) -> None:
-    """Refuse what is no stage.
+    """Refuse unknown stages.
 
     Raises:
-        ApoError: names it.
+        ApoError: a name is no stage.
     """
     for name in names:
         if name not in STAGES:

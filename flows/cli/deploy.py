@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from apo_core.errors import ApoError, InputError
 from apo_core.system.environment import use_local_prefect
 from apo_core.system.processes import WITHOUT_MODULES, python_module
-from tasks.git import place_in_repository
+from tasks.git import path_in_repository
 from tasks.workspace import Workspace
 
 _VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")  # as Prefect writes them
@@ -44,7 +44,7 @@ def deploy(workspace: Workspace) -> None:
 
 def _check_place(workspace: Workspace, named: str) -> None:
     """A run has a clone of its own, and looks for the workspace there."""
-    found = place_in_repository(workspace.root)
+    found = path_in_repository(workspace.root)
     if found is not None and PurePosixPath(named) != PurePosixPath(found):
         raise ApoError(
             f"{_PLACE} is {named}, and the workspace lies at {found} below its repository's root; "

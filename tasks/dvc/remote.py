@@ -1,4 +1,4 @@
-"""What was made goes to DVC's remote, and comes back from there: a run on another machine finds it done."""
+"""Push outputs to DVC's remote and pull them back: a run on another machine finds them made."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from apo_core.errors import StageFailed, StageRefused
 from tasks.dvc.run import run_dvc
 from tasks.workspace import Workspace
 
-# What DVC says where no second try helps.
-_FINAL = (
+# Words of DVC's errors that no second try mends.
+_REFUSED_WORDS = (
     "Checkout failed",
     "Missing cache files",
     "NoSuchBucket",
@@ -20,7 +20,7 @@ _FINAL = (
     "Forbidden",
     "credentials",
 )
-# Of every output that no lock names: of all of them in a workspace that has seen no run.
+# DVC prints it for every output that no lock names: for all of them in a workspace that has seen no run.
 _NEVER_MADE = "WARNING: No file hash info found"
 
 
@@ -37,7 +37,7 @@ def push(workspace: Workspace, log: Callable[[str], None]) -> None:
 
     Raises:
         StageRefused: the remote refuses.
-        StageFailed: it does not answer now.
+        StageFailed: the remote does not answer now.
     """
     _transfer(workspace, "push", [], log)
 
@@ -45,16 +45,16 @@ def push(workspace: Workspace, log: Callable[[str], None]) -> None:
 def pull(
     workspace: Workspace, log: Callable[[str], None], *, missing: Literal["refused", "made again"]
 ) -> None:
-    """Bring what `dvc.lock` and `*.dvc` files name, and the record of earlier runs.
+    """Fetch the files that `dvc.lock` and `*.dvc` files name, and the record of earlier runs.
 
     Args:
         workspace: with a remote.
-        log: gets every line of DVC's output.
-        missing: what becomes of that which the remote does not have.
+        log: is given every line of DVC's output.
+        missing: whether files that the remote does not have are refused, or left for a run to make again.
 
     Raises:
-        StageRefused: the remote refuses, or does not have all of it.
-        StageFailed: it does not answer now.
+        StageRefused: the remote refuses, or lacks a file.
+        StageFailed: the remote does not answer now.
     """
     options = ["--allow-missing"] if missing == "made again" else []
     _transfer(workspace, "pull", options, lambda line: None if line.startswith(_NEVER_MADE) else log(line))
@@ -66,6 +66,6 @@ def _transfer(workspace: Workspace, verb: str, options: list[str], log: Callable
         return
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     problem = f"dvc {verb}: {errors[-1] if errors else ' '.join(lines[-3:])}"
-    if any(word in problem for word in _FINAL):
+    if any(word in problem for word in _REFUSED_WORDS):
         raise StageRefused(problem)
     raise StageFailed(problem)

@@ -1,4 +1,4 @@
-"""DVC as the one who runs stages: `dvc repro --single-item STAGE`, its output line by line."""
+"""Run stages through DVC, by `dvc repro --single-item STAGE`, and read its output line by line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Outcome = Literal["ran", "restored", "unchanged"]
 _END_SECONDS = 10
 _LINE_END = re.compile(rb"[\r\n]+")
 _BUSY = re.compile("is busy|Unable to acquire lock")
-# What DVC says after every stage, for those who run it by hand.
+# Hints that DVC prints after every stage, for people who run it by hand.
 _HINT = re.compile(
     r"(Generating|Updating) lock file|To track the changes|\s+git add|To enable auto staging|\s+dvc config"
     "|Use `dvc push`"
@@ -38,17 +38,17 @@ def run_stage(
     Args:
         workspace: directory with `dvc.yaml`.
         stage: its name there.
-        log: gets every line of the stage's output as it comes.
-        force: run it even if nothing has changed.
-        fresh: drop its shards or checkpoints first.
+        log: is given every line of the stage's output as it comes.
+        force: run the stage even if nothing has changed.
+        fresh: drop the stage's shards or checkpoints first.
 
     Returns:
         Whether it ran, was restored from DVC's cache of earlier runs, or had not changed.
 
     Raises:
-        StageRefused: the stage ended with a clear error; its text is that error.
+        StageRefused: the stage refused its input; the message is the stage's own error.
         WorkspaceBusy: another DVC command is at work.
-        StageFailed: it ended otherwise; its text is the end of the output.
+        StageFailed: the stage ended otherwise; the message is the end of its output.
     """
     changed = pending(workspace, [stage])
     if not force and not changed:
@@ -66,11 +66,11 @@ def run_stage(
 
 
 def run_dvc(
-    workspace: Path, arguments: list[str], log: Callable[[str], None], **settings: str
+    workspace: Path, arguments: list[str], log: Callable[[str], None], **variables: str
 ) -> tuple[int, list[str]]:
-    """Run a DVC command in a workspace: its exit status, and its output, which is logged as it comes."""
+    """Run a DVC command in a workspace, with more variables; returns its exit status and output lines."""
     process = start_session(
-        [*dvc_command(), *arguments], cwd=workspace, env=dvc_environment() | settings, output=subprocess.PIPE
+        [*dvc_command(), *arguments], cwd=workspace, env=dvc_environment() | variables, output=subprocess.PIPE
     )
     assert process.stdout is not None
     lines = []
@@ -87,7 +87,7 @@ def run_dvc(
 
 
 def dvc_command() -> list[str]:
-    """The DVC of this environment, whether or not it is activated."""
+    """The command of this environment's DVC, whether or not the environment is activated."""
     return python_module("dvc")
 
 
@@ -98,9 +98,9 @@ def dvc_environment() -> dict[str, str]:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:
-    """Lines as they come; a progress bar's line ends when the next begins, or when nothing follows it.
+    """Yield lines as they come; a progress bar's line ends when the next begins, or when nothing follows it.
 
-    Waits in short turns, so that a timeout raised in this thread is not held up by a silent stage.
+    Waits half a second at a time, so that a timeout raised in this thread is not held up by a silent stage.
     """
     pending = b""
     with selectors.DefaultSelector() as selector:
@@ -132,7 +132,7 @@ def _failure(stage: str, lines: list[str]) -> StageRefused | StageFailed:
     text = "\n".join(lines)
     if errors and re.search(rf"exited with {INPUT_ERROR}\b", text):
         return StageRefused(f"{stage}: {errors[-1]}")
-    # Something DVC itself refuses, such as a missing input, will not mend by itself either.
+    # An error of DVC itself, such as a missing input, is not mended by another try either.
     refusals = [line for line in lines if line.startswith("ERROR: ") and not _BUSY.search(line)]
     if refusals and "exited with" not in text:
         return StageRefused(f"{stage}: dvc: {refusals[-1].removeprefix('ERROR: ')}")

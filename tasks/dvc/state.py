@@ -1,4 +1,4 @@
-"""What DVC holds to be up to date, and its records of that where a kill has left them damaged."""
+"""Ask DVC which stages have changed, and repair its records where a kill has damaged them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tasks.workspace import STAGES, Workspace
 
 
 class WorkspaceBusy(ApoError):
-    """DVC is at work in the workspace; asking again later may help."""
+    """DVC is at work in the workspace; trying again later may help."""
 
 
 def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
-    """Those of the stages (of all, by default) that have changed, in order; in-process: a look costs little.
+    """The stages that have changed, of those named or of all, in order; in-process, so that it costs little.
 
     Raises:
         WorkspaceBusy: a stage is running.
@@ -32,17 +32,17 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
     from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
     drop_dead_locks(workspace)
-    # Whole addresses: DVC looks a bare name up in the current directory, and answers with paths from there.
+    # Whole addresses: DVC resolves a bare name in the current directory, and answers with paths from there.
     targets = stages and [f"{(workspace / 'dvc.yaml').resolve()}:{stage}" for stage in stages]
     try:
         with Repo(str(workspace)) as repo:
-            # DVC passes over what git ignores without a word, and calls it up to date.
+            # DVC skips what git ignores without a word, and calls it up to date.
             if repo.scm.is_ignored(str((workspace / "dvc.yaml").resolve())):
                 raise ApoError(f"{workspace}: git ignores it, and so does DVC; see .gitignore")
             changed = {address.rpartition(":")[2] for address in repo.status(targets=targets)}
             return [stage for stage in STAGES if stage in changed]
     except LockError:
-        raise WorkspaceBusy(f"{workspace}: DVC is at work here; ask again when it is done") from None
+        raise WorkspaceBusy(f"{workspace}: DVC is at work here; try again when it is done") from None
     except NotDvcRepoError:
         raise ApoError(f"{workspace}: is no workspace; `apo init DIR` makes one") from None
     except SCMError:
@@ -56,14 +56,14 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
 
 
 def keep_record(workspace: Workspace) -> None:
-    """Set a copy of `dvc.lock` aside: DVC writes it in place, and a kill in that moment would damage it."""
+    """Keep a copy of `dvc.lock`: DVC writes it in place, and a kill in that moment damages it."""
     if workspace.lock.exists():
         with replacing(workspace.kept_lock) as temporary:
             shutil.copyfile(workspace.lock, temporary)
 
 
 def _restore_record(workspace: Workspace) -> bool:
-    """Put the copy back where it differs: at most the last stage is run again."""
+    """Put the copy back where it differs; at most the last stage is then run again."""
     kept = workspace.kept_lock
     if not kept.exists() or kept.read_bytes() == workspace.lock.read_bytes():
         return False
@@ -75,8 +75,8 @@ def _restore_record(workspace: Workspace) -> bool:
 def drop_dead_locks(workspace: Path) -> None:
     """Remove DVC's record of running stages where none of them runs.
 
-    DVC does so for processes that are gone, but takes one that was killed and not yet reaped for alive, and
-    another that has the number of one that is gone.
+    DVC removes records of processes that are gone, but takes a killed process that is not yet reaped for a
+    running one, and also a new process that has the number of one that is gone.
     """
     record = workspace / ".dvc/tmp/rwlock"
     try:
@@ -84,14 +84,14 @@ def drop_dead_locks(workspace: Path) -> None:
         holders = _holders(json.loads(record.read_text(encoding="utf-8") or "{}"))
     except FileNotFoundError:
         return
-    except JSONDecodeError:  # killed while it was written
+    except JSONDecodeError:  # DVC was killed while it wrote
         holders = set()
     if not any(_alive(pid, written) for pid in holders):
         record.unlink(missing_ok=True)
 
 
 def _holders(entry: object) -> set[int]:
-    """Every process that DVC's record names, whatever for."""
+    """The numbers of all processes that DVC's record names, at any depth."""
     if isinstance(entry, dict):
         own = {entry["pid"]} if isinstance(entry.get("pid"), int) else set()
         return own.union(*map(_holders, entry.values()))

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: reference and policy on the held-out prompts, greedy and sampled."""
+"""Stage `evaluate`: evaluate reference and policy on the held-out prompts, greedy and sampled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `reference`: put the frozen reference policy into the workspace, from wherever it comes."""
+"""Stage `reference`: make or load the frozen reference policy, and save it in the workspace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from apo_core.model.template import load_tokenizer
 from tasks.stages.process import Facts
 from tasks.workspace import Workspace
 
-_REFUSALS = (401, 403, 404)  # by HTTP: no such model or revision, or not for this account
+_REFUSED_STATUS = (401, 403, 404)  # of HTTP: no such model or revision, or not for this account
+
+_MAX_HEAD_MISMATCH = 1e-2  # of logits
 
 
 def run(
@@ -28,11 +30,11 @@ def run(
     hub = reference.source == "hub"
     directory = _from_hub(reference, trust_remote_code) if hub else workspace.raw_model
     source = ModelRef(path=directory, trust_remote_code=trust_remote_code)
-    # Loading and saving again, rather than copying, proves that the directory is what it claims to be.
+    # Loaded and saved, not copied: that proves that the directory holds a model.
     model = load_policy(source)
     _check_head(model, directory)
     save_policy(model, load_tokenizer(source), workspace.reference)
-    # A snapshot's directory is named for the commit it is of: what `revision: null` meant on the day.
+    # The hub's cache names a snapshot's directory after its commit: what `revision: null` meant today.
     return {"parameters": model.num_parameters(), "revision": directory.name if hub else None}
 
 
@@ -62,10 +64,11 @@ def _from_scratch(workspace: Workspace, seed: int, arithmetic: Arithmetic, scrat
 
 def _check_head(model: PreTrainedModel, source: Path) -> None:
     mismatch = head_mismatch(model)
-    if mismatch > 1e-2:
+    if mismatch > _MAX_HEAD_MISMATCH:
         raise InputError(
             source,
-            f"its logits are not its output embedding's (by {mismatch:.3g}); its log-probs would be wrong",
+            f"its logits are not hidden states times output embedding: off by {mismatch:.3g}, expected "
+            f"at most {_MAX_HEAD_MISMATCH:g}; its log-probs would be wrong",
         )
 
 
@@ -80,10 +83,12 @@ def _from_hub(reference: Reference, trust_remote_code: bool) -> Path:
     try:
         return Path(snapshot_download(reference.name, revision=reference.revision, allow_patterns=patterns))
     except HfHubHTTPError as error:
-        if error.response.status_code not in _REFUSALS:
-            raise  # it is away: a crash, which is tried again
+        if error.response.status_code not in _REFUSED_STATUS:
+            raise  # the hub is away: a crash, so that the stage is tried again
         raise ApoError(f"hub: {reference.name}: {str(error).splitlines()[0]}") from None
     except LocalEntryNotFoundError as error:
         if not is_offline_mode():
             raise
-        raise ApoError(f"hub: {reference.name}: is not here, and HF_HUB_OFFLINE is set: {error}") from None
+        raise ApoError(
+            f"hub: {reference.name}: is not in the cache, and HF_HUB_OFFLINE is set: {error}"
+        ) from None

@@ -1,4 +1,4 @@
-"""Stage `report`: the decision, the pictures and the summary, from what the other stages left."""
+"""Stage `report`: decide against the reference, plot, and summarise what the other stages made."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def run(workspace: Workspace, promotion: config.Promotion, tracking: config.Trac
     seconds = report.seconds | {"report": round(time.perf_counter() - started, 3)}
     report = report.model_copy(update={"seconds": seconds})
     report.write(workspace.report)
-    # The summary is no DVC output: the flow decides, and adds the registry's fields and the hash of
-    # `dvc.lock`, which cannot be inside what it hashes.
+    # The summary is no DVC output: the flow completes it with its decision, the registry's fields and the
+    # hash of `dvc.lock`, which would otherwise depend on itself.
     reason = f"`apo run` decides and registers; so far: {report.decision.reason}"
     open_decision = DecisionBlock(outcome="open", reason=reason)
     report.model_copy(update={"decision": open_decision}).write(workspace.summary)

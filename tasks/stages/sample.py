@@ -1,4 +1,4 @@
-"""Stage `sample`: responses to the training prompts from the frozen reference, scored."""
+"""Stage `sample`: sample responses to the training prompts from the frozen reference, and score them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `validate`: no sampling starts on prompts that cannot be trained or scored on."""
+"""Stage `validate`: check the table of prompts before any response is sampled."""
 
 from __future__ import annotations
 

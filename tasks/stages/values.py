@@ -1,4 +1,4 @@
-"""Stage `values`: V*(x) of every training prompt, from its samples' rewards."""
+"""Stage `values`: estimate V*(x) of every training prompt from its samples' rewards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.workspace import Workspace
 
 
 def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
-    """Write `data/values.parquet`, which carries the fingerprint of its samples."""
+    """Write `data/values.parquet`, with the fingerprint of its samples in its metadata."""
     samples = read_table(workspace.samples, SAMPLES)
     metadata = read_metadata(workspace.samples)
     prior = _prior(workspace, metadata["pooled"], values.beta1)
@@ -30,7 +30,7 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
     if sum(dropped.values()) == len(table):
         raise ApoError(
             f"{workspace.samples}: reward: none of {len(table)} prompts is left to train on: "
-            f"{', '.join(f'{count} {why}' for why, count in dropped.items())} (values.drop_unsolved, "
+            f"{', '.join(f'{count} {reason}' for reason, count in dropped.items())} (values.drop_unsolved, "
             "drop_solved, keep_mean_reward)"
         )
     frame, checks = value_checks(table, samples, beta1=values.beta1, prior=prior, seed=seed)
@@ -38,7 +38,7 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
     validate(frame, checks, table=workspace.values, row="prompt_id", report=report)
     write_table(workspace.values, table, VALUES, metadata | values.model_dump(mode="json"))
     kept = len(table) - sum(dropped.values())
-    return {"prompts": len(table), "kept": kept} | {f"dropped_{why}": n for why, n in dropped.items()}
+    return {"prompts": len(table), "kept": kept} | {f"dropped_{reason}": n for reason, n in dropped.items()}
 
 
 def _prior(workspace: Workspace, pooled: dict[str, float] | None, beta1: float) -> Prior | None:
@@ -47,16 +47,16 @@ def _prior(workspace: Workspace, pooled: dict[str, float] | None, beta1: float) 
     if pooled["beta1"] != beta1:
         raise ApoError(
             f"{workspace.samples}: was sampled for V* of beta1 {pooled['beta1']:g}, "
-            f"values.beta1 is {beta1:g}; sample anew (`apo run`)"
+            f"values.beta1 is {beta1:g}; sample again (`apo run`)"
         )
     return Prior(pooled["alpha"], pooled["beta"])
 
 
 def value_table(samples: pd.DataFrame, values: config.Values, prior: Prior | None) -> pd.DataFrame:
-    """One row a prompt, in the order of the samples; the columns are `tables.VALUES`.
+    """One row per prompt, in the order of the samples; the columns are `tables.VALUES`.
 
-    With a prior, that of adaptive sampling, V* is pooled: see `apo_core.values.pooled`.
-    Samples that the verifier failed on are left out, of N too; a prompt that has no other is dropped.
+    With the prior of adaptive sampling V* is pooled: see `apo_core.values.pooled`.
+    Samples that the verifier failed on are left out, of N too; a prompt without scored samples is dropped.
     """
     rewards = samples.groupby("prompt_id", sort=False)["reward"]
     table = rewards.agg(mean_reward="mean", n="count", max_reward="max").reset_index()
@@ -71,7 +71,7 @@ def value_table(samples: pd.DataFrame, values: config.Values, prior: Prior | Non
 
 
 def _value(rewards: Tensor, beta1: float, prior: Prior | None) -> float:
-    """(N,) rewards of one prompt to its V*."""
+    """V* of one prompt, from its (N,) rewards."""
     if not len(rewards):
         return math.nan
     if prior is None:

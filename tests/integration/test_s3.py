@@ -28,7 +28,7 @@ TEST = b"question,answer\n2+2=,#### 4\n"
 
 
 @pytest.fixture
-def bucket(s3, s3_place):
+def upload(s3, s3_place):
     """Writes objects below a prefix of this test's own."""
 
     def put(key, body):
@@ -40,18 +40,18 @@ def bucket(s3, s3_place):
 
 
 @pytest.fixture
-def place(bucket, tmp_path):
+def place(upload, tmp_path):
     """A workspace whose prompts lie on the server."""
-    return workspace_of(bucket, tmp_path, "deep/train.jsonl", "test.csv")
+    return workspace_of(upload, tmp_path, "deep/train.jsonl", "test.csv")
 
 
-def workspace_of(bucket, directory, train, test):
+def workspace_of(upload, directory, train, test):
     place = Workspace(directory)
     place.params.write_text(preset_text("gsm8k-smollm2"))
-    entries = [f"data.train_files=[{bucket.prefix}{train}]", f"data.eval_files=[{bucket.prefix}{test}]"]
+    entries = [f"data.train_files=[{upload.prefix}{train}]", f"data.eval_files=[{upload.prefix}{test}]"]
     set_params(place.params, entries)
-    bucket("deep/train.jsonl", TRAIN)
-    bucket("test.csv", TEST)
+    upload("deep/train.jsonl", TRAIN)
+    upload("test.csv", TEST)
     return place
 
 
@@ -61,33 +61,33 @@ def fetched(place):
     return [line.rpartition(": ")[2] for line in lines]
 
 
-def mirror_of(place, bucket, path):
-    return place.raw_prompts / "remote/s3" / bucket.prefix.removeprefix("s3://") / path
+def mirror_of(place, upload, path):
+    return place.raw_prompts / "remote/s3" / upload.prefix.removeprefix("s3://") / path
 
 
-def test_only_what_has_changed_is_fetched_and_stages_read_the_mirror(place, bucket, s3):
+def test_only_what_has_changed_is_fetched_and_stages_read_the_mirror(place, upload, s3):
     output = execute("apo fetch-prompts", place.root).stdout
-    assert f"{bucket.prefix}deep/train.jsonl: fetched" in output
+    assert f"{upload.prefix}deep/train.jsonl: fetched" in output
     assert fetched(place) == ["unchanged", "unchanged"]
-    bucket("deep/train.jsonl", TRAIN + TRAIN.replace(b"1+1", b"3+3"))
+    upload("deep/train.jsonl", TRAIN + TRAIN.replace(b"1+1", b"3+3"))
     assert fetched(place) == ["fetched", "unchanged"]
     run_stage(prepare, place)
     prompts = read_table(place.prompts, PROMPTS)
     assert list(prompts["prompt"]) == ["1+1=", "3+3=", "2+2="]
     assert list(prompts["set"]) == ["train", "train", "test"]
-    mirror = mirror_of(place, bucket, "deep/train.jsonl")
+    mirror = mirror_of(place, upload, "deep/train.jsonl")
     record = read_json(mirror.with_name("train.jsonl.record"))
-    etag = s3.head_object(**bucket.key("deep/train.jsonl"))["ETag"].strip('"')
+    etag = s3.head_object(**upload.key("deep/train.jsonl"))["ETag"].strip('"')
     assert (record["version"], record["bytes"]) == (etag, mirror.stat().st_size)
 
 
-def test_what_is_not_there_is_refused_in_one_line(place, bucket, s3):
-    s3.delete_object(**bucket.key("test.csv"))
-    with pytest.raises(StageRefused, match=rf"^{bucket.prefix}test.csv: .*404"):
+def test_what_is_not_there_is_refused_in_one_line(place, upload, s3):
+    s3.delete_object(**upload.key("test.csv"))
+    with pytest.raises(StageRefused, match=rf"^{upload.prefix}test.csv: .*404"):
         fetched(place)
     assert (
         last_line(place)
-        == f"error: {bucket.prefix}test.csv: there is no such object, or no such bucket (404)"
+        == f"error: {upload.prefix}test.csv: there is no such object, or no such bucket (404)"
     )
 
 
@@ -102,12 +102,12 @@ def last_line(place, **environment):
 
 
 @pytest.mark.parametrize("entry", ["deep/train.jsonl", ""])
-def test_wrong_credentials_buckets_and_addresses_are_one_line(place, bucket, entry):
+def test_wrong_credentials_buckets_and_addresses_are_one_line(place, upload, entry):
     set_params(
-        place.params, [f"data.train_files=[{bucket.prefix}{entry}]", "data.eval_files=[s3://other/a.csv]"]
+        place.params, [f"data.train_files=[{upload.prefix}{entry}]", "data.eval_files=[s3://other/a.csv]"]
     )
     before = sorted(place.root.rglob("*"))
-    address = f"error: {bucket.prefix}{entry}: "
+    address = f"error: {upload.prefix}{entry}: "
     for variables, said in (
         (
             {"AWS_SECRET_ACCESS_KEY": "wrong"},
@@ -128,13 +128,13 @@ def test_wrong_credentials_buckets_and_addresses_are_one_line(place, bucket, ent
     assert [path for path in sorted(place.root.rglob("*")) if "/.apo" not in str(path)] == before
     assert last_line(place) == "error: s3://other/a.csv: there is no such object, or no such bucket (404)"
     set_params(place.params, ["data.eval_files=[s3://other/all/]"])
-    assert re.match(r"error: s3://other/all/: .*bucket.* \(NoSuchBucket\)", last_line(place))
+    assert re.match(r"error: s3://other/all/: .*upload.* \(NoSuchBucket\)", last_line(place))
 
 
-def test_a_server_that_does_not_answer_may_be_asked_again(place, bucket, monkeypatch):
+def test_a_server_that_does_not_answer_may_be_asked_again(place, upload, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(StageFailed, match=rf"^{bucket.prefix}deep/train.jsonl: Could not connect"):
+    with pytest.raises(StageFailed, match=rf"^{upload.prefix}deep/train.jsonl: Could not connect"):
         fetched(place)
 
 
@@ -152,17 +152,17 @@ def test_a_server_that_is_being_started_is_waited_for(s3_server, monkeypatch):
 
 
 @pytest.fixture
-def prefix_place(bucket, tmp_path):
+def prefix_place(upload, tmp_path):
     """A workspace that trains on all that lies below a prefix."""
-    place = workspace_of(bucket, tmp_path, "deep/", "test.csv")
-    bucket("deep/b/more.csv", TEST.replace(b"2+2", b"5+5"))
-    bucket("deep/LICENSE", b"no prompts")
-    bucket("deep/empty/", b"")
+    place = workspace_of(upload, tmp_path, "deep/", "test.csv")
+    upload("deep/b/more.csv", TEST.replace(b"2+2", b"5+5"))
+    upload("deep/LICENSE", b"no prompts")
+    upload("deep/empty/", b"")
     return place
 
 
-def test_a_prefix_is_mirrored_as_a_directory(prefix_place, bucket, s3, monkeypatch):
-    place, mirror = prefix_place, mirror_of(prefix_place, bucket, "deep")
+def test_a_prefix_is_mirrored_as_a_directory(prefix_place, upload, s3, monkeypatch):
+    place, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
 
     def files():
         return sorted(str(file.relative_to(mirror)) for file in mirror.rglob("*") if file.is_file())
@@ -173,11 +173,11 @@ def test_a_prefix_is_mirrored_as_a_directory(prefix_place, bucket, s3, monkeypat
     run_stage(prepare, place)
     assert list(read_table(place.prompts, PROMPTS)["prompt"]) == ["5+5=", "1+1=", "2+2="]
     # One object is gone, one is new, one has changed, one is as it was.
-    bucket("deep/same.jsonl", TRAIN)
+    upload("deep/same.jsonl", TRAIN)
     assert fetched(place)[0] == "fetched"
-    s3.delete_object(**bucket.key("deep/b/more.csv"))
-    bucket("deep/new.jsonl", TRAIN)
-    bucket("deep/train.jsonl", TRAIN + TRAIN)
+    s3.delete_object(**upload.key("deep/b/more.csv"))
+    upload("deep/new.jsonl", TRAIN)
+    upload("deep/train.jsonl", TRAIN + TRAIN)
     asked, fetch = [], s3_object.fetch_object
     monkeypatch.setattr(
         "tasks.prompts.s3_prefix.fetch_object", lambda *args: (asked.append(args[-1].name), fetch(*args))
@@ -189,8 +189,8 @@ def test_a_prefix_is_mirrored_as_a_directory(prefix_place, bucket, s3, monkeypat
     assert (mirror / "same.jsonl").read_bytes() == TRAIN
 
 
-def test_a_mirror_of_a_prefix_that_was_cut_or_added_to_is_made_anew(prefix_place, bucket):
-    place, mirror = prefix_place, mirror_of(prefix_place, bucket, "deep")
+def test_a_mirror_of_a_prefix_that_was_cut_or_added_to_is_made_anew(prefix_place, upload):
+    place, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
     fetched(place)
     (mirror / "train.jsonl").write_bytes(TRAIN[:3])
     assert fetched(place)[0] == "fetched"
@@ -200,21 +200,21 @@ def test_a_mirror_of_a_prefix_that_was_cut_or_added_to_is_made_anew(prefix_place
     assert not (mirror / "mine.jsonl").exists()
 
 
-def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, bucket, monkeypatch):
-    place, mirror = prefix_place, mirror_of(prefix_place, bucket, "deep")
+def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, upload, monkeypatch):
+    place, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
     fetched(place)
-    bucket("deep/b/more.csv", TEST)
-    bucket("deep/train.jsonl", TRAIN + TRAIN)
+    upload("deep/b/more.csv", TEST)
+    upload("deep/train.jsonl", TRAIN + TRAIN)
     fetch = s3_object.fetch_object
 
     def changes_meanwhile(client, bucket, key, etag, file):
         if key.endswith("train.jsonl"):
-            bucket("deep/train.jsonl", TRAIN * 3)
+            upload("deep/train.jsonl", TRAIN * 3)
         fetch(client, bucket, key, etag, file)
 
     monkeypatch.setattr("tasks.prompts.s3_prefix.fetch_object", changes_meanwhile)
     with pytest.raises(
-        StageFailed, match=rf"^{bucket.prefix}deep/train.jsonl: .*\((412|PreconditionFailed)\)"
+        StageFailed, match=rf"^{upload.prefix}deep/train.jsonl: .*\((412|PreconditionFailed)\)"
     ):
         fetched(place)
     assert (mirror / "train.jsonl").read_bytes() == TRAIN
@@ -227,32 +227,32 @@ def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, buc
     ]
 
 
-def test_a_prefix_without_prompts_is_refused(prefix_place, bucket):
-    set_params(prefix_place.params, [f"data.train_files=[{bucket.prefix}deep/empty/]"])
+def test_a_prefix_without_prompts_is_refused(prefix_place, upload):
+    set_params(prefix_place.params, [f"data.train_files=[{upload.prefix}deep/empty/]"])
     assert last_line(prefix_place) == (
-        f"error: {bucket.prefix}deep/empty/: there is no .jsonl, .json, .csv or .parquet object below it"
+        f"error: {upload.prefix}deep/empty/: there is no .jsonl, .json, .csv or .parquet object below it"
     )
 
 
-def test_more_objects_than_a_page_of_the_listing(bucket, s3, tmp_path):
+def test_more_objects_than_a_page_of_the_listing(upload, s3, tmp_path):
     with ThreadPoolExecutor(8) as pool:
         bodies = {f"many/{i:04}.jsonl": TRAIN.replace(b"1+1", b"%d+1" % i) for i in range(1005)}
-        list(pool.map(lambda item: bucket(*item), bodies.items()))
-    assert s3.list_objects_v2(**{"Bucket": "apo", "Prefix": bucket.key("many/")["Key"]})["IsTruncated"]
-    assert len(list(list_objects(s3, "apo", bucket.key("many/")["Key"]))) == 1005
-    place = workspace_of(bucket, tmp_path, "many/", "test.csv")
+        list(pool.map(lambda item: upload(*item), bodies.items()))
+    assert s3.list_objects_v2(**{"Bucket": "apo", "Prefix": upload.key("many/")["Key"]})["IsTruncated"]
+    assert len(list(list_objects(s3, "apo", upload.key("many/")["Key"]))) == 1005
+    place = workspace_of(upload, tmp_path, "many/", "test.csv")
     assert fetched(place)[0] == "fetched"
-    assert len(list(mirror_of(place, bucket, "many").iterdir())) == 1005
+    assert len(list(mirror_of(place, upload, "many").iterdir())) == 1005
     assert fetched(place)[0] == "unchanged"
 
 
 @pytest.mark.parametrize("size", [2**20, 20 * 2**20])
-def test_what_arrives_is_compared_with_the_etag(bucket, s3, tmp_path, size, monkeypatch):
+def test_what_arrives_is_compared_with_the_etag(upload, s3, tmp_path, size, monkeypatch):
     """Of objects that were sent whole and in parts."""
     content, file = os.urandom(size), tmp_path / "content"
     file.write_bytes(content)
-    s3.upload_file(str(file), **bucket.key("a.jsonl"))
-    remote = s3_object.S3Object(f"{bucket.prefix}a.jsonl")
+    s3.upload_file(str(file), **upload.key("a.jsonl"))
+    remote = s3_object.S3Object(f"{upload.prefix}a.jsonl")
     version = remote.version()
     assert ("-" in version) == (size > 2**23)
     remote.download(version, tmp_path / "copy")
@@ -267,6 +267,6 @@ def test_what_arrives_is_compared_with_the_etag(bucket, s3, tmp_path, size, monk
 
     monkeypatch.setattr(s3_object, "_read", damaged)
     with pytest.raises(
-        StageFailed, match=rf"^{bucket.prefix}a.jsonl: arrived damaged: its ETag is {version}"
+        StageFailed, match=rf"^{upload.prefix}a.jsonl: arrived damaged: its ETag is {version}"
     ):
         remote.download(version, tmp_path / "copy")

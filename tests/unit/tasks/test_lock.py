@@ -49,7 +49,7 @@ def test_a_look_changes_nothing_and_keeps_no_run_from_starting(tmp_path):
 
 
 def test_a_stage_has_one_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "_PATIENCE", 0.3)
+    monkeypatch.setattr(lock, "_KILL_SECONDS", 0.3)
     place = Workspace(tmp_path)
     with only_process(place, "train"):
         with only_process(place, "sample"):

@@ -6,7 +6,7 @@ import pytest
 
 from apo_core.errors import ApoError, InputError
 from flows.cli.deploy import deploy
-from tasks.git import place_in_repository
+from tasks.git import path_in_repository
 from tasks.workspace import Workspace
 
 
@@ -60,7 +60,7 @@ def test_where_it_lies_is_no_reason_to_refuse(place, tmp_path, monkeypatch, name
 
 
 def test_where_a_workspace_lies(place, tmp_path):
-    assert place_in_repository(tmp_path) is None
+    assert path_in_repository(tmp_path) is None
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    assert place_in_repository(tmp_path) == "."
-    assert place_in_repository(place.root) == "models/sums"
+    assert path_in_repository(tmp_path) == "."
+    assert path_in_repository(place.root) == "models/sums"

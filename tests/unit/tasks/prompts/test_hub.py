@@ -43,4 +43,4 @@ def test_a_hub_that_is_away_is_no_refusal(tmp_path):
 
 def test_without_a_network_what_is_not_here_is_refused(tmp_path):
     *_, refused = said(tmp_path, HF_HUB_OFFLINE="1")
-    assert refused.startswith("refused: hub: somebody/model: is not here, and HF_HUB_OFFLINE is set")
+    assert refused.startswith("refused: hub: somebody/model: is not in the cache, and HF_HUB_OFFLINE is set")
