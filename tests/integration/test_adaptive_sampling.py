@@ -1,4 +1,4 @@
-"""Stage 1 with as many responses a prompt as its V* needs, on the real reference."""
+"""Stage 1 with as many responses per prompt as its V* needs, on the real reference."""
 
 import pandas as pd
 import pytest
@@ -26,15 +26,15 @@ def half_way(samples):
 
 
 def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
-    place = Workspace(workspace)
-    fixed = read_table(place.samples, SAMPLES)
+    paths = Workspace(workspace)
+    fixed = read_table(paths.samples, SAMPLES)
     deviation = half_way(fixed)
     fixed = fixed.set_index(["prompt_id", "sample_index"])
-    limit = read_metadata(place.samples)["n"]
+    limit = read_metadata(paths.samples)["n"]
     rule = RULE.format(deviation)
-    set_params(place.params, [f"sampling.adaptive={rule}", "sampling.shard_prompts=50", "train.steps=2"])
-    facts = run_stage(sample, place)
-    drawn = read_table(place.samples, SAMPLES)
+    set_params(paths.params, [f"sampling.adaptive={rule}", "sampling.shard_prompts=50", "train.steps=2"])
+    facts = run_stage(sample, paths)
+    drawn = read_table(paths.samples, SAMPLES)
     counts = drawn.groupby("prompt_id", sort=False).size()
     assert set(counts) <= {*range(2, limit, 2), limit} and counts.nunique() > 1
     assert facts["responses"] == len(drawn) == limit * len(counts) - facts["saved_responses"]
@@ -44,34 +44,34 @@ def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
     pd.testing.assert_frame_equal(again, fixed.loc[again.index])
     assert drawn["prompt_id"].unique().tolist() == fixed.index.get_level_values(0).unique().tolist()
 
-    run_stage(values, place)
-    table = read_table(place.values, VALUES)
-    pooled = read_metadata(place.values)["pooled"]
+    run_stage(values, paths)
+    table = read_table(paths.values, VALUES)
+    pooled = read_metadata(paths.values)["pooled"]
     prior = Prior(pooled["alpha"], pooled["beta"])
     for row in table.head(20).itertuples():
         rewards = torch.tensor(drawn.loc[drawn["prompt_id"] == row.prompt_id, "reward"].to_numpy())
-        found, known_to = pooled_value(
+        expected, known_to = pooled_value(
             successes(rewards, 0.5).sum()[None], torch.tensor([len(rewards)]), prior, 0.5
         )
-        assert row.v_star == pytest.approx(found.item())
+        assert row.v_star == pytest.approx(expected.item())
         assert known_to.item() <= deviation or row.n == limit
-    assert run_stage(train, place)["steps"] == 2
+    assert run_stage(train, paths)["steps"] == 2
 
-    set_params(place.params, ["sampling.adaptive.beta1=0.25", "values.beta1=0.25"])
+    set_params(paths.params, ["sampling.adaptive.beta1=0.25", "values.beta1=0.25"])
     with pytest.raises(ApoError, match=r"was sampled for V\* of beta1 0.5, values.beta1 is 0.25"):
-        run_stage(values, place)
+        run_stage(values, paths)
 
 
 def test_what_a_kill_leaves_is_gone_on_with(workspace):
-    place = Workspace(workspace)
-    set_params(place.params, [f"sampling.adaptive={RULE.format(0.001)}", "sampling.shard_prompts=50"])
-    run_stage(sample, place)
-    whole = place.samples.read_bytes()
-    shards = sorted(place.work("sample").glob("sample-more-*.parquet"))
+    paths = Workspace(workspace)
+    set_params(paths.params, [f"sampling.adaptive={RULE.format(0.001)}", "sampling.shard_prompts=50"])
+    run_stage(sample, paths)
+    whole = paths.samples.read_bytes()
+    shards = sorted(paths.work("sample").glob("sample-more-*.parquet"))
     assert len(shards) > 1
     shards[1].unlink()
-    place.samples.unlink()
+    paths.samples.unlink()
     kept = shards[0].stat().st_mtime_ns
-    run_stage(sample, place)
-    assert place.samples.read_bytes() == whole
+    run_stage(sample, paths)
+    assert paths.samples.read_bytes() == whole
     assert shards[0].stat().st_mtime_ns == kept

@@ -30,9 +30,9 @@ def refused(stage, workspace):
 @pytest.fixture
 def files(workspace):
     """A workspace that reads JSONL files, with a good evaluation file."""
-    place = Workspace(workspace)
+    paths = Workspace(workspace)
     set_params(
-        place.params,
+        paths.params,
         [
             "data.source=files",
             "data.train_files=[train.jsonl]",
@@ -42,16 +42,16 @@ def files(workspace):
             "reference.source=directory",
         ],
     )
-    write(place, "train.jsonl", GOOD)
-    write(place, "test.jsonl", [{"prompt": "2+2=", "answer": "4"}])
-    for table in (place.prompts, place.validation("prompts")):
+    write(paths, "train.jsonl", GOOD)
+    write(paths, "test.jsonl", [{"prompt": "2+2=", "answer": "4"}])
+    for table in (paths.prompts, paths.validation("prompts")):
         table.unlink()
-    return place
+    return paths
 
 
-def write(place, name, rows):
+def write(paths, name, rows):
     lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
-    (place.raw_prompts / name).write_text("".join(f"{line}\n" for line in lines))
+    (paths.raw_prompts / name).write_text("".join(f"{line}\n" for line in lines))
 
 
 def test_good_files_pass(files):
@@ -158,18 +158,18 @@ def test_weights_that_are_not_weights_are_refused(files):
 
 
 def test_the_value_table_of_another_model_is_refused(workspace):
-    place = Workspace(workspace)
-    metadata = read_metadata(place.values)
+    paths = Workspace(workspace)
+    metadata = read_metadata(paths.values)
     metadata["fingerprint"]["reference"] = "0" * 64
-    write_table(place.values, read_table(place.values, VALUES), VALUES, metadata)
-    assert "other conditions: reference was 0000000000000000 and is" in refused(train, place)
+    write_table(paths.values, read_table(paths.values, VALUES), VALUES, metadata)
+    assert "other conditions: reference was 0000000000000000 and is" in refused(train, paths)
 
 
 def test_values_of_other_prompts_are_refused(workspace):
-    place = Workspace(workspace)
-    prompts = read_table(place.prompts, PROMPTS)
-    write_table(place.prompts, pd.DataFrame(prompts.iloc[1:]), PROMPTS)
-    assert "other conditions: prompts was" in refused(train, place)
+    paths = Workspace(workspace)
+    prompts = read_table(paths.prompts, PROMPTS)
+    write_table(paths.prompts, pd.DataFrame(prompts.iloc[1:]), PROMPTS)
+    assert "other conditions: prompts was" in refused(train, paths)
 
 
 @pytest.mark.parametrize(
@@ -225,12 +225,12 @@ def test_a_bad_command_is_one_line(workspace, command, expected):
 
 
 def test_a_band_that_no_prompt_is_in_leaves_the_table_as_it_was(workspace):
-    place = Workspace(workspace)
-    before = place.values.read_bytes()
-    set_params(place.params, ["values.keep_mean_reward=[0.3, 0.4]"])  # N is 4
+    paths = Workspace(workspace)
+    before = paths.values.read_bytes()
+    set_params(paths.params, ["values.keep_mean_reward=[0.3, 0.4]"])  # N is 4
     with pytest.raises(ApoError, match=r"none of 128 prompts is left to train on: \d+ \w+.*keep_mean_reward"):
-        run_stage(values, place)
-    assert place.values.read_bytes() == before
+        run_stage(values, paths)
+    assert paths.values.read_bytes() == before
 
 
 def test_a_new_workspace_says_what_it_still_needs(tmp_path):

@@ -38,9 +38,9 @@ class Work:
     def make(self, items):
         if self.broken:
             raise ValueError("a bug")
-        mark = self.marks / "killed"
-        if self.deadly in items and (self.always or not mark.exists()):
-            mark.touch()
+        killed_file = self.marks / "killed"
+        if self.deadly in items and (self.always or not killed_file.exists()):
+            killed_file.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return pd.DataFrame({"item": items, "worker": os.getpid()})
 
@@ -51,15 +51,15 @@ def table(directory, work, workers=2):
 
 
 def test_workers_make_what_one_makes(tmp_path):
-    alone, together = table(tmp_path / "one", Work(tmp_path), 1), table(tmp_path / "two", Work(tmp_path))
-    assert together["item"].tolist() == alone["item"].tolist() == list(range(20))
-    assert set(alone["worker"]) == {os.getpid()}
-    assert os.getpid() not in set(together["worker"])
+    by_one, by_two = table(tmp_path / "one", Work(tmp_path), 1), table(tmp_path / "two", Work(tmp_path))
+    assert by_two["item"].tolist() == by_one["item"].tolist() == list(range(20))
+    assert set(by_one["worker"]) == {os.getpid()}
+    assert os.getpid() not in set(by_two["worker"])
 
 
 def test_a_killed_worker_is_replaced_and_its_shard_made_again(tmp_path, capsys):
-    found = table(tmp_path / "table", Work(tmp_path, deadly=9))
-    assert found["item"].tolist() == list(range(20))
+    rows = table(tmp_path / "table", Work(tmp_path, deadly=9))
+    assert rows["item"].tolist() == list(range(20))
     assert "a sampling worker died" in capsys.readouterr().out
 
 

@@ -45,10 +45,10 @@ def test_the_summary_keeps_its_contract(summary):
     )
     assert 0 < evaluation["gain_ci95"][0] < evaluation["gain"] < evaluation["gain_ci95"][1]
     assert evaluation["kl"] > 0
-    found = summary["values"]
-    assert (found["prompts"], found["n"], found["beta1"]) == (128, 4, 0.5)
-    assert 0 < found["kept"] < 128
-    assert found["dropped"] == {"unsolved": 128 - found["kept"]}
+    values_summary = summary["values"]
+    assert (values_summary["prompts"], values_summary["n"], values_summary["beta1"]) == (128, 4, 0.5)
+    assert 0 < values_summary["kept"] < 128
+    assert values_summary["dropped"] == {"unsolved": 128 - values_summary["kept"]}
     assert (summary["train"]["steps"], summary["train"]["prompts_per_step"]) == (32, 128)
     assert summary["train"]["peak_rss_mib"] > 100
     assert sorted(summary["seconds"]) == sorted(STAGES)
@@ -83,7 +83,7 @@ def test_the_run_is_in_mlflow_with_every_step_once(finished):
         assert sorted(point.step for point in history) == list(range(1, 33)), name
     assert not (finished / "mlruns").exists()
     assert "tables" in [artifact.path for artifact in client.list_artifacts(run.info.run_id)]
-    assert "reports/samples.md" in [one.path for one in client.list_artifacts(run.info.run_id, "reports")]
+    assert "reports/samples.md" in [file.path for file in client.list_artifacts(run.info.run_id, "reports")]
 
 
 def test_the_champion_loads_back_and_generates(finished):
@@ -121,38 +121,38 @@ def test_dvc_alone_makes_the_same_tables_from_the_reference_on(workspace):
 
 
 def test_several_sets_are_evaluated_at_once_in_whatever_shards(workspace):
-    place = Workspace(workspace)
-    before, whole = read_table(place.evaluations, EVALUATIONS), read_json(place.evaluation)
-    prompts = read_table(place.prompts, PROMPTS)
+    paths = Workspace(workspace)
+    before, whole = read_table(paths.evaluations, EVALUATIONS), read_json(paths.evaluation)
+    prompts = read_table(paths.prompts, PROMPTS)
     held_out = prompts.index[prompts["split"] == "eval"]
     prompts.loc[held_out[:32], "set"] = "first"
     prompts.loc[held_out[::2], "group"] = "even"
     prompts.loc[held_out[1::2], "group"] = "odd"
-    write_table(place.prompts, prompts, PROMPTS)
-    set_params(place.params, ["evaluation.batch_size=40"])
-    run_stage(evaluate, place)
-    after, found = read_table(place.evaluations, EVALUATIONS), read_json(place.evaluation)
+    write_table(paths.prompts, prompts, PROMPTS)
+    set_params(paths.params, ["evaluation.batch_size=40"])
+    run_stage(evaluate, paths)
+    after, evaluation = read_table(paths.evaluations, EVALUATIONS), read_json(paths.evaluation)
     assert after.drop(columns="log_ratio").equals(before.drop(columns="log_ratio"))
-    assert found["gain"] == whole["gain"]
-    assert {name: block["prompts"] for name, block in found["sets"].items()} == {
+    assert evaluation["gain"] == whole["gain"]
+    assert {name: block["prompts"] for name, block in evaluation["sets"].items()} == {
         "arithmetic": 64,
         "first": 32,
     }
-    assert {name: block["prompts"] for name, block in found["groups"].items()} == {"even": 48, "odd": 48}
-    gains = {name: block["gain"] * block["prompts"] for name, block in found["sets"].items()}
-    assert sum(gains.values()) == pytest.approx(found["gain"] * 96)
-    assert "| set | prompt | answer |" in place.examples.read_text()
-    facts = run_stage(report, place)
-    assert facts["against_reference"] == json.loads(place.report.read_text())["decision"]["outcome"]
+    assert {name: block["prompts"] for name, block in evaluation["groups"].items()} == {"even": 48, "odd": 48}
+    gains = {name: block["gain"] * block["prompts"] for name, block in evaluation["sets"].items()}
+    assert sum(gains.values()) == pytest.approx(evaluation["gain"] * 96)
+    assert "| set | prompt | answer |" in paths.examples.read_text()
+    facts = run_stage(report, paths)
+    assert facts["against_reference"] == json.loads(paths.report.read_text())["decision"]["outcome"]
 
 
 def test_only_prompts_within_the_band_are_trained_on(workspace):
-    place = Workspace(workspace)
-    before = read_table(place.values, VALUES)
+    paths = Workspace(workspace)
+    before = read_table(paths.values, VALUES)
     band = ["values.drop_solved=true", "values.keep_mean_reward=[0.4, 0.8]"]
-    set_params(place.params, band)
-    facts = run_stage(values, place)
-    table = read_table(place.values, VALUES)
+    set_params(paths.params, band)
+    facts = run_stage(values, paths)
+    table = read_table(paths.values, VALUES)
     assert table.drop(columns="dropped").equals(before.drop(columns="dropped"))
     kept = table[table["dropped"].isna()]
     assert set(kept["mean_reward"]) == {0.5, 0.75}  # N is 4
@@ -160,20 +160,20 @@ def test_only_prompts_within_the_band_are_trained_on(workspace):
     assert set(table["dropped"].dropna()) == {"unsolved", "solved", "too hard"}
     for reason, count in table["dropped"].value_counts().items():
         assert facts[f"dropped_{reason}"] == count
-    set_params(place.params, ["train.steps=1", "train.batch_size=4"])
-    run_stage(train, place)
-    run_stage(report, place)
-    assert json.loads(place.report.read_text())["values"]["dropped"] == dict(table["dropped"].value_counts())
+    set_params(paths.params, ["train.steps=1", "train.batch_size=4"])
+    run_stage(train, paths)
+    run_stage(report, paths)
+    assert json.loads(paths.report.read_text())["values"]["dropped"] == dict(table["dropped"].value_counts())
 
 
 def test_a_reference_in_bfloat16_rounds_the_kl(workspace):
     (before, *_) = (workspace / "data/metrics.jsonl").read_text().splitlines()
     set_params(workspace / "params.yaml", ["train.steps=1", "train.reference_dtype=bfloat16"])
     run_stage(train, Workspace(workspace))
-    wanted, found = json.loads(before), json.loads((workspace / "data/metrics.jsonl").read_text())
+    expected, actual = json.loads(before), json.loads((workspace / "data/metrics.jsonl").read_text())
     for name in ("reward", "response_length", "value"):  # what is drawn has nothing to do with it
-        assert found[name] == wanted[name]
-    assert 1e-5 < abs(found["kl"] - wanted["kl"]) < 0.1
+        assert actual[name] == expected[name]
+    assert 1e-5 < abs(actual["kl"] - expected["kl"]) < 0.1
 
 
 def test_values_are_the_same_bytes_when_removed_and_when_computed_again(workspace):

@@ -36,37 +36,37 @@ WEIGHTS = "model.safetensors"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def workspace(tmp_path_factory):
     """A workspace whose registry has two versions of a model, the first of them the champion.
 
     Their weights are large enough to be sent in three parts.
     """
-    place = Workspace(tmp_path_factory.mktemp("publish") / "workspace")
-    place.root.mkdir()
-    place.params.write_text(preset_text("ci"))
+    workspace = Workspace(tmp_path_factory.mktemp("publish") / "workspace")
+    workspace.root.mkdir()
+    workspace.params.write_text(preset_text("ci"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        client = connect(place)
+        client = connect(workspace)
         for seed in (1, 2):
-            _register(client, place, seed)
+            _register(client, workspace, seed)
         client.set_registered_model_alias("apo-ci", "champion", "1")
-    return place
+    return workspace
 
 
-def _register(client, place, seed):
+def _register(client, workspace, seed):
     tokenizer = character_tokenizer()
     model = tiny_decoder(tokenizer, hidden_size=384, layers=2, heads=2, seed=seed)
-    save_policy(model, tokenizer, place.policy)
-    run_id = start_run(client, place, load_params(place.params), {})
+    save_policy(model, tokenizer, workspace.policy)
+    run_id = start_run(client, workspace, load_params(workspace.params), {})
     tags = {"git_commit": "abc", "fingerprint": "def"}
-    digest = sha256_of(place.policy)
-    register(client, place, name="apo-ci", run_id=run_id, policy_sha256=digest, tags=tags)
+    digest = sha256_of(workspace.policy)
+    register(client, workspace, name="apo-ci", run_id=run_id, policy_sha256=digest, tags=tags)
 
 
 @pytest.fixture
-def client(place, monkeypatch):
+def client(workspace, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return connect(place)
+    return connect(workspace)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def base(s3, s3_place):
     return f"s3://apo/{s3_place}"
 
 
-def publish(client, place, base, model="apo-ci/1", log=None):
+def publish(client, workspace, base, model="apo-ci/1", log=None):
     """What each file's line says, by its path."""
     lines = []
 
@@ -84,21 +84,23 @@ def publish(client, place, base, model="apo-ci/1", log=None):
         if log is not None:
             log(line)
 
-    publish_version(client, place, resolve(client, model), base, keep)
+    publish_version(client, workspace, resolve(client, model), base, keep)
     return {path: said.split(",")[0] for path, _, said in (line.partition(": ") for line in lines)}
 
 
 def keys(s3, base):
     prefix = base.removeprefix("s3://apo/")
-    return {found.key.split("/")[-1]: found.etag for found in list_objects(s3, "apo", f"{prefix}/apo-ci/1/")}
+    return {
+        listed.key.split("/")[-1]: listed.etag for listed in list_objects(s3, "apo", f"{prefix}/apo-ci/1/")
+    }
 
 
 def where(base, name):
     return {"Bucket": "apo", "Key": f"{base.removeprefix('s3://apo/')}/apo-ci/1/{name}"}
 
 
-def test_a_champion_is_published_and_comes_back_as_it_was(place, s3, base, tmp_path):
-    output = execute(f"apo publish apo-ci {base}", place.root).stdout
+def test_a_champion_is_published_and_comes_back_as_it_was(workspace, s3, base, tmp_path):
+    output = execute(f"apo publish apo-ci {base}", workspace.root).stdout
     assert output.endswith(f"{base}/apo-ci/1/ holds apo-ci version 1\n")
     manifest = parse_manifest("it", s3.get_object(**where(base, MANIFEST))["Body"].read())
     assert (manifest.model, manifest.version) == ("apo-ci", "1")
@@ -107,7 +109,7 @@ def test_a_champion_is_published_and_comes_back_as_it_was(place, s3, base, tmp_p
     assert keys(s3, base)[WEIGHTS].endswith("-3")  # in three parts
     before = {name: s3.head_object(**where(base, name))["LastModified"] for name in keys(s3, base)}
     time.sleep(1.1)  # their times are in seconds
-    again = execute(f"apo publish apo-ci@champion {base}", place.root).stdout
+    again = execute(f"apo publish apo-ci@champion {base}", workspace.root).stdout
     assert "sent" not in again
     assert {name: s3.head_object(**where(base, name))["LastModified"] for name in before} == before
     copy = tmp_path / "deep/copy"
@@ -116,12 +118,12 @@ def test_a_champion_is_published_and_comes_back_as_it_was(place, s3, base, tmp_p
     (copy / MANIFEST).unlink()
     assert sha256_of(copy) == manifest.tags["policy_sha256"]
     assert sorted(path.name for path in copy.parent.iterdir()) == ["copy"]
-    assert not place.work("publish").exists()
+    assert not workspace.work("publish").exists()
 
 
-def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
+def test_a_killed_publication_goes_on_where_it_was(workspace, client, s3, base):
     process = subprocess.Popen(
-        ["apo", "publish", "apo-ci/1", base], cwd=place.root, env=clean_env(), stdout=subprocess.DEVNULL
+        ["apo", "publish", "apo-ci/1", base], cwd=workspace.root, env=clean_env(), stdout=subprocess.DEVNULL
     )
     prefix = base.removeprefix("s3://apo/")
     while not (unfinished := s3.list_multipart_uploads(Bucket="apo", Prefix=prefix).get("Uploads")):
@@ -133,7 +135,7 @@ def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
     assert before
     assert not {WEIGHTS, MANIFEST} & set(before)
     with pytest.raises(StageRefused, match=r"/apo-ci/1/: holds no whole model: it has no manifest.json$"):
-        download(f"{base}/apo-ci/1", place.root / "copy", print)
+        download(f"{base}/apo-ci/1", workspace.root / "copy", print)
     sent = []
 
     def send(client, file, *where, **how):
@@ -142,33 +144,33 @@ def test_a_killed_publication_goes_on_where_it_was(place, client, s3, base):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tasks.storage.publish.send_file", send)
-        said = publish(client, place, base)
+        said = publish(client, workspace, base)
     assert sent == [WEIGHTS]
     assert {said[name] for name in before} == {"is there already"}
     assert {WEIGHTS, MANIFEST, *before} == set(keys(s3, base))
     assert not s3.list_multipart_uploads(Bucket="apo", Prefix=prefix).get("Uploads")
 
 
-def test_another_model_of_the_same_version_is_refused(place, client, s3, base):
-    publish(client, place, base)
+def test_another_model_of_the_same_version_is_refused(workspace, client, s3, base):
+    publish(client, workspace, base)
     before = keys(s3, base)
     location = PublishedLocation(s3, "apo", where(base, "")["Key"])
     other = resolve(client, "apo-ci/2")._replace(version="1")  # as of a registry that was begun anew
     with pytest.raises(
         StageRefused, match=rf"^{base}/apo-ci/1/: holds another .* version: {WEIGHTS} differs$"
     ):
-        publish_directory(place.policy, other, {}, location, print)
+        publish_directory(workspace.policy, other, {}, location, print)
     # Nor where the first was killed before its manifest.
     s3.delete_object(**where(base, MANIFEST))
     with pytest.raises(StageRefused, match=rf"^{base}/apo-ci/1/: holds another {WEIGHTS}, of a publication"):
-        publish_directory(place.policy, other, {}, location, print)
+        publish_directory(workspace.policy, other, {}, location, print)
     assert keys(s3, base).items() == before.items() - {(MANIFEST, before[MANIFEST])}
     s3.put_object(**where(base, "notes.txt"), Body=b"mine")
     with pytest.raises(StageRefused, match=r"holds 'notes.txt', which is no file of this model$"):
-        publish(client, place, base)
+        publish(client, workspace, base)
 
 
-def test_two_publications_at_once_of_one_model_are_one(place, client, s3, base, tmp_path):
+def test_two_publications_at_once_of_one_model_are_one(workspace, client, s3, base, tmp_path):
     """The second begins when the first has sent a file, and is done before the first goes on."""
     inner = Workspace(tmp_path)
     nested = []
@@ -178,21 +180,21 @@ def test_two_publications_at_once_of_one_model_are_one(place, client, s3, base, 
             nested.append(line)
             publish_version(client, inner, resolve(client, "apo-ci/1"), base, print)
 
-    said = publish(client, place, base, log=first_line)
+    said = publish(client, workspace, base, log=first_line)
     assert list(said.values()).count("sent") == 1
     download(f"{base}/apo-ci/1", tmp_path / "copy", print)
 
 
-def rival(place, base):
+def rival(workspace, base):
     """What it takes to publish the second version as the first, as of a registry that was begun anew."""
     registered = Registered("apo-ci", "1", [], "")
     location = PublishedLocation(connect_s3(base), "apo", where(base, "")["Key"])
-    return place.policy, registered, {}, location
+    return workspace.policy, registered, {}, location
 
 
-def test_of_two_different_models_at_once_the_slower_one_changes_nothing(place, client, s3, base, tmp_path):
+def test_of_two_models_at_once_the_slower_one_changes_nothing(workspace, client, s3, base, tmp_path):
     """The faster begins when all parts of the other's file have arrived, and is done before they are one."""
-    directory, registered, tags, location = rival(place, base)
+    directory, registered, tags, location = rival(workspace, base)
     for name in {file.name for file in directory.iterdir()} - {WEIGHTS}:  # the same in both
         s3.put_object(**where(base, name), Body=(directory / name).read_bytes())
     inner, faster = Workspace(tmp_path), []
@@ -208,22 +210,22 @@ def test_of_two_different_models_at_once_the_slower_one_changes_nothing(place, c
     download(f"{base}/apo-ci/1", tmp_path / "copy", print)
 
 
-def test_what_another_publication_has_written_over_gets_no_manifest(place, client, s3, base):
+def test_what_another_publication_has_written_over_gets_no_manifest(workspace, client, s3, base):
     """On a server that knows no conditions, between the comparison of a file and the manifest."""
-    other = (place.policy / WEIGHTS).read_bytes()
+    other = (workspace.policy / WEIGHTS).read_bytes()
 
     def write_over(line):
         if line.startswith(f"{WEIGHTS}: sent"):
             s3.put_object(**where(base, WEIGHTS), Body=other)
 
     with pytest.raises(StageRefused, match=rf"another publication is writing there: {WEIGHTS} has changed$"):
-        publish(client, place, base, log=write_over)
+        publish(client, workspace, base, log=write_over)
     assert MANIFEST not in keys(s3, base)
 
 
-def test_a_manifest_is_written_once(place, client, s3, base):
+def test_a_manifest_is_written_once(workspace, client, s3, base):
     """Whichever of two publications at once of different models comes second has lost."""
-    publish(client, place, base)
+    publish(client, workspace, base)
     location = PublishedLocation(s3, "apo", where(base, "")["Key"])
     first = read_manifest(location)
     with pytest.raises(StageRefused, match="holds another model of this name and version"):
@@ -231,8 +233,8 @@ def test_a_manifest_is_written_once(place, client, s3, base):
     assert read_manifest(location) == first
 
 
-def test_an_object_that_was_replaced_is_found_out_and_sent_again(place, client, s3, base, tmp_path):
-    publish(client, place, base)
+def test_an_object_that_was_replaced_is_found_out_and_sent_again(workspace, client, s3, base, tmp_path):
+    publish(client, workspace, base)
     weights = s3.get_object(**where(base, WEIGHTS))["Body"].read()
     assert len(weights) > 2 * PART
     s3.put_object(**where(base, WEIGHTS), Body=weights[:-1])
@@ -244,15 +246,15 @@ def test_an_object_that_was_replaced_is_found_out_and_sent_again(place, client, 
     problem = f"error: {base}/apo-ci/1/{WEIGHTS}: is damaged: its SHA-256 is not the manifest's"
     assert done.stdout.splitlines()[-1] == problem
     assert not list(tmp_path.iterdir())
-    said = publish(client, place, base)
+    said = publish(client, workspace, base)
     assert said[WEIGHTS] == "sent"
     assert [line for line in said.values() if line != "is there already"] == ["sent"]
     download(f"{base}/apo-ci/1", tmp_path / "copy", print)
     assert (tmp_path / "copy" / WEIGHTS).read_bytes() == weights
 
 
-def test_bits_that_rot_on_the_servers_disk_are_found_out(place, client, s3, base, s3_directory, tmp_path):
-    publish(client, place, base)
+def test_bits_that_rot_on_the_servers_disk_are_found_out(workspace, client, s3, base, s3_directory, tmp_path):
+    publish(client, workspace, base)
     # The end of it: the server keeps objects as they are, in blocks.
     marker = s3.get_object(**where(base, WEIGHTS))["Body"].read()[-4096:]
     assert sum(_rot(file, marker) for file in s3_directory.rglob("*.dat")) >= 1
@@ -275,28 +277,28 @@ def _rot(file: Path, marker: bytes) -> int:
     return count
 
 
-def test_what_arrives_damaged_is_removed_and_sent_again(place, client, s3, base, monkeypatch):
+def test_what_arrives_damaged_is_removed_and_sent_again(workspace, client, s3, base, monkeypatch):
     """Damaged on its way: the file was another one when its hashes were taken."""
     state_of = transfer.state_of
     monkeypatch.setattr(transfer, "state_of", lambda *args: "other" if args[2].endswith(WEIGHTS) else "same")
     with pytest.raises(StageFailed, match=rf"{WEIGHTS}: arrived damaged and was removed"):
-        publish(client, place, base)
+        publish(client, workspace, base)
     assert not {WEIGHTS, MANIFEST} & set(keys(s3, base))
     monkeypatch.setattr(transfer, "state_of", state_of)
-    assert publish(client, place, base)[WEIGHTS] == "sent"
+    assert publish(client, workspace, base)[WEIGHTS] == "sent"
 
 
-def test_objects_without_a_checksum_are_read(place, client, s3, base):
-    publish(client, place, base)
+def test_objects_without_a_checksum_are_read(workspace, client, s3, base):
+    publish(client, workspace, base)
     for name in ("config.json", WEIGHTS):
         body = s3.get_object(**where(base, name))["Body"].read()
         s3.put_object(**where(base, name), Body=body)  # with another checksum, in one part
         assert s3.head_object(**where(base, name), ChecksumMode="ENABLED").get("ChecksumSHA256") is None
-    assert set(publish(client, place, base).values()) == {"is there already"}
+    assert set(publish(client, workspace, base).values()) == {"is there already"}
 
 
-def test_a_directory_that_is_somebodys_is_left_alone(place, client, s3, base, tmp_path):
-    publish(client, place, base)
+def test_a_directory_that_is_somebodys_is_left_alone(workspace, client, s3, base, tmp_path):
+    publish(client, workspace, base)
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")
@@ -314,7 +316,7 @@ def test_a_directory_that_is_somebodys_is_left_alone(place, client, s3, base, tm
 
 
 @pytest.mark.parametrize("command", ["apo publish apo-ci/1 {}", "apo download {}/apo-ci/1 copy"])
-def test_what_cannot_be_is_one_line_and_changes_nothing(place, s3, base, command):
+def test_what_cannot_be_is_one_line_and_changes_nothing(workspace, s3, base, command):
     nowhere = f"http://127.0.0.1:{free_port()}"
     for address, variables, said in (
         (base, "AWS_SECRET_ACCESS_KEY=wrong", "signature"),
@@ -329,25 +331,25 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(place, s3, base, command
     ):
         if address == "s3://apo" and "download" in command:
             continue
-        done = execute(f"env {variables} {command.format(address)}", place.root, check=False)
+        done = execute(f"env {variables} {command.format(address)}", workspace.root, check=False)
         assert done.returncode == 2, done.stdout
         (line,) = done.stdout.strip().splitlines()
         assert re.match(rf"error: '?{address}", line)
         assert said in line
-    assert not (place.root / "copy").exists()
-    assert not place.work("publish").exists()
+    assert not (workspace.root / "copy").exists()
+    assert not workspace.work("publish").exists()
     assert not keys(s3, base)
 
 
-def test_a_model_that_is_damaged_in_the_registry_is_not_published(place, client, s3, base):
-    stored = list(place.state.rglob("config.json"))
+def test_a_model_that_is_damaged_in_the_registry_is_not_published(workspace, client, s3, base):
+    stored = list(workspace.state.rglob("config.json"))
     before = [file.read_bytes() for file in stored]
     assert stored
     try:
         for file in stored:
             file.write_bytes(file.read_bytes() + b"\n")
         with pytest.raises(ApoError, match=r"^apo-ci/1: its files are not what was registered$"):
-            publish(client, place, base)
+            publish(client, workspace, base)
     finally:
         for file, content in zip(stored, before, strict=True):
             file.write_bytes(content)
@@ -364,6 +366,6 @@ def test_a_model_that_is_damaged_in_the_registry_is_not_published(place, client,
         ("a' or '1'='1", "is not of the form"),
     ],
 )
-def test_a_version_that_is_not_registered_is_refused(place, client, model, said):
+def test_a_version_that_is_not_registered_is_refused(workspace, client, model, said):
     with pytest.raises(ApoError, match=re.escape(said)):
         resolve(client, model)

@@ -40,61 +40,61 @@ def upload(s3, s3_place):
 
 
 @pytest.fixture
-def place(upload, tmp_path):
+def workspace(upload, tmp_path):
     """A workspace whose prompts lie on the server."""
     return workspace_of(upload, tmp_path, "deep/train.jsonl", "test.csv")
 
 
 def workspace_of(upload, directory, train, test):
-    place = Workspace(directory)
-    place.params.write_text(preset_text("gsm8k-smollm2"))
+    workspace = Workspace(directory)
+    workspace.params.write_text(preset_text("gsm8k-smollm2"))
     entries = [f"data.train_files=[{upload.prefix}{train}]", f"data.eval_files=[{upload.prefix}{test}]"]
-    set_params(place.params, entries)
+    set_params(workspace.params, entries)
     upload("deep/train.jsonl", TRAIN)
     upload("test.csv", TEST)
-    return place
+    return workspace
 
 
-def fetched(place):
+def fetched(workspace):
     lines = []
-    fetch_mirrors(place.raw_prompts, set_params(place.params, []).data, lines.append)
+    fetch_mirrors(workspace.raw_prompts, set_params(workspace.params, []).data, lines.append)
     return [line.rpartition(": ")[2] for line in lines]
 
 
-def mirror_of(place, upload, path):
-    return place.raw_prompts / "remote/s3" / upload.prefix.removeprefix("s3://") / path
+def mirror_of(workspace, upload, path):
+    return workspace.raw_prompts / "remote/s3" / upload.prefix.removeprefix("s3://") / path
 
 
-def test_only_what_has_changed_is_fetched_and_stages_read_the_mirror(place, upload, s3):
-    output = execute("apo fetch-prompts", place.root).stdout
+def test_only_what_has_changed_is_fetched_and_stages_read_the_mirror(workspace, upload, s3):
+    output = execute("apo fetch-prompts", workspace.root).stdout
     assert f"{upload.prefix}deep/train.jsonl: fetched" in output
-    assert fetched(place) == ["unchanged", "unchanged"]
+    assert fetched(workspace) == ["unchanged", "unchanged"]
     upload("deep/train.jsonl", TRAIN + TRAIN.replace(b"1+1", b"3+3"))
-    assert fetched(place) == ["fetched", "unchanged"]
-    run_stage(prepare, place)
-    prompts = read_table(place.prompts, PROMPTS)
+    assert fetched(workspace) == ["fetched", "unchanged"]
+    run_stage(prepare, workspace)
+    prompts = read_table(workspace.prompts, PROMPTS)
     assert list(prompts["prompt"]) == ["1+1=", "3+3=", "2+2="]
     assert list(prompts["set"]) == ["train", "train", "test"]
-    mirror = mirror_of(place, upload, "deep/train.jsonl")
+    mirror = mirror_of(workspace, upload, "deep/train.jsonl")
     record = read_json(mirror.with_name("train.jsonl.record"))
     etag = s3.head_object(**upload.key("deep/train.jsonl"))["ETag"].strip('"')
     assert (record["version"], record["bytes"]) == (etag, mirror.stat().st_size)
 
 
-def test_what_is_not_there_is_refused_in_one_line(place, upload, s3):
+def test_what_is_not_there_is_refused_in_one_line(workspace, upload, s3):
     s3.delete_object(**upload.key("test.csv"))
     with pytest.raises(StageRefused, match=rf"^{upload.prefix}test.csv: .*404"):
-        fetched(place)
+        fetched(workspace)
     assert (
-        last_line(place)
+        last_line(workspace)
         == f"error: {upload.prefix}test.csv: there is no such object, or no such bucket (404)"
     )
 
 
-def last_line(place, **environment):
+def last_line(workspace, **environment):
     """Of a fetch that is refused with exit status 2, and says nothing else that is wrong."""
     variables = " ".join(f"{name}={value}" for name, value in environment.items())
-    done = execute(f"env {variables} apo fetch-prompts", place.root, check=False)
+    done = execute(f"env {variables} apo fetch-prompts", workspace.root, check=False)
     assert done.returncode == 2, done.stdout
     *others, last = done.stdout.strip().splitlines()
     assert all(re.match("s3://.*: (un|fet)ch", line) for line in others), done.stdout
@@ -102,11 +102,11 @@ def last_line(place, **environment):
 
 
 @pytest.mark.parametrize("entry", ["deep/train.jsonl", ""])
-def test_wrong_credentials_buckets_and_addresses_are_one_line(place, upload, entry):
+def test_wrong_credentials_buckets_and_addresses_are_one_line(workspace, upload, entry):
     set_params(
-        place.params, [f"data.train_files=[{upload.prefix}{entry}]", "data.eval_files=[s3://other/a.csv]"]
+        workspace.params, [f"data.train_files=[{upload.prefix}{entry}]", "data.eval_files=[s3://other/a.csv]"]
     )
-    before = sorted(place.root.rglob("*"))
+    before = sorted(workspace.root.rglob("*"))
     address = f"error: {upload.prefix}{entry}: "
     for variables, said in (
         (
@@ -124,18 +124,18 @@ def test_wrong_credentials_buckets_and_addresses_are_one_line(place, upload, ent
             'Could not connect to the endpoint URL: "http://127.0.0.1:',
         ),
     ):
-        assert re.match(re.escape(address) + said, line := last_line(place, **variables)), line
-    assert [path for path in sorted(place.root.rglob("*")) if "/.apo" not in str(path)] == before
-    assert last_line(place) == "error: s3://other/a.csv: there is no such object, or no such bucket (404)"
-    set_params(place.params, ["data.eval_files=[s3://other/all/]"])
-    assert re.match(r"error: s3://other/all/: .*upload.* \(NoSuchBucket\)", last_line(place))
+        assert re.match(re.escape(address) + said, line := last_line(workspace, **variables)), line
+    assert [path for path in sorted(workspace.root.rglob("*")) if "/.apo" not in str(path)] == before
+    assert last_line(workspace) == "error: s3://other/a.csv: there is no such object, or no such bucket (404)"
+    set_params(workspace.params, ["data.eval_files=[s3://other/all/]"])
+    assert re.match(r"error: s3://other/all/: .*upload.* \(NoSuchBucket\)", last_line(workspace))
 
 
-def test_a_server_that_does_not_answer_may_be_asked_again(place, upload, monkeypatch):
+def test_a_server_that_does_not_answer_may_be_asked_again(workspace, upload, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(StageFailed, match=rf"^{upload.prefix}deep/train.jsonl: Could not connect"):
-        fetched(place)
+        fetched(workspace)
 
 
 def test_a_server_that_is_being_started_is_waited_for(s3_server, monkeypatch):
@@ -154,27 +154,27 @@ def test_a_server_that_is_being_started_is_waited_for(s3_server, monkeypatch):
 @pytest.fixture
 def prefix_place(upload, tmp_path):
     """A workspace that trains on all that lies below a prefix."""
-    place = workspace_of(upload, tmp_path, "deep/", "test.csv")
+    workspace = workspace_of(upload, tmp_path, "deep/", "test.csv")
     upload("deep/b/more.csv", TEST.replace(b"2+2", b"5+5"))
     upload("deep/LICENSE", b"no prompts")
     upload("deep/empty/", b"")
-    return place
+    return workspace
 
 
 def test_a_prefix_is_mirrored_as_a_directory(prefix_place, upload, s3, monkeypatch):
-    place, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
+    workspace, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
 
     def files():
         return sorted(str(file.relative_to(mirror)) for file in mirror.rglob("*") if file.is_file())
 
-    assert fetched(place) == ["fetched", "fetched"]
+    assert fetched(workspace) == ["fetched", "fetched"]
     assert files() == ["b/more.csv", "train.jsonl"]
-    assert fetched(place) == ["unchanged", "unchanged"]
-    run_stage(prepare, place)
-    assert list(read_table(place.prompts, PROMPTS)["prompt"]) == ["5+5=", "1+1=", "2+2="]
+    assert fetched(workspace) == ["unchanged", "unchanged"]
+    run_stage(prepare, workspace)
+    assert list(read_table(workspace.prompts, PROMPTS)["prompt"]) == ["5+5=", "1+1=", "2+2="]
     # One object is gone, one is new, one has changed, one is as it was.
     upload("deep/same.jsonl", TRAIN)
-    assert fetched(place)[0] == "fetched"
+    assert fetched(workspace)[0] == "fetched"
     s3.delete_object(**upload.key("deep/b/more.csv"))
     upload("deep/new.jsonl", TRAIN)
     upload("deep/train.jsonl", TRAIN + TRAIN)
@@ -182,7 +182,7 @@ def test_a_prefix_is_mirrored_as_a_directory(prefix_place, upload, s3, monkeypat
     monkeypatch.setattr(
         "tasks.prompts.s3_prefix.fetch_object", lambda *args: (asked.append(args[-1].name), fetch(*args))
     )
-    assert fetched(place) == ["fetched", "unchanged"]
+    assert fetched(workspace) == ["fetched", "unchanged"]
     assert sorted(asked) == ["new.jsonl", "train.jsonl"]
     assert files() == ["new.jsonl", "same.jsonl", "train.jsonl"]
     assert (mirror / "train.jsonl").read_bytes() == TRAIN + TRAIN
@@ -190,19 +190,19 @@ def test_a_prefix_is_mirrored_as_a_directory(prefix_place, upload, s3, monkeypat
 
 
 def test_a_mirror_of_a_prefix_that_was_cut_or_added_to_is_made_anew(prefix_place, upload):
-    place, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
-    fetched(place)
+    workspace, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
+    fetched(workspace)
     (mirror / "train.jsonl").write_bytes(TRAIN[:3])
-    assert fetched(place)[0] == "fetched"
+    assert fetched(workspace)[0] == "fetched"
     assert (mirror / "train.jsonl").read_bytes() == TRAIN
     (mirror / "mine.jsonl").write_bytes(TRAIN)
-    assert fetched(place)[0] == "fetched"
+    assert fetched(workspace)[0] == "fetched"
     assert not (mirror / "mine.jsonl").exists()
 
 
 def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, upload, monkeypatch):
-    place, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
-    fetched(place)
+    workspace, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
+    fetched(workspace)
     upload("deep/b/more.csv", TEST)
     upload("deep/train.jsonl", TRAIN + TRAIN)
     fetch = s3_object.fetch_object
@@ -216,7 +216,7 @@ def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, upl
     with pytest.raises(
         StageFailed, match=rf"^{upload.prefix}deep/train.jsonl: .*\((412|PreconditionFailed)\)"
     ):
-        fetched(place)
+        fetched(workspace)
     assert (mirror / "train.jsonl").read_bytes() == TRAIN
     assert (mirror / "b/more.csv").read_bytes() == TEST.replace(b"2+2", b"5+5")
     assert sorted(path.name for path in mirror.parent.iterdir()) == [
@@ -240,10 +240,10 @@ def test_more_objects_than_a_page_of_the_listing(upload, s3, tmp_path):
         list(pool.map(lambda item: upload(*item), bodies.items()))
     assert s3.list_objects_v2(**{"Bucket": "apo", "Prefix": upload.key("many/")["Key"]})["IsTruncated"]
     assert len(list(list_objects(s3, "apo", upload.key("many/")["Key"]))) == 1005
-    place = workspace_of(upload, tmp_path, "many/", "test.csv")
-    assert fetched(place)[0] == "fetched"
-    assert len(list(mirror_of(place, upload, "many").iterdir())) == 1005
-    assert fetched(place)[0] == "unchanged"
+    workspace = workspace_of(upload, tmp_path, "many/", "test.csv")
+    assert fetched(workspace)[0] == "fetched"
+    assert len(list(mirror_of(workspace, upload, "many").iterdir())) == 1005
+    assert fetched(workspace)[0] == "unchanged"
 
 
 @pytest.mark.parametrize("size", [2**20, 20 * 2**20])

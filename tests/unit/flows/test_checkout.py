@@ -18,9 +18,9 @@ TOKEN = "canary-of-the-repository-62d9"
 IGNORED = ("data/unfinished/train/state", ".dvc/cache/files", ".apo/mlflow.db")
 
 
-def git(place, *arguments):
+def git(directory, *arguments):
     command = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@host", *arguments]
-    return subprocess.run(command, cwd=place, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True).stdout
 
 
 def commit(source, **files):
@@ -60,7 +60,7 @@ def test_a_new_commit_comes_and_what_git_ignores_stays(source, clone):
     (source / "old.txt").unlink()
     commit(source, params_yaml="2", dvc_lock="git 2")
     git(source, "commit", "-q", "--amend", "-m", "another history")
-    assert take(source) is None  # Prefect would change its directory to what it is given
+    assert take(source) is None  # Prefect would change its directory to the one it gets
     assert {name: (clone / name).read_text() for name in IGNORED} == {name: name for name in IGNORED}
     assert (clone / "params.yaml").read_text() == "2"
     assert (clone / "dvc.lock").read_text() == "git 2"
@@ -129,7 +129,7 @@ class Host(BaseHTTPRequestHandler):
             return
         path, _, query = self.path.partition("?")
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        given = {
+        request = {
             "GIT_PROJECT_ROOT": str(self.server.root),
             "GIT_HTTP_EXPORT_ALL": "1",
             "PATH_INFO": path,
@@ -141,7 +141,7 @@ class Host(BaseHTTPRequestHandler):
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
         }
         done = subprocess.run(
-            ["git", "http-backend"], input=body, env=os.environ | given, capture_output=True, check=True
+            ["git", "http-backend"], input=body, env=os.environ | request, capture_output=True, check=True
         )
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         self.send_response(200)
@@ -163,20 +163,22 @@ def hosted(root, user):
         server.shutdown()
 
 
-@pytest.mark.parametrize(("user", "given"), [("oauth2", TOKEN), ("x-token-auth", f"x-token-auth:{TOKEN}")])
+@pytest.mark.parametrize(
+    ("user", "access_token"), [("oauth2", TOKEN), ("x-token-auth", f"x-token-auth:{TOKEN}")]
+)
 def test_a_token_opens_the_repository_and_is_written_nowhere(
-    source, clone, tmp_path, monkeypatch, user, given
+    source, clone, tmp_path, monkeypatch, user, access_token
 ):
     home = tmp_path / "home"
     home.mkdir()
-    (home / ".gitconfig").write_text("[credential]\n\thelper = store\n")  # would keep what it is told
+    (home / ".gitconfig").write_text("[credential]\n\thelper = store\n")  # would store the token
     monkeypatch.setenv("HOME", str(home))
     commands = tmp_path / "commands"
     monkeypatch.setenv("GIT_TRACE", str(commands))
     with hosted(tmp_path, user) as repository:
         for text in "12":
             commit(source, params_yaml=f"seen {text}")
-            checkout(repository, "main", "model", access_token=given)
+            checkout(repository, "main", "model", access_token=access_token)
             assert (clone / "params.yaml").read_text() == f"seen {text}"
         with pytest.raises(ApoError, match="git fetch") as refused:
             checkout(repository, "main", "model", access_token=f"not-{TOKEN}")

@@ -35,31 +35,31 @@ def test_a_second_run_learns_how_far_the_first_is(tmp_path):
 
 
 def test_a_look_changes_nothing_and_keeps_no_run_from_starting(tmp_path):
-    place = Workspace(tmp_path)
-    refuse_second_run(place)
+    workspace = Workspace(tmp_path)
+    refuse_second_run(workspace)
     assert not list(tmp_path.iterdir())
-    with only_run(place):
+    with only_run(workspace):
         pass
-    with (place.state / "run.lock").open() as looker:
-        fcntl.flock(looker, fcntl.LOCK_SH)  # as a look does, but for longer
-        refuse_second_run(place)
+    with (workspace.state / "run.lock").open() as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)  # as `refuse_second_run` does, and for longer
+        refuse_second_run(workspace)
         threading.Timer(0.2, lambda: fcntl.flock(looker, fcntl.LOCK_UN)).start()
-        with only_run(place):
+        with only_run(workspace):
             pass
 
 
 def test_a_stage_has_one_process(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "_KILL_SECONDS", 0.3)
-    place = Workspace(tmp_path)
-    with only_process(place, "train"):
-        with only_process(place, "sample"):
+    workspace = Workspace(tmp_path)
+    with only_process(workspace, "train"):
+        with only_process(workspace, "sample"):
             pass
         with (
             pytest.raises(ApoError, match="train: another process is still at work"),
-            only_process(place, "train"),
+            only_process(workspace, "train"),
         ):
             pass
-    with only_process(place, "train"):
+    with only_process(workspace, "train"):
         pass
 
 

@@ -18,13 +18,13 @@ from tasks.workspace import STAGES, Workspace
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, root):
-    place = tmp_path_factory.mktemp("dvc") / "workspace"
-    (place / "data/raw/prompts").mkdir(parents=True)
-    (place / "data/raw/model").mkdir()
+    directory = tmp_path_factory.mktemp("dvc") / "workspace"
+    (directory / "data/raw/prompts").mkdir(parents=True)
+    (directory / "data/raw/model").mkdir()
     for name in ("dvc.yaml", "params.yaml"):
-        shutil.copyfile(root / name, place / name)
-    subprocess.run([*dvc_command(), "init", "--quiet", "--no-scm"], cwd=place, check=True)
-    return place
+        shutil.copyfile(root / name, directory / name)
+    subprocess.run([*dvc_command(), "init", "--quiet", "--no-scm"], cwd=directory, check=True)
+    return directory
 
 
 @pytest.fixture
@@ -79,13 +79,13 @@ def test_the_lock_of_a_process_that_is_gone_is_dropped(workspace):
 
 
 def test_a_damaged_record_is_restored_from_its_copy(workspace):
-    place = Workspace(workspace)
+    paths = Workspace(workspace)
     whole = "schema: '2.0'\nstages: {}\n"
-    place.lock.write_text(whole)
-    keep_record(place)
-    place.lock.write_text("schema: '2.0'\nstages:\n  refer")
+    paths.lock.write_text(whole)
+    keep_record(paths)
+    paths.lock.write_text("schema: '2.0'\nstages:\n  refer")
     assert pending(workspace) == list(STAGES)
-    assert place.lock.read_text() == whole
+    assert paths.lock.read_text() == whole
 
 
 def test_a_damaged_record_without_a_copy_is_one_line(workspace):
@@ -121,11 +121,11 @@ def test_a_stage_is_heard_without_dvcs_hints_and_by_those_who_look(workspace):
 
 def test_a_line_that_nothing_follows_is_not_held_back():
     read, write = os.pipe()
-    found = []
+    timed_lines = []
 
     def collect():
         with os.fdopen(read, "rb") as stream:
-            found.extend((line, time.monotonic()) for line in _lines(stream))
+            timed_lines.extend((line, time.monotonic()) for line in _lines(stream))
 
     thread = threading.Thread(target=collect)
     thread.start()
@@ -135,8 +135,8 @@ def test_a_line_that_nothing_follows_is_not_held_back():
     os.write(write, b"\nlast")
     os.close(write)
     thread.join(timeout=10)
-    assert [line for line, _ in found] == ["train:  10%", "train:  20%", "last"]
-    assert found[1][1] < closed
+    assert [line for line, _ in timed_lines] == ["train:  10%", "train:  20%", "last"]
+    assert timed_lines[1][1] < closed
 
 
 @pytest.mark.parametrize(

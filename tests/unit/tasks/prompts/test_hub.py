@@ -25,12 +25,12 @@ except OSError as error:
 """
 
 
-def said(tmp_path, **settings):
+def said(tmp_path, **variables):
     """What a process says that asks where nobody listens: libraries read such variables once."""
     environment = dict(os.environ) | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
     environment.pop("HF_HUB_OFFLINE", None)
     done = subprocess.run(
-        [sys.executable, "-c", ASK], env=environment | settings, capture_output=True, text=True, check=True
+        [sys.executable, "-c", ASK], env=environment | variables, capture_output=True, text=True, check=True
     )
     return done.stdout.splitlines()
 

@@ -6,8 +6,8 @@ from tasks.reporting.plots import evaluation_figure, plot_evaluation
 
 
 def model(mean, samples=4):
-    found = {"pass@1": mean, "ci95": [max(0, mean - 0.1), min(1, mean + 0.1)], f"maj@{samples}": mean}
-    return found | ({"pass@2": None, f"pass@{samples}": 0.95} if samples > 1 else {})
+    figures = {"pass@1": mean, "ci95": [max(0, mean - 0.1), min(1, mean + 0.1)], f"maj@{samples}": mean}
+    return figures | ({"pass@2": None, f"pass@{samples}": 0.95} if samples > 1 else {})
 
 
 def evaluation(samples=4, sets=()):
@@ -49,7 +49,7 @@ def test_nothing_is_cut_or_overlaps(sets):
         assert whole.y0 <= box.y0 < box.y1 <= whole.y1
     for axis in figure.axes:
         boxes = [text.get_window_extent() for text in axis.texts]
-        assert all(not one.overlaps(other) for index, one in enumerate(boxes) for other in boxes[index + 1 :])
+        assert all(not box.overlaps(other) for index, box in enumerate(boxes) for other in boxes[index + 1 :])
 
 
 def test_the_same_evaluation_gives_the_same_bytes(tmp_path):

@@ -33,9 +33,9 @@ def test_shards_of_one_engine_are_never_finished_by_another(chosen, tmp_path, mo
     def left(sampler):
         """Which shards of the run before are still there; one is added."""
         work = open_work(tmp_path / "work", {"engine": engine_conditions(sampler), "seed": 0})
-        found = sorted(file.name for file in work.glob("*.parquet"))
-        (work / f"{len(found)}.parquet").touch()
-        return found
+        kept = sorted(file.name for file in work.glob("*.parquet"))
+        (work / f"{len(kept)}.parquet").touch()
+        return kept
 
     assert left(chosen("transformers")) == []
     assert left(chosen("transformers")) == ["0.parquet"]

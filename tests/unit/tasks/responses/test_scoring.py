@@ -62,13 +62,13 @@ def test_values_are_those_of_the_scored_samples(params):
 def test_such_tables_are_written_read_and_checked(params, tmp_path):
     frame = samples({"a": [1.0, None, 0.0], "b": [None] * 3, "c": [0.0] * 3})
     write_table(tmp_path / "samples.parquet", frame, SAMPLES)
-    found = read_table(tmp_path / "samples.parquet", SAMPLES)
-    table = value_table(found, params.values, None)
+    scored = read_table(tmp_path / "samples.parquet", SAMPLES)
+    table = value_table(scored, params.values, None)
     write_table(tmp_path / "values.parquet", table, VALUES)
     table = read_table(tmp_path / "values.parquet", VALUES)
     for checked, checks, row in (
-        (*sample_checks(found, counts=[3], prompts=3), "row"),
-        (*value_checks(table, found, beta1=params.values.beta1, prior=None, seed=0), "prompt_id"),
+        (*sample_checks(scored, counts=[3], prompts=3), "row"),
+        (*value_checks(table, scored, beta1=params.values.beta1, prior=None, seed=0), "prompt_id"),
     ):
         report = validate(checked, checks, table=tmp_path, row=row, report=tmp_path / "report.json")
         assert all(check["passed"] for check in report["checks"])
@@ -123,17 +123,17 @@ def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params,
 
 
 def test_pooled_values_are_checked_by_another_road(params, tmp_path):
-    found = samples({"a": [1.0, 0.0], "b": [0.0] * 4, "c": [1.0] * 4})
+    scored = samples({"a": [1.0, 0.0], "b": [0.0] * 4, "c": [1.0] * 4})
     prior = Prior(1.0, 2.0)
-    table = value_table(found, params.values, prior)
+    table = value_table(scored, params.values, prior)
     assert table["n"].tolist() == [2, 4, 4]
     # Drawn to each other: nothing is known to be 0 or 1 for sure.
     assert 0 < table["v_star"][1] < table["v_star"][0] < table["v_star"][2] < 1
-    frame, checks = sample_checks(found, counts=[2, 4], prompts=3)
+    frame, checks = sample_checks(scored, counts=[2, 4], prompts=3)
     validate(frame, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")
     for spoilt, refused in ((0.0, False), (1e-3, True)):
         frame, checks = value_checks(
-            table.assign(v_star=table["v_star"] + spoilt), found, beta1=0.5, prior=prior, seed=0
+            table.assign(v_star=table["v_star"] + spoilt), scored, beta1=0.5, prior=prior, seed=0
         )
         if refused:
             with pytest.raises(DataQualityError, match=r"differs from V\* recomputed"):
