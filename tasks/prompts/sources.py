@@ -30,7 +30,15 @@ def chain_prompts(params: Path, arithmetic: Arithmetic, data: Data, seed: int) -
             raise InputError(params, str(error), field=f"data.{split}_prompts") from None
         for chain in chains:
             text = chain.prompt
-            yield Prompt(prompt_id(text), text, str(chain.answer), "{}", "arithmetic", split, "arithmetic")
+            yield Prompt(
+                prompt_id=prompt_id(text),
+                prompt=text,
+                answer=str(chain.answer),
+                row="{}",
+                source="arithmetic",
+                split=split,
+                set="arithmetic",
+            )
 
 
 def named_prompts(root: Path, data: Data, seed: int) -> Iterator[Prompt]:

@@ -38,9 +38,8 @@ def send_file(client: Any, file: Path, checksums: Checksums, bucket: str, key: s
         StageFailed: the server cannot be reached, or the object arrived damaged and was removed.
     """
     address = f"s3://{bucket}/{key}"
-    config, extra = (
-        TransferConfig(PART, _AT_ONCE, part_bytes(checksums.bytes)),
-        {"ChecksumAlgorithm": "SHA256"},
+    config = TransferConfig(
+        multipart_threshold=PART, max_concurrency=_AT_ONCE, multipart_chunksize=part_bytes(checksums.bytes)
     )
     sent = True
     with (
@@ -49,7 +48,9 @@ def send_file(client: Any, file: Path, checksums: Checksums, bucket: str, key: s
         nullcontext() if replace else _only_if_absent(client, key),
     ):
         try:
-            client.upload_fileobj(stream, bucket, key, ExtraArgs=extra, Config=config)
+            client.upload_fileobj(
+                stream, bucket, key, ExtraArgs={"ChecksumAlgorithm": "SHA256"}, Config=config
+            )
         except ClientError as error:
             if not is_taken(error):
                 raise
@@ -117,7 +118,12 @@ def fetch_file(client: Any, bucket: str, key: str, size: int, sha256: str, file:
     """
     address = f"s3://{bucket}/{key}"
     attempts = client.meta.config.retries["total_max_attempts"]  # for bodies that break off too
-    config = TransferConfig(PART, _AT_ONCE, PART, num_download_attempts=attempts)
+    config = TransferConfig(
+        multipart_threshold=PART,
+        max_concurrency=_AT_ONCE,
+        multipart_chunksize=PART,
+        num_download_attempts=attempts,
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     with translate_s3_errors(address), file.open("wb") as stream:
         client.download_fileobj(bucket, key, stream, Config=config)
