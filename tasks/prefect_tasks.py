@@ -18,7 +18,7 @@ from tasks.dvc.remote import push
 from tasks.dvc.run import Outcome, run_stage
 from tasks.lineage.restore import restore_last
 from tasks.prompts.mirrors import fetch_mirrors
-from tasks.reporting.artifacts import stage_artifact
+from tasks.reporting.prefect_artifacts import stage_artifact
 from tasks.tracking.runs import connect, stream_metrics
 from tasks.workspace import Workspace
 

@@ -97,7 +97,7 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
 
 
 def _figures(model: dict[str, Any]) -> dict[str, str]:
-    """A model's figures by name, each with its interval where it has model."""
+    """A model's figures by name, pass@1 with its interval."""
     low, high = model["ci95"]
     shown = {"pass@1": f"{model['pass@1']:.3f} ({low:.3f} to {high:.3f})"}
     at_k = sorted((name for name in model if "@" in name and name != "pass@1"), key=_by_k)
