@@ -5,6 +5,7 @@ import torch
 
 from apo_core.config.file import load_params
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
+from apo_core.model.directory import ModelRef
 from apo_core.model.loading import save_policy
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.template import Template
@@ -60,7 +61,7 @@ def policy_directory(tmp_path):
 def test_rows_are_by_prompt_however_shards_are_cut(root, tmp_path, policy_directory):
     params = load_params(root / "presets/embedded.yaml")
     policy, reference = policy_directory(0), policy_directory(1)
-    prompt_template = load_prompt_template(policy, params.template, trust_remote_code=False)
+    prompt_template = load_prompt_template(ModelRef(path=policy), params.template)
     questions = [Question(prompt, prompt, "7", "{}") for prompt in ("3+4=", "1+1+5=", "7=")]
 
     def evaluate(batch_size, greedy, reference):
