@@ -8,6 +8,7 @@ from apo_core.config.file import set_params
 from apo_core.errors import ApoError, InputError
 from apo_core.system.files import read_json
 from apo_core.tables import PROMPTS, read_table
+from flows.workspaces import preset_text
 from tasks.stages import prepare
 from tasks.stages.process import sections_of
 from tasks.workspace import Workspace
@@ -27,7 +28,7 @@ def rows(*prompts, **more):
 @pytest.fixture
 def workspace(tmp_path):
     workspace = Workspace(tmp_path)
-    workspace.params.write_text((ROOT / "presets/gsm8k-smollm2.yaml").read_text())
+    workspace.params.write_text(preset_text("gsm8k-smollm2"))
     change(workspace, "data.prompt_field=prompt")
     write(workspace, "test.jsonl", rows("What is 2+2?", LONG))
     return workspace
