@@ -71,11 +71,11 @@ def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:
 
 def _sampler(params: Params) -> Iterator[Finding]:
     if params.sampling.executor == "ray":
-        found = find_spec("ray") is not None
+        installed = find_spec("ray") is not None
         yield Finding(
             "ray",
-            found,
-            "installed" if found else "is not installed: pip install -e '.[ray]' in its checkout",
+            installed,
+            "installed" if installed else "is not installed: pip install -e '.[ray]' in its checkout",
         )
     if "vllm" in (params.sampler.engine, params.train.sampler.engine):
         from apo_core.sampling.vllm_sampler import vllm_version

@@ -48,8 +48,8 @@ def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[It
         return Finding("plan", False, str(error)), []
     peak, machine = peak_mib(items), machine_mib(params.train.ranks)
     disk = sum(item.mib for item in items if item.phase == "disk") + params.train.checkpoint.min_free_mib
-    there = workspace.work("train") / "checkpoints"
-    taken = sum(file.stat().st_size for file in there.rglob("*") if file.is_file())  # they are replaced
+    checkpoints = workspace.work("train") / "checkpoints"
+    taken = sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file())  # they are replaced
     free = (shutil.disk_usage(workspace.root).free + taken) / 2**20
     detail = (
         f"training takes about {peak / 1024:.1f} GiB a rank of {machine / 1024:.1f} there are, "
@@ -68,8 +68,10 @@ def _decisions(workspace: Workspace) -> Finding:
 
 
 def _python() -> Finding:
-    found = sys.version.split()[0]
-    return Finding("python", (3, 11) <= sys.version_info[:2] <= (3, 13), f"{found} (3.11 to 3.13 are tested)")
+    running = sys.version.split()[0]
+    return Finding(
+        "python", (3, 11) <= sys.version_info[:2] <= (3, 13), f"{running} (3.11 to 3.13 are tested)"
+    )
 
 
 def _packages() -> Finding:
@@ -81,15 +83,15 @@ def _packages() -> Finding:
     return Finding("packages", not wrong, ", ".join(wrong) or "as pyproject.toml asks")
 
 
-def _package_problem(wanted: Requirement) -> str | None:
-    if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+def _package_problem(requirement: Requirement) -> str | None:
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return None
     try:
-        found = version(wanted.name)
+        installed = version(requirement.name)
     except PackageNotFoundError:
-        return f"{wanted.name} is missing"
-    fits = wanted.specifier.contains(found, prereleases=True)
-    return None if fits else f"{wanted.name} is {found}, not {wanted.specifier}"
+        return f"{requirement.name} is missing"
+    fits = requirement.specifier.contains(installed, prereleases=True)
+    return None if fits else f"{requirement.name} is {installed}, not {requirement.specifier}"
 
 
 def _devices() -> Finding:

@@ -73,13 +73,13 @@ def machine_mib(ranks: int) -> float:
     return float(psutil.virtual_memory().total / 2**20 / ranks)
 
 
-def _engine_mib(settings: Vllm, model: PretrainedConfig, dtype: str, trust_remote_code: bool) -> float:
+def _engine_mib(vllm: Vllm, model: PretrainedConfig, dtype: str, trust_remote_code: bool) -> float:
     """What vLLM takes: its share of the GPU, or of the whole machine on CPU, unless its cache is given."""
     from apo_core.model.memory_plan import weights_mib
 
-    if settings.kv_cache_gib is not None:
-        return settings.kv_cache_gib * 1024 + weights_mib(model, dtype, trust_remote_code) + _VLLM_MIB
-    return settings.gpu_memory_utilization * machine_mib(ranks=1)
+    if vllm.kv_cache_gib is not None:
+        return vllm.kv_cache_gib * 1024 + weights_mib(model, dtype, trust_remote_code) + _VLLM_MIB
+    return vllm.gpu_memory_utilization * machine_mib(ranks=1)
 
 
 def _model_config(workspace: Workspace, reference: Reference, trust_remote_code: bool) -> PretrainedConfig:
