@@ -17,7 +17,7 @@ NextLogits = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
 
 
 class DecodingKernels:
-    """See `apo_core.sampling.decoding.Decoding`."""
+    """See `apo_core.model.acceleration.Decoding`."""
 
     def new_cache(self, config: PretrainedConfig) -> Cache:
         """An empty cache."""

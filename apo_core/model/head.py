@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from apo_core.model.acceleration import Product, ProductFor, SharedGradient, product_of
+
 CHUNK_TOKENS = 256  # whose logits exist at once
-
-# (..., K) states, (N, K) weight and (N,) bias or None to (..., N)
-Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-
-
-class SharedGradient(Protocol):
-    """Where the head leaves its (V, H) gradient for an input embedding that has the same weights."""
-
-    left: Tensor | None
-
-    def is_exact(self, weight: Tensor) -> bool:
-        """Whether the embedding takes it for this weight."""
-        ...
-
-
-def _plain_product(weight: Tensor) -> Product:
-    product: Product = nn.functional.linear
-    return product
 
 
 class HeadLogProbs(nn.Module):
@@ -51,7 +34,7 @@ class HeadLogProbs(nn.Module):
         self.temperature = temperature
         self.chunk_tokens = chunk_tokens
         self.shared = shared
-        self.product_for: Callable[[Tensor], Product] = getattr(head, "product_for", _plain_product)
+        self.product_for = product_of(head)
 
     def forward(self, states: Tensor, targets: Tensor) -> Tensor:
         """(M, H) states and (M,) targets to (M,) float32 log-probabilities at the temperature."""
@@ -86,7 +69,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
         temperature: float,
         chunk_tokens: int,
         shared: SharedGradient | None,
-        product_for: Callable[[Tensor], Product],
+        product_for: ProductFor,
     ) -> Tensor:
         log_probs = states.new_empty(len(states), dtype=torch.float32)  # (M,)
         normalisers = torch.empty_like(log_probs)  # (M,)

@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Protocol
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache, PretrainedConfig, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
+from apo_core.model.acceleration import decoding_of
 from apo_core.sampling.token_sampling import most_likely_token, sample_token
-
-# (b, 1) new tokens, (b, t) mask of old and new, (b, 1) positions, and what the cache keeps, to (b, V)
-NextLogits = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
-
-
-class Decoding(Protocol):
-    """How a model decodes: by kernels, where it was loaded with them, or by transformers alone."""
-
-    def new_cache(self, config: PretrainedConfig) -> Cache:
-        """An empty cache."""
-        ...
-
-    def open_step(
-        self, model: PreTrainedModel, cache: Cache, rows: int, plain: NextLogits
-    ) -> AbstractContextManager[NextLogits]:
-        """One decoding step of about so many rows; the weights must not change while it is open."""
-        ...
-
-
-class PlainDecoding:
-    """By transformers alone."""
-
-    def new_cache(self, config: PretrainedConfig) -> Cache:
-        """See `Decoding`."""
-        return DynamicCache(config=config)
-
-    def open_step(
-        self, model: PreTrainedModel, cache: Cache, rows: int, plain: NextLogits
-    ) -> AbstractContextManager[NextLogits]:
-        """See `Decoding`."""
-        return nullcontext(plain)
 
 
 @torch.no_grad()
@@ -78,7 +45,7 @@ def decode(
     ends = torch.tensor(sorted(eos_ids), device=device)
     rows = torch.arange(len(prompts), device=device)  # (b,) which prompt each live row belongs to
     outputs: list[list[int]] = [[] for _ in prompts]
-    decoding: Decoding = getattr(model, "decoding_kernels", None) or PlainDecoding()
+    decoding = decoding_of(model)
     cache = decoding.new_cache(model.config)
     logits, attended = _read(model, prompts, cache, pad_id)  # (b, V), (b, P)
     with decoding.open_step(model, cache, len(prompts), partial(_last_logits, model)) as next_logits:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from statistics import fmean
 
 from apo_core.errors import VerifierFailed
 from apo_core.sampling import Response
 from apo_core.training.context import RolloutBatch, TrainingContext
-from apo_core.training.metrics import StepMetrics
+from apo_core.training.metrics import StepMetrics, step_metrics
 from apo_core.training.ranks import gather, share
 from apo_core.training.update import learn
 from apo_core.verifiers import Attempt, RowError
@@ -42,8 +41,8 @@ def run_step(context: TrainingContext, step: int, indices: list[int]) -> StepMet
     sampled = time.perf_counter()
     norm, loss_metrics = learn(context, step, rollouts)
     ended = time.perf_counter()
-    metrics = _gathered_metrics(context, step, rollouts, loss_metrics)
-    tokens = metrics.pop("tokens")
+    _refuse_errors(context, step, rollouts)
+    metrics, tokens = step_metrics(step, rollouts, loss_metrics)
     return metrics | {
         "gradient_norm": norm,
         "tokens_per_second": tokens / (ended - started),
@@ -98,36 +97,10 @@ def score_responses(context: TrainingContext, own: list[int], responses: list[Re
     )
 
 
-def _gathered_metrics(
-    context: TrainingContext, step: int, rollouts: RolloutBatch, loss_metrics: dict[str, list[float]]
-) -> StepMetrics:
-    """Means over the responses of all ranks, and their `tokens`; refuses too many verifier errors."""
-    rewards, v_star = gather(rollouts.rewards), gather(rollouts.v_star)
-    labels = gather(list(zip(rollouts.prompt_ids, rollouts.reasons, strict=True)))
-    errors = [
-        RowError(f"step {step + 1}, {prompt_id}", reason)
-        for (prompt_id, reason), reward in zip(labels, rewards, strict=True)
-        if reward is None
-    ]
+def _refuse_errors(context: TrainingContext, step: int, rollouts: RolloutBatch) -> None:
+    """Stop where the verifier failed on too many responses of all ranks."""
+    rows = gather(list(zip(rollouts.prompt_ids, rollouts.rewards, rollouts.reasons, strict=True)))
+    errors = [RowError(f"step {step + 1}, {name}", reason) for name, reward, reason in rows if reward is None]
     context.errors.spend(errors)
-    if len(errors) == len(rewards):
+    if len(errors) == len(rows):
         raise VerifierFailed(f"{errors[0].row} and all others of its step: {errors[0].reason}")
-    scored = [(reward, v) for reward, v in zip(rewards, v_star, strict=True) if reward is not None]
-    lengths = gather([len(response.token_ids) for response in rollouts.responses])
-    return {
-        "step": step + 1,
-        "reward": fmean(reward for reward, _ in scored),
-        "value": fmean(v_star),
-        "advantage": fmean(reward - v for reward, v in scored),
-        **({"verifier_errors": len(errors)} if errors else {}),
-        **{name: _mean(numbers) for name, numbers in loss_metrics.items()},
-        "response_length": sum(lengths) / len(lengths),
-        "truncated": _mean([response.finish_reason == "length" for response in rollouts.responses]),
-        "tokens": sum(lengths),
-    }
-
-
-def _mean(numbers: list[float]) -> float:
-    """The mean over all ranks."""
-    everywhere = gather(numbers)
-    return fmean(everywhere)
