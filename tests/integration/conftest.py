@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from builders import BIN, ROOT, copy_of, execute, locked
-from service_fixtures import client_settings, object_store, s3, s3_directory, s3_server, services  # noqa: F401
+from service_fixtures import client_env, object_store, s3, s3_directory, s3_server, services  # noqa: F401
 
 from flows.workspaces import preset_text
 
@@ -78,7 +78,7 @@ def finished(checkout, first_run) -> Path:
 
 
 @pytest.fixture
-def s3_place(request) -> str:
+def s3_prefix(request) -> str:
     """A prefix of keys that is this test's own."""
     return re.sub(r"\W+", "-", request.node.name)
 

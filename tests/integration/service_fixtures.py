@@ -1,4 +1,4 @@
-"""Real services on loopback, by the code of `apo services`; started once for the tests that ask for them."""
+"""Real services on loopback, started by the code of `apo services`, once for all tests that use them."""
 
 import shlex
 import subprocess
@@ -19,7 +19,7 @@ from flows.services.object_store import program
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[Services]:
-    """All services, running; this process's environment knows nothing of them."""
+    """All services, running. Their variables are not set in this process."""
     try:
         postgres.programs()
         program()
@@ -32,7 +32,7 @@ def services() -> Iterator[Services]:
 
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[Services]:
-    """The S3 server alone, running; for tests of S3, which leave no room for others' objects."""
+    """The S3 server without the other services: tests of S3 need a server that holds only their objects."""
     try:
         program()
     except ApoError as missing:
@@ -44,33 +44,33 @@ def object_store() -> Iterator[Services]:
 
 @pytest.fixture(scope="session")
 def s3_directory(object_store) -> Path:
-    """Where it keeps its files."""
+    """The directory in which the S3 server keeps its files."""
     return object_store.paths().home("s3")
 
 
 @pytest.fixture(scope="session")
 def s3_server(object_store) -> dict[str, str]:
-    """What its clients have in their environment; there is a bucket `apo`."""
-    settings = s3_settings(object_store)
+    """The environment variables of the S3 server's clients, once bucket `apo` is created."""
+    env = s3_env(object_store)
     client = boto3.Session().client(
         "s3",
-        endpoint_url=settings["AWS_ENDPOINT_URL"],
-        region_name=settings["AWS_DEFAULT_REGION"],
-        aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+        endpoint_url=env["AWS_ENDPOINT_URL"],
+        region_name=env["AWS_DEFAULT_REGION"],
+        aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
     )
     client.create_bucket(Bucket="apo")
-    return settings
+    return env
 
 
-def s3_settings(running: Services) -> dict[str, str]:
-    """The variables of an S3 server's clients, which look for credentials nowhere else."""
+def s3_env(running: Services) -> dict[str, str]:
+    """The environment variables of an S3 server's clients; no other source of credentials is tried."""
     return running.paths().s3_variables | {"AWS_EC2_METADATA_DISABLED": "true"}
 
 
 @pytest.fixture
 def s3(s3_server, monkeypatch):
-    """A client of that server; this process and those it starts find it too."""
+    """A client of the S3 server. For one test, this process and its children have the server's variables."""
     for name, value in s3_server.items():
         monkeypatch.setenv(name, value)
     from tasks.storage.s3_client import connect
@@ -79,23 +79,23 @@ def s3(s3_server, monkeypatch):
 
 
 @pytest.fixture
-def client_settings(services, monkeypatch) -> dict[str, str]:
-    """What services.env has, also set in this process for one test."""
-    settings = services.paths().variables
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials of an earlier test
-    for name, value in settings.items():
+def client_env(services, monkeypatch) -> dict[str, str]:
+    """The variables of services.env, set in this process for one test."""
+    env = services.paths().variables
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # the session keeps the credentials of an earlier test
+    for name, value in env.items():
         monkeypatch.setenv(name, value)
-    return settings
+    return env
 
 
 @contextmanager
 def temporary_services() -> Iterator[Services]:
-    """Services in a new directory, stopped and removed at the end, even if this process is killed."""
-    # Not one of pytest's: those are closed to the user that PostgreSQL runs as.
+    """Services in a new directory, stopped and deleted at the end, even if this process is killed."""
+    # Not a tmp_path of pytest's: the user that PostgreSQL runs as cannot read those directories.
     directory = Path(tempfile.mkdtemp(prefix="apo-services-"))
     apo = [str(Path(sys.executable).with_name("apo")), "services", "stop", "--directory", str(directory)]
     clean = f"cat; {shlex.join(apo)}; rm -r {shlex.quote(str(directory))}"
-    # Its input ends when this process does.
+    # `cat` ends when this process does, and the cleaning begins.
     cleaner = subprocess.Popen(
         ["bash", "-c", clean], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
     )

@@ -1,4 +1,4 @@
-"""Stage `train` with every algorithm: what it leaves, and that a kill changes nothing."""
+"""Stage `train` with every algorithm: its outputs, and a resumed run that equals an uninterrupted one."""
 
 import json
 import shutil
@@ -35,30 +35,31 @@ ALL = [(name, "train.lora=null") for name in DEFAULTS] + [("ppo", LORA), ("oapl"
 
 
 @pytest.mark.parametrize(("name", "lora"), ALL)
-def test_it_leaves_a_policy_its_metrics_and_its_facts(workspace, name, lora):
+def test_training_writes_a_policy_metrics_and_facts(workspace, name, lora):
     set_params(workspace / "params.yaml", [f"algorithm={name}", *SMALL, "train.steps=2", lora])
-    place = Workspace(workspace)
-    facts = run_stage(train, place)
+    paths = Workspace(workspace)
+    facts = run_stage(train, paths)
     responses = DEFAULTS[name].get("responses", 2 if name == "rebel" else 1)
     assert (facts["algorithm"], facts["responses_per_prompt"]) == (name, responses)
-    rows = [json.loads(line) for line in place.metrics.read_text().splitlines()]
+    rows = [json.loads(line) for line in paths.metrics.read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
     assert all({"kl", "reward", "response_length"} <= set(row) for row in rows)
     policy, reference = (
-        load_policy(ModelRef(path=where, dtype="float32")) for where in (place.policy, place.reference)
+        load_policy(ModelRef(path=directory, dtype="float32"))
+        for directory in (paths.policy, paths.reference)
     )
     before, after = reference.state_dict(), policy.state_dict()
     assert set(before) == set(after)
     assert any(not torch.equal(before[key], after[key]) for key in before)
 
 
-# PPO: a critic with its own optimizer state. OAPL: a copy that is older than the checkpoint it is in.
+# PPO's checkpoint holds a critic with its own optimizer state; OAPL's holds a copy of an older policy.
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_a_killed_pipeline_goes_on_and_ends_as_if_it_had_not_been(workspace, name):
-    settings = [f"algorithm={name}", *(["algorithm.sync_every=6"] if name == "oapl" else [])]
-    set_params(workspace / "params.yaml", [*settings, *SMALL, "train.steps=40"])
+def test_a_killed_pipeline_resumes_and_ends_as_an_uninterrupted_one(workspace, name):
+    overrides = [f"algorithm={name}", *(["algorithm.sync_every=6"] if name == "oapl" else [])]
+    set_params(workspace / "params.yaml", [*overrides, *SMALL, "train.steps=40"])
     execute("apo stage train --force", workspace)
-    shutil.rmtree(workspace / ".dvc/cache")  # it would hand the finished result back
+    shutil.rmtree(workspace / ".dvc/cache")  # DVC would take the finished outputs from its cache
     expected, before = (workspace / "data/metrics.jsonl").read_text(), weights_hash(workspace)
     kill_when(workspace, ["apo", "run", "--force", "train"], lambda: 10 <= steps_done(workspace) < 40)
     output = execute("apo run", workspace).stdout
@@ -76,12 +77,12 @@ def test_a_killed_pipeline_goes_on_and_ends_as_if_it_had_not_been(workspace, nam
 
 @pytest.mark.parametrize("shared", ["", "--set train.zero_stage=3"], ids=["whole", "shared"])
 def test_a_critic_and_several_updates_are_the_same_on_two_ranks(workspace, shared):
-    """What is whitened, and how long a response is on average, is of all ranks."""
+    """Advantages are whitened, and mean response lengths taken, over all ranks."""
     several = "--set algorithm=ppo --set algorithm.epochs=2 --set algorithm.minibatches=2"
     small = "--set train.batch_size=32 --set train.steps=2"
     execute(f"apo stage train --force {several} {small}", workspace)
     expected = training_outcome(workspace)
     execute(f"apo stage train --force --set train.ranks=2 {shared}", workspace)
-    # An update moves weights by 1.5e-4 whose gradient is nearly 0, too: of those the rounding decides.
+    # Adam moves weights by 1.5e-4 even where rounding decides the sign of a gradient: hence the mean.
     actual = training_outcome(workspace)
     assert_same_training(actual, expected, metrics=1e-5, weights=1e-6, measure=torch.mean)

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def prefix(s3_place, monkeypatch):
+def prefix(s3_prefix, monkeypatch):
     """The prefix of this test's logs."""
-    monkeypatch.setenv("APO_AUDIT_URI", f"s3://apo/{s3_place}/logs")
-    return f"{s3_place}/logs"
+    monkeypatch.setenv("APO_AUDIT_URI", f"s3://apo/{s3_prefix}/logs")
+    return f"{s3_prefix}/logs"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A workspace's own `tasks.py`, `flows/` and `apo_core.py` never run in the place of ours."""
+"""A workspace's own `tasks.py`, `flows/` and `apo_core.py` never run instead of this project's."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tasks.stages.launcher import launch_command
 from tasks.workspace import STAGES
 
 HOSTILE = "open({marker!r}, 'a').write(__file__)\nraise RuntimeError(__file__)\n"
-# A verifier of the user's own needs worker processes; its modules may import each other.
+# A user's own verifier runs in worker processes, and its modules may import each other.
 VERIFIER = """
 from mine_too import numbers
 
@@ -46,37 +46,37 @@ SMALL = (
 OLD, NEW = "exec python -m tasks", "exec python -P -m tasks"
 
 
-def make_hostile(place: Path, marker: Path) -> None:
-    (place / "flows").mkdir()
+def make_hostile(workspace: Path, marker: Path) -> None:
+    (workspace / "flows").mkdir()
     for name in ("tasks.py", "flows/__init__.py", "apo_core.py"):
-        (place / name).write_text(HOSTILE.format(marker=str(marker)))
+        (workspace / name).write_text(HOSTILE.format(marker=str(marker)))
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> Path:
-    """A hostile workspace after `apo run`; what hostile files have run is in `marker` beside it."""
+    """A hostile workspace after `apo run`. Hostile files that run write their path to `marker` beside it."""
     base = tmp_path_factory.mktemp("hostile")
-    place = base / "workspace"
-    execute(f"apo init {place} --preset ci", base)
-    (place / "data/raw/verifiers/mine.py").write_text(VERIFIER)
-    (place / "data/raw/verifiers/mine_too.py").write_text(VERIFIER_TOO)
-    make_hostile(place, base / "marker")
-    execute("apo run " + " ".join(f"--set {one}" for one in SMALL), place)
-    return place
+    workspace = base / "workspace"
+    execute(f"apo init {workspace} --preset ci", base)
+    (workspace / "data/raw/verifiers/mine.py").write_text(VERIFIER)
+    (workspace / "data/raw/verifiers/mine_too.py").write_text(VERIFIER_TOO)
+    make_hostile(workspace, base / "marker")
+    execute("apo run " + " ".join(f"--set {override}" for override in SMALL), workspace)
+    return workspace
 
 
 @pytest.fixture
-def place(ran, tmp_path) -> Path:
-    """A copy to change, whose hostile files write to a marker of its own."""
+def workspace(ran, tmp_path) -> Path:
+    """A copy of the hostile workspace to change; its files write to a marker of their own."""
     copy = tmp_path / "workspace"
     shutil.copytree(ran, copy, ignore=shutil.ignore_patterns("flows", ".apo"))
     make_hostile(copy, tmp_path / "marker")
     return copy
 
 
-def ran_hostile(place: Path) -> str:
-    """Which hostile files have run; empty when none has."""
-    marker = place.with_name("marker")
+def ran_hostile(workspace: Path) -> str:
+    """The paths of the hostile files that have run; empty when none has."""
+    marker = workspace.with_name("marker")
     return marker.read_text() if marker.exists() else ""
 
 
@@ -86,62 +86,66 @@ def test_a_whole_run_on_two_ranks_imports_nothing_of_the_workspace(ran):
     assert json.loads((ran / "reports/summary.json").read_text())["decision"]["outcome"]
 
 
-def test_neither_does_a_stage_that_dvc_runs_alone(place):
-    execute("dvc repro --single-item --force values && dvc repro --single-item --force validate", place)
-    assert ran_hostile(place) == ""
+def test_a_stage_that_dvc_runs_by_itself_imports_nothing_of_the_workspace(workspace):
+    execute("dvc repro --single-item --force values && dvc repro --single-item --force validate", workspace)
+    assert ran_hostile(workspace) == ""
 
 
-def unsampled(place: Path) -> None:
-    """Forget the responses, also those in DVC's cache."""
-    shutil.rmtree(place / "data/unfinished", ignore_errors=True)
-    shutil.rmtree(place / ".dvc/cache")
+def remove_samples(workspace: Path) -> None:
+    """Remove the sampled responses, in DVC's cache too."""
+    shutil.rmtree(workspace / "data/unfinished", ignore_errors=True)
+    shutil.rmtree(workspace / ".dvc/cache")
 
 
-def test_nor_do_several_sampling_workers(place):
-    unsampled(place)
-    before = (place / "data/samples.parquet").read_bytes()
-    execute("apo stage sample --force --set sampling.workers=2", place)
-    assert ran_hostile(place) == ""
-    assert (place / "data/samples.parquet").read_bytes() == before
+def test_several_sampling_workers_import_nothing_of_the_workspace(workspace):
+    remove_samples(workspace)
+    before = (workspace / "data/samples.parquet").read_bytes()
+    execute("apo stage sample --force --set sampling.workers=2", workspace)
+    assert ran_hostile(workspace) == ""
+    assert (workspace / "data/samples.parquet").read_bytes() == before
 
 
-def test_nor_do_workers_on_ray(place):
+def test_workers_on_ray_import_nothing_of_the_workspace(workspace):
     pytest.importorskip("ray", reason="Ray is not installed (apo-flow[ray])")
-    unsampled(place)
-    before = (place / "data/samples.parquet").read_bytes()
-    execute("apo stage sample --force --set sampling.workers=2 --set sampling.executor=ray", place)
-    assert ran_hostile(place) == ""
-    assert (place / "data/samples.parquet").read_bytes() == before
+    remove_samples(workspace)
+    before = (workspace / "data/samples.parquet").read_bytes()
+    execute("apo stage sample --force --set sampling.workers=2 --set sampling.executor=ray", workspace)
+    assert ran_hostile(workspace) == ""
+    assert (workspace / "data/samples.parquet").read_bytes() == before
 
 
-def test_the_stages_of_an_earlier_version_run_by_apo_and_are_refused_to_dvc(place):
-    file = place / "dvc.yaml"
+def test_the_stages_of_an_earlier_version_run_by_apo_and_are_refused_to_dvc(workspace):
+    file = workspace / "dvc.yaml"
     file.write_text(file.read_text().replace(NEW, OLD))
-    execute("apo stage values --force", place)
-    assert ran_hostile(place) == ""
-    for name in ("tasks.py", "flows", "apo_core.py"):  # DVC by itself would run them before anything of ours
-        shutil.rmtree(place / name) if (place / name).is_dir() else (place / name).unlink()
-    done = execute("dvc repro --single-item --force values", place, check=False)
+    execute("apo stage values --force", workspace)
+    assert ran_hostile(workspace) == ""
+    for name in (
+        "tasks.py",
+        "flows",
+        "apo_core.py",
+    ):  # DVC by itself would run these before this project's code
+        shutil.rmtree(workspace / name) if (workspace / name).is_dir() else (workspace / name).unlink()
+    done = execute("dvc repro --single-item --force values", workspace, check=False)
     assert done.returncode != 0
     (refused,) = [line for line in done.stdout.splitlines() if line.startswith("error: ")]
     assert "dvc.yaml is of an earlier version" in refused
-    execute(refused.partition("run: ")[2], place)
+    execute(refused.partition("run: ")[2], workspace)
     assert file.read_text().count(NEW) == len(STAGES)
-    assert pending(place) == []  # what was made is kept
+    assert pending(workspace) == []  # finished outputs are kept
 
 
 def test_ranks_on_other_hosts_import_nothing_of_the_workspace(tmp_path):
-    """As DeepSpeed starts them: in the workspace, which it puts on PYTHONPATH, with our environment."""
+    """DeepSpeed starts ranks in the workspace and puts it on PYTHONPATH; our environment is passed on."""
     make_hostile(tmp_path, tmp_path.with_name("marker"))
     command = launch_command(2, str(tmp_path / "hosts"))
     rank = command[command.index("--no_python") + 1 :]
-    settings = dict(os.environ) | {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
-    done = subprocess.run([*rank[:-2], "nothing"], cwd=tmp_path, env=settings, capture_output=True, text=True)
+    env = dict(os.environ) | {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([*rank[:-2], "nothing"], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert ran_hostile(tmp_path) == ""
     assert "usage: python -P -m tasks" in done.stderr
 
 
-def test_processes_that_are_started_are_safe_by_themselves(tmp_path, monkeypatch):
+def test_child_processes_do_not_import_from_their_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONSAFEPATH", "")
     keep_imports_safe()
     make_hostile(tmp_path, tmp_path.with_name("marker"))

@@ -70,9 +70,9 @@ def client(workspace, monkeypatch):
 
 
 @pytest.fixture
-def base(s3, s3_place):
+def base(s3, s3_prefix):
     """Where this test publishes."""
-    return f"s3://apo/{s3_place}"
+    return f"s3://apo/{s3_prefix}"
 
 
 def publish(client, workspace, base, model="apo-ci/1", log=None):

@@ -1,4 +1,4 @@
-"""Stage `sample` on several workers: the table is one worker's, byte for byte, whatever happens to them."""
+"""Stage `sample` on several workers: the table equals one worker's, even after a worker is killed."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def unsampled(workspace):
-    """Without shards, and without DVC's cache, which would hand back the finished table."""
+    """The workspace without shards and without DVC's cache, from which DVC would take the finished table."""
     shutil.rmtree(workspace / "data/unfinished")
     shutil.rmtree(workspace / ".dvc/cache")
     return workspace
@@ -24,15 +24,13 @@ def unsampled(workspace):
 def cluster(tmp_path_factory):
     """The address of two Ray nodes on loopback."""
     pytest.importorskip("ray", reason="Ray is not installed (apo-flow[ray])")
-    settings = clean_env() | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    env = clean_env() | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
     start = [str(BIN / "ray"), "start", "--num-cpus=1", "--disable-usage-stats"]
     head = [*start, "--head", "--node-ip-address=127.0.0.1", "--port=6399", "--include-dashboard=false"]
     for command in (head, [*start, "--address=127.0.0.1:6399"]):
-        subprocess.run(command, env=settings, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
     yield "127.0.0.1:6399"
-    subprocess.run(
-        [str(BIN / "ray"), "stop", "--force"], env=settings, check=False, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([str(BIN / "ray"), "stop", "--force"], env=env, check=False, stdout=subprocess.DEVNULL)
 
 
 def test_a_ray_worker_is_killed_and_the_table_is_complete_and_equal(unsampled, cluster):
@@ -50,7 +48,7 @@ def test_a_ray_worker_is_killed_and_the_table_is_complete_and_equal(unsampled, c
     while not list(shards.glob("sample-*.parquet")):
         assert stage.poll() is None, stage.communicate()[0]
         time.sleep(0.01)
-    workers = [one for one in psutil.process_iter(["cmdline"]) if _is_actor(one)]
+    workers = [process for process in psutil.process_iter(["cmdline"]) if _is_actor(process)]
     assert len(workers) == 2
     os.kill(workers[0].pid, 9)
     output, _ = stage.communicate(timeout=300)

@@ -1,4 +1,4 @@
-"""Whoever may not or cannot decide is told so in one line, and nothing has changed."""
+"""A decision without permission or without a server fails with one line of error and changes nothing."""
 
 import re
 
@@ -21,18 +21,18 @@ RULES = load_preset("ci").promotion.model_copy(update={"approval": "manual"})
 
 
 @pytest.fixture
-def place(tmp_path, client_settings):
+def workspace(tmp_path, client_env):
     return Workspace(tmp_path)
 
 
 @pytest.fixture
-def waiting(place, client_settings):
-    """A version that waits, on real servers; registry and log as they are then."""
-    log = open_log(place, MODEL)
+def waiting(workspace, client_env):
+    """A version on real servers that waits for its approval."""
+    log = open_log(workspace, MODEL)
     client = log.client
     if not client.search_registered_models(f"name = '{MODEL}'"):
         client.create_registered_model(MODEL)
-        _make_accounts(client_settings)
+        _make_accounts(client_env)
     return candidate(log)
 
 
@@ -42,22 +42,22 @@ def candidate(log):
     return version
 
 
-def accounts(settings):
-    """MLflow's accounts, for whoever may make and change them."""
-    from mlflow.server import get_app_client  # which makes ./mlruns where nothing says where runs are
+def accounts(env):
+    """A client of MLflow's accounts, with an administrator's rights."""
+    from mlflow.server import get_app_client  # its import creates ./mlruns when no tracking URI is set
 
-    return get_app_client("basic-auth", tracking_uri=settings["MLFLOW_TRACKING_URI"])
+    return get_app_client("basic-auth", tracking_uri=env["MLFLOW_TRACKING_URI"])
 
 
-def _make_accounts(settings):
+def _make_accounts(env):
     for account in (READER, APPROVER):
         name, password = account["MLFLOW_TRACKING_USERNAME"], account["MLFLOW_TRACKING_PASSWORD"]
-        accounts(settings).create_user(name, password)
+        accounts(env).create_user(name, password)
 
 
-def state(place):
+def state(workspace):
     client = MlflowClient()
-    return read_log(open_store(place), MODEL), client.get_registered_model(MODEL).aliases
+    return read_log(open_store(workspace), MODEL), client.get_registered_model(MODEL).aliases
 
 
 WRONG = {
@@ -78,40 +78,40 @@ WRONG = {
 
 @pytest.mark.parametrize("what", list(WRONG))
 @pytest.mark.parametrize("word", ["approve", "reject"])
-def test_a_decision_that_cannot_be_made_changes_nothing(waiting, place, client_settings, what, word):
-    before = state(place)
-    settings, problem = WRONG[what]
+def test_a_decision_that_cannot_be_made_changes_nothing(waiting, workspace, client_env, what, word):
+    before = state(workspace)
+    wrong_env, problem = WRONG[what]
     done = execute(
         f"apo {word} {MODEL} {waiting} --by Bob --reason 'it is good'",
-        place.root,
+        workspace.root,
         check=False,
-        env=client_settings | settings,
+        env=client_env | wrong_env,
     )
     assert done.returncode == 2, done.stdout
     assert "Traceback" not in done.stdout
     last = done.stdout.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert re.search(problem, last), last
-    for secret in (client_settings["MLFLOW_TRACKING_PASSWORD"], client_settings["AWS_SECRET_ACCESS_KEY"]):
+    for secret in (client_env["MLFLOW_TRACKING_PASSWORD"], client_env["AWS_SECRET_ACCESS_KEY"]):
         assert secret not in done.stdout
-    assert state(place) == before
+    assert state(workspace) == before
 
 
-def test_an_account_that_may_edit_the_model_decides(waiting, place, client_settings):
-    """As docs/operations.md has it granted; to take an alias away is another permission."""
-    grant = accounts(client_settings).grant_user_permission
+def test_an_account_that_may_edit_the_model_decides(waiting, workspace, client_env):
+    """EDIT, as docs/operations.md grants it, does not allow an account to remove an alias."""
+    grant = accounts(client_env).grant_user_permission
     grant(APPROVER["MLFLOW_TRACKING_USERNAME"], "registered_model", MODEL, "EDIT")
 
     def said(word, version):
         command = f"apo {word} {MODEL} {version} --by Bob --reason 'as it is'"
-        return execute(command, place.root, check=False, env=client_settings | APPROVER)
+        return execute(command, workspace.root, check=False, env=client_env | APPROVER)
 
     approved = said("approve", waiting)
     assert approved.returncode == 0, approved.stdout
-    assert state(place)[1] == {"candidate": waiting, "champion": waiting}
-    log = open_log(place, MODEL)
+    assert state(workspace)[1] == {"candidate": waiting, "champion": waiting}
+    log = open_log(workspace, MODEL)
     second = candidate(log)
     rejected = said("reject", second)
     assert (rejected.returncode, "says rejected, and holds" in rejected.stdout) == (2, True), rejected.stdout
     assert reconcile(log) == [f"{MODEL}: candidate is no version"]
-    assert state(place)[1] == {"champion": waiting}
+    assert state(workspace)[1] == {"champion": waiting}

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from builders import execute, run_stage
-from service_fixtures import s3_settings, temporary_services
+from service_fixtures import s3_env, temporary_services
 
 from apo_core.config.file import set_params
 from apo_core.errors import StageFailed, StageRefused
@@ -28,14 +28,14 @@ TEST = b"question,answer\n2+2=,#### 4\n"
 
 
 @pytest.fixture
-def upload(s3, s3_place):
+def upload(s3, s3_prefix):
     """Writes objects below a prefix of this test's own."""
 
     def put(key, body):
         s3.put_object(**put.key(key), Body=body)
 
-    put.prefix = f"s3://apo/{s3_place}/"
-    put.key = lambda key: {"Bucket": "apo", "Key": f"{s3_place}/{key}"}
+    put.prefix = f"s3://apo/{s3_prefix}/"
+    put.key = lambda key: {"Bucket": "apo", "Key": f"{s3_prefix}/{key}"}
     return put
 
 
@@ -142,7 +142,7 @@ def test_a_server_that_is_being_started_is_waited_for(s3_server, monkeypatch):
     with temporary_services() as services, ThreadPoolExecutor(1) as pool:
         services.start("s3")  # the first time it chooses its port
         services.stop("s3")
-        for name, value in s3_settings(services).items():
+        for name, value in s3_env(services).items():
             monkeypatch.setenv(name, value)
         answer = pool.submit(connect("s3://apo").list_buckets)
         threading.Event().wait(0.5)

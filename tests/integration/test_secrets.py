@@ -111,7 +111,7 @@ def stored(bucket):
     return {f"{bucket}/{key}": s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
-def test_no_secret_is_kept_or_shown(services, source, said, client_settings):
+def test_no_secret_is_kept_or_shown(services, source, said, client_env):
     kept = {name: text.encode() for name, text in said.items()}
     for database in (("prefect",), ("mlflow",), ("mlflow", "mlflow_accounts")):
         kept[f"database {database[-1]}"] = dumped(services, database)

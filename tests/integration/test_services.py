@@ -1,4 +1,4 @@
-"""`apo services`: used for real, killed, stopped and started again."""
+"""`apo services`: services in use, killed, stopped and started again."""
 
 import json
 import os
@@ -26,18 +26,18 @@ COUNT_RUNS = "SELECT count(*) FROM flow_run JOIN flow ON flow.id = flow_id WHERE
 
 @pytest.fixture(scope="module", autouse=True)
 def no_other_server():
-    """Who connects to a server tells MLflow so for the whole process, whatever the environment says then."""
+    """Unset MLflow's tracking URI: an earlier test's URI would override this process's environment."""
     mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="module")
 def used(services, tmp_path_factory):
-    """What was left in each service, once."""
-    place, paths = tmp_path_factory.mktemp("used"), services.paths()
-    (place / "greet.py").write_text(FLOW)
-    settings = paths.variables | {"PREFECT_HOME": str(place / "prefect"), "DO_NOT_TRACK": "1"}
+    """A run with metrics, artifacts, a model version, an object and a flow, recorded once in the services."""
+    directory, paths = tmp_path_factory.mktemp("used"), services.paths()
+    (directory / "greet.py").write_text(FLOW)
+    env = paths.variables | {"PREFECT_HOME": str(directory / "prefect"), "DO_NOT_TRACK": "1"}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
+        for name, value in env.items():
             patch.setenv(name, value)
         client = MlflowClient()
         run = client.create_run(client.create_experiment("experiment")).info.run_id
@@ -47,11 +47,11 @@ def used(services, tmp_path_factory):
         client.create_model_version("model", f"runs:/{run}/reports", run)
         client.set_registered_model_alias("model", "champion", "1")
         boto3.client("s3").put_object(Bucket="audit", Key="apo/1.json", Body=b"{}")
-    execute("python greet.py", place, env=settings)
+    execute("python greet.py", directory, env=env)
     return run
 
 
-def all_is_there(services, run):
+def assert_all_recorded(services, run):
     client = MlflowClient()
     assert client.get_run(run).data.metrics == {"loss": 0.5}
     assert client.get_model_version_by_alias("model", "champion").run_id == run
@@ -61,7 +61,6 @@ def all_is_there(services, run):
     assert s3.get_object(Bucket="mlflow", Key=artifact["Key"])["Body"].read() == b"evidence"
     assert s3.get_object(Bucket="audit", Key="apo/1.json")["Body"].read() == b"{}"
     assert query(services, "prefect", COUNT_RUNS) == "1"
-    return True
 
 
 def query(services, owner, statement):
@@ -76,16 +75,16 @@ def pids(services):
     return {status.service.name: status.process for status in services.status()}
 
 
-def test_all_is_recorded_where_it_belongs(services, used, client_settings):
-    assert all_is_there(services, used)
+def test_all_is_recorded_where_it_belongs(services, used, client_env):
+    assert_all_recorded(services, used)
     buckets = {bucket["Name"] for bucket in boto3.client("s3").list_buckets()["Buckets"]}
     assert buckets == {"dvc", "mlflow", "data", "audit"}
-    # Runs and accounts lie in PostgreSQL.
+    # MLflow keeps runs and accounts in PostgreSQL.
     assert query(services, "mlflow", "SELECT count(*) FROM runs") == "1"
-    assert [one.answers for one in services.status()] == [True] * 4
+    assert [status.answers for status in services.status()] == [True] * 4
 
 
-def test_wrong_passwords_are_refused_in_one_line(services, client_settings, monkeypatch):
+def test_wrong_passwords_are_refused_in_one_line(services, client_env, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
     with pytest.raises(MlflowException, match=r"401.*You are not authenticated") as refused:
         MlflowClient().search_experiments()
@@ -99,10 +98,10 @@ def test_wrong_passwords_are_refused_in_one_line(services, client_settings, monk
     assert "no password supplied" in done.stdout
 
 
-def test_an_account_may_read_what_is_another_ones(services, used, client_settings, monkeypatch):
+def test_an_account_may_read_but_not_change_anothers_runs(services, used, client_env, monkeypatch):
     from mlflow.server import get_app_client
 
-    accounts = get_app_client("basic-auth", tracking_uri=client_settings["MLFLOW_TRACKING_URI"])
+    accounts = get_app_client("basic-auth", tracking_uri=client_env["MLFLOW_TRACKING_URI"])
     accounts.create_user("reader", "a-password-of-its-own")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "reader")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a-password-of-its-own")
@@ -113,7 +112,7 @@ def test_an_account_may_read_what_is_another_ones(services, used, client_setting
 
 
 def test_no_secret_is_shown(services, used):
-    """Not in arguments, which every user sees, nor in logs, nor in a file that others may read."""
+    """No secret is in process arguments, which every user sees, in logs, or in files that others may read."""
     secrets = [password.encode() for password in services.paths().passwords.values()]
     assert len(secrets) == 6
     for process in Path("/proc").glob("[0-9]*"):
@@ -132,13 +131,13 @@ def test_no_secret_is_shown(services, used):
         assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_runs_is_not_started_twice(services):
+def test_a_running_service_is_not_started_twice(services):
     before = pids(services)
     assert None not in before.values()
-    assert [one.process for one in services.start()] == list(before.values())
+    assert [status.process for status in services.start()] == list(before.values())
 
 
-def test_killed_postgres_comes_back_beneath_the_others(services, used, client_settings):
+def test_killed_postgres_comes_back_while_the_others_run(services, used, client_env):
     before = pids(services)
     os.kill(before["postgres"], signal.SIGKILL)
     assert services.status("postgres")[0].process is None
@@ -146,10 +145,10 @@ def test_killed_postgres_comes_back_beneath_the_others(services, used, client_se
     after = pids(services)
     assert after["postgres"] != before["postgres"]
     assert after | {"postgres": 0} == before | {"postgres": 0}
-    assert all_is_there(services, used)
+    assert_all_recorded(services, used)
 
 
-def test_killed_services_come_back(services, used, client_settings):
+def test_killed_services_come_back(services, used, client_env):
     before = pids(services)
     for name in ("s3", "mlflow", "prefect"):
         os.kill(before[name], signal.SIGKILL)
@@ -157,16 +156,16 @@ def test_killed_services_come_back(services, used, client_settings):
     assert shown.returncode == 1
     assert shown.stdout.count("not running") == 3
     services.start()
-    assert services.paths().variables == client_settings
+    assert services.paths().variables == client_env
     assert not set(before.values()) - {before["postgres"]} & set(pids(services).values())
-    assert all_is_there(services, used)
+    assert_all_recorded(services, used)
 
 
-def test_stopped_services_leave_nothing_and_start_where_they_were(services, used, client_settings):
+def test_stopped_services_leave_nothing_and_start_where_they_were(services, used, client_env):
     paths = services.paths()
-    there = f"--directory {services.root}"
+    in_directory = f"--directory {services.root}"
     assert "apo services stop" in execute("make -n services-stop", ROOT).stdout
-    stopped = execute(f"apo services stop {there}", ROOT).stdout
+    stopped = execute(f"apo services stop {in_directory}", ROOT).stdout
     assert stopped.splitlines() == [
         f"{name}: stopped" for name in ("MLflow", "Prefect", "PostgreSQL", "SeaweedFS")
     ]
@@ -175,27 +174,27 @@ def test_stopped_services_leave_nothing_and_start_where_they_were(services, used
     for port in paths.ports.values():
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
-    assert execute(f"apo services stop {there}", ROOT).stdout == "nothing was running\n"
+    assert execute(f"apo services stop {in_directory}", ROOT).stdout == "nothing was running\n"
     assert "apo services start" in execute("make -n services", ROOT).stdout
-    started = execute(f"apo services start {there}", ROOT).stdout.splitlines()
+    started = execute(f"apo services start {in_directory}", ROOT).stdout.splitlines()
     assert started[2] == f"MLflow: ready on 127.0.0.1:{paths.ports['mlflow']}"
     shown = execute(f"{started[-1].removeprefix('Addresses and passwords: ')}; env", ROOT).stdout.splitlines()
-    assert {f"{name}={value}" for name, value in client_settings.items()} <= set(shown)
-    assert all_is_there(services, used)
+    assert {f"{name}={value}" for name, value in client_env.items()} <= set(shown)
+    assert_all_recorded(services, used)
 
 
-def test_one_is_stopped_and_started_alone(services, used, client_settings):
+def test_a_service_is_stopped_and_started_without_the_others(services, used, client_env):
     before = pids(services)
     assert [service.name for service in services.stop("mlflow")] == ["mlflow"]
     assert pids(services) == before | {"mlflow": None}
     with pytest.raises(OSError), socket.create_connection(("127.0.0.1", services.paths().ports["mlflow"])):
         pass
     services.start("mlflow")
-    assert all_is_there(services, used)
+    assert_all_recorded(services, used)
 
 
-def test_a_foreign_process_with_a_recorded_number_is_left_alone(services):
-    """As after a restart of the machine: the numbers are others' by now."""
+def test_a_foreign_process_with_a_recorded_pid_is_left_alone(services):
+    """After a restart of the machine, recorded process ids belong to other processes."""
     state = services.root / "state.json"
     kept = state.read_text()
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as foreign:

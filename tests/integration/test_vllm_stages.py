@@ -57,16 +57,16 @@ def save_decoder(directory, *, seed):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def workspace(tmp_path_factory):
     """A workspace with a reference, checked prompts, and a policy that answers otherwise."""
-    place = Workspace(tmp_path_factory.mktemp("stages"))
-    place.params.write_text(preset_text("ci"))
-    set_params(place.params, SMALL)
-    save_decoder(place.raw_model, seed=0)
+    workspace = Workspace(tmp_path_factory.mktemp("stages"))
+    workspace.params.write_text(preset_text("ci"))
+    set_params(workspace.params, SMALL)
+    save_decoder(workspace.raw_model, seed=0)
     for stage in (reference, prepare, validate):
-        run_stage(stage, place)
-    save_decoder(place.policy, seed=1)
-    return place
+        run_stage(stage, workspace)
+    save_decoder(workspace.policy, seed=1)
+    return workspace
 
 
 @pytest.fixture
@@ -80,59 +80,59 @@ def no_transformers(monkeypatch):
     monkeypatch.setattr(PreTrainedModel, "generate", refuse, raising=False)
 
 
-def test_values_come_from_its_samples(place, no_transformers):
-    facts = run_stage(sample, place)
+def test_values_come_from_its_samples(workspace, no_transformers):
+    facts = run_stage(sample, workspace)
     assert facts["responses"] == 48 * 4
-    samples = read_table(place.samples, SAMPLES)
+    samples = read_table(workspace.samples, SAMPLES)
     assert {*samples["finish_reason"]} <= {"stop", "length"}
     assert samples.groupby("prompt_id")["text"].nunique().mean() > 1.5
-    tokenizer = load_tokenizer(ModelRef(path=place.reference))
+    tokenizer = load_tokenizer(ModelRef(path=workspace.reference))
     ended = samples["token_ids"].map(lambda ids: ids[-1] == tokenizer.eos_token_id)
     assert (ended == (samples["finish_reason"] == "stop")).all()
     assert ended.any()
     texts = samples["token_ids"].map(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
     assert (texts == samples["text"]).all()
 
-    run_stage(values, place)
-    table = read_table(place.values, VALUES)
+    run_stage(values, workspace)
+    table = read_table(workspace.values, VALUES)
     assert len(table) == 48
     assert 0 < table["dropped"].isna().sum() < 48
     # What `train` compares before its first step; the engine is no part of it.
-    params = load_params(place.params)
+    params = load_params(workspace.params)
     expected = value_conditions(
-        place,
+        workspace,
         params.template,
         params.generation,
-        verifier_of(params.verifier, place.raw_verifiers),
-        read_split(place, "train"),
+        verifier_of(params.verifier, workspace.raw_verifiers),
+        read_split(workspace, "train"),
     )
-    check_fingerprint(place.values, read_metadata(place.values)["fingerprint"], expected)
+    check_fingerprint(workspace.values, read_metadata(workspace.values)["fingerprint"], expected)
 
 
-def test_samples_are_the_same_again(place, no_transformers):
-    before = place.samples.read_bytes()
-    shutil.rmtree(place.work("sample"))
-    place.samples.unlink()
-    run_stage(sample, place)
-    assert place.samples.read_bytes() == before
+def test_samples_are_the_same_again(workspace, no_transformers):
+    before = workspace.samples.read_bytes()
+    shutil.rmtree(workspace.work("sample"))
+    workspace.samples.unlink()
+    run_stage(sample, workspace)
+    assert workspace.samples.read_bytes() == before
     # Its shards are its own: another engine starts anew, and here fails.
-    set_params(place.params, ["sampler.engine=transformers"])
+    set_params(workspace.params, ["sampler.engine=transformers"])
     with pytest.raises(AssertionError, match="sampled with transformers"):
-        run_stage(sample, place)
-    set_params(place.params, ["sampler.engine=vllm"])
+        run_stage(sample, workspace)
+    set_params(workspace.params, ["sampler.engine=vllm"])
 
 
-def test_each_policy_is_evaluated_with_its_own_weights(place, capsys):
-    run_stage(evaluate, place)
-    found = read_table(place.evaluations, EVALUATIONS)
-    sampled = found[(found["policy"] == "policy") & (found["sample_index"] >= 0)]
+def test_each_policy_is_evaluated_with_its_own_weights(workspace, capsys):
+    run_stage(evaluate, workspace)
+    by_vllm = read_table(workspace.evaluations, EVALUATIONS)
+    sampled = by_vllm[(by_vllm["policy"] == "policy") & (by_vllm["sample_index"] >= 0)]
     assert sampled["log_ratio"].mean() > 0.05  # the KL: the two differ, and the samples are the policy's
     # Greedy responses do not depend on the engine, so transformers tells whose weights answered.
-    set_params(place.params, ["sampler.engine=transformers"])
-    run_stage(evaluate, place)
+    set_params(workspace.params, ["sampler.engine=transformers"])
+    run_stage(evaluate, workspace)
     assert "evaluate: what is there is dropped, these have changed: engine\n" in capsys.readouterr().out
-    again = read_table(place.evaluations, EVALUATIONS)
-    greedy = [table[table["sample_index"] < 0].reset_index(drop=True) for table in (found, again)]
+    by_transformers = read_table(workspace.evaluations, EVALUATIONS)
+    greedy = [table[table["sample_index"] < 0].reset_index(drop=True) for table in (by_vllm, by_transformers)]
     assert (greedy[0]["text"] == greedy[1]["text"]).all()
     answers = greedy[0].groupby("policy")["text"].agg(list)
     assert answers["policy"] != answers["reference"]
@@ -153,13 +153,13 @@ def test_a_tied_head_that_is_left_as_it_was_is_found_out(tmp_path, monkeypatch, 
         monkeypatch.setattr(vllm_sampler, "_pack_tied_heads", _no_op)
     (shape, tokenizer), (policy, _) = tied_decoder(0), tied_decoder(1)
     save_policy(shape, tokenizer, tmp_path / "model")
-    settings = load_preset("ci").sampler.vllm.model_dump()
+    engine_arguments = load_preset("ci").sampler.vllm.model_dump()
     with VllmSampler(
         ModelRef(path=tmp_path / "model", dtype="float32"),
         eos_ids={1},
         max_length=64,
         with_weights=False,
-        **settings,
+        **engine_arguments,
     ) as vllm:
         # Stands for DeepSpeed's: a process group of its own would be in the way of vLLM's in this process.
         engine = SimpleNamespace(

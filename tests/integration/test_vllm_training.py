@@ -108,9 +108,9 @@ def test_adapters_are_part_of_what_it_answers_with(tokenizer, vllm):
         for name, parameter in policy.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(generator=torch.Generator().manual_seed(0))
-    found = greedy(sampler, tokenizer)
-    assert found == by_transformers(policy, tokenizer)
-    assert found != without
+    adapted = greedy(sampler, tokenizer)
+    assert adapted == by_transformers(policy, tokenizer)
+    assert adapted != without
     handed_over = whole_weights(policy)
     plain = merged(adapters).state_dict()
     assert handed_over.keys() == plain.keys()

@@ -67,9 +67,9 @@ def answers(package: Path, model: Path) -> dict:
         text=True,
         check=True,
     )
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert Path(found.pop("file")).is_relative_to(package)
-    return found
+    outcome = json.loads(done.stdout.splitlines()[-1])
+    assert Path(outcome.pop("file")).is_relative_to(package)
+    return outcome
 
 
 def test_a_sample_and_a_training_step_are_the_same_without_kernels(tmp_path):
