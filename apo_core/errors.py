@@ -27,8 +27,8 @@ class InputError(ApoError):
     def __init__(
         self, file: Path | str, problem: str, *, row: int | None = None, field: str | None = None
     ) -> None:
-        place = str(file) if row is None else f"{file}:{row}"
-        super().__init__(": ".join(part for part in (place, field, problem) if part))
+        location = str(file) if row is None else f"{file}:{row}"
+        super().__init__(": ".join(part for part in (location, field, problem) if part))
 
 
 class FingerprintMismatch(ApoError):

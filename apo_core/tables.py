@@ -128,7 +128,7 @@ def _read(file: Path, schema: pa.Schema) -> pa.Table:
     for column in schema:
         if column.name not in table.column_names:
             raise InputError(file, "column is missing", field=column.name)
-        found = table.schema.field(column.name).type
-        if found != column.type:
-            raise InputError(file, f"column is {found}, not {column.type}", field=column.name)
+        actual = table.schema.field(column.name).type
+        if actual != column.type:
+            raise InputError(file, f"column is {actual}, not {column.type}", field=column.name)
     return table.select(schema.names)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from apo_core.config.file import load_params
-from apo_core.values.adaptive import draw_until_settled
+from apo_core.values.adaptive import sample_until_settled
 from apo_core.values.optimal import optimal_value
 from apo_core.values.pooled import Prior, fit_prior, pooled_value, successes
 from benchmarks.embedded import sampled_rewards
@@ -93,7 +93,7 @@ def adaptive(rewards: Tensor, beta1: float, deviation: float, limit: int) -> tup
         counts[positions] += size
         return more, torch.full((len(positions),), float(size), dtype=torch.float64)
 
-    draw_until_settled(
+    sample_until_settled(
         sums, counts, take_samples, prior=prior, beta1=beta1, deviation=deviation, first=FIRST, limit=limit
     )
     return float(counts.mean()), pooled_value(sums, counts, prior, beta1)[0]

@@ -103,8 +103,8 @@ class Data(Section):
     group_field: str | None
     """Field of a row that results are broken down by; null: none."""
     split: Literal["files", "column", "seed"]
-    """How training and evaluation are told apart: by `files`; or the rows of `train_files` are divided, by a
-    field (`column`) or `eval_prompts` of them at random (`seed`)."""
+    """How training and evaluation prompts are separated: by `files`; or the rows of `train_files` are
+    divided, by a field (`column`) or `eval_prompts` of them at random (`seed`)."""
     split_field: str | None
     """Field of a row that names its split, with `split: column` only."""
     train_rows: tuple[str, ...]

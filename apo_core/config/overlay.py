@@ -73,9 +73,11 @@ def _replace_comment(tree: CommentedMap, changes: CommentedMap, key: str) -> Non
     comment = theirs.value.partition("\n")[0] if theirs is not None else ""
     if theirs is None or not comment:
         return
-    following = ours.value.partition("\n")[2] if ours is not None else ""
-    mark = (ours or theirs).start_mark
-    tree.ca.items.setdefault(key, [None, None, None, None])[2] = CommentToken(f"{comment}\n{following}", mark)
+    later_lines = ours.value.partition("\n")[2] if ours is not None else ""
+    position = (ours or theirs).start_mark
+    tree.ca.items.setdefault(key, [None, None, None, None])[2] = CommentToken(
+        f"{comment}\n{later_lines}", position
+    )
 
 
 def _comment_token(tree: CommentedMap, key: str) -> CommentToken | None:

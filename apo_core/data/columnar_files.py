@@ -71,13 +71,13 @@ def saved_rows(directory: Path) -> Iterator[Row]:
     import datasets  # seconds that only such a directory pays
 
     try:
-        found = datasets.load_from_disk(str(directory))
+        dataset = datasets.load_from_disk(str(directory))
     except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
         raise InputError(directory, f"is no saved dataset: {error}") from None
-    if isinstance(found, datasets.DatasetDict):
-        splits = ", ".join(f"{directory.name}/{split}" for split in found)
+    if isinstance(dataset, datasets.DatasetDict):
+        splits = ", ".join(f"{directory.name}/{split}" for split in dataset)
         raise InputError(directory, f"holds several splits; name one of them: {splits}")
-    yield from _numbered(found.with_format("arrow").iter(batch_size=_ROWS))
+    yield from _numbered(dataset.with_format("arrow").iter(batch_size=_ROWS))
 
 
 def _numbered(tables: Iterable[Any]) -> Iterator[Row]:

@@ -2,7 +2,7 @@
 
 Four rules, the strictest first. A training prompt is found where
 
-1. it is the same text but for case, punctuation and white space;
+1. it is the same text except for case, punctuation and white space;
 2. a short evaluation prompt stands in it as whole sentences;
 3. both share runs of 13 words that make up half of the shorter one, and their numbers agree: the standard
    13-gram overlap (T. Brown et al., arXiv 2005.14165, appendix C), made blind to templates, because problems
@@ -58,21 +58,23 @@ class EvaluationIndex:
     def matches(self, prompt: str) -> list[Match]:
         """Every evaluation prompt that this training prompt gives away, each once, by its first rule."""
         words = words_of(prompt)
-        found: dict[int, str] = {}
+        reasons: dict[int, str] = {}
         for rule in (self._by_text, self._by_sentences, self._by_runs, self._by_changes):
             for position, why in rule(prompt, words):
-                found.setdefault(position, why)
-        return [Match(position, why) for position, why in sorted(found.items())]
+                reasons.setdefault(position, why)
+        return [Match(position, why) for position, why in sorted(reasons.items())]
 
     def _by_text(self, _prompt: str, words: list[str]) -> Iterator[tuple[int, str]]:
         if words and numbers_of(words) in self._numbers:  # what few are is asked first
             for position in self._forms.get(normal_form(words), ()):
-                yield position, "the same text but for case, punctuation and white space"
+                yield position, "the same text except for case, punctuation and white space"
 
     def _by_sentences(self, prompt: str, words: list[str]) -> Iterator[tuple[int, str]]:
         if not self._short:
             return
-        sentences = [found for part in _SENTENCE_END.split(prompt) if (found := words_of(part))]
+        sentences = [
+            sentence_words for part in _SENTENCE_END.split(prompt) if (sentence_words := words_of(part))
+        ]
         for start in range(len(sentences)):
             stretch: list[str] = []
             for sentence in sentences[start:]:
@@ -88,9 +90,9 @@ class EvaluationIndex:
         for position in {position for run in mine for position in self._runs[run]}:
             theirs = self._words[position]
             shared = [at for at, run in enumerate(_runs(theirs)) if run in mine]
-            telling = self._telling(position)
-            half = min(len(words), len(telling)) / 2
-            if len(telling & _covered(shared)) >= half and _agree(numbers_of(words), numbers_of(theirs)):
+            distinctive = self._distinctive_words(position)
+            half = min(len(words), len(distinctive)) / 2
+            if len(distinctive & _covered(shared)) >= half and _agree(numbers_of(words), numbers_of(theirs)):
                 text = " ".join(theirs[shared[0] : shared[0] + RUN])
                 yield position, f"{RUN} words in a row and the same numbers: {text}"
 
@@ -100,14 +102,14 @@ class EvaluationIndex:
             if len(numbers) < 2 or length < _WORDS_A_CHANGE or abs(length - len(words)) > _MOST_CHANGES:
                 continue
             for position in positions:
-                most = min(len(self._telling(position)) // _WORDS_A_CHANGE, _MOST_CHANGES)
+                most = min(len(self._distinctive_words(position)) // _WORDS_A_CHANGE, _MOST_CHANGES)
                 changes = changed_words(self._words[position], words) if most else []
                 if 0 < len(changes) <= most:
                     text = ", ".join(f"{old or 'nothing'} for {new or 'nothing'}" for old, new in changes)
                     yield position, f"the same numbers and words, but {text}"
 
-    def _telling(self, position: int) -> set[int]:
-        """Which words of an evaluation prompt lie in no run that is common."""
+    def _distinctive_words(self, position: int) -> set[int]:
+        """Positions of the words of an evaluation prompt that lie in no common run."""
         words = self._words[position]
         common = [at for at, run in enumerate(_runs(words)) if run in self._common]
         return set(range(len(words))) - _covered(common)
@@ -138,17 +140,17 @@ def _without_genitive(old: str, new: str) -> tuple[str, str]:
 
 def _index_of_runs(texts: list[list[str]]) -> tuple[dict[int, tuple[int, ...]], set[int]]:
     """By a run's hash the prompts that have it; and the runs that different prompts have in common."""
-    found: dict[int, dict[int, None]] = {}
+    prompts_by_run: dict[int, dict[int, None]] = {}
     for position, words in enumerate(texts):
         for start, run in enumerate(_runs(words)):
             if len({*words[start : start + RUN]}) >= _DIFFERENT:
-                found.setdefault(run, {})[position] = None
+                prompts_by_run.setdefault(run, {})[position] = None
     common = {
         run
-        for run, positions in found.items()
+        for run, positions in prompts_by_run.items()
         if len(positions) >= _COMMON and len({normal_form(texts[at]) for at in positions}) >= _COMMON
     }
-    return {run: tuple(positions) for run, positions in found.items() if run not in common}, common
+    return {run: tuple(positions) for run, positions in prompts_by_run.items() if run not in common}, common
 
 
 def _runs(words: list[str]) -> list[int]:
@@ -161,7 +163,7 @@ def _covered(starts: list[int]) -> set[int]:
 
 
 def _agree(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Whether the fewer numbers are the others' but for an added sentence's, or one that became a word."""
+    """Whether two prompts agree in their numbers, except an added sentence's or one that became a word."""
     short, long = sorted((first, second), key=len)
     if not short:
         return not long

@@ -40,16 +40,16 @@ def parse_entry(text: str) -> Entry:
         ValueError: it has no form that is known, or leaves `data/raw/prompts`.
     """
     if text.startswith("reasoning_gym:"):
-        if found := _GENERATED.fullmatch(text):
-            return Entry(text, "generated", found["task"])
+        if match := _GENERATED.fullmatch(text):
+            return Entry(text, "generated", match["task"])
         raise ValueError(f"{text!r} is not of the form reasoning_gym:task")
     if text.startswith("hf:"):
         address = hub_address(text)
         revision = (address.revision or "main").replace("/", "--")
-        place = (
+        mirror = (
             f"hf/{address.name}/{address.config or 'default'}/{revision}/{address.split or 'data'}.parquet"
         )
-        return Entry(text, "hub", _inside(text, f"{MIRRORS}/{place}"))
+        return Entry(text, "hub", _inside(text, f"{MIRRORS}/{mirror}"))
     if text.startswith("s3:"):
         bucket, key = s3_address(text)
         return Entry(text, "s3", _inside(text, f"{MIRRORS}/s3/{bucket}/{key}"))
@@ -72,15 +72,15 @@ def overlapping(entries: list[Entry]) -> tuple[Entry, Entry] | None:
 
 def hub_address(text: str) -> HubAddress:
     """The parts of a hub entry; raises ValueError as `parse_entry` does."""
-    if found := _HUB.fullmatch(text):
-        return HubAddress(**found.groupdict())
+    if match := _HUB.fullmatch(text):
+        return HubAddress(**match.groupdict())
     raise ValueError(f"{text!r} is not of the form hf:owner/name[/config][@revision][:split]")
 
 
 def s3_address(text: str) -> tuple[str, str]:
     """Bucket and key of an S3 entry, or the prefix of keys; raises ValueError as `parse_entry` does."""
-    if found := _S3.fullmatch(text):
-        return found["bucket"], found["key"]
+    if match := _S3.fullmatch(text):
+        return match["bucket"], match["key"]
     raise ValueError(f"{text!r} is not of the form s3://bucket/key")
 
 

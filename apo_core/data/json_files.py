@@ -49,9 +49,9 @@ def json_rows(file: Path) -> Iterator[Row]:
             raise InputError(file, "must be an array of objects")
         window.drop(1)
         position = 0
-        while (found := window.next_character()) != "]":
+        while (character := window.next_character()) != "]":
             if position:
-                if found != ",":
+                if character != ",":
                     raise window.malformed("Expecting ',' delimiter", 0, position)
                 window.drop(1)
                 window.next_character()
@@ -87,7 +87,7 @@ class _Window:
         """The value that begins here; what is read doubles until it is whole."""
         while True:
             try:
-                found, end = _DECODER.raw_decode(self._text, self._at)
+                decoded, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 if self._more():
                     continue
@@ -95,7 +95,7 @@ class _Window:
             except (ValueError, RecursionError) as error:
                 raise InputError(self._file, f"cannot be read: {error}", row=position) from None
             self.drop(end - self._at)
-            return found
+            return decoded
 
     def malformed(self, problem: str, at: int, position: int) -> InputError:
         """What is wrong, by the object's position and the line in the file."""

@@ -110,8 +110,8 @@ def text_of(file: Path, number: int, row: Mapping[str, Any], field: str, *, numb
     ):
         return str(value)
     kind = "text or a number" if numbers else "text"
-    found = json.dumps(value, default=str)[:40]
-    raise InputError(file, f"must be {kind}, found {found}", row=number, field=field)
+    shown = json.dumps(value, default=str)[:40]
+    raise InputError(file, f"must be {kind}, found {shown}", row=number, field=field)
 
 
 def _plain(value: object) -> str:

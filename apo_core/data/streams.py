@@ -27,7 +27,7 @@ def file_prompts(root: Path, entry: Entry, fields: Fields, split: Split, set_nam
     Raises:
         InputError: see `rows_of` and `prompt_of`; or a remote entry has no mirror.
     """
-    for file, number, row in rows_of(_place(root, entry)):
+    for file, number, row in rows_of(_path_of(root, entry)):
         source = f"{file.relative_to(root)}:{number}"
         yield prompt_of(row, fields, file=file, number=number, source=source, split=split, set_name=set_name)
 
@@ -40,7 +40,7 @@ def column_prompts(root: Path, entry: Entry, fields: Fields, column: SplitColumn
     """
     splits: dict[str, Split] = dict.fromkeys(column.train, "train")
     splits |= dict.fromkeys(column.eval, "eval")
-    for file, number, row in rows_of(_place(root, entry)):
+    for file, number, row in rows_of(_path_of(root, entry)):
         value = text_of(file, number, row, column.field, numbers=True)
         if value in splits:
             source = f"{file.relative_to(root)}:{number}"
@@ -66,8 +66,8 @@ def generated_prompts(task: str, split: Split, count: int, seed: int) -> Iterato
         yield prompt._replace(row=json_of(generator, number, row))
 
 
-def _place(root: Path, entry: Entry) -> Path:
-    place = root / entry.path
-    if entry.kind in ("s3", "hub") and not place.exists():
-        raise InputError(place, f"{entry.text} is not here yet; `apo fetch-prompts` gets it")
-    return place
+def _path_of(root: Path, entry: Entry) -> Path:
+    path = root / entry.path
+    if entry.kind in ("s3", "hub") and not path.exists():
+        raise InputError(path, f"{entry.text} is not here yet; `apo fetch-prompts` gets it")
+    return path

@@ -75,12 +75,12 @@ def distinct_chains(
     Raises:
         ValueError: the pool has too few; found by drawing 1000 times as many.
     """
-    found: dict[Chain, None] = {}
+    distinct: dict[Chain, None] = {}
     rng = random.Random(f"{pool}/{seed}")
     for _ in range(1000 * count):
         chain = draw_chain(rng, min_terms, max_terms, max_operand)
         if pool_of(chain) == pool:
-            found.setdefault(chain)
-        if len(found) == count:
-            return list(found)
-    raise ValueError(f"only {len(found)} different {pool} chains exist, {count} are asked for")
+            distinct.setdefault(chain)
+        if len(distinct) == count:
+            return list(distinct)
+    raise ValueError(f"only {len(distinct)} different {pool} chains exist, {count} are asked for")

@@ -136,14 +136,14 @@ def _at_k(scored: pd.DataFrame, samples: int) -> dict[str, float | None]:
     """pass@2, pass@4 and so on, over the prompts with so many samples scored, and maj@k of all samples."""
     rewards = scored.groupby("prompt_id")["reward"].apply(list)
     answers = scored.groupby("prompt_id")["extracted"].apply(
-        lambda found: [None if pd.isna(one) else one for one in found]
+        lambda extracted: [None if pd.isna(answer) else answer for answer in extracted]
     )
-    found: dict[str, float | None] = {}
+    scores: dict[str, float | None] = {}
     for k in _powers_of_two(samples):
         estimates = [pass_at_k(own, k) for own in rewards if len(own) >= k]
-        found[f"pass@{k}"] = sum(estimates) / len(estimates) if estimates else None
+        scores[f"pass@{k}"] = sum(estimates) / len(estimates) if estimates else None
     votes = [majority_at_k(*both) for both in zip(rewards, answers, strict=True)]
-    return found | {f"maj@{samples}": sum(votes) / len(votes)}
+    return scores | {f"maj@{samples}": sum(votes) / len(votes)}
 
 
 def _powers_of_two(samples: int) -> list[int]:

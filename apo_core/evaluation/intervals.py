@@ -37,7 +37,7 @@ def effective_prompts(means: NDArray[np.float64], samples: float) -> float:
     """How many coins with their mean would tell as much about it as these prompts do.
 
     A mean of several samples varies less than one coin does, and more than as many independent ones: the
-    ratio of the two variances is between 1 and the number of samples. With one sample a prompt it is 1, and
+    ratio of the two variances is between 1 and the number of samples. With one sample per prompt it is 1, and
     Wilson's interval the usual one. Where nothing is solved, or everything, nothing is known of the ratio,
     and 1 is on the safe side.
 
@@ -108,7 +108,7 @@ def resampled_means(
 ) -> NDArray[np.float64]:
     """(resamples,) means of as many draws with replacement from (P,) gains.
 
-    A few samples a prompt give a few different gains: how often each is drawn is all that has to be.
+    Few samples per prompt give few different gains, so only the counts of each gain are drawn (multinomial).
     """
     values, counts = np.unique(gains, return_counts=True)
     shares = counts / gains.size

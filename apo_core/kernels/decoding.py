@@ -1,4 +1,4 @@
-"""Decoding with a cache that has room to grow and products that are packed once a batch."""
+"""Decoding with a cache that has room to grow and products that are packed once per batch."""
 
 from __future__ import annotations
 

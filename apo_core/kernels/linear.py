@@ -104,8 +104,8 @@ def _is_faster(weight: Tensor) -> bool:
 
 def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     # What torch's own compiler calls.
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
-    return found
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
+    return output
 
 
 class _QuickLinear(nn.Linear):
@@ -116,8 +116,8 @@ class _QuickLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         if not (_is_faster(self.weight) and input.numel()):
             return nn.functional.linear(input, self.weight, self.bias)
-        found: Tensor = _Product.apply(input, self.weight, self.bias)
-        return found
+        output: Tensor = _Product.apply(input, self.weight, self.bias)
+        return output
 
 
 class _Product(torch.autograd.Function):

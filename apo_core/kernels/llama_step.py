@@ -1,7 +1,7 @@
 """One decoding step of Llama-like models on CPU: merged, packed products and few calls around them.
 
-With a few rows a step is as long as its weights take to be read, and as the calls around them; of those
-transformers makes some hundred a layer.
+With few rows, the time of a step is the time to read its weights plus the calls around them, of which
+transformers makes about a hundred per layer.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ class _TiedEmbedding(nn.Embedding):
         self.of_head.take()  # of a backward pass that did not come to its end
         if not self.of_head.is_exact(self.weight):
             return super().forward(input)
-        found: Tensor = _Rows.apply(input, self.weight, self.padding_idx, self.of_head)
-        return found
+        output: Tensor = _Rows.apply(input, self.weight, self.padding_idx, self.of_head)
+        return output
 
 
 class _Rows(torch.autograd.Function):

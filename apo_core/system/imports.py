@@ -33,7 +33,7 @@ def hidden(package: str) -> Iterator[None]:
     """
     absent = package not in sys.modules
     if absent:
-        sys.modules[package] = None  # type: ignore[assignment]  # that is how Python is told
+        sys.modules[package] = None  # type: ignore[assignment]  # an entry of None makes the import fail
     try:
         yield
     finally:

@@ -1,1 +1,1 @@
-"""V*: the optimal value of each prompt, from the rewards of the reference policy's samples."""
+"""V*: the optimal value of each prompt, estimated from the rewards of the reference policy's samples."""

@@ -1,4 +1,4 @@
-"""Stage 1 with as many responses a prompt as its V* needs."""
+"""Adaptive sampling: as many reference samples per prompt as its V* needs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from torch import Tensor
 
 from apo_core.values.pooled import Prior, pooled_value
 
-# Positions of prompts, the index of their next sample and how many to draw, to two of (p,): sums of the new
-# samples' successes, and how many of those were scored.
-Draw = Callable[[list[int], int, int], tuple[Tensor, Tensor]]
+# Samples and scores more responses. Arguments: positions of p prompts, the index of their next sample, the
+# number of new samples per prompt. Returns two (p,) tensors: the sums of the new samples' successes, and how
+# many of those samples were scored.
+SampleMore = Callable[[list[int], int, int], tuple[Tensor, Tensor]]
 
 
-def draw_until_settled(
+def sample_until_settled(
     sums: Tensor,
     counts: Tensor,
-    draw: Draw,
+    sample_more: SampleMore,
     *,
     prior: Prior,
     beta1: float,
@@ -24,29 +25,29 @@ def draw_until_settled(
     first: int,
     limit: int,
 ) -> None:
-    """Draw on for every prompt whose V* is not known well enough; a settled one is left alone for good.
+    """Sample more responses to every prompt whose V* is not known well enough; a settled prompt gets no more.
 
     Args:
-        sums: (P,) successes of each prompt's first samples.
-        counts: (P,) how many of those were scored.
-        draw: draws and scores.
-        prior: over all prompts, fitted to their first samples.
-        beta1: in the rewards' unit.
+        sums: (P,) sum of the successes of each prompt's first samples.
+        counts: (P,) number of each prompt's first samples that were scored.
+        sample_more: samples and scores responses.
+        prior: of all prompts, fitted to their first samples.
+        beta1: temperature of V*, in the rewards' unit.
         deviation: a prompt is settled when the standard deviation of its V* is not above this.
-        first: samples that every prompt has; others follow as many at a time.
-        limit: samples of a prompt.
+        first: samples per prompt that exist already, and the number per prompt of every further round.
+        limit: maximum number of samples per prompt.
     """
     sums, counts = sums.clone(), counts.clone()
     for start in range(first, limit, first):
-        open_ones = unsettled(sums, counts, prior=prior, beta1=beta1, deviation=deviation)
-        if not len(open_ones):
+        positions = unsettled(sums, counts, prior=prior, beta1=beta1, deviation=deviation)
+        if not len(positions):
             return
-        more, scored = draw(open_ones.tolist(), start, min(first, limit - start))
-        sums[open_ones] += more
-        counts[open_ones] += scored
+        more, scored = sample_more(positions.tolist(), start, min(first, limit - start))
+        sums[positions] += more
+        counts[positions] += scored
 
 
 def unsettled(sums: Tensor, counts: Tensor, *, prior: Prior, beta1: float, deviation: float) -> Tensor:
-    """Positions of the prompts whose V* is not known well enough; arguments as of `draw_until_settled`."""
+    """Find the positions of prompts whose V* is not known well enough; arguments of `draw_until_settled`."""
     _, deviations = pooled_value(sums, counts, prior, beta1)
     return (deviations > deviation).nonzero()[:, 0]

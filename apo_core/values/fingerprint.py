@@ -1,4 +1,4 @@
-"""What a value table is valid for: one hash for each thing that V* depends on."""
+"""Fingerprint of a value table: one hash for each thing that V* depends on."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ def fingerprint(
     verifier_version: str,
     prompts: list[tuple[str, str, str]],
 ) -> Fingerprint:
-    """Hash the conditions under which responses are drawn and scored.
+    """Hash the conditions under which responses are sampled and scored.
 
     Args:
-        reference: model directory; its weights and configuration are one field, the rest is the tokenizer.
-        template: settings of the template.
-        generation: settings of the sampling distribution.
-        verifier: name.
-        verifier_version: changes whenever a score may.
+        reference: directory of the reference policy: weights and configuration are one field of the
+            fingerprint, all other files are the tokenizer.
+        template: section `template` of the configuration, what responses depend on.
+        generation: parameters of the sampling distribution.
+        verifier: name of the verifier.
+        verifier_version: its version, which changes whenever a score may change.
         prompts: (prompt_id, answer, row) of the training prompts; the id is a hash of the prompt.
     """
     files = [file for file in sorted(reference.iterdir()) if file.is_file()]
@@ -44,16 +45,16 @@ def fingerprint(
     }
 
 
-def check_fingerprint(table: Path, found: Fingerprint, expected: Fingerprint) -> None:
-    """Refuse a table that was made under other conditions.
+def check_fingerprint(table: Path, recorded: Fingerprint, expected: Fingerprint) -> None:
+    """Refuse a table whose recorded fingerprint differs from the expected one.
 
     Raises:
         FingerprintMismatch: names every field that differs.
     """
-    differing = [name for name in expected if found.get(name) != expected[name]]
+    differing = [name for name in expected if recorded.get(name) != expected[name]]
     if differing:
         details = ", ".join(
-            f"{name} was {_short(found.get(name, 'absent'))} and is {_short(expected[name])}"
+            f"{name} was {_short(recorded.get(name, 'absent'))} and is {_short(expected[name])}"
             for name in differing
         )
         raise FingerprintMismatch(
@@ -63,12 +64,12 @@ def check_fingerprint(table: Path, found: Fingerprint, expected: Fingerprint) ->
 
 
 def _short(value: str) -> str:
-    """A hash's beginning; a version whole."""
+    """Shorten a hash to its first 16 digits; a verifier's version stays whole."""
     return value if "@" in value else value[:16]
 
 
 def digest(value: Any) -> str:
-    """sha256 of a value's canonical JSON."""
+    """Compute the sha256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

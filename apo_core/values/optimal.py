@@ -1,4 +1,4 @@
-"""Stage 1's arithmetic: from the rewards of N reference samples to the optimal value V*(x)."""
+"""The optimal value V*(x), estimated from the rewards of N samples of the reference policy."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 
 
 def optimal_value(rewards: Tensor, beta1: float) -> Tensor:
-    """V*(x) = beta1 ln((1/N) sum_i exp(r_i / beta1)).
+    """Estimate V*(x) = beta1 ln((1/N) sum_i exp(r_i / beta1)).
 
-    Computed relative to the largest reward, so that a small beta1 cannot overflow, and through expm1 and
-    log1p, so that a large one, which multiplies it, does not multiply a rounding error.
+    Rewards are taken relative to the largest, so that a small beta1 cannot overflow. expm1 and log1p keep
+    precision where a large beta1 would multiply the rounding error of exp and log.
 
-    Source: A*-PO (arXiv 2505.20686), the empirical form of the closed solution of KL-regularised RL. It
+    Source: A*-PO (arXiv 2505.20686), the empirical form of the closed solution of KL-regularised RL. V*
     tends to the mean reward as beta1 grows and to the largest as beta1 falls.
 
     Args:
-        rewards: (B, N), one row a prompt.
-        beta1: in the rewards' unit, above 0.
+        rewards: (B, N), one row per prompt.
+        beta1: temperature of V*, in the rewards' unit, above 0.
 
     Returns:
         (B,) float64, between each row's mean and maximum.
@@ -30,7 +30,7 @@ def optimal_value(rewards: Tensor, beta1: float) -> Tensor:
     if not (math.isfinite(beta1) and beta1 > 0):
         raise ValueError(f"beta1 must be positive and finite, not {beta1}")
     if rewards.shape[-1] == 0:
-        raise ValueError("V* needs at least one sample a prompt")
+        raise ValueError("V* needs at least one sample per prompt")
     rewards = rewards.double()  # (B, N)
     top = rewards.amax(dim=-1)  # (B,)
     below = (rewards - top[..., None]) / beta1  # (B, N), at most 0

@@ -1,4 +1,4 @@
-"""Which prompts stage 2 trains on, by what stage 1 has found out about them: it costs no generation."""
+"""Selection of training prompts by the rewards of their reference samples, which exist already."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ def reason_to_drop(
     drop_solved: bool,
     keep_mean_reward: tuple[float, float],
 ) -> str | None:
-    """Why a prompt is left out, or None where it is kept.
+    """Name the reason to leave a prompt out of training; None to keep it.
 
     Source: A*-PO (arXiv 2505.20686) drops unsolved prompts; a prompt that is always solved has V* = 1, so no
     response to it can have an advantage above 0.
 
     Args:
-        mean_reward: of the prompt's samples; of 0/1 rewards it is the pass rate.
-        max_reward: of the same.
-        drop_unsolved: leave out what no sample solves.
-        drop_solved: leave out what every sample solves.
-        keep_mean_reward: ends of the band that is kept, both included.
+        mean_reward: mean of the prompt's reference samples; with 0/1 rewards, the pass rate.
+        max_reward: maximum of the same samples.
+        drop_unsolved: leave out prompts that no sample solves.
+        drop_solved: leave out prompts that every sample solves.
+        keep_mean_reward: lowest and highest mean reward to keep, both included.
     """
     low, high = keep_mean_reward
     if drop_unsolved and max_reward <= 0:

@@ -43,7 +43,7 @@ class ErrorBudget:
             VerifierFailed: there are too many; names the first rows.
         """
         self._recent.append((len(errors), errors[:_NAMED]))
-        count = sum(found for found, _ in self._recent)
+        count = sum(number for number, _ in self._recent)
         if count > self.max_share * self.rows:
             named = [error for _, first in self._recent for error in first][:_NAMED]
             rows = "; ".join(f"{error.row}: {error.reason.removeprefix('error: ')}" for error in named)

@@ -14,7 +14,7 @@ from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unrea
 _LETTER = re.compile(
     r"(?<![\w\\'])(?:[B-HJ]|(?:(?<=is )|(?<=: ))[AI]|[AI](?!\s+[a-z]))(?![\w'])|(?<=\()[a-j](?=\))"
 )
-_ALONE = re.compile(r"\W*([A-Ja-j])\W*", re.ASCII)
+_SINGLE = re.compile(r"\W*([A-Ja-j])\W*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class ChoiceVerifier:
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
-        found = extract(completion, self.rules)
-        if found is None:
+        extracted = extract(completion, self.rules)
+        if extracted is None:
             return nothing(self.rules)
-        letter, gold = _letter(found), _gold(answer) or ""
-        return compared(letter == gold, letter, gold) if letter else unread(found, "choice")
+        letter, gold = _letter(extracted), _gold(answer) or ""
+        return compared(letter == gold, letter, gold) if letter else unread(extracted, "choice")
 
 
-def _letter(found: Extract) -> str | None:
-    alone = _ALONE.fullmatch(found.text)
-    letters = [alone[1]] if alone else _LETTER.findall(found.text)
+def _letter(extracted: Extract) -> str | None:
+    single = _SINGLE.fullmatch(extracted.text)
+    letters = [single[1]] if single else _LETTER.findall(extracted.text)
     if not letters:
         return None
-    return str(letters[0] if found.rule == "hashes" else letters[-1]).upper()
+    return str(letters[0] if extracted.rule == "hashes" else letters[-1]).upper()
 
 
 def _gold(answer: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Text: equal but for case and surrounding or repeated white space."""
+"""Text, equal except for case and surrounding or repeated white space."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class ExactVerifier:
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
-        found = extract(completion, self.rules)
-        if found is None:
+        extracted = extract(completion, self.rules)
+        if extracted is None:
             return nothing(self.rules)
-        if not found.text:
-            return unread(found, "text")
-        folded = _fold(found.text)
+        if not extracted.text:
+            return unread(extracted, "text")
+        folded = _fold(extracted.text)
         return compared(folded == _fold(answer), folded, answer)
 
 

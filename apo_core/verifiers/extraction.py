@@ -28,9 +28,9 @@ class Extract(NamedTuple):
 def extract(text: str, rules: tuple[Rule, ...]) -> Extract | None:
     """What the first rule finds whose mark is in the text; `last` and `whole` need none."""
     for rule in rules:
-        found = _MARKED[rule](text) if rule in _MARKED else text
-        if found is not None:
-            return Extract(rule, found.strip())
+        answer = _MARKED[rule](text) if rule in _MARKED else text
+        if answer is not None:
+            return Extract(rule, answer.strip())
     return None
 
 
@@ -39,16 +39,16 @@ def nothing(rules: tuple[Rule, ...]) -> Verdict:
     return Verdict(0.0, None, f"no {' or '.join(MARKS[rule] for rule in rules)} found")
 
 
-def unread(found: Extract, what: str) -> Verdict:
+def unread(extracted: Extract, what: str) -> Verdict:
     """The verdict where a rule points to text that holds no answer."""
-    place = "" if found.rule not in MARKS else f" at the last {MARKS[found.rule]}"
-    return Verdict(0.0, None, f"no {what} found{place}")
+    where = "" if extracted.rule not in MARKS else f" at the last {MARKS[extracted.rule]}"
+    return Verdict(0.0, None, f"no {what} found{where}")
 
 
 def _behind_hashes(text: str) -> str | None:
     """The line behind the last mark."""
-    _, mark, behind = text.rpartition("####")
-    return (behind.strip().splitlines() or [""])[0] if mark else None
+    _, hashes, behind = text.rpartition("####")
+    return (behind.strip().splitlines() or [""])[0] if hashes else None
 
 
 def _in_box(text: str) -> str | None:

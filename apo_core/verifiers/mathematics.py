@@ -51,14 +51,14 @@ class MathVerifier:
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
-        found = extract(completion, self.rules)
-        if found is None:
+        extracted = extract(completion, self.rules)
+        if extracted is None:
             return nothing(self.rules)
-        read = _expressions(found)
+        read = _expressions(extracted)
         if not read:
-            return unread(found, "expression")
+            return unread(extracted, "expression")
         # Behind no mark the answer is what was parsed, not all of the text around it.
-        shown = str(read[-1]) if found.rule == "last" else found.text
+        shown = str(read[-1]) if extracted.rule == "last" else extracted.text
         return compared(_same(answer, read), shown[-1000:], answer)
 
 
@@ -73,11 +73,11 @@ def _same(answer: str, read: tuple[Any, ...]) -> bool:
     return bool(verify(gold[0], read[0], timeout_seconds=None, raise_on_error=True))
 
 
-def _expressions(found: Extract) -> tuple[Any, ...]:
-    if found.rule == "last":
-        return _parsed(found.text)
-    text = _tidied(found.text)
-    return _parsed(rf"\boxed{{{text}}}" if found.rule == "boxed" else _as_latex(text))
+def _expressions(extracted: Extract) -> tuple[Any, ...]:
+    if extracted.rule == "last":
+        return _parsed(extracted.text)
+    text = _tidied(extracted.text)
+    return _parsed(rf"\boxed{{{text}}}" if extracted.rule == "boxed" else _as_latex(text))
 
 
 @lru_cache(maxsize=256)  # a prompt has many completions

@@ -27,9 +27,9 @@ def rules_problem(name: str, rules: tuple[Rule, ...]) -> str | None:
     allowed = _allowed(name)
     for rule in rules:
         if rule not in allowed:
-            return f"{rule} is no rule of verifier {name}, which has {', '.join(allowed)}"
+            return f"{rule} is unknown to verifier {name}, which has {', '.join(allowed)}"
     if len(set(rules)) < len(rules):
-        return "a rule is there twice"
+        return "a rule is listed twice"
     for rule in rules[:-1]:
         if rule in ("last", "whole"):
             return f"{rule} always finds something, so that no rule after it has a say"

@@ -43,22 +43,22 @@ class NumericVerifier:
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
-        found = extract(completion, self.rules)
-        if found is None:
+        extracted = extract(completion, self.rules)
+        if extracted is None:
             return nothing(self.rules)
-        number, gold = _number(found), self._gold(answer)
+        number, gold = _number(extracted), self._gold(answer)
         if number is None:
-            return unread(found, "number")
+            return unread(extracted, "number")
         return compared(number == gold, str(number), str(gold))
 
     def _gold(self, answer: str) -> Decimal | None:
-        found = extract(answer, ("hashes",) if self.name == "gsm8k" else ("last",))
-        return _number(found) if found is not None else None
+        extracted = extract(answer, ("hashes",) if self.name == "gsm8k" else ("last",))
+        return _number(extracted) if extracted is not None else None
 
 
-def _number(found: Extract) -> Decimal | None:
-    numbers = _NUMBER.findall(found.text)
+def _number(extracted: Extract) -> Decimal | None:
+    numbers = _NUMBER.findall(extracted.text)
     if not numbers:
         return None
-    text = numbers[0] if found.rule == "hashes" else numbers[-1]
+    text = numbers[0] if extracted.rule == "hashes" else numbers[-1]
     return Decimal(text.replace(",", "")) if len(text) <= _MAX_DIGITS else None

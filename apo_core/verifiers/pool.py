@@ -53,8 +53,8 @@ class PooledScorer:
 
     def score(self, attempts: list[Attempt]) -> list[Verdict]:
         """See `Scorer`."""
-        found = self._all(worker.score, attempts)
-        return [Verdict(None, None, one) if isinstance(one, str) else one for one in found]
+        outcomes = self._all(worker.score, attempts)
+        return [Verdict(None, None, outcome) if isinstance(outcome, str) else outcome for outcome in outcomes]
 
     def answer_problems(self, attempts: list[Attempt]) -> list[str | None]:
         """See `Scorer`."""
@@ -68,10 +68,10 @@ class PooledScorer:
 
     def _all(self, function: Callable[[Attempt], Any], attempts: list[Attempt]) -> list[Any]:
         """What the function returns, or why it did not, in order; a broken pool is replaced."""
-        found: list[Any] = []
+        outcomes: list[Any] = []
         lost = failed = 0
-        while len(found) < len(attempts):
-            before = len(found)
+        while len(outcomes) < len(attempts):
+            before = len(outcomes)
             try:
                 pool = self._started()
                 futures = [
@@ -79,19 +79,19 @@ class PooledScorer:
                     for attempt in attempts[before:]
                 ]
                 for future in futures:
-                    found.append(self._outcome(pool, future))
-                    failed += _is_error(found[-1])
+                    outcomes.append(self._outcome(pool, future))
+                    failed += _is_error(outcomes[-1])
                     if failed > self.max_errors:  # each may take as long as the limit lets it
                         self.close()
-                        return found + [f"error: given up after {failed} others"] * (
-                            len(attempts) - len(found)
+                        return outcomes + [f"error: given up after {failed} others"] * (
+                            len(attempts) - len(outcomes)
                         )
             except RuntimeError:  # of which BrokenProcessPool is one: a process died between two rows
                 self.close()
-                lost = 1 if len(found) > before else lost + 1
+                lost = 1 if len(outcomes) > before else lost + 1
                 if lost == _LOST:
                     raise ApoError(f"verifier.name: {self.verifier.name}: its processes keep dying") from None
-        return found
+        return outcomes
 
     def _outcome(self, pool: ProcessPool, future: ProcessFuture[Any]) -> Any:
         # Rows are taken in order: this one is at work, or next when a process is there again.

@@ -62,11 +62,13 @@ class ReasoningGymVerifier:
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
-        found = extract(completion, self.rules)
-        if found is None:
+        extracted = extract(completion, self.rules)
+        if extracted is None:
             return nothing(self.rules)
-        reward = self._reward(found.text, row)
-        return Verdict(reward, found.text, f"{self.task} gives {reward:g} for {shortened(found.text)}")
+        reward = self._reward(extracted.text, row)
+        return Verdict(
+            reward, extracted.text, f"{self.task} gives {reward:g} for {shortened(extracted.text)}"
+        )
 
     def _reward(self, text: str, row: dict[str, Any]) -> float:
         assert self._score is not None, "load() comes first"

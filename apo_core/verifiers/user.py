@@ -54,11 +54,11 @@ class UserVerifier:
         """
         sys.dont_write_bytecode = True  # DVC watches the directory
         sys.path.insert(0, str(self.directory))
-        module, _, function = self.name.partition(":")
-        found = getattr(importlib.import_module(module), function, None)
-        if not callable(found):
-            raise ApoError(f"verifier.name: {self.name}: module {module} has no function {function}")
-        self._function = found
+        module, _, function_name = self.name.partition(":")
+        function = getattr(importlib.import_module(module), function_name, None)
+        if not callable(function):
+            raise ApoError(f"verifier.name: {self.name}: module {module} has no function {function_name}")
+        self._function = function
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """See `Verifier`; what an answer must be is the function's own affair."""
@@ -67,11 +67,11 @@ class UserVerifier:
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
         assert self._function is not None, "load() comes first"
-        found = self._function(completion, answer, row)
-        parts = found if isinstance(found, tuple) and 1 <= len(found) <= 3 else (found,)
+        returned = self._function(completion, answer, row)
+        parts = returned if isinstance(returned, tuple) and 1 <= len(returned) <= 3 else (returned,)
         reward, reason, read = (*parts, None, None)[:3]
         if not (isinstance(reward, Real) and 0 <= float(reward) <= 1):
-            return Verdict(None, None, f"error: returned {shortened(repr(found))}, no reward from 0 to 1")
+            return Verdict(None, None, f"error: returned {shortened(repr(returned))}, no reward from 0 to 1")
         if len(parts) < 3:
             read = completion.strip()
         reason = f"{self.name}: {float(reward):g}" if reason is None else str(reason)

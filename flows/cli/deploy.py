@@ -14,7 +14,7 @@ from tasks.git import path_in_repository
 from tasks.workspace import Workspace
 
 _VARIABLE = re.compile(r"\{\{\s*\$(\w+)\s*\}\}")  # as Prefect writes them
-_PLACE = "APO_WORKSPACE"
+_WORKSPACE_VARIABLE = "APO_WORKSPACE"
 
 
 def deploy(workspace: Workspace) -> None:
@@ -31,8 +31,8 @@ def deploy(workspace: Workspace) -> None:
     missing = [name for name in names if not os.environ.get(name)]
     if missing:
         raise ApoError(f"{file}: not set: {', '.join(missing)}; nothing is deployed")
-    if _PLACE in names:
-        _check_place(workspace, os.environ[_PLACE])
+    if _WORKSPACE_VARIABLE in names:
+        _check_workspace_path(workspace, os.environ[_WORKSPACE_VARIABLE])
     use_local_prefect(workspace.prefect_home)
     options = ["--no-prompt", "deploy", "--all", "--prefect-file", str(file.resolve())]
     command = python_module("prefect", *options)
@@ -42,11 +42,11 @@ def deploy(workspace: Workspace) -> None:
         raise ApoError("Prefect did not deploy all of it; the same command again makes what is missing")
 
 
-def _check_place(workspace: Workspace, named: str) -> None:
-    """A run has a clone of its own, and looks for the workspace there."""
-    found = path_in_repository(workspace.root)
-    if found is not None and PurePosixPath(named) != PurePosixPath(found):
+def _check_workspace_path(workspace: Workspace, named: str) -> None:
+    """Refuse a workspace path that a run, which has its own clone of the repository, would not find there."""
+    path = path_in_repository(workspace.root)
+    if path is not None and PurePosixPath(named) != PurePosixPath(path):
         raise ApoError(
-            f"{_PLACE} is {named}, and the workspace lies at {found} below its repository's root; "
-            "nothing is deployed"
+            f"{_WORKSPACE_VARIABLE} is {named}, and the workspace lies at {path} below its repository's "
+            "root; nothing is deployed"
         )

@@ -19,7 +19,7 @@ from apo_core.model.loading import load_policy
 from apo_core.model.template import stop_ids
 from apo_core.sampling.scored import Question, Scored, sample_and_score
 from apo_core.tables import SAMPLES
-from apo_core.values.adaptive import draw_until_settled
+from apo_core.values.adaptive import sample_until_settled
 from apo_core.values.pooled import Prior, successes
 from tasks.prompts.prompt_template import load_prompt_template
 from tasks.responses.samplers import open_sampler
@@ -129,7 +129,7 @@ class SettleJob:
             rewards = torch.tensor(frames[-1]["reward"].to_numpy()).view(-1, size)  # NaN where not scored
             return successes(rewards, self.adaptive.beta1).nansum(dim=1), (~rewards.isnan()).sum(dim=1)
 
-        draw_until_settled(
+        sample_until_settled(
             torch.tensor([tally.successes for tally in tallies], dtype=torch.float64),
             torch.tensor([tally.scored for tally in tallies], dtype=torch.float64),
             sample_more,

@@ -140,7 +140,7 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
 @pytest.mark.parametrize(
     ("old", "new", "section", "problem"),
     [
-        ("extract: [last]", "extract: [whole]", "verifier", "extract: whole is no rule of verifier numeric"),
+        ("extract: [last]", "extract: [whole]", "verifier", "extract: whole is unknown to verifier numeric"),
         ("epochs: null", "epochs: 1.0", "train", "exactly one of steps and epochs"),
         ("steps: 64", "steps: null", "train", "exactly one of steps and epochs"),
         ("  ranks: 1", "  ranks: 3", "train", "256 is not a multiple of ranks 3"),

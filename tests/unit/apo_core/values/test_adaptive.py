@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from apo_core.values.adaptive import draw_until_settled
+from apo_core.values.adaptive import sample_until_settled
 from apo_core.values.pooled import Prior, pooled_value
 
 PRIOR = Prior(1.0, 1.0)
@@ -17,7 +17,7 @@ def spend(rewards, *, deviation, first=2, limit=8):
         used[positions] += size
         return rewards[positions, start : start + size].sum(1), torch.full((len(positions),), size).double()
 
-    draw_until_settled(
+    sample_until_settled(
         sums, counts, draw, prior=PRIOR, beta1=0.5, deviation=deviation, first=first, limit=limit
     )
     return used.tolist()
@@ -63,5 +63,5 @@ def test_samples_that_could_not_be_scored_do_not_count():
         return torch.zeros(len(positions)).double(), torch.zeros(len(positions)).double()
 
     nothing = torch.zeros(1, dtype=torch.float64)
-    draw_until_settled(nothing, nothing, draw, prior=PRIOR, beta1=0.5, deviation=0.2, first=2, limit=6)
+    sample_until_settled(nothing, nothing, draw, prior=PRIOR, beta1=0.5, deviation=0.2, first=2, limit=6)
     assert asked == [([0], 2, 2), ([0], 4, 2)]  # still unknown after four: only the limit ends it

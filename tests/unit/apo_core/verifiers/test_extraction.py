@@ -85,11 +85,11 @@ def test_other_names_are_refused_with_those_that_there_are(name):
         ("numeric", ("hashes", "boxed", "tag", "last"), None),
         ("reasoning_gym:chain_sum", ("tag", "whole"), None),
         ("mine:score", ("whole",), None),
-        ("numeric", ("whole",), "whole is no rule of verifier numeric, which has hashes, boxed, tag, last"),
-        ("exact", ("last",), "last is no rule of verifier exact, which has hashes, boxed, tag, whole"),
-        ("mine:score", ("boxed",), "boxed is no rule of verifier mine:score, which has whole"),
+        ("numeric", ("whole",), "whole is unknown to verifier numeric, which has hashes, boxed, tag, last"),
+        ("exact", ("last",), "last is unknown to verifier exact, which has hashes, boxed, tag, whole"),
+        ("mine:score", ("boxed",), "boxed is unknown to verifier mine:score, which has whole"),
         ("math", ("last", "boxed"), "last always finds something, so that no rule after it has a say"),
-        ("math", ("boxed", "boxed"), "a rule is there twice"),
+        ("math", ("boxed", "boxed"), "a rule is listed twice"),
     ],
 )
 def test_rules_fit_the_verifier_and_each_other(name, rules, problem):

@@ -96,8 +96,8 @@ def test_contamination_is_refused_or_dropped_and_reported(workspace):
     with pytest.raises(ApoError) as refused:
         run(workspace)
     assert str(refused.value).startswith(
-        "train.jsonl:2: prompt: gives test.jsonl:1 of set test away: the same text but for case, punctuation "
-        "and white space and 1 more pairs (all in "
+        "train.jsonl:2: prompt: gives test.jsonl:1 of set test away: the same text except for case, "
+        "punctuation and white space and 1 more pairs (all in "
     )
     assert not workspace.prompts.exists()
     report = read_json(workspace.validation("contamination"))
