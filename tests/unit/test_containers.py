@@ -42,7 +42,7 @@ def compose(directory, text, *files):
 @pytest.fixture(scope="module")
 def filled():
     """The example with a value for everything that is to be filled in."""
-    return re.sub(r"^\w+=$", lambda found: found[0] + secrets.token_hex(8), EXAMPLE, flags=re.M)
+    return re.sub(r"^\w+=$", lambda match: match[0] + secrets.token_hex(8), EXAMPLE, flags=re.M)
 
 
 @pytest.fixture(scope="module")
@@ -147,14 +147,14 @@ def test_a_secret_that_is_missing_is_refused_by_name(name, filled, tmp_path):
 def test_no_secret_is_written_down(filled, services, tmp_path):
     """Whatever is called a password, key or secret comes from a variable that the example leaves empty."""
     values = dict(re.findall(r"^(\w+)=(.*)$", filled, re.M))
-    given = {values[name] for name in SECRETS}
+    secret_values = {values[name] for name in SECRETS}
     for name, service in services.items():
         for variable, value in (service.get("environment") or {}).items():
             if re.search(r"PASSWORD|SECRET|ACCESS_KEY$|AUTH_STRING", variable) and value is not None:
-                assert value.removeprefix("apo:") in given, f"{name}: {variable}"
-        assert not [secret for secret in given if secret in json.dumps(service.get("command"))]
+                assert value.removeprefix("apo:") in secret_values, f"{name}: {variable}"
+        assert not [secret for secret in secret_values if secret in json.dumps(service.get("command"))]
     assert len(SECRETS) >= 8
-    assert given.isdisjoint(("", "change-me"))
+    assert secret_values.isdisjoint(("", "change-me"))
 
 
 def test_everything_is_watched_and_started_again(services):
@@ -183,9 +183,9 @@ def test_what_fills_in_the_example_does(tmp_path):
     file = tmp_path / "docker/.env"
     assert file.stat().st_mode & 0o777 == 0o600
     values = re.findall(r"^(\w+)=(\w*)$", file.read_text(), re.M)
-    given = [value for name, value in values if name in SECRETS]
-    assert len(set(given)) == len(SECRETS)
-    assert min(map(len, given)) >= 24
+    secret_values = [value for name, value in values if name in SECRETS]
+    assert len(set(secret_values)) == len(SECRETS)
+    assert min(map(len, secret_values)) >= 24
     assert compose(tmp_path, file.read_text()).returncode == 0
 
 

@@ -83,10 +83,10 @@ def test_rows_come_back_as_they_were_written(tmp_path, name):
     schema, columns = ROWS[name]
     file = tmp_path / "deep" / "table.parquet"
     write_table(file, pd.DataFrame(columns), schema)
-    found = read_table(file, schema)
-    assert list(found.columns) == list(columns)
+    table = read_table(file, schema)
+    assert list(table.columns) == list(columns)
     for column, values in columns.items():
-        written = [list(value) if column == "token_ids" else value for value in found[column]]
+        written = [list(value) if column == "token_ids" else value for value in table[column]]
         assert (
             written == pytest.approx(values, rel=0, nan_ok=True)
             if column in ("log_ratio", "reward")

@@ -15,10 +15,10 @@ from tasks.workspace import STAGES
 
 
 def test_every_preset_makes_a_workspace_whose_stages_are_all_to_run(tmp_path):
-    place = make_workspace(tmp_path / "new", "embedded")
+    workspace = make_workspace(tmp_path / "new", "embedded")
     for file in presets().values():
-        shutil.copyfile(file, place.params)
-        assert pending(place.root) == list(STAGES), file.name
+        shutil.copyfile(file, workspace.params)
+        assert pending(workspace.root) == list(STAGES), file.name
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
@@ -36,10 +36,12 @@ def test_prompts_are_copied_and_named_in_the_configuration(tmp_path):
     for name in ("mine.jsonl", "theirs.jsonl"):
         (tmp_path / name).write_text(name)
     files = [tmp_path / "mine.jsonl"], [tmp_path / "theirs.jsonl"]
-    place = make_workspace(tmp_path / "new", "gsm8k-smollm2", train_prompts=files[0], eval_prompts=files[1])
-    data = load_params(place.params).data
+    workspace = make_workspace(
+        tmp_path / "new", "gsm8k-smollm2", train_prompts=files[0], eval_prompts=files[1]
+    )
+    data = load_params(workspace.params).data
     assert (data.source, data.train_files, data.eval_files) == ("files", ("mine.jsonl",), ("theirs.jsonl",))
-    assert (place.raw_prompts / "mine.jsonl").read_text() == "mine.jsonl"
+    assert (workspace.raw_prompts / "mine.jsonl").read_text() == "mine.jsonl"
     with pytest.raises(ApoError, match="for training and for evaluation, or for neither"):
         make_workspace(tmp_path / "other", "gsm8k-smollm2", train_prompts=files[0])
     assert not (tmp_path / "other").exists()
@@ -50,9 +52,9 @@ def test_prompts_may_be_of_any_format_or_a_directory(tmp_path):
     for name in ("many/a.csv", "theirs.json", "notes.txt"):
         (tmp_path / name).write_text(name)
     files = {"train_prompts": [tmp_path / "many"], "eval_prompts": [tmp_path / "theirs.json"]}
-    place = make_workspace(tmp_path / "new", "gsm8k-smollm2", **files)
-    assert load_params(place.params).data.train_files == ("many",)
-    assert (place.raw_prompts / "many/a.csv").read_text() == "many/a.csv"
+    workspace = make_workspace(tmp_path / "new", "gsm8k-smollm2", **files)
+    assert load_params(workspace.params).data.train_files == ("many",)
+    assert (workspace.raw_prompts / "many/a.csv").read_text() == "many/a.csv"
     with pytest.raises(ApoError, match=r"notes.txt: is no .jsonl, .json, .csv or .parquet file, nor a dir"):
         make_workspace(
             tmp_path / "other", "gsm8k-smollm2", **files | {"eval_prompts": [tmp_path / "notes.txt"]}
@@ -60,13 +62,13 @@ def test_prompts_may_be_of_any_format_or_a_directory(tmp_path):
 
 
 def test_what_is_missing_is_refused_before_anything_runs(tmp_path):
-    place = make_workspace(tmp_path / "new", "gsm8k-smollm2")
+    workspace = make_workspace(tmp_path / "new", "gsm8k-smollm2")
     with pytest.raises(ApoError, match=r"prompts: missing in .*: train.jsonl, test.jsonl"):
-        refuse_missing_inputs(place, load_params(place.params))
+        refuse_missing_inputs(workspace, load_params(workspace.params))
     for name in ("train.jsonl", "test.jsonl"):
-        (place.raw_prompts / name).write_text("{}")
+        (workspace.raw_prompts / name).write_text("{}")
     with pytest.raises(ApoError, match=r"model: .*data/raw/model"):
-        refuse_missing_inputs(place, load_params(place.params))
+        refuse_missing_inputs(workspace, load_params(workspace.params))
 
 
 def test_an_empty_directory_that_one_stands_in_is_filled(tmp_path, monkeypatch):

@@ -25,8 +25,11 @@ class Tabular(torch.nn.Module):
 
     def forward(self, responses):
         """(R, 2) responses to (R, 2) log-probs."""
-        one, two = responses.unbind(1)
-        return torch.stack([self.first.log_softmax(-1)[one], self.second.log_softmax(-1)[one, two]], 1)
+        first_token, second_token = responses.unbind(1)
+        return torch.stack(
+            [self.first.log_softmax(-1)[first_token], self.second.log_softmax(-1)[first_token, second_token]],
+            1,
+        )
 
     def values(self, responses):
         """(R, 2) before each token."""
@@ -66,9 +69,9 @@ def reversed_optimum(reference, rewards):
         return BETA * weights / (level - q), level - BETA
 
     first, second = reference.first.softmax(-1), reference.second.softmax(-1)
-    solved = [solve(rewards[one].double(), second[one].double()) for one in range(3)]
-    found, _ = solve(torch.stack([mean for _, mean in solved]), first.double())
-    return (found[:, None] * torch.stack([row for row, _ in solved])).float()
+    solved = [solve(rewards[token].double(), second[token].double()) for token in range(3)]
+    first_policy, _ = solve(torch.stack([mean for _, mean in solved]), first.double())
+    return (first_policy[:, None] * torch.stack([row for row, _ in solved])).float()
 
 
 def train(algorithm, *, steps=300, decay=0.01):
@@ -125,8 +128,8 @@ def batch_of(policy, held, responses, rows, needs_reference):
     )
 
 
-def distance(found, expected):
-    return (found - expected).abs().max().item()
+def distance(policy, optimum):
+    return (policy - optimum).abs().max().item()
 
 
 def test_the_optima_are_apart_from_the_reference_and_from_each_other():
@@ -137,8 +140,8 @@ def test_the_optima_are_apart_from_the_reference_and_from_each_other():
     assert min(distance(start, optimum), distance(start, other), distance(optimum, other)) > 5 * TOLERANCE
 
 
-def ppo(**settings):
-    given = {
+def ppo(**overrides):
+    defaults = {
         "kl_coefficient": BETA,
         "clip": 0.2,
         "value_clip": 10.0,
@@ -150,7 +153,7 @@ def ppo(**settings):
         "epochs": 1,
         "minibatches": 1,
     }
-    return Ppo(**given | settings)
+    return Ppo(**defaults | overrides)
 
 
 @pytest.mark.parametrize(

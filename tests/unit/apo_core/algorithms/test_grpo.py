@@ -15,17 +15,17 @@ def doubles(*numbers, grad=False):
 def test_advantages_are_from_the_groups_mean_over_its_deviation():
     # Mean 1/2, deviation sqrt(4 * 1/4 / 3); and a group whose rewards are all equal teaches nothing.
     rewards = doubles([1, 0, 0, 1], [1, 1, 1, 1])
-    found = group_advantages(rewards, scale="std")
+    advantages = group_advantages(rewards, scale="std")
     half = 0.5 / (math.sqrt(1 / 3) + 1e-4)
-    torch.testing.assert_close(found, doubles([half, -half, -half, half], [0, 0, 0, 0]))
+    torch.testing.assert_close(advantages, doubles([half, -half, -half, half], [0, 0, 0, 0]))
     assert group_advantages(rewards, scale="none").tolist() == [[0.5, -0.5, -0.5, 0.5], [0, 0, 0, 0]]
 
 
 def test_a_group_is_of_those_that_have_a_reward():
     rewards = doubles([1, NAN, 0, 0.5], [1, NAN, NAN, NAN], [NAN] * 4)
-    found = group_advantages(rewards, scale="std")
+    advantages = group_advantages(rewards, scale="std")
     half = 0.5 / (0.5 + 1e-4)  # mean 1/2, deviation sqrt((1/4 + 1/4) / 2)
-    torch.testing.assert_close(found, doubles([half, 0, -half, 0], [0] * 4, [0] * 4))
+    torch.testing.assert_close(advantages, doubles([half, 0, -half, 0], [0] * 4, [0] * 4))
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_a_group_is_of_those_that_have_a_reward():
 )
 def test_what_a_responses_sum_is_divided_by(normalisation, divisors):
     mask = torch.tensor([[True, True, False], [False, True, False]])
-    found = token_divisors(mask, normalisation, mean_length=1.5, max_new_tokens=9)
-    assert found.tolist() == divisors
-    assert found.dtype == torch.float32
+    response_divisors = token_divisors(mask, normalisation, mean_length=1.5, max_new_tokens=9)
+    assert response_divisors.tolist() == divisors
+    assert response_divisors.dtype == torch.float32
 
 
 def test_an_empty_response_is_divided_by_one():
@@ -52,10 +52,12 @@ MASK = torch.tensor([[True, True, False], [True, True, True]])
 YES = torch.tensor([True, True])
 
 
-def loss_of(log_probs, reference=REFERENCE, scored=YES, advantages=(2.0, -1.0), mask=MASK, **settings):
-    given = {"beta": 0.1, "clip_low": 0.2, "clip_high": 0.2} | settings
+def loss_of(log_probs, reference=REFERENCE, scored=YES, advantages=(2.0, -1.0), mask=MASK, **overrides):
+    loss_arguments = {"beta": 0.1, "clip_low": 0.2, "clip_high": 0.2} | overrides
     divisors = mask.sum(dim=1).clamp(min=1).double()
-    return grpo_loss(log_probs, OLD, reference, doubles(*advantages), mask, divisors, scored, **given)
+    return grpo_loss(
+        log_probs, OLD, reference, doubles(*advantages), mask, divisors, scored, **loss_arguments
+    )
 
 
 def test_the_loss_is_the_published_one():
@@ -138,8 +140,8 @@ def test_it_equals_a_loop_over_tokens(seed):
     policy, old, reference, advantages, mask = random_case(seed)
     divisors = token_divisors(mask, "response", mean_length=0, max_new_tokens=0).double()
     every = torch.ones(5).bool()
-    settings = {"beta": 0.04, "clip_low": 0.2, "clip_high": 0.28}
-    loss, _ = grpo_loss(policy, old, reference, advantages, mask, divisors, every, **settings)
+    loss_arguments = {"beta": 0.04, "clip_low": 0.2, "clip_high": 0.28}
+    loss, _ = grpo_loss(policy, old, reference, advantages, mask, divisors, every, **loss_arguments)
     expected = naive(policy, old, reference, advantages, mask, 0.04, 0.2, 0.28)
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 

@@ -10,7 +10,7 @@ from apo_core.algorithms import ALGORITHMS, make_algorithm
 from apo_core.algorithms.base import records_policy, updates_per_step
 from apo_core.config import DEFAULTS
 
-METHODS = {name: make_algorithm(**settings) for name, settings in DEFAULTS.items()}
+METHODS = {name: make_algorithm(**arguments) for name, arguments in DEFAULTS.items()}
 
 
 def test_there_are_these():

@@ -54,7 +54,7 @@ def test_the_regression_is_against_the_copy():
 
 def test_gradcheck_agrees_with_finite_differences():
     log_probs = doubles([-1.0, -1.0], [-0.5, -9.0], [-3.0, -3.0], grad=True)
-    assert torch.autograd.gradcheck(lambda given: METHOD.loss(batch_of(MASK), given)[0], [log_probs])
+    assert torch.autograd.gradcheck(lambda inputs: METHOD.loss(batch_of(MASK), inputs)[0], [log_probs])
 
 
 def test_an_empty_mask_yields_a_loss_that_back_propagates():

@@ -33,14 +33,14 @@ def doubles(*numbers, grad=False):
 MASK = torch.tensor([[True, True, True], [True, True, False], [False, False, False]])
 
 
-def alone(own):
+def gather_single_rank(own):
     return own
 
 
 def test_the_reward_is_on_the_last_token_and_the_penalty_on_all():
     kl = doubles([1.0, -2.0, 3.0], [4.0, 5.0, 99.0], [99.0, 99.0, 99.0])
-    found = token_rewards(doubles(1.0, 0.5, 7.0), kl, MASK, kl_coefficient=0.1)
-    torch.testing.assert_close(found, doubles([-0.1, 0.2, 0.7], [-0.4, 0.0, 0.0], [0.0, 0.0, 0.0]))
+    penalised = token_rewards(doubles(1.0, 0.5, 7.0), kl, MASK, kl_coefficient=0.1)
+    torch.testing.assert_close(penalised, doubles([-0.1, 0.2, 0.7], [-0.4, 0.0, 0.0], [0.0, 0.0, 0.0]))
     bare = token_rewards(doubles(1.0, 0.5, 7.0), None, MASK, kl_coefficient=0.1)
     assert bare.tolist() == [[0, 0, 1], [0, 0.5, 0], [0, 0, 0]]
 
@@ -49,33 +49,33 @@ def test_advantages_by_hand():
     rewards, values = doubles([0.0, 0.0, 1.0]), doubles([0.5, 0.25, 0.75])
     # Deltas: 0.9/4 - 1/2 = -0.275, 0.9 * 3/4 - 1/4 = 0.425, 1 - 3/4 = 0.25; gamma lambda 0.45.
     last, middle = 0.25, 0.425 + 0.45 * 0.25
-    found = generalised_advantages(rewards, values, torch.ones(1, 3).bool(), gamma=0.9, lam=0.5)
-    torch.testing.assert_close(found, doubles([-0.275 + 0.45 * middle, middle, last]))
+    advantages = generalised_advantages(rewards, values, torch.ones(1, 3).bool(), gamma=0.9, lam=0.5)
+    torch.testing.assert_close(advantages, doubles([-0.275 + 0.45 * middle, middle, last]))
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_advantages_equal_their_sum_written_out(seed):
     generator = torch.Generator().manual_seed(seed)
     rewards, values = torch.randn(2, 3, 3, generator=generator, dtype=torch.float64)
-    found = generalised_advantages(rewards, values, MASK, gamma=0.9, lam=0.8)
+    advantages = generalised_advantages(rewards, values, MASK, gamma=0.9, lam=0.8)
     for row, length in enumerate((3, 2, 0)):
         r, v = rewards[row].tolist(), [*values[row, :length].tolist(), 0.0]
         deltas = [r[t] + 0.9 * v[t + 1] - v[t] for t in range(length)]
         for t in range(3):
             expected = sum(0.72 ** (k - t) * deltas[k] for k in range(t, length))
-            assert found[row, t].item() == pytest.approx(expected, abs=1e-12)
+            assert advantages[row, t].item() == pytest.approx(expected, abs=1e-12)
 
 
 def test_with_lambda_1_returns_are_discounted_sums():
     rewards, values = doubles([0.2, 0.3, 1.0]), doubles([0.5, 0.1, 0.9])
-    found = generalised_advantages(rewards, values, torch.ones(1, 3).bool(), gamma=0.5, lam=1.0)
-    torch.testing.assert_close(found + values, doubles([0.2 + 0.15 + 0.25, 0.3 + 0.5, 1.0]))
+    advantages = generalised_advantages(rewards, values, torch.ones(1, 3).bool(), gamma=0.5, lam=1.0)
+    torch.testing.assert_close(advantages + values, doubles([0.2 + 0.15 + 0.25, 0.3 + 0.5, 1.0]))
 
 
 def test_whitened_numbers_have_mean_0_and_deviation_1_over_all_ranks():
     numbers = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     mask = torch.rand(4, 6, generator=torch.Generator().manual_seed(1)) < 0.6
-    (whole,) = whitened([numbers], [micro_batch(mask)], alone)
+    (whole,) = whitened([numbers], [micro_batch(mask)], gather_single_rank)
     assert whole[mask].mean().item() == pytest.approx(0, abs=1e-12)
     assert whole[mask].var(unbiased=False).item() == pytest.approx(1, abs=1e-6)
     # Two ranks with half of the rows each find the same.
@@ -84,23 +84,27 @@ def test_whitened_numbers_have_mean_0_and_deviation_1_over_all_ranks():
     for part, where in halves:
         whitened([part], [micro_batch(where)], lambda own: moments.append(own[0]) or own)
     for rank, (part, where) in enumerate(halves):
-        (found,) = whitened([part], [micro_batch(where)], lambda _: moments)
-        torch.testing.assert_close(found, whole[2 * rank : 2 * rank + 2], atol=1e-9, rtol=0)
+        (whitened_part,) = whitened([part], [micro_batch(where)], lambda _: moments)
+        torch.testing.assert_close(whitened_part, whole[2 * rank : 2 * rank + 2], atol=1e-9, rtol=0)
 
 
 def test_whitening_does_not_depend_on_how_micro_batches_are_cut():
     numbers = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
     mask = torch.rand(4, 6, generator=torch.Generator().manual_seed(1)) < 0.6
-    (whole,) = whitened([numbers], [micro_batch(mask)], alone)
+    (whole,) = whitened([numbers], [micro_batch(mask)], gather_single_rank)
     cuts = [[3, 1], [0], [2]]
     batches = [micro_batch(mask[rows], rows=rows) for rows in cuts]
-    for rows, found in zip(cuts, whitened([numbers[rows] for rows in cuts], batches, alone), strict=True):
-        assert torch.equal(found, whole[rows])
+    for rows, whitened_rows in zip(
+        cuts, whitened([numbers[rows] for rows in cuts], batches, gather_single_rank), strict=True
+    ):
+        assert torch.equal(whitened_rows, whole[rows])
 
 
 def test_whitening_equal_numbers_is_no_division_by_zero():
-    (found,) = whitened([doubles([2.0, 2.0])], [micro_batch(torch.ones(1, 2).bool())], alone)
-    assert found.tolist() == [[0.0, 0.0]]
+    (whitened_row,) = whitened(
+        [doubles([2.0, 2.0])], [micro_batch(torch.ones(1, 2).bool())], gather_single_rank
+    )
+    assert whitened_row.tolist() == [[0.0, 0.0]]
 
 
 def test_the_value_loss_is_the_worse_of_plain_and_clipped():
@@ -127,7 +131,7 @@ def targets_of(method, rewards, mask=MASK):
         reference_log_probs=zeros - 1.5,
         old_values=torch.where(mask, 0.25, 0.0),
     )
-    targets = method.targets(torch.tensor(rewards)[:, None], torch.zeros(3), [batch], alone)
+    targets = method.targets(torch.tensor(rewards)[:, None], torch.zeros(3), [batch], gather_single_rank)
     return {name: numbers[0] for name, numbers in targets.items()}
 
 
@@ -147,8 +151,8 @@ def test_targets_do_not_depend_on_where_in_the_row_a_response_stands():
 
 def test_a_failed_response_is_no_part_of_the_mean_that_is_taken_away():
     whitening = Ppo(**{**vars(METHOD), "whiten": True})
-    found = targets_of(whitening, [1.0, math.nan, 0.0])["advantages"]
-    assert found[0].mean().item() == pytest.approx(0, abs=1e-6)
+    advantages = targets_of(whitening, [1.0, math.nan, 0.0])["advantages"]
+    assert advantages[0].mean().item() == pytest.approx(0, abs=1e-6)
 
 
 def batch_of(log_probs, scored=(True, True, True), mask=MASK):

@@ -61,8 +61,8 @@ def test_the_checkout_has_the_keys_and_comments_of_its_preset():
         [re.sub(r":.*?(#|$)", r": \1", line) for line in file.read_text(encoding="utf-8").splitlines()]
         for file in (ROOT / "params.yaml", ROOT / "presets/embedded.yaml")
     )
-    for one, other in zip(*lines, strict=True):
-        assert one == other
+    for user_line, preset_line in zip(*lines, strict=True):
+        assert user_line == preset_line
 
 
 def test_there_are_presets():
@@ -241,10 +241,10 @@ def test_value_tables_of_earlier_versions_stay_valid():
 
 
 def test_a_precision_of_a_reference_that_adapters_do_without_is_refused(file, text):
-    given = text.replace("reference_dtype: null", "reference_dtype: bfloat16")
-    file.write_text(given)
+    configuration = text.replace("reference_dtype: null", "reference_dtype: bfloat16")
+    file.write_text(configuration)
     assert load_params(file).train.reference_dtype == "bfloat16"
-    problem = refusal(file, given.replace("lora: null", "lora: {rank: 4, alpha: 8.0}"))
+    problem = refusal(file, configuration.replace("lora: null", "lora: {rank: 4, alpha: 8.0}"))
     assert "reference_dtype: with lora the reference is the policy without its adapters" in problem
 
 

@@ -23,7 +23,7 @@ def index():
     return EvaluationIndex([OTHER, LONG, SHORT])
 
 
-def found(index, prompt):
+def matched_evaluations(index, prompt):
     return [match.evaluation for match in index.matches(prompt)]
 
 
@@ -71,7 +71,7 @@ def test_a_short_prompt_is_seen_through_its_disguise(index, prompt, why):
     ],
 )
 def test_other_numbers_or_half_of_the_words_are_another_problem(index, prompt):
-    assert found(index, prompt) == []
+    assert matched_evaluations(index, prompt) == []
 
 
 def test_a_name_swapped_everywhere_is_one_change():
@@ -82,24 +82,29 @@ def test_a_name_swapped_everywhere_is_one_change():
 
 def test_without_numbers_a_changed_word_is_the_whole_difference():
     index = EvaluationIndex(["Who wrote the play about the prince of Denmark and his uncle?"])
-    assert found(index, "Who wrote the play about the king of Denmark and his uncle?") == []
+    assert matched_evaluations(index, "Who wrote the play about the king of Denmark and his uncle?") == []
 
 
 def test_a_chain_inside_a_longer_chain_is_another_problem():
-    assert found(EvaluationIndex(["7+5="]), "1+7+5=") == []
+    assert matched_evaluations(EvaluationIndex(["7+5="]), "1+7+5=") == []
 
 
 def test_a_preamble_that_many_prompts_share_gives_none_of_them_away():
     preamble = "On this island knights always tell the truth and knaves always lie to every stranger. "
-    says = ["Zoe says Ben is a knave.", "Mia says Tom is odd.", "Ann calls Eve a knight.", "Leo doubts Max."]
-    index = EvaluationIndex([preamble + one for one in says])
-    assert found(index, preamble + "Kim trusts Lee.") == []
-    assert found(index, "Listen. " + preamble + says[2]) == [2]
+    statements = [
+        "Zoe says Ben is a knave.",
+        "Mia says Tom is odd.",
+        "Ann calls Eve a knight.",
+        "Leo doubts Max.",
+    ]
+    index = EvaluationIndex([preamble + statement for statement in statements])
+    assert matched_evaluations(index, preamble + "Kim trusts Lee.") == []
+    assert matched_evaluations(index, "Listen. " + preamble + statements[2]) == [2]
 
 
 def test_a_row_of_signs_is_no_run_of_words():
     index = EvaluationIndex(["What does +++++++++++++++> print?"])
-    assert found(index, "Guess: +++++++++++++++< prints") == []
+    assert matched_evaluations(index, "Guess: +++++++++++++++< prints") == []
 
 
 def test_many_words_in_a_row_are_no_single_change():
@@ -110,8 +115,8 @@ def test_many_words_in_a_row_are_no_single_change():
 
 def test_one_prompt_may_give_several_away_each_once():
     index = EvaluationIndex([LONG, SHORT, LONG.lower()])
-    assert found(index, f"{LONG} {SHORT}") == [0, 1, 2]
-    assert found(index, LONG) == [0, 2]
+    assert matched_evaluations(index, f"{LONG} {SHORT}") == [0, 1, 2]
+    assert matched_evaluations(index, LONG) == [0, 2]
 
 
 def swapped_name(prompt):
@@ -149,5 +154,5 @@ def test_all_planted_near_copies_are_found_and_nothing_else_among_5000_clean_pro
     index = EvaluationIndex(test)
     prompts = [*train[:5000], *planted]
     rng.shuffle(prompts)
-    pairs = {prompt: found(index, prompt) for prompt in prompts}
+    pairs = {prompt: matched_evaluations(index, prompt) for prompt in prompts}
     assert {prompt: at for prompt, at in pairs.items() if at} == {text: [at] for text, at in planted.items()}

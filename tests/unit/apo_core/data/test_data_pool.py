@@ -26,7 +26,7 @@ IDS = np.array([int(prompt_id(str(number)), 16) for number in range(300)], dtype
 def test_rows_lie_on_the_disk_and_their_hashes_in_memory(tmp_path):
     prompts = [prompt("1 + 1?"), prompt("ONE+1"), prompt("1+2", "eval"), *map(prompt, "abc" * 900)]
     pool = collect(iter(prompts), tmp_path / "pool.parquet")
-    assert list(read_table(pool.file, PROMPTS)["prompt"]) == [one.prompt for one in prompts]
+    assert list(read_table(pool.file, PROMPTS)["prompt"]) == [row.prompt for row in prompts]
     assert pool.ids.tolist()[:2] == [int(prompt_id("1 + 1?"), 16), int(prompt_id("ONE+1"), 16)]
     assert pool.forms[0] == pool.forms[1] != pool.forms[2]
     assert pool.evaluation.tolist()[:4] == [False, False, True, False]
@@ -63,16 +63,16 @@ def test_what_is_unfit_is_made_up_for_by_the_next(count, unfit):
     bad = np.isin(np.arange(60), list(unfit))
     asked_about = np.zeros(60, dtype=np.bool_)
 
-    def judge(asked):
+    def find_unfit(asked):
         assert not (asked & asked_about).any()
         asked_about[asked] = True
         return bad & asked
 
     if count > 60 - len(unfit):
         with pytest.raises(ValueError, match=f"{count} prompts are asked for, there are {60 - len(unfit)}"):
-            choose(IDS[:60], everything(60), count, "0", judge)
+            choose(IDS[:60], everything(60), count, "0", find_unfit)
         return
-    chosen = choose(IDS[:60], everything(60), count, "0", judge)
+    chosen = choose(IDS[:60], everything(60), count, "0", find_unfit)
     assert chosen.tolist() == choose(IDS[:60], ~bad, count, "0", all_fit).tolist()
     assert (asked_about & ~bad).tolist() == chosen.tolist()
 

@@ -59,7 +59,7 @@ def test_a_slash_at_the_end_makes_a_prefix():
 
 
 @pytest.mark.parametrize(
-    ("entries", "found"),
+    ("entries", "expected"),
     [
         (["s3://b/c/", "s3://b/c/d.csv"], ("s3://b/c/d.csv", "s3://b/c/")),
         (["s3://b/c/d/", "s3://b/c/"], ("s3://b/c/d/", "s3://b/c/")),
@@ -68,9 +68,9 @@ def test_a_slash_at_the_end_makes_a_prefix():
         (["s3://b/c.csv", "s3://b/c.csv"], None),  # for training and for evaluation: prepare sees it
     ],
 )
-def test_entries_that_hold_one_another_are_found(entries, found):
+def test_entries_that_hold_one_another_are_found(entries, expected):
     both = overlapping([parse_entry(text) for text in entries])
-    assert (both and (both[0].text, both[1].text)) == found
+    assert (both and (both[0].text, both[1].text)) == expected
 
 
 def test_a_set_is_named_for_its_file_and_two_of_one_name_for_their_paths():

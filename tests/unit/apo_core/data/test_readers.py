@@ -43,9 +43,9 @@ def refusal(path):
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_format_gives_the_same_rows(tmp_path, name):
     WRITERS[name](tmp_path / name)
-    found = list(rows_of(tmp_path / name))
-    assert [row for _, _, row in found] == ROWS
-    assert {file for file, _, _ in found} == {tmp_path / name}
+    read_rows = list(rows_of(tmp_path / name))
+    assert [row for _, _, row in read_rows] == ROWS
+    assert {file for file, _, _ in read_rows} == {tmp_path / name}
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_a_directory_is_read_in_the_order_of_its_names(tmp_path):
     (tmp_path / "d/b.jsonl").write_text('{"x": 2}\n{"x": 3}')
     (tmp_path / "d/a.csv").write_text("x\n1\n")
     (tmp_path / "d/deeper/c.json").write_text('[{"x": 4}]')
-    found = [(file.name, number, str(row["x"])) for file, number, row in rows_of(tmp_path / "d")]
-    assert found == [("a.csv", 2, "1"), ("b.jsonl", 1, "2"), ("b.jsonl", 2, "3"), ("c.json", 1, "4")]
+    read_rows = [(file.name, number, str(row["x"])) for file, number, row in rows_of(tmp_path / "d")]
+    assert read_rows == [("a.csv", 2, "1"), ("b.jsonl", 1, "2"), ("b.jsonl", 2, "3"), ("c.json", 1, "4")]
 
 
 def test_saved_splits_are_to_be_named(tmp_path):

@@ -65,9 +65,9 @@ def test_pools_are_disjoint_whatever_the_seed():
         pool: set(distinct_chains(pool, 200, seed, **TASK))
         for seed, pool in enumerate(("pretrain", "train", "eval"))
     }
-    for one, other in itertools.combinations(pools.values(), 2):
-        assert not one & other
-    assert all(pool_of(chain) == pool for pool, found in pools.items() for chain in found)
+    for first, second in itertools.combinations(pools.values(), 2):
+        assert not first & second
+    assert all(pool_of(chain) == pool for pool, members in pools.items() for chain in members)
 
 
 def test_pools_share_seven_to_two_to_one():

@@ -46,8 +46,8 @@ def test_the_same_seed_gives_the_same_weights(tokenizer):
     def weights(seed):
         model = tiny_decoder.tiny_decoder(tokenizer, hidden_size=16, layers=1, heads=2, seed=seed)
         examples = chains("pretrain", seed, min_terms=3, max_terms=5, max_operand=5)
-        settings = {"learning_rate": 0.01, "guess_share": 0.5, "guess_error": 0.7, "seed": seed}
-        tiny_decoder.pretrain(model, tokenizer, examples, steps=3, batch_size=8, **settings)
+        hyperparameters = {"learning_rate": 0.01, "guess_share": 0.5, "guess_error": 0.7, "seed": seed}
+        tiny_decoder.pretrain(model, tokenizer, examples, steps=3, batch_size=8, **hyperparameters)
         return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
     assert torch.equal(weights(0), weights(0))

@@ -98,38 +98,38 @@ def test_models_on_different_prompts_are_not_summarised(rows):
 
 
 def test_pass_at_k_is_given_for_powers_of_two_and_for_all_samples():
-    found = compare(asked("a", [[0, 0, 1, 0, 0, 0]], [[1, 1, 0, 0, 0, 0]]), seed=0)
-    reference, policy = found["reference"], found["policy"]
+    summary = compare(asked("a", [[0, 0, 1, 0, 0, 0]], [[1, 1, 0, 0, 0, 0]]), seed=0)
+    reference, policy = summary["reference"], summary["policy"]
     assert {name for name in reference if "pass" in name} == {"pass@1", "pass@2", "pass@4", "pass@6"}
     assert [reference[f"pass@{k}"] for k in (1, 2, 4, 6)] == pytest.approx([1 / 6, 1 / 3, 2 / 3, 1])
     # 1 - C(4, 2) / C(6, 2) and 1 - C(4, 4) / C(6, 4).
     assert [policy[f"pass@{k}"] for k in (2, 4, 6)] == pytest.approx([1 - 6 / 15, 1 - 1 / 15, 1])
 
 
-def test_one_sample_a_prompt_has_no_more_than_pass_at_1():
-    found = compare(asked("ab", [[0], [1]], [[1], [1]]), seed=0)["reference"]
-    assert {name for name in found if "@" in name} == {"pass@1", "avg@1", "maj@1"}
-    assert found["pass@1"] == found["avg@1"] == found["maj@1"] == 0.5
-    assert found["ci95"] == list(wilson_interval(0.5, 2))
+def test_one_sample_per_prompt_has_no_more_than_pass_at_1():
+    metrics = compare(asked("ab", [[0], [1]], [[1], [1]]), seed=0)["reference"]
+    assert {name for name in metrics if "@" in name} == {"pass@1", "avg@1", "maj@1"}
+    assert metrics["pass@1"] == metrics["avg@1"] == metrics["maj@1"] == 0.5
+    assert metrics["ci95"] == list(wilson_interval(0.5, 2))
 
 
 def test_a_failed_verification_is_no_wrong_answer_and_is_counted():
-    found = compare(asked("ab", [[1, None], [0, 0]], [[1, 1], [None, 1]]), seed=0)
-    assert found["prompts"] == 2
-    assert found["reference"]["pass@1"] == 0.5
-    assert found["policy"]["pass@1"] == 1.0
-    assert found["reference"]["errors"] == found["policy"]["errors"] == 0.25
-    assert found["reference"]["unparsed"] == 0.0  # the failed one has no answer, and is no parse failure
-    assert found["reference"]["pass@2"] == 0.0  # of b alone: a has not two
-    assert found["gain"] == 0.5
+    summary = compare(asked("ab", [[1, None], [0, 0]], [[1, 1], [None, 1]]), seed=0)
+    assert summary["prompts"] == 2
+    assert summary["reference"]["pass@1"] == 0.5
+    assert summary["policy"]["pass@1"] == 1.0
+    assert summary["reference"]["errors"] == summary["policy"]["errors"] == 0.25
+    assert summary["reference"]["unparsed"] == 0.0  # the failed one has no answer, and is no parse failure
+    assert summary["reference"]["pass@2"] == 0.0  # of b alone: a has not two
+    assert summary["gain"] == 0.5
 
 
 def test_a_prompt_without_any_reward_of_one_model_is_left_out_of_both():
-    found = compare(asked("ab", [[None, None], [0, 1]], [[1, 1], [0, 0]]), seed=0)
-    assert found["prompts"] == 1
-    assert (found["reference"]["pass@1"], found["policy"]["pass@1"]) == (0.5, 0.0)
-    assert found["gain"] == -0.5
-    assert found["reference"]["errors"] == 0.5
+    summary = compare(asked("ab", [[None, None], [0, 1]], [[1, 1], [0, 0]]), seed=0)
+    assert summary["prompts"] == 1
+    assert (summary["reference"]["pass@1"], summary["policy"]["pass@1"]) == (0.5, 0.0)
+    assert summary["gain"] == -0.5
+    assert summary["reference"]["errors"] == 0.5
 
 
 def test_a_k_that_no_prompt_has_enough_rewards_for_is_unknown():
@@ -143,9 +143,9 @@ def test_nothing_to_compare_is_refused():
 
 def test_a_greedy_response_that_was_not_scored_has_no_accuracy(rows):
     rows.loc[(rows["policy"] == "reference") & (rows["sample_index"] < 0), "reward"] = NAN
-    found = compare(rows, seed=0)
-    assert found["reference"]["greedy"] is None
-    assert found["policy"]["greedy"] == 1.0
+    summary = compare(rows, seed=0)
+    assert summary["reference"]["greedy"] is None
+    assert summary["policy"]["greedy"] == 1.0
 
 
 def test_sets_and_groups_are_compared_apart():
@@ -157,33 +157,33 @@ def test_sets_and_groups_are_compared_apart():
             "group": ["x", "y", None, "x", "z"],
         }
     )
-    found = summarise(rows, prompts, seed=3)
-    assert {name: (block["prompts"], block["gain"]) for name, block in found["sets"].items()} == {
+    summary = summarise(rows, prompts, seed=3)
+    assert {name: (block["prompts"], block["gain"]) for name, block in summary["sets"].items()} == {
         "one": (2, 0.75),
         "two": (2, -0.25),
     }
-    assert {name: (block["prompts"], block["gain"]) for name, block in found["groups"].items()} == {
+    assert {name: (block["prompts"], block["gain"]) for name, block in summary["groups"].items()} == {
         "x": (2, 0.5),
         "y": (1, 0.5),
     }
-    two = found["sets"]["two"]
+    two = summary["sets"]["two"]
     assert two == compare(rows[rows["prompt_id"].isin(["c", "d"])], seed=3)
     assert two["gain_ci95"] == list(
         paired_bootstrap(pd.Series({"c": 1.0, "d": 1.0}), pd.Series({"c": 0.5, "d": 1.0}), seed=3)
     )
-    assert found["groups"]["y"]["gain_ci95"] == [-1.0, 1.0]  # one prompt
+    assert summary["groups"]["y"]["gain_ci95"] == [-1.0, 1.0]  # one prompt
 
 
 def test_a_set_of_training_prompts_is_none_of_the_evaluation():
     prompts = pd.DataFrame({"prompt_id": ["a", "training"], "set": ["one", "two"], "group": [None, "x"]})
-    found = summarise(asked("a", [[0, 0]], [[1, 1]]), prompts, seed=0)
-    assert found["sets"] == found["groups"] == {}
+    summary = summarise(asked("a", [[0, 0]], [[1, 1]]), prompts, seed=0)
+    assert summary["sets"] == summary["groups"] == {}
 
 
 def test_a_set_without_any_reward_is_left_out():
     prompts = pd.DataFrame({"prompt_id": ["a", "b"], "set": ["one", "two"], "group": [None, None]})
-    found = summarise(asked("ab", [[None, None], [0, 1]], [[1, 1], [0, 0]]), prompts, seed=0)
-    assert list(found["sets"]) == ["two"]
+    summary = summarise(asked("ab", [[None, None], [0, 1]], [[1, 1], [0, 0]]), prompts, seed=0)
+    assert list(summary["sets"]) == ["two"]
 
 
 def test_difficulty_is_judged_by_other_samples_than_those_compared():
@@ -192,19 +192,19 @@ def test_difficulty_is_judged_by_other_samples_than_those_compared():
         [[0, 0, 1, 1], [0, 1, 0, 0], [1, 1, 0, 1], [0, 0, 0, 0]],
         [[0, 0, 0, 1], [1, 1, 1, 1], [0, 0, 1, 1], [1, 1, 1, 0]],
     )
-    found = by_difficulty(rows, seed=0)
-    assert {name: block["prompts"] for name, block in found.items()} == {
+    levels = by_difficulty(rows, seed=0)
+    assert {name: block["prompts"] for name, block in levels.items()} == {
         "unsolved": 2,
         "partly solved": 1,
         "solved": 1,
     }
-    unsolved = found["unsolved"]  # a and d: the last two samples of both models
+    unsolved = levels["unsolved"]  # a and d: the last two samples of both models
     assert (unsolved["reference"]["pass@1"], unsolved["policy"]["pass@1"]) == (0.5, 0.5)
-    assert (found["partly solved"]["gain"], found["solved"]["gain"]) == (1.0, 0.5)
-    assert found["solved"]["samples"] == 2
+    assert (levels["partly solved"]["gain"], levels["solved"]["gain"]) == (1.0, 0.5)
+    assert levels["solved"]["samples"] == 2
 
 
-def test_one_sample_cannot_tell_difficulty_and_gain():
+def test_one_sample_cannot_measure_both_difficulty_and_gain():
     assert by_difficulty(asked("a", [[0]], [[1]]), seed=0) == {}
 
 

@@ -32,14 +32,14 @@ def prompts():
 
 
 def test_each_kind_has_the_prompts_it_says(rows, prompts):
-    found = {kind.name.split(":")[0]: kind for kind in choose_examples(rows, prompts, show=9)}
-    assert {name: list(kind.shown["answer"]) for name, kind in found.items()} == {
+    by_name = {kind.name.split(":")[0]: kind for kind in choose_examples(rows, prompts, show=9)}
+    assert {name: list(kind.shown["answer"]) for name, kind in by_name.items()} == {
         "Gained": ["a", "e", "f"],
         "Lost": ["b"],
         "Still wrong": ["c"],
         "Still right": ["d"],
     }
-    assert found["Lost"].shown.to_dict("records") == [
+    assert by_name["Lost"].shown.to_dict("records") == [
         {
             "set": "s",
             "prompt": "b?",
@@ -58,10 +58,10 @@ def test_no_more_are_shown_than_asked_for_and_all_are_counted(rows, prompts):
 
 
 def test_the_choice_does_not_depend_on_the_order_of_the_rows(rows, prompts):
-    one = choose_examples(rows, prompts, show=2)
-    other = choose_examples(rows[::-1], prompts[::-1], show=2)
-    assert [kind.shown.to_dict("records") for kind in one] == [
-        kind.shown.to_dict("records") for kind in other
+    in_order = choose_examples(rows, prompts, show=2)
+    reversed_order = choose_examples(rows[::-1], prompts[::-1], show=2)
+    assert [kind.shown.to_dict("records") for kind in in_order] == [
+        kind.shown.to_dict("records") for kind in reversed_order
     ]
 
 

@@ -64,8 +64,8 @@ def test_effective_prompts_by_hand(means, samples, effective):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 64))
 def test_a_prompt_is_worth_one_coin_at_least_and_its_samples_at_most(means, samples):
-    found = effective_prompts(np.array(means), samples)
-    assert len(means) * (1 - 1e-9) <= found <= len(means) * samples * (1 + 1e-9)
+    effective_count = effective_prompts(np.array(means), samples)
+    assert len(means) * (1 - 1e-9) <= effective_count <= len(means) * samples * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("mean", [0.1, 0.5, 0.9])
@@ -116,9 +116,9 @@ def test_the_sign_of_a_loss_is_negative():
 
 def test_the_bootstrap_is_deterministic_by_seed():
     first, second = series(np.linspace(0, 1, 40)), series(np.linspace(0, 1, 40)[::-1])
-    one = paired_bootstrap(first, second, seed=1)
-    assert paired_bootstrap(first, second, seed=1) == one
-    assert paired_bootstrap(first, second, seed=2) != one
+    interval = paired_bootstrap(first, second, seed=1)
+    assert paired_bootstrap(first, second, seed=1) == interval
+    assert paired_bootstrap(first, second, seed=2) != interval
 
 
 # Student's 0.025 quantiles are -12.706 at 1 degree of freedom, -2.262 at 9, -1.984 at 99; the normal

@@ -48,8 +48,8 @@ def test_pass_at_1_is_the_mean():
 
 
 def test_binomials_that_overflow_a_float_do_not_matter():
-    found = pass_at_k([1.0] * 2 + [0.0] * 1998, 1000)
-    assert found == pytest.approx(1 - (1000 * 999) / (2000 * 1999), rel=1e-9)
+    estimate = pass_at_k([1.0] * 2 + [0.0] * 1998, 1000)
+    assert estimate == pytest.approx(1 - (1000 * 999) / (2000 * 1999), rel=1e-9)
 
 
 @pytest.mark.parametrize("k", [0, 3])
@@ -80,12 +80,12 @@ def test_the_majority_by_hand(rewards, answers, expected):
 
 def test_the_order_of_the_samples_does_not_matter():
     samples = [(1.0, "7"), (1.0, "7.0"), (0.0, "3"), (0.0, "3"), (0.0, None)]
-    found = {majority_at_k(*zip(*order, strict=True)) for order in permutations(samples)}
-    assert found == {0.5}
+    accuracies = {majority_at_k(*zip(*order, strict=True)) for order in permutations(samples)}
+    assert accuracies == {0.5}
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("answer", "other_answer", "same"),
     [
         ("7", "7.0", True),
         ("1000", "1e3", True),
@@ -101,6 +101,6 @@ def test_the_order_of_the_samples_does_not_matter():
         (r"\frac12", "0.5", False),
     ],
 )
-def test_what_votes_together(one, other, same):
-    assert (ballot(one) == ballot(other)) is same
-    assert len({ballot(one), ballot(other)}) == (1 if same else 2)
+def test_what_votes_together(answer, other_answer, same):
+    assert (ballot(answer) == ballot(other_answer)) is same
+    assert len({ballot(answer), ballot(other_answer)}) == (1 if same else 2)

@@ -35,26 +35,26 @@ def right_padded():
 def test_states_and_gradients_are_those_of_attention_written_out(block, mask, dtype, tolerance, monkeypatch):
     monkeypatch.setattr(attention_products, "_BLOCK", block)
     parts, gradient = inputs(dtype)
-    exact = [part.detach().double().requires_grad_() for part in parts]
-    expected = written_out(*exact, causal() if mask is None else mask)
-    found = attention_by_products(*parts, mask, SCALING)
-    assert found.dtype == dtype
+    double_inputs = [part.detach().double().requires_grad_() for part in parts]
+    expected = written_out(*double_inputs, causal() if mask is None else mask)
+    states = attention_by_products(*parts, mask, SCALING)
+    assert states.dtype == dtype
     close = {"atol": tolerance, "rtol": tolerance, "check_dtype": False}
-    torch.testing.assert_close(found, expected, **close)
-    found.backward(gradient)
+    torch.testing.assert_close(states, expected, **close)
+    states.backward(gradient)
     expected.backward(gradient.double())
-    for ours, theirs in zip(parts, exact, strict=True):
+    for ours, theirs in zip(parts, double_inputs, strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, **close)
 
 
 def test_a_query_that_attends_to_nothing_spoils_nobody():
     left_padded = causal() & torch.tensor([False] * 2 + [True] * 5)
     parts, gradient = inputs(torch.float32)
-    exact = [part.detach().double().requires_grad_() for part in parts]
-    found = attention_by_products(*parts, left_padded.expand(ROWS, -1, -1, -1), SCALING)
-    assert found.isfinite().all()
+    double_inputs = [part.detach().double().requires_grad_() for part in parts]
+    states = attention_by_products(*parts, left_padded.expand(ROWS, -1, -1, -1), SCALING)
+    assert states.isfinite().all()
     gradient[:, :, :2] = 0  # nobody reads padding
-    found.backward(gradient)
-    written_out(*exact, left_padded).backward(gradient.double())
-    for ours, theirs in zip(parts, exact, strict=True):
+    states.backward(gradient)
+    written_out(*double_inputs, left_padded).backward(gradient.double())
+    for ours, theirs in zip(parts, double_inputs, strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-5, check_dtype=False)

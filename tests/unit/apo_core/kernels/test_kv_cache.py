@@ -13,8 +13,8 @@ def states(rows, tokens, seed):
     return [torch.randn(rows, 2, tokens, size, generator=generator) for size in (3, 5)]
 
 
-def same(layer, other):
-    return torch.equal(layer.keys, other.keys) and torch.equal(layer.values, other.values)
+def same(layer, expected):
+    return torch.equal(layer.keys, expected.keys) and torch.equal(layer.values, expected.values)
 
 
 # How many tokens to append, or which share of the rows to keep.
@@ -29,7 +29,7 @@ def test_it_holds_what_concatenation_holds(rows, tokens, steps, random):
     for number, step in enumerate(steps, start=1):
         if isinstance(step, int):
             returned = [layer.update(*states(rows, step, number)) for layer in (ours, theirs)]
-            assert all(torch.equal(one, other) for one, other in zip(*returned, strict=True))
+            assert all(torch.equal(actual, expected) for actual, expected in zip(*returned, strict=True))
         else:
             rows = max(1, round(step * rows))
             indices = torch.tensor(random.choices(range(len(ours.keys)), k=rows))
@@ -52,10 +52,10 @@ def test_rows_can_be_repeated(indices):
 def test_a_token_is_added_and_a_row_leaves_in_place():
     layer = GrowingLayer()
     layer.update(*states(4, 10, 0))
-    place = layer.keys.data_ptr(), layer.values.data_ptr()
+    addresses = layer.keys.data_ptr(), layer.values.data_ptr()
     layer.update(*states(4, 1, 1))
     layer.batch_select_indices(torch.tensor([0, 3, 2]))
-    assert (layer.keys.data_ptr(), layer.values.data_ptr()) == place
+    assert (layer.keys.data_ptr(), layer.values.data_ptr()) == addresses
 
 
 def test_only_full_attention_grows_in_place():

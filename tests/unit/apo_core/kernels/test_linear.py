@@ -72,14 +72,14 @@ def test_quick_layers_have_the_values_and_gradients_of_plain_ones(shape):
     quick_linears(quick)
     torch.manual_seed(1)
     states = torch.randn(shape)
-    found = []
+    tensors = []
     for layers in (plain, quick):
-        given = states.clone().requires_grad_()
-        output = layers(given)
+        inputs = states.clone().requires_grad_()
+        output = layers(inputs)
         output.sin().sum().backward()
-        found.append([output, given.grad, *(parameter.grad for parameter in layers.parameters())])
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other)
+        tensors.append([output, inputs.grad, *(parameter.grad for parameter in layers.parameters())])
+    for plain_tensor, quick_tensor in zip(*tensors, strict=True):
+        torch.testing.assert_close(plain_tensor, quick_tensor)
 
 
 def test_quick_layers_that_are_frozen_keep_no_states():
@@ -95,15 +95,15 @@ def test_quick_layers_that_are_frozen_keep_no_states():
 def test_quick_layers_are_packed_copied_and_forgotten_as_plain_ones_are():
     layers, states = model(), torch.randn(3, SIZE)
     quick_linears(layers)
-    wanted = layers(states)
+    expected = layers(states)
     with torch.no_grad(), packed_linears(layers, rows=3):
         assert "forward" in vars(layers[0])
-        torch.testing.assert_close(layers(states), wanted)
+        torch.testing.assert_close(layers(states), expected)
     assert "forward" not in vars(layers[0])
     other = copy.deepcopy(layers)
     with torch.no_grad():
         layers[0].weight.zero_()
-    torch.testing.assert_close(other(states), wanted)
+    torch.testing.assert_close(other(states), expected)
     gone = weakref.ref(layers)
     del layers
     assert gone() is None  # nothing refers to itself: models are loaded where no garbage is looked for

@@ -62,12 +62,12 @@ def two_steps(model, step):
     positions = attended.cumsum(-1).sub(1).clamp(min=0)
     cache = growing_cache(model.config)
     model(token_ids, attention_mask=attended, position_ids=positions, past_key_values=cache)
-    found = []
+    step_logits = []
     for offset, tokens in enumerate(([20, 21, 22], [30, 31, 32])):
         attended = torch.cat([attended, torch.ones(3, 1, dtype=torch.long)], dim=-1)
         ends = positions[:, -1:] + 1 + offset
-        found.append(step(torch.tensor(tokens)[:, None], attended, ends, cache))
-    return torch.stack(found)
+        step_logits.append(step(torch.tensor(tokens)[:, None], attended, ends, cache))
+    return torch.stack(step_logits)
 
 
 def by_transformers(model):
@@ -96,8 +96,8 @@ def test_a_step_has_the_logits_of_transformers(make, dtype, tolerance):
     expected = two_steps(model, by_transformers(model))
     quick_linears(model)
     assert supports(model, growing_cache(model.config))
-    found = two_steps(model, LlamaStep(model, rows=3))
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+    step_logits = two_steps(model, LlamaStep(model, rows=3))
+    torch.testing.assert_close(step_logits, expected, atol=tolerance, rtol=tolerance)
 
 
 def test_weights_are_those_of_when_the_step_was_made():

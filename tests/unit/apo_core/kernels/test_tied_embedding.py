@@ -48,28 +48,28 @@ def test_it_is_that_of_autograd(times, reentrant, padding, chunk_tokens):
     plain.model.get_input_embeddings().__class__ = nn.Embedding
     if reentrant is not None:
         ours.train().model.gradient_checkpointing_enable({"use_reentrant": reentrant})
-    for one, other in zip(gradients(ours, times), gradients(plain, times), strict=True):
-        torch.testing.assert_close(one, other)
+    for gradient, expected in zip(gradients(ours, times), gradients(plain, times), strict=True):
+        torch.testing.assert_close(gradient, expected)
 
 
 def test_what_a_broken_backward_pass_has_left_is_not_added():
     log_probs = ResponseLogProbs(accelerated(model()), temperature=1.0)
-    wanted = [gradient.clone() for gradient in gradients(log_probs)]
+    expected_gradients = [gradient.clone() for gradient in gradients(log_probs)]
     log_probs.zero_grad()
     log_probs.head.shared.left = torch.ones(11, 16)
-    for one, other in zip(gradients(log_probs), wanted, strict=True):
-        torch.testing.assert_close(one, other)
+    for gradient, expected in zip(gradients(log_probs), expected_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected)
 
 
 def test_the_model_by_itself_and_a_copy_learn_as_ever():
     shared, plain = model(), model()
     share_gradient(shared)
-    found = []
-    for one in (shared, copy.deepcopy(shared), plain):
-        one(input_ids=BATCH.token_ids, labels=BATCH.token_ids).loss.backward()
-        found.append(one.get_input_embeddings().weight.grad)
-    for gradient in found[:2]:
-        torch.testing.assert_close(gradient, found[2])
+    embedding_gradients = []
+    for variant in (shared, copy.deepcopy(shared), plain):
+        variant(input_ids=BATCH.token_ids, labels=BATCH.token_ids).loss.backward()
+        embedding_gradients.append(variant.get_input_embeddings().weight.grad)
+    for gradient in embedding_gradients[:2]:
+        torch.testing.assert_close(gradient, embedding_gradients[2])
 
 
 def test_frozen_weights_get_none():

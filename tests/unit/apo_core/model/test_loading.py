@@ -73,9 +73,9 @@ def test_the_saved_generation_settings_are_those_of_the_training_sampler(tmp_pat
         top_p=0.8, top_k=20, repetition_penalty=1.1, temperature=0.7, eos_token_id=[1, 5], do_sample=True
     )
     save_policy(loaded, tokenizer, tmp_path / "policy", max_new_tokens=12)
-    found = json.loads((tmp_path / "policy" / "generation_config.json").read_text())
-    found.pop("transformers_version")
-    assert found == {
+    saved_config = json.loads((tmp_path / "policy" / "generation_config.json").read_text())
+    saved_config.pop("transformers_version")
+    assert saved_config == {
         "do_sample": True,
         "temperature": 1.0,
         "top_k": 0,

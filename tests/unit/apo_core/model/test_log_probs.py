@@ -41,8 +41,12 @@ def test_log_probs_and_gradients_equal_the_naive_ones(decoder, batch, chunk_toke
     expected = naive(decoder, temperature)
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
-    for found, wanted in zip(gradients(decoder, ours), gradients(decoder, expected), strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-5 * float(wanted.abs().max()), rtol=1e-4)
+    for gradient, expected_gradient in zip(
+        gradients(decoder, ours), gradients(decoder, expected), strict=True
+    ):
+        torch.testing.assert_close(
+            gradient, expected_gradient, atol=1e-5 * float(expected_gradient.abs().max()), rtol=1e-4
+        )
 
 
 def test_more_padding_and_its_token_change_nothing(decoder, batch):
@@ -63,9 +67,9 @@ def test_a_row_without_response_tokens_is_zero_and_leaves_the_others_alone(decod
     mask = batch.mask.clone()
     mask[1] = False
     with torch.no_grad():
-        whole, found = module(*batch.inputs), module(batch.token_ids, batch.attended, mask)
-    assert (found[1] == 0).all()
-    torch.testing.assert_close(found[[0, 2, 3]], whole[[0, 2, 3]])
+        whole, masked = module(*batch.inputs), module(batch.token_ids, batch.attended, mask)
+    assert (masked[1] == 0).all()
+    torch.testing.assert_close(masked[[0, 2, 3]], whole[[0, 2, 3]])
 
 
 def test_an_empty_mask_yields_zeros_that_back_propagate(decoder, batch):
@@ -74,8 +78,8 @@ def test_an_empty_mask_yields_zeros_that_back_propagate(decoder, batch):
     )
     assert log_probs.shape == batch.mask.shape
     assert (log_probs == 0).all()
-    found = torch.autograd.grad(log_probs.sum(), list(decoder.parameters()))
-    assert all((gradient == 0).all() for gradient in found)
+    parameter_gradients = torch.autograd.grad(log_probs.sum(), list(decoder.parameters()))
+    assert all((gradient == 0).all() for gradient in parameter_gradients)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -86,12 +90,14 @@ def test_the_heads_gradient_is_that_of_its_values(bias):
     targets = torch.arange(7)
     module = HeadLogProbs(head, temperature=0.7, chunk_tokens=3)
     weights = torch.linspace(-1, 2, 7)
-    found = torch.autograd.grad((module(states, targets) * weights).sum(), [states, *head.parameters()])
+    head_gradients = torch.autograd.grad(
+        (module(states, targets) * weights).sum(), [states, *head.parameters()]
+    )
     expected = (head(states) / 0.7).log_softmax(-1)[torch.arange(7), targets]
     torch.testing.assert_close(module(states, targets).double(), expected, atol=1e-6, rtol=1e-6)
-    wanted = torch.autograd.grad((expected * weights).sum(), [states, *head.parameters()])
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+    expected_gradients = torch.autograd.grad((expected * weights).sum(), [states, *head.parameters()])
+    for gradient, expected_gradient in zip(head_gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected_gradient, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-6), (torch.bfloat16, 3e-2)])
@@ -99,10 +105,12 @@ def test_a_frozen_head_passes_the_gradient_on(dtype, close):
     torch.manual_seed(0)
     head = torch.nn.Linear(5, 11, bias=False).to(dtype).requires_grad_(False)
     states = torch.randn(7, 5, dtype=dtype, requires_grad=True)
-    (found,) = torch.autograd.grad(HeadLogProbs(head, temperature=1.0)(states, torch.arange(7)).sum(), states)
+    (gradient,) = torch.autograd.grad(
+        HeadLogProbs(head, temperature=1.0)(states, torch.arange(7)).sum(), states
+    )
     naive = head(states).float().log_softmax(-1)[torch.arange(7), torch.arange(7)]
-    (wanted,) = torch.autograd.grad(naive.sum(), states)
-    torch.testing.assert_close(found, wanted, atol=close, rtol=close)
+    (expected,) = torch.autograd.grad(naive.sum(), states)
+    torch.testing.assert_close(gradient, expected, atol=close, rtol=close)
 
 
 def test_the_heads_gradient_is_summed_over_chunks_in_float32():
@@ -110,11 +118,11 @@ def test_the_heads_gradient_is_summed_over_chunks_in_float32():
     head = torch.nn.Linear(8, 4, bias=False).bfloat16()
     states = torch.randn(2000, 8).bfloat16()
     module = HeadLogProbs(head, temperature=1.0, chunk_tokens=4)
-    (found,) = torch.autograd.grad(module(states, torch.zeros(2000, dtype=torch.long)).sum(), head.weight)
-    exact = head.weight.detach().double().requires_grad_()
-    log_probs = (states.double() @ exact.t()).log_softmax(-1)[:, 0]
-    (wanted,) = torch.autograd.grad(log_probs.sum(), exact)
-    error = (found.double() - wanted).norm() / wanted.norm()
+    (gradient,) = torch.autograd.grad(module(states, torch.zeros(2000, dtype=torch.long)).sum(), head.weight)
+    double_weight = head.weight.detach().double().requires_grad_()
+    log_probs = (states.double() @ double_weight.t()).log_softmax(-1)[:, 0]
+    (expected,) = torch.autograd.grad(log_probs.sum(), double_weight)
+    error = (gradient.double() - expected).norm() / expected.norm()
     assert error < 5e-3  # summed in bfloat16 it is several times that
 
 
@@ -125,13 +133,13 @@ def test_gradients_reach_every_parameter(decoder, batch):
 
 
 def test_each_tokens_log_prob_is_at_the_position_that_predicts_it(decoder, batch):
-    found = ResponseLogProbs(decoder, temperature=0.7)(*batch.inputs)
-    rows = zip(PROMPTS, RESPONSES, found, batch.mask, strict=True)
+    batch_log_probs = ResponseLogProbs(decoder, temperature=0.7)(*batch.inputs)
+    rows = zip(PROMPTS, RESPONSES, batch_log_probs, batch.mask, strict=True)
     for prompt, response, log_probs, predicts in rows:
         every = (decoder(torch.tensor([prompt + response])).logits[0] / 0.7).log_softmax(-1)  # (T, V)
         at = range(len(prompt) - 1, len(prompt) + len(response) - 1)
-        wanted = torch.stack([every[t, token] for t, token in zip(at, response, strict=True)])
-        torch.testing.assert_close(log_probs[predicts], wanted, atol=1e-5, rtol=1e-5)
+        expected = torch.stack([every[t, token] for t, token in zip(at, response, strict=True)])
+        torch.testing.assert_close(log_probs[predicts], expected, atol=1e-5, rtol=1e-5)
         assert predicts.nonzero()[:, 0].tolist() == list(at)
         assert (log_probs[~predicts] == 0).all()
 

@@ -39,7 +39,9 @@ def learn(policy):
 
 def greedy(model):
     sampler = TransformersSampler(model.eval(), eos_ids={1}, pad_id=0, batch_size=3)
-    return [one.token_ids for one in sampler.generate(PROMPTS, None, max_new_tokens=12, temperature=1.0)]
+    return [
+        response.token_ids for response in sampler.generate(PROMPTS, None, max_new_tokens=12, temperature=1.0)
+    ]
 
 
 def test_at_first_policy_and_reference_are_equal(decoder, policy, adapters, batch):

@@ -144,8 +144,8 @@ def test_a_damaged_tokenizer_is_refused_in_one_line(model_directory, name, conte
 
 def without(directory, *names):
     file = directory / "tokenizer_config.json"
-    settings = json.loads(file.read_text())
-    file.write_text(json.dumps({key: value for key, value in settings.items() if key not in names}))
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({key: value for key, value in config.items() if key not in names}))
 
 
 def test_a_tokenizer_that_cannot_end_a_sequence_is_refused(model_directory):

@@ -89,7 +89,7 @@ def sampler(model, *, eos_ids=frozenset({1}), batch_size=4):
     return TransformersSampler(model, eos_ids=set(eos_ids), pad_id=0, batch_size=batch_size)
 
 
-def draw(model, prompts=PROMPTS, keys=KEYS, *, max_new_tokens=20, temperature=1.0, **options):
+def sample_responses(model, prompts=PROMPTS, keys=KEYS, *, max_new_tokens=20, temperature=1.0, **options):
     return sampler(model, **options).generate(
         prompts, keys, max_new_tokens=max_new_tokens, temperature=temperature
     )
@@ -126,25 +126,27 @@ def test_greedy_tokens_equal_those_of_transformers(model):
         eos_token_id=sorted(eos_ids),
         pad_token_id=0,
     )
-    ours = draw(model, keys=None, eos_ids=eos_ids)
+    ours = sample_responses(model, keys=None, eos_ids=eos_ids)
     assert [row.token_ids for row in ours] == [cut(row, eos_ids) for row in theirs[:, width:].tolist()]
     assert len({tuple(row.token_ids) for row in ours}) > 1
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_sampled_tokens_equal_those_drawn_alone_without_a_cache(model, temperature):
-    alone = [
+    expected = [
         one_by_one(model, prompt, key, max_new_tokens=20, temperature=temperature)
         for prompt, key in zip(PROMPTS, KEYS, strict=True)
     ]
-    assert [row.token_ids for row in draw(model, temperature=temperature)] == alone
+    assert [row.token_ids for row in sample_responses(model, temperature=temperature)] == expected
 
 
 @pytest.mark.parametrize("batch_size", [1, 100])
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 4, 2], [2, 0]])
 def test_a_rows_tokens_depend_on_its_prompt_and_key_alone(model, order, batch_size):
-    whole = draw(model)
-    part = draw(model, [PROMPTS[i] for i in order], [KEYS[i] for i in order], batch_size=batch_size)
+    whole = sample_responses(model)
+    part = sample_responses(
+        model, [PROMPTS[i] for i in order], [KEYS[i] for i in order], batch_size=batch_size
+    )
     assert part == [whole[i] for i in order]
 
 
@@ -155,7 +157,7 @@ def test_equal_prompts_are_read_once_and_answered_apart(model):
         lambda _, __, inputs: read.append(tuple(inputs["input_ids"].shape)), with_kwargs=True
     )
     try:
-        together = draw(model, prompts, batch_size=6)
+        together = sample_responses(model, prompts, batch_size=6)
     finally:
         hook.remove()
     assert read[0] == (3, 5)
@@ -169,7 +171,7 @@ def test_equal_prompts_are_read_once_and_answered_apart(model):
 
 def test_responses_longer_than_the_caches_room_are_right(grouped):
     prompts, keys = PROMPTS[:2], KEYS[:2]
-    long = draw(grouped, prompts, keys, eos_ids=(), max_new_tokens=150)
+    long = sample_responses(grouped, prompts, keys, eos_ids=(), max_new_tokens=150)
     assert [row.token_ids for row in long] == [
         one_by_one(grouped, prompt, key, max_new_tokens=150, temperature=1.0, eos_ids=())
         for prompt, key in zip(prompts, keys, strict=True)
@@ -177,12 +179,12 @@ def test_responses_longer_than_the_caches_room_are_right(grouped):
 
 
 def test_another_key_draws_other_tokens(decoder):
-    drawn = draw(decoder, [PROMPTS[0]] * 20, [f"other/{row}" for row in range(20)])
+    drawn = sample_responses(decoder, [PROMPTS[0]] * 20, [f"other/{row}" for row in range(20)])
     assert len({tuple(row.token_ids) for row in drawn}) > 15
 
 
 def test_a_shorter_limit_cuts_the_same_response(decoder):
-    long, short = draw(decoder), draw(decoder, max_new_tokens=3)
+    long, short = sample_responses(decoder), sample_responses(decoder, max_new_tokens=3)
     assert [row.token_ids for row in short] == [row.token_ids[:3] for row in long]
 
 
@@ -190,7 +192,7 @@ def test_a_shorter_limit_cuts_the_same_response(decoder):
 def test_first_tokens_are_drawn_as_often_as_the_softmax_says(decoder, temperature):
     count = 3000
     prompt = PROMPTS[1]
-    drawn = draw(
+    drawn = sample_responses(
         decoder,
         [prompt] * count,
         [f"frequency/{row}" for row in range(count)],
@@ -200,21 +202,23 @@ def test_first_tokens_are_drawn_as_often_as_the_softmax_says(decoder, temperatur
     )
     with torch.no_grad():
         logits = decoder(torch.tensor([prompt])).logits[0, -1].double()
-    found = np.bincount([row.token_ids[0] for row in drawn], minlength=17)
+    token_counts = np.bincount([row.token_ids[0] for row in drawn], minlength=17)
 
     def likelihood(assumed):
         expected = (logits / assumed).softmax(-1).numpy() * count
         common = expected >= 5  # a chi-square test needs that many
-        share = found[common].sum() / expected[common].sum()
+        share = token_counts[common].sum() / expected[common].sum()
         assert share == pytest.approx(1, abs=0.01)
-        return chisquare(found[common], expected[common] * share).pvalue
+        return chisquare(token_counts[common], expected[common] * share).pvalue
 
     assert likelihood(temperature) > 0.01
     assert likelihood(temperature * 1.3) < 1e-6
 
 
 def test_the_end_is_kept_and_named(decoder):
-    responses = draw(decoder, PROMPTS * 10, [f"ends/{row}" for row in range(60)], max_new_tokens=8)
+    responses = sample_responses(
+        decoder, PROMPTS * 10, [f"ends/{row}" for row in range(60)], max_new_tokens=8
+    )
     reasons = {reason: [r for r in responses if r.finish_reason == reason] for reason in ("stop", "length")}
     assert len(reasons["stop"]) > 5
     assert len(reasons["length"]) > 5
@@ -223,24 +227,28 @@ def test_the_end_is_kept_and_named(decoder):
 
 
 def test_an_end_at_the_last_allowed_token_is_a_stop(decoder):
-    ended = next(r for r in draw(decoder) if r.finish_reason == "stop" and len(r.token_ids) > 1)
-    row = draw(decoder).index(ended)
-    assert draw(decoder, [PROMPTS[row]], [KEYS[row]], max_new_tokens=len(ended.token_ids)) == [ended]
-    assert draw(decoder, [PROMPTS[row]], [KEYS[row]], max_new_tokens=len(ended.token_ids) - 1) == [
-        Response(ended.token_ids[:-1], "length")
+    ended = next(r for r in sample_responses(decoder) if r.finish_reason == "stop" and len(r.token_ids) > 1)
+    row = sample_responses(decoder).index(ended)
+    assert sample_responses(decoder, [PROMPTS[row]], [KEYS[row]], max_new_tokens=len(ended.token_ids)) == [
+        ended
     ]
+    assert sample_responses(
+        decoder, [PROMPTS[row]], [KEYS[row]], max_new_tokens=len(ended.token_ids) - 1
+    ) == [Response(ended.token_ids[:-1], "length")]
 
 
 def test_any_of_two_ends_stops(decoder):
-    one = draw(decoder, PROMPTS * 5, [f"two/{row}" for row in range(30)])
-    two = draw(decoder, PROMPTS * 5, [f"two/{row}" for row in range(30)], eos_ids={1, 7})
-    assert [r.token_ids for r in two] == [cut(r.token_ids, {1, 7}) for r in one]
-    assert {r.token_ids[-1] for r in two if r.finish_reason == "stop"} == {1, 7}
+    with_one_end = sample_responses(decoder, PROMPTS * 5, [f"two/{row}" for row in range(30)])
+    with_two_ends = sample_responses(
+        decoder, PROMPTS * 5, [f"two/{row}" for row in range(30)], eos_ids={1, 7}
+    )
+    assert [r.token_ids for r in with_two_ends] == [cut(r.token_ids, {1, 7}) for r in with_one_end]
+    assert {r.token_ids[-1] for r in with_two_ends if r.finish_reason == "stop"} == {1, 7}
 
 
 def test_no_prompts_give_no_responses(decoder):
-    assert draw(decoder, [], []) == []
-    assert draw(decoder, [], None) == []
+    assert sample_responses(decoder, [], []) == []
+    assert sample_responses(decoder, [], None) == []
 
 
 def test_uniform_numbers_are_a_function_of_the_key():

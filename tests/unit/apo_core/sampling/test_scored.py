@@ -17,7 +17,7 @@ QUESTIONS = [
 
 
 @pytest.fixture
-def ask(decoder, tokenizer):
+def sample_scored(decoder, tokenizer):
     sampler = TransformersSampler(decoder, eos_ids={1}, pad_id=0, batch_size=4)
 
     def scored(questions, n, key, verifier=NUMERIC):
@@ -35,8 +35,8 @@ def ask(decoder, tokenizer):
     return scored
 
 
-def test_rows_are_in_order_and_scored_on_their_own_text(ask, tokenizer):
-    rows = ask(QUESTIONS, 3, "stage/0")
+def test_rows_are_in_order_and_scored_on_their_own_text(sample_scored, tokenizer):
+    rows = sample_scored(QUESTIONS, 3, "stage/0")
     assert [(row.question.prompt_id, row.sample_index) for row in rows] == [
         (name, index) for name in "abc" for index in range(3)
     ]
@@ -47,25 +47,27 @@ def test_rows_are_in_order_and_scored_on_their_own_text(ask, tokenizer):
     assert len({row.text for row in rows}) > 3
 
 
-def test_a_right_answer_is_rewarded(ask):
-    text = ask(QUESTIONS[:1], 1, "stage/0", EXACT)[0].text
-    rows = ask(
+def test_a_right_answer_is_rewarded(sample_scored):
+    text = sample_scored(QUESTIONS[:1], 1, "stage/0", EXACT)[0].text
+    rows = sample_scored(
         [Question("a", "1+1=", text, "{}"), Question("a", "1+1=", text + "0", "{}")], 1, "stage/0", EXACT
     )
     assert [row.reward for row in rows] == [1.0, 0.0]
 
 
-def test_a_questions_samples_do_not_depend_on_its_neighbours(ask):
-    whole = ask(QUESTIONS, 3, "stage/0")
-    assert ask(QUESTIONS[1:2], 3, "stage/0") == whole[3:6]
-    assert ask(QUESTIONS, 2, "stage/0") == [row for row in whole if row.sample_index < 2]
+def test_a_questions_samples_do_not_depend_on_its_neighbours(sample_scored):
+    whole = sample_scored(QUESTIONS, 3, "stage/0")
+    assert sample_scored(QUESTIONS[1:2], 3, "stage/0") == whole[3:6]
+    assert sample_scored(QUESTIONS, 2, "stage/0") == [row for row in whole if row.sample_index < 2]
 
 
-def test_another_key_draws_other_samples(ask):
-    one, other = (ask(QUESTIONS, 3, key) for key in ("stage/0", "stage/1"))
-    assert [row.text for row in one] != [row.text for row in other]
+def test_another_key_draws_other_samples(sample_scored):
+    first, second = (sample_scored(QUESTIONS, 3, key) for key in ("stage/0", "stage/1"))
+    assert [row.text for row in first] != [row.text for row in second]
 
 
-def test_without_a_key_the_response_is_greedy(ask):
-    one, two = ask(QUESTIONS, 2, None), ask(QUESTIONS, 1, None)
-    assert [row.text for row in one[::2]] == [row.text for row in one[1::2]] == [row.text for row in two]
+def test_without_a_key_the_response_is_greedy(sample_scored):
+    pairs, singles = sample_scored(QUESTIONS, 2, None), sample_scored(QUESTIONS, 1, None)
+    assert (
+        [row.text for row in pairs[::2]] == [row.text for row in pairs[1::2]] == [row.text for row in singles]
+    )

@@ -20,7 +20,7 @@ def numbers(count, key="drawing"):
     return torch.from_numpy(uniforms([key], count)[0])
 
 
-def exact(logits, noise, temperature):
+def inverse_cdf(logits, noise, temperature):
     """Inversion of the cumulative distribution in float64: the interval of each token, and the token."""
     cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)  # (1, V)
     return torch.searchsorted(cumulative[0] / cumulative[0, -1], noise, right=True)
@@ -30,18 +30,18 @@ def exact(logits, noise, temperature):
 @pytest.mark.parametrize("size", VOCABULARIES)
 def test_it_inverts_the_cumulative_distribution(size, temperature):
     logits, noise = logits_of(size), numbers(400)
-    found = sample_token(logits.expand(400, -1), noise, temperature)
-    wanted = exact(logits, noise, temperature)
+    tokens = sample_token(logits.expand(400, -1), noise, temperature)
+    expected = inverse_cdf(logits, noise, temperature)
     # float32 probabilities move a boundary by about 1e-8: a number falls between seldom, and never far.
-    assert (found == wanted).double().mean() > 0.99
-    assert (found - wanted).abs().max() <= 1
+    assert (tokens == expected).double().mean() > 0.99
+    assert (tokens - expected).abs().max() <= 1
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_a_large_vocabulary_is_drawn_from_as_often_as_the_softmax_says(temperature):
     count, size = 6000, 10_000
     logits = logits_of(size)
-    found = torch.cat(
+    tokens = torch.cat(
         [
             sample_token(logits.expand(500, -1), part, temperature)
             for part in numbers(count, "often").split(500)
@@ -57,7 +57,7 @@ def test_a_large_vocabulary_is_drawn_from_as_often_as_the_softmax_says(temperatu
         expected = np.bincount(group[order], shares, minlength=200) * count
         filled = expected >= 5
         assert expected[filled].sum() == pytest.approx(count)
-        return chisquare(np.bincount(group[found], minlength=200)[filled], expected[filled]).pvalue
+        return chisquare(np.bincount(group[tokens], minlength=200)[filled], expected[filled]).pvalue
 
     assert p_value(temperature) > 0.01
     assert p_value(temperature * 1.1) < 1e-6
@@ -76,8 +76,8 @@ def test_a_number_on_the_edge_of_a_block_draws_no_token_without_probability():
     logits[:, 128:] -= 27  # so little that the sum of both blocks is rounded
     logits[:, 128] = -math.inf
     sums = logits.softmax(-1).unflatten(-1, (2, 128)).sum(-1).double()  # (500, 2), as they are added up
-    found = sample_token(logits, sums[:, 0] / sums.sum(-1), 1.0)
-    assert set(found.tolist()) <= {127, 129}
+    tokens = sample_token(logits, sums[:, 0] / sums.sum(-1), 1.0)
+    assert set(tokens.tolist()) <= {127, 129}
 
 
 def test_the_tail_of_a_large_vocabulary_is_reached():
@@ -86,8 +86,8 @@ def test_the_tail_of_a_large_vocabulary_is_reached():
     logits = torch.full((1, size), math.log(1e-6 / size))
     logits[0, 0] = 0.0
     noise = 1 - torch.tensor([0.9e-6, 0.5e-6, 0.1e-6], dtype=torch.float64)
-    found = sample_token(logits.expand(3, -1), noise, 1.0).double() / size
-    assert found.tolist() == pytest.approx([0.1, 0.5, 0.9], abs=0.07)
+    shares = sample_token(logits.expand(3, -1), noise, 1.0).double() / size
+    assert shares.tolist() == pytest.approx([0.1, 0.5, 0.9], abs=0.07)
 
 
 def test_a_row_is_drawn_by_its_own_distribution_and_number():
@@ -101,8 +101,8 @@ def test_a_row_is_drawn_by_its_own_distribution_and_number():
 def test_bfloat16_logits_are_drawn_from_in_float32():
     logits = logits_of(49_152).bfloat16()
     noise = numbers(200)
-    found = sample_token(logits.expand(200, -1), noise, 1.0)
-    assert (found - exact(logits, noise, 1.0)).abs().max() <= 1
+    tokens = sample_token(logits.expand(200, -1), noise, 1.0)
+    assert (tokens - inverse_cdf(logits, noise, 1.0)).abs().max() <= 1
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

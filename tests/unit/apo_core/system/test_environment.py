@@ -56,8 +56,8 @@ def test_a_write_is_seen(line):
 
 
 def test_nothing_else_writes_the_environment():
-    found = {str(file): writes(ast.parse(file.read_text())) for file in MODULES}
-    assert {file: lines for file, lines in found.items() if lines} == {}
+    environment_writes = {str(file): writes(ast.parse(file.read_text())) for file in MODULES}
+    assert {file: lines for file, lines in environment_writes.items() if lines} == {}
 
 
 def test_no_telemetry_variable_is_named_elsewhere():

@@ -9,7 +9,7 @@ from apo_core.training.synchronised_vllm import _difference, log_probs
 
 
 @pytest.mark.parametrize(
-    ("expected", "found", "difference"),
+    ("expected", "actual", "difference"),
     [
         ([-1.0, -2.0], [-1.0, -2.0], 0.0),
         ([-1.0, -2.0], [-1.5, -2.5], 0.5),
@@ -18,16 +18,16 @@ from apo_core.training.synchronised_vllm import _difference, log_probs
         ([-1.0, -2.0], [-math.inf, -2.0], math.inf),
     ],
 )
-def test_what_is_no_number_is_far_away(expected, found, difference):
-    assert _difference(expected, found) == difference
+def test_what_is_no_number_is_far_away(expected, actual, difference):
+    assert _difference(expected, actual) == difference
 
 
 def test_log_probs_are_those_of_the_tokens_that_came(decoder):
-    found = log_probs(decoder, [3, 4, 5])
-    assert len(found) == 2
+    token_log_probs = log_probs(decoder, [3, 4, 5])
+    assert len(token_log_probs) == 2
     logits = decoder(input_ids=decoder.dummy_inputs["input_ids"].new_tensor([[3, 4, 5]])).logits
-    wanted = logits[0].log_softmax(-1)
-    assert found == pytest.approx([wanted[0, 4].item(), wanted[1, 5].item()])
+    expected = logits[0].log_softmax(-1)
+    assert token_log_probs == pytest.approx([expected[0, 4].item(), expected[1, 5].item()])
 
 
 def test_tied_weights_are_handed_over_once(decoder):

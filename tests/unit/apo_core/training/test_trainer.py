@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from apo_core.training.trainer import batch_at
 
 
-def stream(steps, **settings):
-    return [index for step in range(steps) for index in batch_at(step, **settings)]
+def stream(steps, **batch_arguments):
+    return [index for step in range(steps) for index in batch_at(step, **batch_arguments)]
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 1000))
@@ -27,9 +27,9 @@ def test_a_batch_larger_than_the_set_holds_every_prompt():
 
 @pytest.mark.parametrize("step", [0, 1, 7, 1000])
 def test_a_step_knows_its_batch_without_the_steps_before(step):
-    settings = {"count": 50, "batch_size": 8, "seed": 3}
-    assert batch_at(step, **settings) == batch_at(step, **settings)
-    assert stream(1001, **settings)[step * 8 : step * 8 + 8] == batch_at(step, **settings)
+    batch_arguments = {"count": 50, "batch_size": 8, "seed": 3}
+    assert batch_at(step, **batch_arguments) == batch_at(step, **batch_arguments)
+    assert stream(1001, **batch_arguments)[step * 8 : step * 8 + 8] == batch_at(step, **batch_arguments)
 
 
 def test_epochs_and_seeds_are_ordered_differently():

@@ -12,13 +12,13 @@ def spend(rewards, *, deviation, first=2, limit=8):
     used = torch.full((len(rewards),), first)
     sums, counts = rewards[:, :first].sum(1), torch.full((len(rewards),), float(first)).double()
 
-    def draw(positions, start, size):
+    def sample_rewards(positions, start, size):
         assert (used[positions] == start).all()
         used[positions] += size
         return rewards[positions, start : start + size].sum(1), torch.full((len(positions),), size).double()
 
     sample_until_settled(
-        sums, counts, draw, prior=PRIOR, beta1=0.5, deviation=deviation, first=first, limit=limit
+        sums, counts, sample_rewards, prior=PRIOR, beta1=0.5, deviation=deviation, first=first, limit=limit
     )
     return used.tolist()
 
@@ -33,7 +33,7 @@ def test_a_prompt_is_left_alone_as_soon_as_its_value_is_known():
         deviations = [
             pooled_value(row[:n].sum()[None], torch.tensor([n]), PRIOR, 0.5)[1].item() for n in counts
         ]
-        enough = [n for n, found in zip(counts, deviations, strict=True) if found <= 0.11]
+        enough = [n for n, deviation in zip(counts, deviations, strict=True) if deviation <= 0.11]
         expected.append(enough[0] if enough else 8)
     assert spend(REWARDS, deviation=0.11) == expected
     assert len(set(expected)) > 1
@@ -58,10 +58,12 @@ def test_a_prompts_share_does_not_depend_on_the_others(deviation):
 def test_samples_that_could_not_be_scored_do_not_count():
     asked = []
 
-    def draw(positions, start, size):
+    def sample_rewards(positions, start, size):
         asked.append((positions, start, size))
         return torch.zeros(len(positions)).double(), torch.zeros(len(positions)).double()
 
     nothing = torch.zeros(1, dtype=torch.float64)
-    sample_until_settled(nothing, nothing, draw, prior=PRIOR, beta1=0.5, deviation=0.2, first=2, limit=6)
+    sample_until_settled(
+        nothing, nothing, sample_rewards, prior=PRIOR, beta1=0.5, deviation=0.2, first=2, limit=6
+    )
     assert asked == [([0], 2, 2), ([0], 4, 2)]  # still unknown after four: only the limit ends it

@@ -20,8 +20,8 @@ def conditions(model_directory):
     }
 
 
-def differing(one, other):
-    return {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+def differing(fingerprint, other):
+    return {name for name in fingerprint.keys() | other.keys() if fingerprint.get(name) != other.get(name)}
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_the_same_conditions_are_accepted():
 
 
 def test_every_field_that_differs_is_named_and_no_other():
-    found = {"reference": "a" * 64, "sampler": "same", "verifier": "math@1"}
+    stored = {"reference": "a" * 64, "sampler": "same", "verifier": "math@1"}
     expected = {"reference": "b" * 64, "sampler": "same", "verifier": "math@2", "prompts": "c" * 64}
     with pytest.raises(FingerprintMismatch) as refused:
-        check_fingerprint("data/values.parquet", found, expected)
+        check_fingerprint("data/values.parquet", stored, expected)
     assert str(refused.value) == (
         "data/values.parquet: the table was made under other conditions: "
         f"reference was {'a' * 16} and is {'b' * 16}, verifier was math@1 and is math@2, "

@@ -20,7 +20,7 @@ def naive(row, beta1):
     return beta1 * math.log(sum(math.exp(reward / beta1) for reward in row) / len(row))
 
 
-def exact(row, beta1):
+def decimal_v_star(row, beta1):
     """The formula in decimals whose exponents do not overflow."""
     with localcontext(Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN)):
         beta = Decimal(beta1)
@@ -32,8 +32,8 @@ def exact(row, beta1):
     ("correct", "expected"), list(enumerate([0, 0.294, 0.477, 0.611, 0.717, 0.804, 0.878, 0.943, 1]))
 )
 def test_eight_samples_give_the_published_table(correct, expected):
-    found = value([1.0] * correct + [0.0] * (8 - correct), 0.5)
-    assert found == pytest.approx(expected, abs=5e-4)
+    v_star = value([1.0] * correct + [0.0] * (8 - correct), 0.5)
+    assert v_star == pytest.approx(expected, abs=5e-4)
 
 
 def test_rows_are_independent_prompts():
@@ -70,10 +70,10 @@ def test_one_sample_gives_its_reward(reward, beta1):
 @pytest.mark.parametrize("beta1", [1e-6, 1e-3, 0.5, 1e3])
 def test_extreme_rewards_stay_finite_and_agree_with_decimals(reward, beta1):
     row = [reward, 0.0, 1.0]
-    found = value(row, beta1)
-    assert math.isfinite(found)
-    assert sum(row) / 3 - 1e-9 <= found <= max(row)
-    assert found == pytest.approx(exact(row, beta1), rel=1e-12, abs=1e-11)
+    v_star = value(row, beta1)
+    assert math.isfinite(v_star)
+    assert sum(row) / 3 - 1e-9 <= v_star <= max(row)
+    assert v_star == pytest.approx(decimal_v_star(row, beta1), rel=1e-12, abs=1e-11)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=16), st.floats(0.1, 1e3))
@@ -88,8 +88,8 @@ def test_it_lies_between_mean_and_maximum(row, beta1):
 
 
 @given(rewards, betas, betas)
-def test_it_falls_as_beta_grows(row, one, other):
-    small, large = sorted([one, other])
+def test_it_falls_as_beta_grows(row, first_beta1, second_beta1):
+    small, large = sorted([first_beta1, second_beta1])
     assert value(row, small) >= value(row, large) - 1e-11
 
 

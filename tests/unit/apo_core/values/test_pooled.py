@@ -64,8 +64,8 @@ def test_prompts_without_a_sample_say_nothing():
 @pytest.mark.parametrize(("alpha", "beta"), [(2.0, 3.0), (0.3, 1.2), (8.0, 2.0)])
 def test_the_prior_is_that_of_the_prompts(alpha, beta):
     rewards = drawn(alpha, beta, prompts=20_000, samples=3)
-    found = fit_prior(rewards.flatten(), owners(rewards))
-    assert found == pytest.approx(Prior(alpha, beta), rel=0.1)
+    fitted = fit_prior(rewards.flatten(), owners(rewards))
+    assert fitted == pytest.approx(Prior(alpha, beta), rel=0.1)
 
 
 def test_prompts_that_are_all_alike_make_a_strong_prior_and_ones_of_two_kinds_a_weak_one():
@@ -99,8 +99,8 @@ def test_mean_and_deviation_are_the_integrals(won, count, prior, beta1):
 
     mean = moment(lambda v: v)
     deviation = math.sqrt(moment(lambda v: (v - mean) ** 2))
-    found = pooled_value(torch.tensor([float(won)]), torch.tensor([float(count)]), prior, beta1)
-    assert (found[0].item(), found[1].item()) == pytest.approx((mean, deviation), abs=5e-5)
+    pooled = pooled_value(torch.tensor([float(won)]), torch.tensor([float(count)]), prior, beta1)
+    assert (pooled[0].item(), pooled[1].item()) == pytest.approx((mean, deviation), abs=5e-5)
 
 
 def test_many_samples_outweigh_the_prior():
@@ -112,9 +112,9 @@ def test_many_samples_outweigh_the_prior():
 def test_every_prompt_is_taken_for_itself_whatever_stands_beside_it():
     sums, counts = torch.rand(9000, dtype=torch.float64) * 4, torch.full((9000,), 4.0)
     together = pooled_value(sums, counts, Prior(1.5, 2.0), 0.5)
-    alone = pooled_value(sums[5000:5001], counts[:1], Prior(1.5, 2.0), 0.5)
-    for one, all_ in zip(alone, together, strict=True):
-        torch.testing.assert_close(one, all_[5000:5001], atol=1e-12, rtol=0)
+    separate = pooled_value(sums[5000:5001], counts[:1], Prior(1.5, 2.0), 0.5)
+    for single, batch in zip(separate, together, strict=True):
+        torch.testing.assert_close(single, batch[5000:5001], atol=1e-12, rtol=0)
 
 
 def test_pooled_values_are_nearer_to_the_truth_than_each_prompts_own():
@@ -123,7 +123,7 @@ def test_pooled_values_are_nearer_to_the_truth_than_each_prompts_own():
     few = rewards[:, :4]
     prior = fit_prior(few.flatten(), owners(few))
     pooled, deviation = pooled_value(few.sum(1), torch.full((2000,), 4.0), prior, 0.5)
-    off, own_off = (found - truth for found in (pooled, optimal_value(few, 0.5)))
+    off, own_off = (estimate - truth for estimate in (pooled, optimal_value(few, 0.5)))
     assert off.square().mean() < 0.6 * own_off.square().mean()
     # It knows how far it is off.
     assert deviation.square().mean().sqrt().item() == pytest.approx(

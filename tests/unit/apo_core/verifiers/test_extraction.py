@@ -59,8 +59,8 @@ def test_a_box_holds_what_its_braces_balance(inside, after):
                 return
     if depth or escaped or "boxed" in after:
         return
-    found = extract(rf"so \boxed{{{inside}}}{after}", ("boxed",))
-    assert found == Extract("boxed", inside.strip())
+    extracted = extract(rf"so \boxed{{{inside}}}{after}", ("boxed",))
+    assert extracted == Extract("boxed", inside.strip())
 
 
 @pytest.mark.parametrize(

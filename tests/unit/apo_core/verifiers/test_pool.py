@@ -83,17 +83,17 @@ def attempts(*completions):
 
 @pytest.fixture(scope="module")
 def pooled(directory):
-    with scorer(directory) as found:
-        yield found
+    with scorer(directory) as score_pool:
+        yield score_pool
 
 
-def reasons(found):
-    return [(verdict.reward, verdict.reason) for verdict in found]
+def reasons(verdicts):
+    return [(verdict.reward, verdict.reason) for verdict in verdicts]
 
 
 def test_rewards_come_back_in_order_with_a_reason(pooled):
-    found = pooled.score(attempts("a", "b", "row", "a"))
-    assert reasons(found) == [
+    verdicts = pooled.score(attempts("a", "b", "row", "a"))
+    assert reasons(verdicts) == [
         (1.0, "mine:score: 1"),
         (0.0, "mine:score: 0"),
         (0.7, "level 7"),
@@ -124,41 +124,41 @@ def test_rewards_come_back_in_order_with_a_reason(pooled):
     ],
 )
 def test_a_failure_is_an_error_row_and_its_neighbours_are_scored(pooled, completion, reason):
-    found = pooled.score(attempts("a", completion, "b", "a"))
-    assert found[1] == Verdict(None, None, reason)
-    assert [verdict.reward for verdict in found] == [1.0, None, 0.0, 1.0]
+    verdicts = pooled.score(attempts("a", completion, "b", "a"))
+    assert verdicts[1] == Verdict(None, None, reason)
+    assert [verdict.reward for verdict in verdicts] == [1.0, None, 0.0, 1.0]
 
 
 def test_a_batch_of_hangs_and_crashes_ends(pooled):
     started = time.perf_counter()
-    found = pooled.score(attempts("sleep", "kill", "raise", "a", "sleep", "die", "a"))
-    assert [verdict.reward for verdict in found] == [None, None, None, 1.0, None, None, 1.0]
+    verdicts = pooled.score(attempts("sleep", "kill", "raise", "a", "sleep", "die", "a"))
+    assert [verdict.reward for verdict in verdicts] == [None, None, None, 1.0, None, None, 1.0]
     assert time.perf_counter() - started < 15
 
 
 def test_a_row_at_the_limit_costs_no_other(pooled):
     rows = ["border", "a"] * 20
-    found = pooled.score(attempts(*rows))
-    assert [verdict.reward for verdict in found[1::2]] == [1.0] * 20
-    assert {verdict.reason for verdict in found[::2]} <= {HANGS, "mine:score: 0"}
+    verdicts = pooled.score(attempts(*rows))
+    assert [verdict.reward for verdict in verdicts[1::2]] == [1.0] * 20
+    assert {verdict.reason for verdict in verdicts[::2]} <= {HANGS, "mine:score: 0"}
 
 
 def test_after_too_many_errors_the_rest_costs_no_time(directory):
-    with scorer(directory, max_errors=2) as found:
+    with scorer(directory, max_errors=2) as score_pool:
         rows = ["a", "sleep", "a", *["sleep"] * 50]
         started = time.perf_counter()
-        verdicts = found.score(attempts(*rows))
+        verdicts = score_pool.score(attempts(*rows))
         assert time.perf_counter() - started < 15
         assert reasons(verdicts[:5]) == [(1.0, "mine:score: 1"), (None, HANGS)] * 2 + [(None, HANGS)]
         assert {verdict.reason for verdict in verdicts[5:]} == {"error: given up after 3 others"}
         assert len(verdicts) == len(rows)
-        assert found.score(attempts("a"))[0].reward == 1.0
+        assert score_pool.score(attempts("a"))[0].reward == 1.0
 
 
 def test_verdicts_do_not_depend_on_the_workers_or_the_batch(directory, pooled):
     batch = attempts("a", "raise", "b", "row", "return 0.25, 'quarter'", "die", "a")
     whole = pooled.score(batch)
-    assert [pooled.score([one])[0] for one in batch] == whole
+    assert [pooled.score([attempt])[0] for attempt in batch] == whole
     with scorer(directory, workers=1) as single:
         assert single.score(batch) == whole
 
@@ -222,8 +222,8 @@ def test_loading_takes_its_time_without_a_row_paying_for_it(directory):
     ],
 )
 def test_a_verifier_that_cannot_be_loaded_is_one_clear_error(directory, name, problem):
-    with scorer(directory, name) as found, pytest.raises(ApoError) as refused:
-        found.check()
+    with scorer(directory, name) as score_pool, pytest.raises(ApoError) as refused:
+        score_pool.check()
     assert problem in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -231,8 +231,8 @@ def test_a_verifier_that_cannot_be_loaded_is_one_clear_error(directory, name, pr
 @pytest.fixture(scope="module")
 def mathematics():
     verifier = make_verifier("math", ("boxed", "last"), Path())
-    with open_scorer(verifier, workers=1, time_limit_seconds=0.5, memory_limit_mib=1024) as found:
-        yield found
+    with open_scorer(verifier, workers=1, time_limit_seconds=0.5, memory_limit_mib=1024) as score_pool:
+        yield score_pool
 
 
 PIECES = [
@@ -258,17 +258,17 @@ PIECES = [
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(max_size=40))
 def test_whatever_a_model_writes_is_scored_or_an_error_row(mathematics, text):
-    (found,) = mathematics.score([Attempt(text, "9", "{}")])
-    assert (found.reward in (0.0, 1.0)) != found.reason.startswith("error: ")
-    assert found.reason.encode()  # a table can hold it
+    (verdict,) = mathematics.score([Attempt(text, "9", "{}")])
+    assert (verdict.reward in (0.0, 1.0)) != verdict.reason.startswith("error: ")
+    assert verdict.reason.encode()  # a table can hold it
 
 
 def test_answers_are_looked_at_in_the_pool_too():
     with open_scorer(
         make_verifier("math", ("boxed",), Path()), workers=1, time_limit_seconds=1.0, memory_limit_mib=1024
-    ) as found:
+    ) as score_pool:
         answers = [Attempt("", answer, "{}") for answer in ("1/2", "", "9^{9^{9^{9}}}")]
-        assert found.answer_problems(answers)[:2] == [None, "has no expression to compare with"]
+        assert score_pool.answer_problems(answers)[:2] == [None, "has no expression to compare with"]
 
 
 def test_a_pool_that_breaks_is_replaced(pooled):
@@ -280,9 +280,9 @@ def test_a_pool_that_breaks_is_replaced(pooled):
     for child in scoring:
         child.kill()  # between two rows, as the kernel does when memory is short
     time.sleep(0.5)  # the pool is to see it, and nobody else to reap them
-    found = pooled.score(attempts("a", "b", "pid"))
-    assert [verdict.reward for verdict in found] == [1.0, 0.0, 1.0]
-    assert found[2].reason != before
+    verdicts = pooled.score(attempts("a", "b", "pid"))
+    assert [verdict.reward for verdict in verdicts] == [1.0, 0.0, 1.0]
+    assert verdicts[2].reason != before
 
 
 HELD = []
@@ -291,10 +291,10 @@ HELD = []
 def hold_open(directory, busy, ready):
     """In a process of multiprocessing's own: open a pool, never close it."""
     HELD.append(scorer(directory, workers=1))
-    found = HELD[0].__enter__()
-    pid = int(found.score(attempts("pid"))[0].reason)
+    score_pool = HELD[0].__enter__()
+    pid = int(score_pool.score(attempts("pid"))[0].reason)
     if busy:  # with a row of which its process will not be rid
-        found._started().schedule(worker.score, args=(attempts("sleep")[0],))
+        score_pool._started().schedule(worker.score, args=(attempts("sleep")[0],))
         time.sleep(0.5)
     ready.send(pid)
     ready.recv()
@@ -303,15 +303,15 @@ def hold_open(directory, busy, ready):
 @pytest.mark.parametrize("killed", [False, True])
 def test_no_process_outlives_the_one_it_scores_for(directory, killed):
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    owner = context.Process(target=hold_open, args=(directory, killed, there))
+    parent_end, child_end = context.Pipe()
+    owner = context.Process(target=hold_open, args=(directory, killed, child_end))
     owner.start()
-    there.close()
-    pid = here.recv()
+    child_end.close()
+    pid = parent_end.recv()
     if killed:
         os.kill(owner.pid, signal.SIGKILL)
     else:
-        here.send(None)
+        parent_end.send(None)
     owner.join(timeout=20)
     assert not owner.is_alive()
     for _ in range(50):
@@ -322,8 +322,8 @@ def test_no_process_outlives_the_one_it_scores_for(directory, killed):
 
 
 def test_many_large_rows_that_nobody_waits_for_do_not_hold_up_the_end(directory):
-    with pytest.raises(KeyboardInterrupt), scorer(directory) as found:
-        pool = found._started()
+    with pytest.raises(KeyboardInterrupt), scorer(directory) as score_pool:
+        pool = score_pool._started()
         for attempt in attempts(*["x" * 100_000] * 500):
             pool.schedule(len, args=(attempt,))
         raise KeyboardInterrupt
@@ -332,7 +332,7 @@ def test_many_large_rows_that_nobody_waits_for_do_not_hold_up_the_end(directory)
 def test_bounded_verifiers_need_no_process(directory):
     with open_scorer(
         make_verifier("numeric", ("last",), directory), workers=1, time_limit_seconds=1.0, memory_limit_mib=64
-    ) as found:
-        assert isinstance(found, InProcess)
-        assert found.score([Attempt("so 4", "4", "{}")]) == [Verdict(1.0, "4", "4 equals 4")]
-        assert found.answer_problems([Attempt("", "x", "{}")]) == ["has no number to compare with"]
+    ) as in_process:
+        assert isinstance(in_process, InProcess)
+        assert in_process.score([Attempt("so 4", "4", "{}")]) == [Verdict(1.0, "4", "4 equals 4")]
+        assert in_process.answer_problems([Attempt("", "x", "{}")]) == ["has no number to compare with"]

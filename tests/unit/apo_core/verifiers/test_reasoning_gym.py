@@ -38,14 +38,14 @@ def test_every_tasks_own_answer_is_right(entries):
 
 def test_part_marks_are_kept_and_said(entries):
     entry = entries["chain_sum"]
-    found = loaded("chain_sum").score("nonsense", "", entry)
-    assert 0 <= found.reward < 1
-    assert found.reason == f"chain_sum gives {found.reward:g} for nonsense"
+    verdict = loaded("chain_sum").score("nonsense", "", entry)
+    assert 0 <= verdict.reward < 1
+    assert verdict.reason == f"chain_sum gives {verdict.reward:g} for nonsense"
 
 
 def test_a_strict_rule_leaves_the_rest_unread(entries):
-    found = loaded("chain_sum", "tag").score(entries["chain_sum"]["answer"], "", entries["chain_sum"])
-    assert (found.reward, found.reason) == (0.0, "no <answer></answer> found")
+    verdict = loaded("chain_sum", "tag").score(entries["chain_sum"]["answer"], "", entries["chain_sum"])
+    assert (verdict.reward, verdict.reason) == (0.0, "no <answer></answer> found")
 
 
 @pytest.mark.parametrize(

@@ -211,8 +211,8 @@ def test_a_part_of_the_answer_is_wrong(answer, part):
     ],
 )
 def test_answers_that_cannot_be_scored_against_are_named(name, answer, problem):
-    found = verifier(name).answer_problem(answer, {})
-    assert found is None if problem is None else found.startswith(problem)
+    answer_problem = verifier(name).answer_problem(answer, {})
+    assert answer_problem is None if problem is None else answer_problem.startswith(problem)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -314,6 +314,6 @@ def test_math_reads_what_math_verify_alone_does_not(written, number):
 @given(st.text(max_size=60), st.sampled_from(sorted(RULES)))
 def test_any_text_is_scored_with_a_reason(text, name):
     if name != "math":
-        found = verdict(name, text, "#### 5")
-        assert found.reward in (0.0, 1.0)
-        assert found.reason
+        scored = verdict(name, text, "#### 5")
+        assert scored.reward in (0.0, 1.0)
+        assert scored.reason

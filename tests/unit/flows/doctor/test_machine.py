@@ -9,11 +9,14 @@ from tasks.workspace import Workspace
 
 def test_a_run_at_work_is_named_and_no_problem(tmp_path, root, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    place = Workspace(tmp_path)
-    place.params.write_text(preset_text("ci"))
-    with only_run(place):
-        note_progress(place, "train: step 3")
-        found = {one.subject: one for one in examine_workspace(place, load_params(place.params))}
-    assert found["dvc"].good
-    assert "another run is at work here (process " in found["dvc"].detail
-    assert "train: step 3" in found["dvc"].detail
+    workspace = Workspace(tmp_path)
+    workspace.params.write_text(preset_text("ci"))
+    with only_run(workspace):
+        note_progress(workspace, "train: step 3")
+        findings = {
+            finding.subject: finding
+            for finding in examine_workspace(workspace, load_params(workspace.params))
+        }
+    assert findings["dvc"].good
+    assert "another run is at work here (process " in findings["dvc"].detail
+    assert "train: step 3" in findings["dvc"].detail

@@ -45,10 +45,14 @@ def test_ranks_share_what_the_stage_says(root, tmp_path, zero_stage, shared):
         items = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
         return {item.name: item.mib for item in items}
 
-    one, four = plan(1), plan(4)
-    smaller = {name for name in one if four[name] == pytest.approx(one[name] / 4) and one[name]}
+    one_rank, four_ranks = plan(1), plan(4)
+    smaller = {
+        name for name in one_rank if four_ranks[name] == pytest.approx(one_rank[name] / 4) and one_rank[name]
+    }
     assert smaller - {"key-value cache", "logits of a token"} == shared | {"master weights", "optimizer"}
-    assert four["gathered weights"] == pytest.approx(one["policy"] * (0.75 if zero_stage == 3 else 0))
+    assert four_ranks["gathered weights"] == pytest.approx(
+        one_rank["policy"] * (0.75 if zero_stage == 3 else 0)
+    )
 
 
 def test_a_critic_is_a_second_policy_and_a_lagging_copy_a_reference_in_checkpoints(root, tmp_path):
@@ -90,9 +94,9 @@ def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(root, tmp_pat
     sampler = params.train.sampler.model_copy(update={"engine": "vllm"})
     train = params.train.model_copy(update={"sampler": sampler})
     plan = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
-    found = {item.name: item.mib for item in plan}
-    assert 1024 + 1500 < found["rollout engine"] < 1024 + 1500 + 5  # the model has two megabytes
-    assert found["packed weights"] == 0
+    planned_mib = {item.name: item.mib for item in plan}
+    assert 1024 + 1500 < planned_mib["rollout engine"] < 1024 + 1500 + 5  # the model has two megabytes
+    assert planned_mib["packed weights"] == 0
 
 
 @pytest.mark.parametrize(("free", "good"), [(10 * 2**30, True), (2**20, False)])
@@ -106,45 +110,45 @@ def test_checkpoints_that_the_disk_does_not_hold_are_a_problem(root, tmp_path, m
 def test_a_reference_in_half_the_precision_takes_half(root, tmp_path):
     params = load_preset("embedded")
     train = params.train.model_copy(update={"reference_dtype": "bfloat16"})
-    one, other = (
-        {item.name: item.mib for item in memory_plan(Workspace(tmp_path), given)}
-        for given in (params, params.model_copy(update={"train": train}))
+    full, half = (
+        {item.name: item.mib for item in memory_plan(Workspace(tmp_path), configuration)}
+        for configuration in (params, params.model_copy(update={"train": train}))
     )
-    assert other["reference"] == one["reference"] / 2 == one["policy"] / 2
+    assert half["reference"] == full["reference"] / 2 == full["policy"] / 2
 
 
 def test_a_policy_that_decodes_on_a_processor_packs_its_weights(root, tmp_path):
-    found = {item.name: item.mib for item in memory_plan(Workspace(tmp_path), load_preset("embedded"))}
-    assert found["packed weights"] == (0 if torch.cuda.is_available() else found["policy"])
+    planned_mib = {item.name: item.mib for item in memory_plan(Workspace(tmp_path), load_preset("embedded"))}
+    assert planned_mib["packed weights"] == (0 if torch.cuda.is_available() else planned_mib["policy"])
 
 
 def test_a_workspaces_own_model_is_read(root, tmp_path, model_directory):
-    place = Workspace(tmp_path)
-    place.raw_model.parent.mkdir(parents=True)
+    workspace = Workspace(tmp_path)
+    workspace.raw_model.parent.mkdir(parents=True)
     params = load_preset("gsm8k-smollm2")
     with pytest.raises(ApoError, match="no such directory"):
-        memory_plan(place, params)
-    model_directory.rename(place.raw_model)
-    assert 0 < memory_plan(place, params)[1].mib < 1
+        memory_plan(workspace, params)
+    model_directory.rename(workspace.raw_model)
+    assert 0 < memory_plan(workspace, params)[1].mib < 1
 
 
 def test_a_model_with_code_of_its_own_is_planned_where_that_is_trusted(
     root, tmp_path, model_directory, monkeypatch
 ):
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    place = Workspace(tmp_path)
-    place.raw_model.parent.mkdir(parents=True)
-    model_directory.rename(place.raw_model)
-    config = place.raw_model / "config.json"
+    workspace = Workspace(tmp_path)
+    workspace.raw_model.parent.mkdir(parents=True)
+    model_directory.rename(workspace.raw_model)
+    config = workspace.raw_model / "config.json"
     own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
     config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "own", "auto_map": own}))
-    (place.raw_model / "own.py").write_text(
+    (workspace.raw_model / "own.py").write_text(
         "from transformers import LlamaConfig, LlamaForCausalLM\n"
         "class OwnConfig(LlamaConfig):\n    model_type = 'own'\n"
         "class OwnModel(LlamaForCausalLM):\n    config_class = OwnConfig\n"
     )
     params = load_preset("gsm8k-smollm2")
     with pytest.raises(ApoError, match=r"its config\.json cannot be read: .*custom code"):
-        memory_plan(place, params)
+        memory_plan(workspace, params)
     trusted = params.model_copy(update={"trust_remote_code": True})
-    assert 0 < memory_plan(place, trusted)[1].mib < 1
+    assert 0 < memory_plan(workspace, trusted)[1].mib < 1

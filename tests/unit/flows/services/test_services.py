@@ -53,7 +53,7 @@ def test_what_was_launched_is_known_by_number_start_time_and_tag(tmp_path):
     assert process.environ()["OWN"] == "1"
     assert process_of(started, "another tag") is None
     assert process_of(processes.Started(started.pid, "another"), "tag") is None
-    assert [one.pid for one in processes_tagged("tag")] == [started.pid]
+    assert [tagged.pid for tagged in processes_tagged("tag")] == [started.pid]
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
     processes.end([(process, 15)], 10)
     assert process_of(started, "tag") is None
@@ -122,7 +122,7 @@ def test_programs_that_are_missing_are_named_with_their_package(tmp_path, monkey
 
 
 @pytest.mark.parametrize("module", ["psycopg2", "flask_wtf"])
-def test_an_installation_without_the_extra_is_told_how_to_get_it(tmp_path, monkeypatch, module):
+def test_an_installation_without_the_extra_says_how_to_get_it(tmp_path, monkeypatch, module):
     monkeypatch.setattr(control, "find_spec", lambda name: None if name == module else object())
     with pytest.raises(
         ApoError, match=r" is not installed: pip install -e '\.\[services\]' in its checkout$"
@@ -168,8 +168,8 @@ def test_what_is_asked_wrongly_is_one_line(tmp_path, arguments, line):
 
 
 def test_nothing_is_made_by_looking_or_stopping(tmp_path):
-    there = ["--directory", str(tmp_path / "none")]
-    done = CliRunner().invoke(app, ["services", "status", *there])
+    directory_option = ["--directory", str(tmp_path / "none")]
+    done = CliRunner().invoke(app, ["services", "status", *directory_option])
     assert (done.exit_code, done.stdout.count("not running")) == (1, 4)
-    assert CliRunner().invoke(app, ["services", "stop", *there]).stdout == "nothing was running\n"
+    assert CliRunner().invoke(app, ["services", "stop", *directory_option]).stdout == "nothing was running\n"
     assert not (tmp_path / "none").exists()
