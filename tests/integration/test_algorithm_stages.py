@@ -45,8 +45,7 @@ def test_training_writes_a_policy_metrics_and_facts(workspace, name, lora):
     assert [row["step"] for row in rows] == [1, 2]
     assert all({"kl", "reward", "response_length"} <= set(row) for row in rows)
     policy, reference = (
-        load_policy(ModelRef(path=directory, dtype="float32"))
-        for directory in (paths.policy, paths.reference)
+        load_policy(ModelRef(path=path, dtype="float32")) for path in (paths.policy, paths.reference)
     )
     before, after = reference.state_dict(), policy.state_dict()
     assert set(before) == set(after)

@@ -1,4 +1,4 @@
-"""Real steps of every algorithm over the real engine, in the modes that can be configured."""
+"""Steps of every algorithm with the real engine, in every precision and ZeRO stage that can be configured."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ EACH = [
     Rebel(eta=1.0, kl_coefficient=0.1),
     Oapl(responses=3, beta1=0.5, beta2=0.1, sync_every=2),
 ]
-SEVERAL = [replace(one, epochs=2, minibatches=2) for one in EACH]
+SEVERAL = [replace(algorithm, epochs=2, minibatches=2) for algorithm in EACH]
 
 
 class Digits:
@@ -93,19 +93,19 @@ def context_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=
     if algorithm.sync_every is not None:
         lagging = LaggingCopy(engine, model(2), temperature=1.0)
     reference = AdaptersOff(log_probs, adapters) if lora else ResponseLogProbs(model(1), temperature=1.0)
-    drawing = policy if lagging is None else lagging.model
-    sampler = TransformersSampler(drawing, eos_ids={1}, pad_id=0, batch_size=4)
-    encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
+    sampled_policy = policy if lagging is None else lagging.model
+    sampler = TransformersSampler(sampled_policy, eos_ids={1}, pad_id=0, batch_size=4)
+    prompt_template = Template(tokenizer, style="raw", text="{prompt}", system=None)
     return TrainingContext(
         engine=engine,
         algorithm=algorithm,
         reference=(lagging or reference) if algorithm.needs_reference else None,
         adapters=adapters,
         sampler=InPlaceSampler(engine, sampler) if lagging is None else sampler,
-        template=encoder,
+        template=prompt_template,
         scorer=Digits(),
         errors=ErrorBudget(0.9, rows=12),
-        prompts=training_set(encoder),
+        prompts=training_set(prompt_template),
         max_new_tokens=6,
         temperature=1.0,
         micro_batch_tokens=micro_batch_tokens,
@@ -117,7 +117,8 @@ def context_of(tokenizer, algorithm, mode=("float32", 0), *, micro_batch_tokens=
 
 @pytest.mark.parametrize(
     ("algorithm", "mode"),
-    [(one, mode) for one in EACH[1:] for mode in MODES] + [(one, MODES[0]) for one in SEVERAL],
+    [(algorithm, mode) for algorithm in EACH[1:] for mode in MODES]
+    + [(algorithm, MODES[0]) for algorithm in SEVERAL],
     ids=str,
 )
 def test_a_step_moves_the_policy_and_says_what_the_guard_asks_for(tokenizer, algorithm, mode):
@@ -128,33 +129,33 @@ def test_a_step_moves_the_policy_and_says_what_the_guard_asks_for(tokenizer, alg
         assert {"kl", "reward", "response_length", "loss", "gradient_norm"} <= set(metrics)
         assert metrics["gradient_norm"] > 0
         assert all(number == number for number in metrics.values())
-    moved = [not torch.equal(one, other) for one, other in zip(before, policy_weights(context), strict=True)]
+    moved = [not torch.equal(old, new) for old, new in zip(before, policy_weights(context), strict=True)]
     assert all(moved)
 
 
 @pytest.mark.parametrize("algorithm", EACH, ids=str)
 def test_micro_batches_add_up_to_the_batch(tokenizer, algorithm):
     apart, whole = (context_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999))
-    found, expected = (run_step(one, 0, BATCH) for one in (apart, whole))
+    split, expected = (run_step(context, 0, BATCH) for context in (apart, whole))
     for name in ("loss", "kl", "gradient_norm", "reward"):
-        assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-6), name
+        assert split[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-6), name
 
 
 @pytest.mark.parametrize("normalisation", ["response", "constant", "tokens"])
 def test_minibatches_do_not_depend_on_how_they_are_cut(tokenizer, normalisation):
     algorithm = replace(GRPO, scale="none", normalisation=normalisation, epochs=2, minibatches=2)
-    stages = [context_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999)]
-    found, expected = ([run_step(context, step, BATCH) for step in range(2)] for context in stages)
-    for one, other in zip(found, expected, strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], rel=1e-2, abs=1e-5)
-        assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-2)
+    contexts = [context_of(tokenizer, algorithm, micro_batch_tokens=tokens) for tokens in (1, 9999)]
+    small, large = ([run_step(context, step, BATCH) for step in range(2)] for context in contexts)
+    for metrics, expected in zip(small, large, strict=True):
+        assert metrics["loss"] == pytest.approx(expected["loss"], rel=1e-2, abs=1e-5)
+        assert metrics["gradient_norm"] == pytest.approx(expected["gradient_norm"], rel=1e-2)
 
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("mode", [MODES[0], MODES[3], MODES[4]], ids=str)
 @pytest.mark.parametrize("algorithm", [SEVERAL[2], EACH[4]], ids=str)
-def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, algorithm, mode, lora):
-    """OAPL's copy is older than the checkpoint: step 1 draws with what the policy was before step 0."""
+def test_a_resumed_run_continues_bit_for_bit(tokenizer, tmp_path, algorithm, mode, lora):
+    """OAPL's lagging copy is older than the checkpoint: step 1 samples with the weights before step 0."""
 
     def start():
         context = context_of(tokenizer, algorithm, mode, lora=lora, tied=not lora)
@@ -167,51 +168,52 @@ def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, algorithm, mode,
     expected = [run_step(whole, step, BATCH) for step in (1, 2)]
     resumed, checkpoints = start()
     assert checkpoints.restore_latest(resumed.engine, at_most=2) == 1
-    found = [run_step(resumed, step, BATCH) for step in (1, 2)]
-    for one, other in zip(found, expected, strict=True):
+    continued = [run_step(resumed, step, BATCH) for step in (1, 2)]
+    for metrics, uninterrupted in zip(continued, expected, strict=True):
         for name in ("loss", "kl", "reward", "gradient_norm"):
-            assert one[name] == other[name], name
+            assert metrics[name] == uninterrupted[name], name
     assert unchanged(resumed, policy_weights(whole))
 
 
-class Saying:
-    """A sampler whose response at one place says something else, as long as it was."""
+class ReplacedResponse:
+    """A sampler that fills the response at one position with one token, at the same length."""
 
-    def __init__(self, sampler, place, token):
-        self.sampler, self.place, self.token = sampler, place, token
+    def __init__(self, sampler, position, token):
+        self.sampler, self.position, self.token = sampler, position, token
 
-    def generate(self, prompts, keys, **settings):
-        responses = self.sampler.generate(prompts, keys, **settings)
-        said = [self.token] * len(responses[self.place].token_ids)
-        responses[self.place] = responses[self.place]._replace(token_ids=said)
+    def generate(self, prompts, keys, **limits):
+        responses = self.sampler.generate(prompts, keys, **limits)
+        original = responses[self.position]
+        token_ids = [self.token] * len(original.token_ids)
+        responses[self.position] = original._replace(token_ids=token_ids)
         return responses
 
 
 @pytest.mark.parametrize("algorithm", [EACH[0], EACH[1], EACH[2], EACH[4]], ids=str)
 def test_a_failed_response_is_of_weight_0(tokenizer, algorithm):
-    """Both updates are the same whatever it says; the second is of a policy that its reference is not."""
-    found = []
+    """Neither update depends on the response; at the second, the policy differs from its reference policy."""
+    updates = []
     for token in (5, 6):
         context = with_scorer(context_of(tokenizer, algorithm), Failing(1))
-        context = replace(context, sampler=Saying(context.sampler, 1, token))
+        context = replace(context, sampler=ReplacedResponse(context.sampler, 1, token))
         before = policy_weights(context)
         for step in (0, 1):
             metrics = run_step(context, step, BATCH)
             assert metrics["verifier_errors"] == 1
-            found.append((metrics["loss"], metrics["gradient_norm"]))
+            updates.append((metrics["loss"], metrics["gradient_norm"]))
         assert not unchanged(context, before)
-    assert found[:2] == [pytest.approx(pair, rel=1e-5) for pair in found[2:]]
+    assert updates[:2] == [pytest.approx(update, rel=1e-5) for update in updates[2:]]
 
 
 def test_a_pair_with_a_failed_response_is_of_weight_0(tokenizer):
-    one = run_step(with_scorer(context_of(tokenizer, EACH[3]), Failing(0)), 0, BATCH)
+    half = run_step(with_scorer(context_of(tokenizer, EACH[3]), Failing(0)), 0, BATCH)
     both = run_step(with_scorer(context_of(tokenizer, EACH[3]), Failing(0, 1)), 0, BATCH)
-    assert one["loss"] == pytest.approx(both["loss"], rel=1e-6)
-    assert one["gradient_norm"] == pytest.approx(both["gradient_norm"], rel=1e-6)
+    assert half["loss"] == pytest.approx(both["loss"], rel=1e-6)
+    assert half["gradient_norm"] == pytest.approx(both["gradient_norm"], rel=1e-6)
 
 
 @pytest.mark.parametrize("algorithm", [EACH[1], PPO], ids=str)
-def test_later_updates_are_held_against_the_policy_that_drew(tokenizer, algorithm):
+def test_later_updates_clip_against_the_policy_that_sampled(tokenizer, algorithm):
     tight = {"clip": 1e-3} if algorithm is PPO else {"clip_low": 1e-3, "clip_high": 1e-3}
     clipped = []
     for epochs in (1, 3):
@@ -221,53 +223,53 @@ def test_later_updates_are_held_against_the_policy_that_drew(tokenizer, algorith
     assert clipped[1] > 0.1
 
 
-def test_the_first_response_is_drawn_as_a_single_one_is(tokenizer):
-    keys = []
+def test_the_first_response_is_sampled_as_a_single_response_is(tokenizer):
+    calls = []
 
-    class Listening:
+    class RecordedKeys:
         def __init__(self, sampler):
             self.sampler = sampler
 
-        def generate(self, prompts, given, **settings):
-            keys.append(given)
-            return self.sampler.generate(prompts, given, **settings)
+        def generate(self, prompts, keys, **limits):
+            calls.append(keys)
+            return self.sampler.generate(prompts, keys, **limits)
 
     for algorithm in (EACH[0], EACH[1]):
         context = context_of(tokenizer, algorithm)
-        run_step(replace(context, sampler=Listening(context.sampler)), 5, [2, 0])
-    assert keys[0] == ["train/0/5/0/c", "train/0/5/1/a"]
-    assert keys[1][::3] == keys[0]
-    assert keys[1][1:3] == ["train/0/5/0/c/1", "train/0/5/0/c/2"]
+        run_step(replace(context, sampler=RecordedKeys(context.sampler)), 5, [2, 0])
+    assert calls[0] == ["train/0/5/0/c", "train/0/5/1/a"]
+    assert calls[1][::3] == calls[0]
+    assert calls[1][1:3] == ["train/0/5/0/c/1", "train/0/5/0/c/2"]
 
 
 def test_critic_and_policy_learn_at_their_own_rates(tokenizer):
     context = context_of(tokenizer, PPO)
     body = context.engine.module.critic.body.layers[0].mlp.up_proj.weight
-    start, before = body.detach().clone(), named(context)
+    start, before = body.detach().clone(), weights_by_name(context)
     run_step(context, 0, BATCH)
-    first = named(context)
+    first = weights_by_name(context)
     # Adam's first step is the rate itself, after the decay of the weight.
     policy, head = "policy.model.lm_head.weight", "critic.head.weight"
     moved = (first[policy] - before[policy] * (1 - 1e-2 * 0.1)).abs().max()
     assert moved == pytest.approx(OPTIMIZER["learning_rate"], rel=1e-2)
     assert (first[head] - before[head]).abs().max() == pytest.approx(CRITIC_RATE, rel=1e-2)
-    # The body learns once its head is not 0 any more.
+    # The critic's body gets a gradient only once its head is not 0.
     torch.testing.assert_close(body.detach(), start * (1 - CRITIC_RATE * 0.1))
     run_step(context, 1, BATCH)
     assert (body.detach() - start).abs().max() > CRITIC_RATE / 2
 
 
-def named(context):
+def weights_by_name(context):
     return {name: weight.detach().clone() for name, weight in context.engine.module.named_parameters()}
 
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("mode", [MODES[0], MODES[3], MODES[4]], ids=str)
-def test_the_copy_is_the_policy_until_that_learns(tokenizer, mode, lora):
+def test_the_lagging_copy_equals_the_policy_until_it_learns(tokenizer, mode, lora):
     context = context_of(tokenizer, EACH[4], mode, lora=lora, tied=not lora)
     batch = pad_responses([[3, 4]], [[5, 6, 1]], pad_id=0)
     kls = [run_step(context, step, BATCH)["kl"] for step in range(3)]
-    # With adapters the copy is their sum with the weights, rounded.
+    # The copy of a policy with adapters holds their sum with the weights, rounded.
     rounding = 0.02 if lora and mode[0] == "bfloat16" else 1e-5
     assert abs(kls[0]) < rounding and abs(kls[2]) < rounding
     assert abs(kls[1]) > 1e-3

@@ -1,4 +1,4 @@
-"""Public data: every gold answer is right against itself, and wrong against its neighbour's."""
+"""Gold answers of public data sets: each is right for its own problem, and wrong for its neighbour's."""
 
 import json
 from decimal import Decimal
@@ -25,20 +25,20 @@ def rows_of(name):
 def scorer(request):
     name = request.param
     verifier = make_verifier(name, LENIENT[name], Path())
-    with open_scorer(verifier, workers=2, time_limit_seconds=10.0, memory_limit_mib=2048) as found:
-        found.name = name
-        yield found
+    with open_scorer(verifier, workers=2, time_limit_seconds=10.0, memory_limit_mib=2048) as pool:
+        pool.name = name
+        yield pool
 
 
 def rewards(scorer, pairs):
-    found = scorer.score([Attempt(completion, answer, "{}") for completion, answer in pairs])
-    for (completion, answer), verdict in zip(pairs, found, strict=True):
+    verdicts = scorer.score([Attempt(completion, answer, "{}") for completion, answer in pairs])
+    for (completion, answer), verdict in zip(pairs, verdicts, strict=True):
         assert verdict.reward is not None, (completion, answer, verdict.reason)
-    return [verdict.reward for verdict in found]
+    return [verdict.reward for verdict in verdicts]
 
 
 def behind_hashes(solution):
-    """The number behind the mark, by other means than the verifiers'."""
+    """The number after `####`, read independently of the verifiers."""
     return Fraction(solution.split("####")[1].strip().replace(",", "").replace("$", ""))
 
 
@@ -53,10 +53,10 @@ def test_every_gsm8k_solution_is_right_and_the_next_problems_answer_is_wrong(sco
         answers = solutions
     assert scorer.answer_problems([Attempt("", answer, "{}") for answer in answers]) == [None] * count
     assert rewards(scorer, zip_pairs(solutions, answers)) == [1.0] * count
-    following = answers[1:] + answers[:1]
+    next_answers = answers[1:] + answers[:1]
     golds = [behind_hashes(row["answer"]) for row in rows_of(f"gsm8k/{part}.jsonl")]
-    equal = [one == other for one, other in zip(golds, golds[1:] + golds[:1], strict=True)]
-    assert rewards(scorer, zip_pairs(solutions, following)) == [float(same) for same in equal]
+    equal = [gold == neighbour for gold, neighbour in zip(golds, golds[1:] + golds[:1], strict=True)]
+    assert rewards(scorer, zip_pairs(solutions, next_answers)) == [float(same) for same in equal]
     print(f"gsm8k/{part} by {scorer.name}: {count} right; next answer equal by accident: {sum(equal)}")
 
 
@@ -84,7 +84,7 @@ def ways(number):
 @pytest.mark.parametrize("name", COMPETITIONS)
 def test_every_competition_answer_is_right_in_the_ways_models_write_it(scorer, name):
     if scorer.name == "gsm8k":
-        pytest.skip("its answers carry ####, these do not")
+        pytest.skip("gsm8k's answers carry ####, those of competitions do not")
     answers = [str(row["answer"]) for row in rows_of(f"{name}/test.jsonl")]  # 27.0 in AMC23, "025" in AIME24
     numbers = [int(Decimal(answer)) for answer in answers]
     assert numbers == [Decimal(answer) for answer in answers]
@@ -93,15 +93,17 @@ def test_every_competition_answer_is_right_in_the_ways_models_write_it(scorer, n
     pairs = [
         (way, answer) for number, answer in zip(numbers, answers, strict=True) for way in ways(number)[:count]
     ]
-    found = rewards(scorer, pairs)
-    assert not [pair for pair, reward in zip(pairs, found, strict=True) if reward != 1.0]
-    following = answers[1:] + answers[:1]
+    scores = rewards(scorer, pairs)
+    assert not [pair for pair, reward in zip(pairs, scores, strict=True) if reward != 1.0]
+    next_answers = answers[1:] + answers[:1]
     wrong = [
-        (way, other) for number, other in zip(numbers, following, strict=True) for way in ways(number)[:count]
+        (way, other)
+        for number, other in zip(numbers, next_answers, strict=True)
+        for way in ways(number)[:count]
     ]
     equal = [
         Decimal(answer) == Decimal(other)
-        for answer, other in zip(answers, following, strict=True)
+        for answer, other in zip(answers, next_answers, strict=True)
         for _ in range(count)
     ]
     assert rewards(scorer, wrong) == [float(same) for same in equal]
@@ -113,9 +115,9 @@ def test_every_competition_answer_is_right_in_the_ways_models_write_it(scorer, n
 def test_a_strict_rule_takes_the_box_only(name):
     with open_scorer(
         make_verifier("math", ("boxed",), Path()), workers=2, time_limit_seconds=10.0, memory_limit_mib=2048
-    ) as found:
-        found.name = "math"
+    ) as scorer:
+        scorer.name = "math"
         for row in rows_of(f"{name}/test.jsonl"):
             number = int(Decimal(str(row["answer"])))
             texts = [f"The answer is {number}", rf"\boxed{{{number}}}", rf"\boxed{{{number}}}. Or \boxed{{"]
-            assert rewards(found, [(text, str(number)) for text in texts]) == [0.0, 1.0, 0.0]
+            assert rewards(scorer, [(text, str(number)) for text in texts]) == [0.0, 1.0, 0.0]

@@ -119,11 +119,8 @@ def test_the_stages_of_an_earlier_version_run_by_apo_and_are_refused_to_dvc(work
     file.write_text(file.read_text().replace(NEW, OLD))
     execute("apo stage values --force", workspace)
     assert ran_hostile(workspace) == ""
-    for name in (
-        "tasks.py",
-        "flows",
-        "apo_core.py",
-    ):  # DVC by itself would run these before this project's code
+    # DVC by itself would run these before this project's code.
+    for name in ("tasks.py", "flows", "apo_core.py"):
         shutil.rmtree(workspace / name) if (workspace / name).is_dir() else (workspace / name).unlink()
     done = execute("dvc repro --single-item --force values", workspace, check=False)
     assert done.returncode != 0

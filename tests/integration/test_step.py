@@ -1,4 +1,4 @@
-"""One optimizer update over the real engine, in every mode that can be configured."""
+"""One optimizer update with the real engine, in every precision and ZeRO stage that can be configured."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -60,17 +60,17 @@ def context_of(
         zero_stage=zero_stage,
         **OPTIMIZER,
     )
-    encoder = Template(tokenizer, style="raw", text="{prompt}", system=None)
+    prompt_template = Template(tokenizer, style="raw", text="{prompt}", system=None)
     return TrainingContext(
         engine=engine,
         algorithm=Apo(beta2=beta2),
         reference=_reference(reference.to(policy.dtype), adapters, log_probs) if beta2 else None,
         adapters=adapters,
         sampler=InPlaceSampler(engine, TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=4)),
-        template=encoder,
+        template=prompt_template,
         scorer=InProcess(make_verifier("numeric", ("last",), Path())),
         errors=ErrorBudget(0.9, rows=4),
-        prompts=training_set(encoder),
+        prompts=training_set(prompt_template),
         max_new_tokens=6,
         temperature=1.0,
         micro_batch_tokens=micro_batch_tokens,
@@ -84,8 +84,8 @@ def _reference(reference, adapters, log_probs):
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
-def test_the_first_update_is_of_the_whole_rate(tokenizer, mode):
-    """As Adam's is; not of three quarters, as a second one after a first without gradients would be."""
+def test_the_first_update_moves_weights_by_the_learning_rate(tokenizer, mode):
+    """Adam's first update is as large as the rate; after one without gradients it would be three quarters."""
     context = context_of(tokenizer, mode)
     before = policy_weights(context)
     run_step(context, 0, [0, 1, 2, 3])
@@ -115,7 +115,7 @@ def test_a_gradient_that_is_not_finite_is_not_applied(tokenizer, mode, value, mi
     calls = []
 
     def spoil(gradient):
-        """One number of one gradient, of one micro-batch; the loss stays finite."""
+        """Spoil one number of one gradient in one micro-batch; the loss stays finite."""
         calls.append(None)
         if len(calls) != micro_batch:
             return gradient
@@ -143,46 +143,46 @@ def test_a_loss_that_is_not_finite_is_not_applied(tokenizer, mode):
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_micro_batches_add_up_to_the_batch(tokenizer, mode):
     apart, whole = (context_of(tokenizer, mode, micro_batch_tokens=tokens) for tokens in (1, 999))
-    found, expected = (run_step(one, 0, [0, 1, 2, 3]) for one in (apart, whole))
+    split, expected = (run_step(context, 0, [0, 1, 2, 3]) for context in (apart, whole))
     loose = 3e-2 if mode[0] == "bfloat16" else 1e-4
     for name in ("loss", "kl", "gradient_norm"):
-        assert found[name] == pytest.approx(expected[name], rel=loose, abs=1e-6), name
+        assert split[name] == pytest.approx(expected[name], rel=loose, abs=1e-6), name
 
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("mode", MODES, ids=str)
-def test_quick_products_make_the_step_of_plain_ones(tokenizer, monkeypatch, mode, lora):
-    found = []
+def test_a_step_with_fast_linear_layers_equals_a_plain_step(tokenizer, monkeypatch, mode, lora):
+    outcomes = []
     for large in (1, 2**62):  # every layer is large, or none
         monkeypatch.setattr(linear, "_LARGE", large)
-        # ZeRO-3 takes away what has more than 100,000 weights only.
+        # ZeRO-3 shards only parameters of more than 100,000 weights.
         context = context_of(tokenizer, mode, lora=lora, hidden_size=256 if mode[1] == 3 else 16)
         if large == 1:
             context.engine.module.model.gradient_checkpointing_enable()
-        found.append((run_step(context, 0, [0, 1, 2, 3]), policy_weights(context)))
-    (metrics, moved), (expected, there) = found
+        outcomes.append((run_step(context, 0, [0, 1, 2, 3]), policy_weights(context)))
+    (metrics, weights), (expected, expected_weights) = outcomes
     bfloat16 = mode[0] == "bfloat16"
     for name in ("loss", "kl", "gradient_norm", "response_length"):
         assert metrics[name] == pytest.approx(expected[name], rel=3e-2 if bfloat16 else 1e-4, abs=1e-6), name
     # Adam's first step is in the direction of the gradient's sign, which rounding may turn in bfloat16.
-    apart = [(one - other).abs().mean() for one, other in zip(moved, there, strict=True)]
+    apart = [(ours - plain).abs().mean() for ours, plain in zip(weights, expected_weights, strict=True)]
     assert max(apart) < OPTIMIZER["learning_rate"] * (0.1 if bfloat16 else 1e-2)
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode[0] == "float32"], ids=str)
-def test_tied_embeddings_learn_what_autograd_would_teach_them(tokenizer, monkeypatch, mode):
-    found = []
+def test_tied_embeddings_get_the_gradient_of_autograd(tokenizer, monkeypatch, mode):
+    outcomes = []
     for share in (share_gradient, lambda _: None):
         monkeypatch.setattr(install, "share_gradient", share)
         context = context_of(tokenizer, mode, tied=True, hidden_size=256 if mode[1] == 3 else 16)
         metrics = [run_step(context, step, [0, 1, 2, 3]) for step in range(2)]
-        found.append((metrics, policy_weights(context)))
+        outcomes.append((metrics, policy_weights(context)))
     assert context.engine.module.head.shared is None
-    (metrics, moved), (expected, there) = found
-    for one, other in zip(metrics, expected, strict=True):
+    (metrics, weights), (expected, expected_weights) = outcomes
+    for shared, plain in zip(metrics, expected, strict=True):
         for name in ("loss", "kl", "gradient_norm"):
-            assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-6), name
-    apart = [(one - other).abs().mean() for one, other in zip(moved, there, strict=True)]
+            assert shared[name] == pytest.approx(plain[name], rel=1e-3, abs=1e-6), name
+    apart = [(ours - plain).abs().mean() for ours, plain in zip(weights, expected_weights, strict=True)]
     assert max(apart) < OPTIMIZER["learning_rate"] * 1e-2
 
 
@@ -191,21 +191,21 @@ def test_the_update_is_adamw_on_the_mean_gradient_of_the_batch(tokenizer):
         context_of(tokenizer, micro_batch_tokens=1),
         context_of(tokenizer, micro_batch_tokens=999),
     )
-    first, second = (policy_weights(one) for one in (context, whole))
-    metrics = [run_step(one, 0, [0, 1, 2, 3]) for one in (context, whole)]
+    first, second = (policy_weights(each) for each in (context, whole))
+    metrics = [run_step(each, 0, [0, 1, 2, 3]) for each in (context, whole)]
     assert metrics[0]["loss"] == pytest.approx(metrics[1]["loss"], rel=1e-5)
     assert metrics[0]["gradient_norm"] == pytest.approx(metrics[1]["gradient_norm"], rel=1e-4)
     # Adam's first step is lr in the direction of the gradient's sign, after the decay of the weight.
-    for before, one, other in zip(first, policy_weights(context), policy_weights(whole), strict=True):
-        torch.testing.assert_close(one, other, atol=2e-4, rtol=0)
-        moved = (one - before * (1 - 1e-2 * 0.1)).abs().max()
+    for before, after, expected in zip(first, policy_weights(context), policy_weights(whole), strict=True):
+        torch.testing.assert_close(after, expected, atol=2e-4, rtol=0)
+        moved = (after - before * (1 - 1e-2 * 0.1)).abs().max()
         assert moved == pytest.approx(1e-2, rel=1e-2)
-    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    assert all(torch.equal(*start) for start in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("lora", [False, True])
 @pytest.mark.parametrize("mode", MODES, ids=str)
-def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, mode, lora):
+def test_a_resumed_run_continues_bit_for_bit(tokenizer, tmp_path, mode, lora):
     checkpoints = Checkpoints(tmp_path, keep=1, min_free_mib=0)
     whole = context_of(tokenizer, mode, lora=lora)
     run_step(whole, 0, [0, 1, 2, 3])
@@ -217,33 +217,33 @@ def test_a_resumed_run_goes_on_bit_for_bit(tokenizer, tmp_path, mode, lora):
     assert unchanged(resumed, policy_weights(whole))
 
 
-def test_without_regularisation_a_step_needs_no_reference_and_knows_no_kl(tokenizer):
+def test_without_regularisation_a_step_needs_no_reference_and_reports_no_kl(tokenizer):
     plain, slight = context_of(tokenizer, beta2=0.0), context_of(tokenizer, beta2=1e-6)
-    found, expected = (run_step(context, 0, [0, 1, 2, 3]) for context in (plain, slight))
+    unregularised, expected = (run_step(context, 0, [0, 1, 2, 3]) for context in (plain, slight))
     assert plain.reference is None
-    assert set(expected) - set(found) == {"kl"}
-    assert found["advantage"] == expected["advantage"]
+    assert set(expected) - set(unregularised) == {"kl"}
+    assert unregularised["advantage"] == expected["advantage"]
     # The gradient is that of the regularised loss over 2 beta2.
-    assert found["gradient_norm"] == pytest.approx(expected["gradient_norm"] / 2e-6, rel=1e-3)
+    assert unregularised["gradient_norm"] == pytest.approx(expected["gradient_norm"] / 2e-6, rel=1e-3)
 
 
 @pytest.mark.parametrize("beta2", [0.1, 0.0])
 def test_a_response_that_the_verifier_failed_on_does_not_move_the_policy(tokenizer, beta2):
-    """The update is that of the others alone, in a mean over all."""
-    failing, alone = (with_scorer(context_of(tokenizer, beta2=beta2), Failing(1)) for _ in range(2))
-    found = run_step(failing, 0, [0, 1, 2, 3])
-    alone.prompts.v_star[1] = 7.0  # whatever it was to beat
-    expected = run_step(alone, 0, [0, 1, 2, 3])
+    """The update sums the other responses only, and divides by the number of all."""
+    failing, changed = (with_scorer(context_of(tokenizer, beta2=beta2), Failing(1)) for _ in range(2))
+    metrics = run_step(failing, 0, [0, 1, 2, 3])
+    changed.prompts.v_star[1] = 7.0  # V* of the failed response's prompt does not count either
+    expected = run_step(changed, 0, [0, 1, 2, 3])
     for name in ("loss", "reward", "advantage", "gradient_norm"):
-        assert found[name] == expected[name], name
-    assert found["verifier_errors"] == 1
-    assert (found["reward"], found["advantage"]) == (0.5, pytest.approx(0.5 - (0.5 + 0.9 + 0.4) / 3))
+        assert metrics[name] == expected[name], name
+    assert metrics["verifier_errors"] == 1
+    assert (metrics["reward"], metrics["advantage"]) == (0.5, pytest.approx(0.5 - (0.5 + 0.9 + 0.4) / 3))
     whole, rest = (
         run_step(with_scorer(context_of(tokenizer, beta2=beta2), scorer), 0, [0, 1, 2, 3])
         for scorer in (Failing(), Failing(0, 2, 3))
     )
     assert "verifier_errors" not in whole
-    assert whole["loss"] == pytest.approx(found["loss"] + rest["loss"], rel=1e-5)
+    assert whole["loss"] == pytest.approx(metrics["loss"] + rest["loss"], rel=1e-5)
 
 
 def test_a_step_stops_when_the_verifier_fails_too_often(tokenizer):

@@ -1,4 +1,4 @@
-"""vLLM's engine beside the transformers sampler, on one small decoder."""
+"""vLLM's engine compared with the transformers sampler, on one small decoder."""
 
 import json
 import os
@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 EOS = 1
-SETTINGS = {
+ENGINE_ARGUMENTS = {
     "eos_ids": {EOS},
     "max_length": 400,
     "max_num_seqs": 64,
@@ -38,19 +38,19 @@ PROMPTS = [_random.integers(3, 17, size=size).tolist() for size in _random.integ
 
 
 def save_decoder(directory, *, heads):
-    """Heads of 32 are the smallest that vLLM computes on CPU."""
+    """Save a decoder of width 64; attention heads of 32 are the smallest that vLLM computes on CPU."""
     tokenizer = character_tokenizer()
     model = tiny_decoder(tokenizer, hidden_size=64, layers=2, heads=heads, seed=0)
     with torch.no_grad():
-        # As initialised, the logits hardly depend on the context.
+        # With their initial weights, the logits hardly depend on the context.
         for parameter in model.parameters():
             if parameter.dim() == 2:
                 parameter.mul_(8)
     save_policy(model, tokenizer, directory, max_new_tokens=9)
     # What a chat model's authors may have set: no sampler may read it.
-    settings = directory / "generation_config.json"
+    file = directory / "generation_config.json"
     changed = {"top_k": 2, "temperature": 0.1, "repetition_penalty": 1.5, "eos_token_id": [EOS]}
-    settings.write_text(json.dumps(json.loads(settings.read_text()) | changed))
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
     return directory
 
 
@@ -66,7 +66,7 @@ def model(directory):
 
 @pytest.fixture(scope="module")
 def vllm(directory):
-    with VllmSampler(ModelRef(path=directory, dtype="float32"), **SETTINGS) as sampler:
+    with VllmSampler(ModelRef(path=directory, dtype="float32"), **ENGINE_ARGUMENTS) as sampler:
         yield sampler
 
 
@@ -88,19 +88,19 @@ def test_greedy_responses_are_those_of_transformers(vllm, transformers):
 
 
 def counts(responses, width=18):
-    """How often each pair of first tokens was drawn, an absent second one included: (width * width,)."""
+    """Count each pair of first and second token, a missing second one included: (width * width,)."""
     pairs = [(response.token_ids[0], (response.token_ids[1:] or [17])[0]) for response in responses]
     return np.bincount([first * width + second for first, second in pairs], minlength=width * width)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_pairs_of_tokens_are_drawn_as_often_as_by_transformers(vllm, transformers, temperature):
+def test_pairs_of_tokens_are_sampled_as_often_as_by_transformers(vllm, transformers, temperature):
     prompts = [PROMPTS[7]] * 6000
     theirs = counts(sample(transformers, prompts, "theirs", max_new_tokens=2, temperature=temperature))
 
     def likelihood(assumed):
         ours = counts(sample(vllm, prompts, "ours", max_new_tokens=2, temperature=assumed))
-        common = ours + theirs >= 10  # a chi-square test needs that many
+        common = ours + theirs >= 10  # a chi-square test needs about ten observations per cell
         table = [[*row[common], row[~common].sum()] for row in (ours, theirs)]
         assert common.sum() > 10
         return chi2_contingency(np.array(table) + 0.5).pvalue
@@ -109,10 +109,10 @@ def test_pairs_of_tokens_are_drawn_as_often_as_by_transformers(vllm, transformer
     assert likelihood(temperature * 1.2) < 1e-6
 
 
-def test_first_tokens_are_drawn_as_often_as_the_softmax_says(vllm, model):
+def test_first_tokens_are_sampled_as_often_as_the_softmax_says(vllm, model):
     count = 6000
     prompt = PROMPTS[3]
-    found = np.bincount(
+    observed = np.bincount(
         [response.token_ids[0] for response in sample(vllm, [prompt] * count, "softmax", max_new_tokens=1)],
         minlength=17,
     )
@@ -120,12 +120,12 @@ def test_first_tokens_are_drawn_as_often_as_the_softmax_says(vllm, model):
         expected = model(torch.tensor([prompt])).logits[0, -1].double().softmax(-1).numpy() * count
     common = expected >= 5
     assert common.sum() > 5
-    share = found[common].sum() / expected[common].sum()
+    share = observed[common].sum() / expected[common].sum()
     assert share == pytest.approx(1, abs=0.01)
-    assert chisquare(found[common], expected[common] * share).pvalue > 0.01
+    assert chisquare(observed[common], expected[common] * share).pvalue > 0.01
 
 
-def test_a_row_is_the_same_alone_in_another_order_and_again(vllm):
+def test_a_response_depends_on_neither_its_batch_nor_its_order(vllm):
     whole = sample(vllm)
     assert sample(vllm) == whole
     keys = [f"row/{row}" for row in range(len(PROMPTS))]
@@ -139,10 +139,10 @@ def test_a_row_is_the_same_alone_in_another_order_and_again(vllm):
         assert part == [whole[row] for row in chosen]
 
 
-def test_other_keys_draw_other_responses(vllm):
-    drawn = sample(vllm, [PROMPTS[0]] * 50)
-    assert len({tuple(response.token_ids) for response in drawn}) > 25
-    assert sample(vllm, [PROMPTS[0]] * 50, "other") != drawn
+def test_other_keys_sample_other_responses(vllm):
+    responses = sample(vllm, [PROMPTS[0]] * 50)
+    assert len({tuple(response.token_ids) for response in responses}) > 25
+    assert sample(vllm, [PROMPTS[0]] * 50, "other") != responses
 
 
 def test_the_end_is_kept_and_named(vllm):
@@ -161,11 +161,11 @@ def test_a_shorter_limit_cuts_the_same_responses(vllm):
 
 
 def test_each_of_two_ends_stops_and_is_kept(vllm, monkeypatch):
-    one = sample(vllm, PROMPTS * 2)
+    one_end = sample(vllm, PROMPTS * 2)
     monkeypatch.setattr(vllm, "eos_ids", {EOS, 7})
-    two = sample(vllm, PROMPTS * 2)
-    assert {response.token_ids[-1] for response in two if response.finish_reason == "stop"} == {EOS, 7}
-    for first, second in zip(one, two, strict=True):
+    two_ends = sample(vllm, PROMPTS * 2)
+    assert {response.token_ids[-1] for response in two_ends if response.finish_reason == "stop"} == {EOS, 7}
+    for first, second in zip(one_end, two_ends, strict=True):
         ends = [position for position, token in enumerate(first.token_ids) if token in (EOS, 7)]
         assert second.token_ids == (first.token_ids[: ends[0] + 1] if ends else first.token_ids)
 
@@ -178,7 +178,7 @@ def test_the_responses_of_one_prompt_share_its_keys_and_values(vllm, monkeypatch
     prompt = _random.integers(3, 17, size=300).tolist()  # two whole blocks of 128, and a rest
     outputs = []
     step = vllm.engine.step
-    monkeypatch.setattr(vllm.engine, "step", lambda: [outputs.append(one) or one for one in step()])
+    monkeypatch.setattr(vllm.engine, "step", lambda: [outputs.append(output) or output for output in step()])
     sample(vllm, [prompt] * 8, max_new_tokens=2)
     assert sorted(output.num_cached_tokens for output in outputs) == [0] + [256] * 7
 
@@ -193,18 +193,18 @@ def test_no_process_can_outlive_this_one(vllm):
 
 
 @pytest.mark.parametrize(
-    ("heads", "settings", "problem"),
+    ("heads", "arguments", "problem"),
     [
         (4, {}, "attention heads are 16 wide, and on CPU vLLM computes 32, 64"),
         (2, {"max_length": 513}, "max_model_len (513) is greater than the derived max_model_len"),
         (2, {"tensor_parallel_size": 3}, "attention heads (2) must be divisible by tensor parallel size (3)"),
     ],
 )
-def test_what_the_engine_cannot_do_is_one_line(vllm, tmp_path, heads, settings, problem):
+def test_an_unsupported_model_or_argument_is_one_line(vllm, tmp_path, heads, arguments, problem):
     with pytest.raises(ApoError) as refused:
         VllmSampler(
             ModelRef(path=save_decoder(tmp_path / "model", heads=heads), dtype="float32"),
-            **SETTINGS | settings,
+            **ENGINE_ARGUMENTS | arguments,
         )
     text = str(refused.value)
     assert text.startswith(f"{tmp_path}/model: vLLM does not start (see its settings, sampler.vllm): ")
@@ -216,4 +216,4 @@ def test_an_unknown_architecture_is_one_line(vllm, tmp_path):
     file = save_decoder(tmp_path / "model", heads=2) / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": ["NoSuchForCausalLM"]}))
     with pytest.raises(ApoError, match=r"Model architectures \['NoSuchForCausalLM'\] are not supported"):
-        VllmSampler(ModelRef(path=file.parent, dtype="float32"), **SETTINGS)
+        VllmSampler(ModelRef(path=file.parent, dtype="float32"), **ENGINE_ARGUMENTS)

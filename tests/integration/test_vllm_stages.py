@@ -1,4 +1,4 @@
-"""The stages that draw responses, with `sampler.engine: vllm`: each starts engines of its own."""
+"""The stages that sample responses, with `sampler.engine: vllm`: each starts engines of its own."""
 
 import shutil
 from importlib.util import find_spec
@@ -46,7 +46,7 @@ SMALL = [
 
 
 def save_decoder(directory, *, seed):
-    """Untrained, but its tokens depend on each other; now and then it hits an answer."""
+    """Save an untrained decoder whose tokens depend on each other, and that is right now and then."""
     tokenizer = character_tokenizer()
     model = tiny_decoder(tokenizer, hidden_size=64, layers=2, heads=2, seed=seed)
     with torch.no_grad():
@@ -58,7 +58,7 @@ def save_decoder(directory, *, seed):
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """A workspace with a reference, checked prompts, and a policy that answers otherwise."""
+    """A workspace with a reference policy, validated prompts, and a policy of other weights."""
     workspace = Workspace(tmp_path_factory.mktemp("stages"))
     workspace.params.write_text(preset_text("ci"))
     set_params(workspace.params, SMALL)
@@ -71,7 +71,7 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture
 def no_transformers(monkeypatch):
-    """Whoever decodes with transformers fails."""
+    """Fail every call that samples with transformers."""
 
     def refuse(*_, **__):
         raise AssertionError("sampled with transformers")
@@ -80,7 +80,7 @@ def no_transformers(monkeypatch):
     monkeypatch.setattr(PreTrainedModel, "generate", refuse, raising=False)
 
 
-def test_values_come_from_its_samples(workspace, no_transformers):
+def test_values_come_from_vllms_samples(workspace, no_transformers):
     facts = run_stage(sample, workspace)
     assert facts["responses"] == 48 * 4
     samples = read_table(workspace.samples, SAMPLES)
@@ -97,7 +97,7 @@ def test_values_come_from_its_samples(workspace, no_transformers):
     table = read_table(workspace.values, VALUES)
     assert len(table) == 48
     assert 0 < table["dropped"].isna().sum() < 48
-    # What `train` compares before its first step; the engine is no part of it.
+    # The conditions that `train` compares before its first step; the engine is not among them.
     params = load_params(workspace.params)
     expected = value_conditions(
         workspace,
@@ -109,13 +109,13 @@ def test_values_come_from_its_samples(workspace, no_transformers):
     check_fingerprint(workspace.values, read_metadata(workspace.values)["fingerprint"], expected)
 
 
-def test_samples_are_the_same_again(workspace, no_transformers):
+def test_sampling_again_gives_the_same_table(workspace, no_transformers):
     before = workspace.samples.read_bytes()
     shutil.rmtree(workspace.work("sample"))
     workspace.samples.unlink()
     run_stage(sample, workspace)
     assert workspace.samples.read_bytes() == before
-    # Its shards are its own: another engine starts anew, and here fails.
+    # Unfinished shards belong to one engine: with another, sampling starts anew, and fails here.
     set_params(workspace.params, ["sampler.engine=transformers"])
     with pytest.raises(AssertionError, match="sampled with transformers"):
         run_stage(sample, workspace)
@@ -126,8 +126,9 @@ def test_each_policy_is_evaluated_with_its_own_weights(workspace, capsys):
     run_stage(evaluate, workspace)
     by_vllm = read_table(workspace.evaluations, EVALUATIONS)
     sampled = by_vllm[(by_vllm["policy"] == "policy") & (by_vllm["sample_index"] >= 0)]
-    assert sampled["log_ratio"].mean() > 0.05  # the KL: the two differ, and the samples are the policy's
-    # Greedy responses do not depend on the engine, so transformers tells whose weights answered.
+    # The KL is positive: the samples are the policy's, not the reference policy's.
+    assert sampled["log_ratio"].mean() > 0.05
+    # Greedy responses do not depend on the engine, so transformers shows whose weights vLLM used.
     set_params(workspace.params, ["sampler.engine=transformers"])
     run_stage(evaluate, workspace)
     assert "evaluate: what is there is dropped, these have changed: engine\n" in capsys.readouterr().out
@@ -147,8 +148,8 @@ def tied_decoder(seed):
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_a_tied_head_that_is_left_as_it_was_is_found_out(tmp_path, monkeypatch, packed):
-    """What vLLM's own reload does on CPU, and says nothing."""
+def test_a_tied_head_that_keeps_its_old_weights_is_an_error(tmp_path, monkeypatch, packed):
+    """vLLM's own reload on CPU keeps a tied head's old weights without an error."""
     if not packed:
         monkeypatch.setattr(vllm_sampler, "_pack_tied_heads", _no_op)
     (shape, tokenizer), (policy, _) = tied_decoder(0), tied_decoder(1)
@@ -161,7 +162,7 @@ def test_a_tied_head_that_is_left_as_it_was_is_found_out(tmp_path, monkeypatch, 
         with_weights=False,
         **engine_arguments,
     ) as vllm:
-        # Stands for DeepSpeed's: a process group of its own would be in the way of vLLM's in this process.
+        # A stand-in for DeepSpeed's engine, whose process group would collide with vLLM's in this process.
         engine = SimpleNamespace(
             module=SimpleNamespace(model=policy), zero_optimization_stage=lambda: 0, device=policy.device
         )

@@ -1,4 +1,4 @@
-"""Stage 2 with vLLM: it draws from the policy as it is at each step, and whoever it fails learns of it."""
+"""Training with vLLM: each step samples from the current policy; an engine with old weights is an error."""
 
 from importlib.util import find_spec
 
@@ -23,7 +23,7 @@ pytestmark = [
         find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
     ),
 ]
-SETTINGS = {
+ENGINE_ARGUMENTS = {
     "max_num_seqs": 8,
     "gpu_memory_utilization": 0.3,
     "kv_cache_gib": 0.25,
@@ -42,13 +42,13 @@ def decoder(tokenizer, seed):
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:
-                parameter.mul_(6)  # else its answers hardly depend on the prompt
+                parameter.mul_(6)  # or its responses would hardly depend on the prompt
     return model
 
 
 @pytest.fixture(scope="module")
 def vllm(tokenizer, tmp_path_factory):
-    """An engine for the architecture, and with nobody's weights."""
+    """An engine of the model's architecture, without weights."""
     directory = tmp_path_factory.mktemp("shape") / "model"
     model = decoder(tokenizer, seed=0)
     save_policy(model, tokenizer, directory)
@@ -58,7 +58,7 @@ def vllm(tokenizer, tmp_path_factory):
         eos_ids=end_ids(model, tokenizer),
         max_length=64,
         with_weights=False,
-        **SETTINGS,
+        **ENGINE_ARGUMENTS,
     ) as engine:
         yield engine
 
@@ -86,7 +86,7 @@ def by_transformers(policy, tokenizer):
     return greedy(sampler, tokenizer)
 
 
-def test_it_answers_as_the_policy_does_at_each_step(tokenizer, vllm):
+def test_the_engine_samples_from_the_current_policy_at_each_step(tokenizer, vllm):
     policy = decoder(tokenizer, seed=1)
     sampler = synchronised(tokenizer, vllm, policy)
     first = greedy(sampler, tokenizer)
@@ -99,7 +99,7 @@ def test_it_answers_as_the_policy_does_at_each_step(tokenizer, vllm):
     assert second != first
 
 
-def test_adapters_are_part_of_what_it_answers_with(tokenizer, vllm):
+def test_the_engine_samples_with_the_adapters_merged(tokenizer, vllm):
     policy = decoder(tokenizer, seed=2)
     adapters = add_adapters(policy, rank=4, alpha=64.0, seed=0)
     sampler = synchronised(tokenizer, vllm, policy)
@@ -118,7 +118,7 @@ def test_adapters_are_part_of_what_it_answers_with(tokenizer, vllm):
         torch.testing.assert_close(handed_over[name], weight)
 
 
-def test_an_engine_that_keeps_its_old_weights_is_found_out(tokenizer, vllm, monkeypatch):
+def test_an_engine_that_keeps_its_old_weights_is_an_error(tokenizer, vllm, monkeypatch):
     policy = decoder(tokenizer, seed=3)
     sampler = synchronised(tokenizer, vllm, policy)
     sampler.synchronise()

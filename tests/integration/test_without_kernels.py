@@ -1,4 +1,4 @@
-"""Without the folder `apo_core/kernels` everything runs, and answers the same within rounding."""
+"""Sampling and training without the folder `apo_core/kernels`: the same results within rounding."""
 
 import json
 import shutil
@@ -31,13 +31,13 @@ if not directory.exists():
     model = tiny_decoder(tokenizer, hidden_size=256, layers=2, heads=2, seed=0)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(3 if parameter.dim() == 2 else 1)  # or its tokens hardly depend on the prompt
+            parameter.mul_(3 if parameter.dim() == 2 else 1)  # or tokens would hardly depend on the prompt
     save_policy(model, tokenizer, directory)
 policy = load_policy(ModelRef(path=directory, dtype="float32"))
 prompts = [[3, 4, 5], [3, 4, 5], [6, 7, 8, 9, 10]]
 sampler = TransformersSampler(policy, eos_ids={1}, pad_id=0, batch_size=3)
-drawn = sampler.generate(prompts, ["a", "b", "c"], max_new_tokens=16, temperature=1.0)
-responses = [response.token_ids for response in drawn]
+sampled = sampler.generate(prompts, ["a", "b", "c"], max_new_tokens=16, temperature=1.0)
+responses = [response.token_ids for response in sampled]
 engine = start_engine(
     ResponseLogProbs(policy, temperature=1.0), learning_rate=1e-3, adam_betas=(0.9, 0.999), weight_decay=0.0,
     max_grad_norm=1.0, dtype="float32", zero_stage=0,
@@ -58,7 +58,7 @@ print(json.dumps({
 
 
 def answers(package: Path, model: Path) -> dict:
-    """What a sample and a training step by the package that lies here give."""
+    """The results of sampling and a training step with the package in this directory."""
     env = clean_env() | {"PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SAMPLE_AND_STEP, str(model)],
