@@ -46,18 +46,19 @@ def test_a_foreign_process_is_not_stopped(tmp_path, sleeper, right):
 
 
 def test_what_was_launched_is_known_by_number_start_time_and_tag(tmp_path):
-    started = launch(Launch(command=SLEEP, directory=tmp_path, env={"OWN": "1"}), tmp_path / "log", "tag")
-    process = process_of(started, "tag")
+    tag = str(tmp_path)  # nobody else's: another run of this test may be at work
+    started = launch(Launch(command=SLEEP, directory=tmp_path, env={"OWN": "1"}), tmp_path / "log", tag)
+    process = process_of(started, tag)
     assert process is not None
     assert process.pid == started.pid == os.getsid(started.pid)
     assert process.environ()["OWN"] == "1"
     assert process_of(started, "another tag") is None
-    assert process_of(processes.Started(started.pid, "another"), "tag") is None
-    assert [tagged.pid for tagged in processes_tagged("tag")] == [started.pid]
+    assert process_of(processes.Started(started.pid, "another"), tag) is None
+    assert [tagged.pid for tagged in processes_tagged(tag)] == [started.pid]
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
     processes.end([(process, 15)], 10)
-    assert process_of(started, "tag") is None
-    assert processes_tagged("tag") == []
+    assert process_of(started, tag) is None
+    assert processes_tagged(tag) == []
 
 
 def test_a_process_that_does_not_end_is_killed(tmp_path):
