@@ -1,4 +1,4 @@
-"""What tests share: processes, workspaces, trainings, the parts of a step. Fixtures stand in conftest.py."""
+"""Helpers of tests: processes, workspaces, trainings, parts of a step. Fixtures are in conftest.py."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ PROMPTS = ["1+1=", "7+5-3=", "4=", "2+2+2="]
 
 
 def clean_env() -> dict[str, str]:
-    """This process's environment with the project's commands first, and none of a user's servers.
+    """Return this process's environment with the project's commands first on PATH.
 
-    Nor the ranks that an engine started in this process has left in it.
+    Variables that name a user's servers are left out, and so are the ranks that an engine started in this
+    process has set.
     """
     left_out = ("PREFECT_", "MLFLOW_", "APO_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
@@ -44,7 +45,7 @@ def clean_env() -> dict[str, str]:
 def execute(
     command: str, cwd: Path, *, check: bool = True, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command line as a person would, with more variables; output and errors together."""
+    """Run a command line as a person would, with `env` added; stdout and stderr come back as one text."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=cwd,
@@ -61,7 +62,7 @@ def execute(
 
 
 def run_stage(stage: ModuleType, workspace):
-    """What a stage process does, in this process: importing the engines again costs ten seconds a time."""
+    """Run a stage in this process: a stage process of its own would import the engines for ten seconds."""
     from apo_core.config.file import load_params
     from tasks.stages.process import sections_of
 
@@ -71,16 +72,16 @@ def run_stage(stage: ModuleType, workspace):
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """What several test processes share is in one's hands for the length of the block."""
+    """Lock a directory that several test processes share, for the length of the block."""
     with directory.with_name("lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def copy_of(finished: Path, copy: Path) -> Path:
-    """The workspace without its registry and its git history.
+    """Copy a finished workspace without its registry and its git history.
 
-    With the Prefect server's database, which takes ten seconds to make and is none of the tests' subjects.
+    The Prefect server's database is copied too: making one takes ten seconds, and no test is about it.
     """
     with locked(finished):
         ignored = shutil.ignore_patterns(".venv", ".apo", ".git")
@@ -94,7 +95,7 @@ def copy_of(finished: Path, copy: Path) -> Path:
 
 
 def kill_when(workspace: Path, command: list[str], reached: Callable[[], bool]) -> None:
-    """Start a command, kill it as soon as `reached()` is true, and wait for all that it started to end."""
+    """Start a command, kill it once `reached()` is true, and wait until all its processes have ended."""
     process = subprocess.Popen(
         command,
         cwd=workspace,
@@ -106,10 +107,10 @@ def kill_when(workspace: Path, command: list[str], reached: Callable[[], bool]) 
     )
     deadline = time.monotonic() + 400
     while not reached():
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.poll() is None, "the command ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)  # the command alone: its stage has to notice by itself
+    os.kill(process.pid, signal.SIGKILL)  # the command alone: the stage has to notice that its parent is gone
     process.wait()
     while still_running(workspace):
         assert time.monotonic() < deadline, "the stage outlived the command"
@@ -128,7 +129,7 @@ def still_running(workspace: Path) -> bool:
 
 
 def steps_done(workspace: Path) -> int:
-    """Steps of a training that has not ended."""
+    """Count the steps of a training that has not ended."""
     file = workspace / "data/unfinished/train/metrics.jsonl"
     return file.read_text().count("\n") if file.exists() else 0
 
@@ -137,12 +138,12 @@ def steps_done(workspace: Path) -> int:
 
 
 def weights_hash(workspace: Path) -> str:
-    """Of the trained policy."""
+    """SHA-256 of the trained policy's weights."""
     return hashlib.sha256((workspace / "data/policy/model.safetensors").read_bytes()).hexdigest()
 
 
 def training_outcome(workspace: Path):
-    """Metrics of every step, and the weights."""
+    """Return the metrics of every step, and the weights of the trained policy."""
     from safetensors.torch import load_file
 
     rows = [json.loads(line) for line in (workspace / "data/metrics.jsonl").read_text().splitlines()]
@@ -150,7 +151,7 @@ def training_outcome(workspace: Path):
 
 
 def assert_same_training(ours, theirs, *, metrics=1e-6, weights=1e-6, measure=None) -> None:
-    """Everything that was sampled is equal; sums differ by the order of their terms."""
+    """Assert that all sampled columns are equal, and sums equal up to the order of their terms."""
     import pytest
     import torch
 
@@ -189,14 +190,14 @@ def policy_weights(context):
 
 
 def unchanged(stage, before) -> bool:
-    """Whether the engine's parameters are what they were."""
+    """Whether the engine's parameters equal those copied `before`."""
     import torch
 
     return all(torch.equal(old, new) for old, new in zip(before, policy_weights(stage), strict=True))
 
 
 class Failing:
-    """A scorer that fails on some responses of the batch, and gives the others a half."""
+    """A scorer that fails on the responses at `positions`, and gives all others the reward 0.5."""
 
     def __init__(self, *positions: int) -> None:
         self.positions = positions
@@ -213,14 +214,14 @@ class Failing:
 
 
 def with_scorer(stage, scorer, max_share: float = 0.9):
-    """The same training with another scorer."""
+    """Return the training context with another scorer, and an error budget of `max_share` of four rows."""
     from apo_core.verifiers import ErrorBudget
 
     return replace(stage, scorer=scorer, errors=ErrorBudget(max_share, rows=4))
 
 
 def micro_batch(mask, **known):
-    """A `MicroBatch` of which nothing matters but the mask and what training knows of its responses."""
+    """A `MicroBatch` whose token ids are arbitrary: only its mask and the columns in `known` matter."""
     import torch
 
     from apo_core.model.micro_batch import MicroBatch

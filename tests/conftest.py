@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Hooks that all tests share."""
 
 import pytest
 
@@ -12,6 +12,6 @@ def pytest_configure():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Test modules import every library there is."""
+    """Collect with quick imports: test modules import every library of the project."""
     with quick_imports():
         return (yield)

@@ -37,7 +37,7 @@ def tokenizer():
 
 @pytest.fixture(scope="session")
 def decoder(tokenizer):
-    """Shared by all tests: none may change its weights."""
+    """The tiny decoder that all tests share: none may change its weights."""
     return _decoder(tokenizer)
 
 
@@ -53,7 +53,7 @@ def saved_decoder(tmp_path_factory, tokenizer):
 
 @pytest.fixture
 def model_directory(tmp_path, saved_decoder):
-    """A copy to damage."""
+    """A copy of the model directory, which a test may damage."""
     return Path(shutil.copytree(saved_decoder, tmp_path / "model"))
 
 

@@ -1,4 +1,4 @@
-"""The rules of the house, read from the source; who may import whom is in pyproject.toml (`lint-imports`)."""
+"""Rules of the architecture, checked on the source; import rules are in pyproject.toml (`lint-imports`)."""
 
 import ast
 import re

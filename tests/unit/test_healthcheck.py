@@ -1,4 +1,4 @@
-"""The images' healthcheck: asked of what the container runs, whatever starts it."""
+"""The images' healthcheck, which looks at the process the container runs, whatever started it."""
 
 import importlib.util
 import threading

@@ -1,4 +1,4 @@
-"""The pull step, by git itself: what it keeps, what it brings, and where a token goes."""
+"""The pull step with real git: what it keeps, what it fetches, and which host gets the token."""
 
 import base64
 import os
@@ -115,7 +115,7 @@ def test_a_workspace_lies_in_its_clone_or_where_it_says(clone, tmp_path, monkeyp
 
 
 class Host(BaseHTTPRequestHandler):
-    """A host of git repositories that wants a token, by git's own program."""
+    """A git host over HTTP (git http-backend) that requires a token."""
 
     def do_POST(self):
         self.do_GET()
@@ -191,7 +191,7 @@ def test_a_token_opens_the_repository_and_is_written_nowhere(
 
 
 def test_a_token_is_for_its_host_alone(source, clone, tmp_path):
-    """A host that sends git elsewhere does not send the token there."""
+    """Git does not send the token to a host that the repository's host redirects to."""
 
     class Elsewhere(BaseHTTPRequestHandler):
         def do_GET(self):

@@ -41,7 +41,7 @@ def test_every_deployment_can_be_run(name):
 
 
 def test_the_failure_of_every_flow_is_sent_except_that_of_the_alert():
-    """By the model's tag; an alert that failed would cause another alert, and so on."""
+    """Triggers match the model's tag and the flows' names; a failed alert must not cause another alert."""
     (alert,) = [deployment for deployment in DEPLOYMENTS.values() if deployment.get("triggers")]
     watched = set()
     for trigger in alert["triggers"]:

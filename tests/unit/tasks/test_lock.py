@@ -26,7 +26,7 @@ def test_a_second_run_is_refused_and_names_the_first(tmp_path):
 
 def test_a_second_run_learns_how_far_the_first_is(tmp_path):
     for line, shown in (("train:  10%", "; train:  10%"), ("", "")):
-        with only_run(Workspace(tmp_path)):  # what a run before it said is not shown
+        with only_run(Workspace(tmp_path)):  # progress of an earlier run is not shown
             with pytest.raises(ApoError, match=rf"process {os.getpid()}\)"):
                 refuse_second_run(Workspace(tmp_path))
             note_progress(Workspace(tmp_path), line)

@@ -1,4 +1,4 @@
-"""Messages to a real receiver on loopback: signed, tried again, and never the reason that a run fails."""
+"""Notifications to a real receiver on loopback: signed, retried, and never the reason that a run fails."""
 
 import hashlib
 import hmac
@@ -13,7 +13,7 @@ from tasks.notify import check_secret, notify
 
 
 class Receiver(HTTPServer):
-    """Gives the next of its answers to each message, and keeps the messages."""
+    """A receiver that keeps all messages, and gives each one the next of its answers."""
 
     def __init__(self, answers):
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -1,4 +1,4 @@
-"""Every algorithm, through its interface, on a problem whose optimum is known: two tokens of three."""
+"""Every algorithm, through its interface, on a problem of known optimum: two tokens, a vocabulary of 3."""
 
 from functools import cache
 
@@ -14,7 +14,7 @@ TOLERANCE = 0.01
 
 
 class Tabular(torch.nn.Module):
-    """A policy over the nine responses, and what it expects at the start and after each first token."""
+    """A tabular policy over the nine responses, with critic values at the start and after the first token."""
 
     def __init__(self, first, second):
         super().__init__()
@@ -24,7 +24,7 @@ class Tabular(torch.nn.Module):
         self.after = torch.nn.Parameter(torch.zeros(3))
 
     def forward(self, responses):
-        """(R, 2) responses to (R, 2) log-probs."""
+        """Log-probs (R, 2) of responses (R, 2)."""
         first_token, second_token = responses.unbind(1)
         return torch.stack(
             [self.first.log_softmax(-1)[first_token], self.second.log_softmax(-1)[first_token, second_token]],
@@ -32,12 +32,12 @@ class Tabular(torch.nn.Module):
         )
 
     def values(self, responses):
-        """(R, 2) before each token."""
+        """Critic values (R, 2) before each token."""
         return torch.stack([self.start.expand(len(responses)), self.after[responses[:, 0]]], 1)
 
     @torch.no_grad()
     def distribution(self):
-        """(3, 3) of responses."""
+        """Probabilities (3, 3) of the responses."""
         return self.first.softmax(-1)[:, None] * self.second.softmax(-1)
 
 
@@ -49,13 +49,13 @@ def problem():
 
 
 def tilted(distribution, rewards, beta=BETA):
-    """Where E[r] - beta KL(pi || distribution) is largest, and what is there."""
+    """The policy that maximises E[r] - beta KL(pi || distribution), and the maximum."""
     weights = distribution * (rewards / beta).exp()
     return weights / weights.sum(), beta * weights.sum().log()
 
 
 def reversed_optimum(reference, rewards):
-    """Where E[r] - beta KL(reference || pi) is, which GRPO's penalty has the gradient of, token by token.
+    """The policy that maximises E[r] - beta KL(reference || pi) per token, whose gradient GRPO's penalty has.
 
     pi(a) (Q(a) - mean) = beta (pi(a) - ref(a)), so that pi = beta ref / (level - Q), with the level at which
     the sum is 1, and the mean of Q is the level less beta.
@@ -75,7 +75,7 @@ def reversed_optimum(reference, rewards):
 
 
 def train(algorithm, *, steps=300, decay=0.01):
-    """What the trainer does, with rows in the place of prompts where an algorithm wants one response."""
+    """Train as the trainer does; where an algorithm takes one response per prompt, each row is a prompt."""
     reference, table = problem()
     policy = Tabular(reference.first, reference.second)
     lagging = Tabular(reference.first, reference.second)

@@ -108,7 +108,7 @@ def test_an_empty_mask_yields_a_zero_that_back_propagates():
 
 
 def naive(log_probs, old, reference, advantages, mask, beta, low, high):
-    """One token at a time, as the paper writes it."""
+    """The GRPO loss in a loop over tokens, as the paper writes it."""
     total = 0.0
     for i in range(len(mask)):
         tokens = [t for t in range(mask.shape[1]) if mask[i, t]]

@@ -1,4 +1,4 @@
-"""What each algorithm says of itself."""
+"""The properties that each algorithm declares."""
 
 import math
 

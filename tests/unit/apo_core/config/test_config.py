@@ -30,7 +30,7 @@ def file(tmp_path, text):
 
 
 def line_of(text, part):
-    """Where `part` first stands, counted from 1."""
+    """Number of the first line that holds `part`, counted from 1."""
     return next(row for row, line in enumerate(text.splitlines(), start=1) if part in line)
 
 
@@ -56,7 +56,7 @@ def test_the_checkouts_configuration_is_valid():
 
 
 def test_the_checkout_has_the_keys_and_comments_of_its_preset():
-    """Its values are the user's: `--set` writes there."""
+    """The values may differ: `--set` writes the user's into the checkout's file."""
     lines = (
         [re.sub(r":.*?(#|$)", r": \1", line) for line in file.read_text(encoding="utf-8").splitlines()]
         for file in (ROOT / "params.yaml", ROOT / "presets/embedded.yaml")
@@ -269,7 +269,7 @@ def test_a_missing_key_is_named_with_its_sections_line(file, text):
     ],
 )
 def test_a_misspelt_key_is_named_with_the_one_that_was_meant(file, text, old, new, problem):
-    """And not the one that is missing for it."""
+    """The misspelt key is named, not the key that is missing because of it."""
     text = text.replace("lora: null ", "lora:\n    rank: 4\n    alpha: 8.0 ")
     changed = text.replace(old, new, 1)
     assert changed != text
@@ -292,7 +292,7 @@ def test_a_key_of_an_earlier_version_is_refused_with_what_to_do(file, text):
 
 
 def test_a_file_of_an_earlier_version_is_refused_in_one_line(file, text):
-    """With all that is to be done."""
+    """The line lists every change that the file needs."""
     old = text.replace("  temperature: 1.0", "  temperature: 1.0\n  top_p: 1.0\n  top_k: 0")
     old = old.replace("vllm_override: {}", "vllm:\n      max_num_seqs: 256")
     message = refusal(file, old)
@@ -305,7 +305,7 @@ def test_a_file_of_an_earlier_version_is_refused_in_one_line(file, text):
 
 
 def test_every_key_is_explained():
-    """The configuration's page is made of it."""
+    """The documentation page of the configuration is made from these descriptions."""
 
     def sections(model):
         yield model
@@ -375,7 +375,7 @@ def test_a_refused_assignment_does_not_blame_the_line_it_would_replace(file, tex
         set_params(file, ["values.beta1=abc"])
     assert str(refused.value).startswith(f"{file}: values.beta1: ")
     file.write_text(text.replace("seed: 0", "seed: -1"))
-    with pytest.raises(InputError, match=r":\d+: seed: "):  # that one is the file's own
+    with pytest.raises(InputError, match=r":\d+: seed: "):  # the seed is the file's own
         set_params(file, ["values.beta1=0.5"])
 
 

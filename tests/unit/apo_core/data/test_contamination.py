@@ -1,4 +1,4 @@
-"""The gate: every disguise of an evaluation prompt is seen, and no template that differs in its numbers."""
+"""Every disguised evaluation prompt is a match, and no prompt of the same template with other numbers."""
 
 import json
 import random
@@ -132,7 +132,7 @@ def with_another_word(prompt, rng):
 
 
 def test_all_planted_near_copies_are_found_and_nothing_else_among_5000_clean_prompts():
-    """GSM8K: its test set is the evaluation, its training set is clean."""
+    """GSM8K's test set is the evaluation, and its training set is clean."""
     data = ROOT.parent / "shared/data/gsm8k"
     if not data.is_dir():
         pytest.skip(f"GSM8K is not in {data}")

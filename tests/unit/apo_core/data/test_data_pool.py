@@ -59,7 +59,7 @@ def test_rows_that_are_added_only_displace_others():
 
 @given(st.integers(1, 40), st.sets(st.integers(0, 59)))
 def test_what_is_unfit_is_made_up_for_by_the_next(count, unfit):
-    """As if the unfit had never been there; and none is asked about that is not needed."""
+    """The choice is as if unfit prompts were absent, and only prompts that are needed are checked."""
     bad = np.isin(np.arange(60), list(unfit))
     asked_about = np.zeros(60, dtype=np.bool_)
 

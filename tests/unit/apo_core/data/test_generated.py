@@ -21,7 +21,7 @@ def test_a_stream_is_seeded_and_its_questions_differ():
 
 
 def test_training_and_evaluation_never_overlap():
-    """Of a task with few questions, every one of them is drawn."""
+    """A task with few distinct questions gives all of them."""
     train, held_out = (
         {row["question"] for _, row in generated_rows("coin_flip", split, 200, seed=seed)}
         for split, seed in (("train", 0), ("eval", 1))

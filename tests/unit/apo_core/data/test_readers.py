@@ -1,4 +1,4 @@
-"""Every format gives the same rows, with the numbers a person finds them by."""
+"""Every format gives the same rows, with the line or row numbers a person finds them by."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Which decisions may follow which: a table of what people try."""
+"""The order in which decisions may follow one another: a table of attempts."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ LATER = NOW + timedelta(hours=1)
 
 
 class Log:
-    """A log that grows by what the rules allow."""
+    """A log to which decisions are added if the rules allow them."""
 
     def __init__(self):
         self.entries = []
@@ -194,7 +194,7 @@ def test_the_time_to_decide_runs_out_where_nothing_else_waits(log):
     log.candidate("3")
     log.candidate("4")
     log.say("4", "reject")
-    assert not expired_undecided(log.state, "3", LATER)  # superseded: that is no matter of time
+    assert not expired_undecided(log.state, "3", LATER)  # superseded, not expired
 
 
 @pytest.mark.parametrize(("by", "reason"), [("", "why"), ("  ", "why"), ("Bob", " \n"), (AUTOMATIC, "why")])

@@ -1,4 +1,4 @@
-"""The chain of an audit log: whatever is done to it afterwards is found, and where."""
+"""The hash chain of an audit log: any later change is detected, and the entry named."""
 
 import hashlib
 import json

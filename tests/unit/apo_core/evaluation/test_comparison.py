@@ -36,7 +36,7 @@ def rows():
 
 
 def asked(prompts, reference, policy):
-    """Sampled rows: each prompt's rewards of either model; a row without one failed."""
+    """Sampled rows with the rewards of both models per prompt; None is a failed verification."""
     rows = [
         (model, prompt, index, reward, None if reward is None else "7", "stop", 0.0)
         for model, rewards in (("reference", reference), ("policy", policy))

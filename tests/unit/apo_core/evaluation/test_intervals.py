@@ -150,7 +150,7 @@ def test_the_bootstrap_covers_the_truth_as_often_as_it_says(prompts):
     for seed in range(2000):
         chances = rng.beta(1, 2, size=prompts)  # of the reference; its mean is 1/3
         first = rng.binomial(4, chances) / 4
-        second = rng.binomial(4, (chances + 1) / 2) / 4  # half of what it lacks is gained: 1/3
+        second = rng.binomial(4, (chances + 1) / 2) / 4  # half of what the reference lacks is gained: 1/3
         low, high = paired_bootstrap(pd.Series(first), pd.Series(second), seed=seed, resamples=1000)
         covered.append(low <= 1 / 3 <= high)
     # Three standard deviations of a share of 0.95 among 2000 are 0.0146.

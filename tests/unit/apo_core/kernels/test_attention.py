@@ -19,7 +19,7 @@ class Attention(torch.nn.Module):
 
 @pytest.fixture
 def both(decoder):
-    """transformers' function and ours, on the same inputs."""
+    """Outputs of transformers' attention function and of ours, on the same inputs."""
     functions = AttentionInterface()
     theirs = functions["sdpa"]
     quick_attention(decoder)
@@ -82,7 +82,7 @@ def test_a_layer_that_is_not_causal_is_left_to_transformers(decoder):
     query, key, value = (torch.randn(1, heads, 3, 4, dtype=torch.bfloat16) for heads in (6, 2, 2))
     first = attend(layer, query, key, value, None)[0][:, 0]
     changed = attend(layer, query, key.flip(2), value.flip(2), None)[0][:, 0]
-    torch.testing.assert_close(first, changed)  # of all keys, not of the one before it
+    torch.testing.assert_close(first, changed)  # attends to all keys, not only to the one before
 
 
 def test_a_model_with_another_attention_is_left_alone(decoder):

@@ -24,7 +24,7 @@ def test_it_begins_with_0_everywhere(decoder, batch):
 
 
 def test_a_value_is_of_what_comes_before_its_token(critic, batch):
-    """Changing a token changes the values after it, its own value not."""
+    """A changed token changes the values after it, and not the value at it."""
     values = critic(*batch.inputs)
     assert values.shape == batch.mask.shape
     assert (values[~batch.mask] == 0).all()

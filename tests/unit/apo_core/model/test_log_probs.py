@@ -10,7 +10,7 @@ from apo_core.model.micro_batch import pad_responses, sum_tokens
 
 PROMPTS = [[3, 4, 5, 14], [6, 14], [7, 8, 9, 10, 11, 14], [12, 14]]
 RESPONSES = [[4, 5, 6, 7, 1], [8, 1], [9], [3, 3, 10, 12, 13, 15, 16, 1]]
-# Different weights a row, so that a gradient that lands in another row shows.
+# Different weights per row, so that a gradient that lands in another row shows.
 ROW_WEIGHTS = torch.tensor([1.0, -2.0, 0.5, 3.0])
 
 
@@ -145,7 +145,7 @@ def test_each_tokens_log_prob_is_at_the_position_that_predicts_it(decoder, batch
 
 
 class Widest(TorchDispatchMode):
-    """The most rows that any tensor over the vocabulary has, the weights apart."""
+    """The most rows of any tensor over the vocabulary, weights excepted."""
 
     def __init__(self, weight):
         super().__init__()

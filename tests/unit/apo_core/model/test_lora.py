@@ -1,4 +1,4 @@
-"""LoRA on the tiny decoder: its own reference before and after it has learnt, at last a plain model."""
+"""LoRA on the tiny decoder: without its adapters the reference policy, merged a plain model."""
 
 import copy
 
@@ -29,7 +29,7 @@ def adapters(policy):
 
 
 def learn(policy):
-    """Not to anywhere in particular: the half that begins as zero no longer is."""
+    """Give the half of each adapter that begins as zero random numbers, in the place of training."""
     torch.manual_seed(1)
     with torch.no_grad():
         for name, parameter in policy.named_parameters():

@@ -21,7 +21,7 @@ RAW = {"style": "raw", "text": "{prompt}", "system": None}
 
 @pytest.fixture(scope="module")
 def bytewise():
-    """One token a byte: what a template makes can be read back whole."""
+    """A tokenizer with one token per byte, so that every text can be decoded exactly."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.WordLevel({text: token for token, text in enumerate(alphabet)}, alphabet[0]))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -22,7 +22,7 @@ KEYS = [f"stage/{row}" for row in range(len(PROMPTS))]
 
 @pytest.fixture(scope="module")
 def absolute():
-    """GPT-2 learns absolute positions: a prompt shifted by its padding would read differently."""
+    """A GPT-2, which learns absolute positions: padding that shifted a prompt would change its logits."""
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=17, n_positions=64, n_embd=16, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=1
@@ -36,7 +36,7 @@ def absolute():
 
 
 def of_family(config_class, model_class, **options):
-    """Six query heads over two heads of keys and values: most models share them so."""
+    """A model with six query heads that share two key-value heads, as in most models."""
     torch.manual_seed(0)
     config = config_class(
         vocab_size=17,
@@ -66,13 +66,13 @@ def grouped():
 
 @pytest.fixture(scope="module")
 def biased():
-    """Its queries, keys and values have biases."""
+    """A model whose query, key and value projections have biases."""
     return of_family(Qwen2Config, Qwen2ForCausalLM)
 
 
 @pytest.fixture(scope="module")
 def windowed():
-    """Keeps the keys and values of three tokens."""
+    """A model with sliding-window attention over three tokens."""
     layers = ["full_attention", "sliding_attention"]
     return of_family(
         Qwen2Config, Qwen2ForCausalLM, use_sliding_window=True, sliding_window=3, layer_types=layers
@@ -96,14 +96,14 @@ def sample_responses(model, prompts=PROMPTS, keys=KEYS, *, max_new_tokens=20, te
 
 
 def cut(token_ids, eos_ids):
-    """Up to and including the first end."""
+    """The tokens up to and including the first end token."""
     ends = [position for position, token in enumerate(token_ids) if token in eos_ids]
     return token_ids[: ends[0] + 1] if ends else token_ids
 
 
 @torch.no_grad()
 def one_by_one(model, prompt, key, *, max_new_tokens, temperature, eos_ids=(1,)):
-    """Sampling without batch, padding or cache."""
+    """Sample one response without a batch, padding or a cache."""
     token_ids = list(prompt)
     for number in uniforms([key], max_new_tokens)[0]:
         logits = model(torch.tensor([token_ids])).logits[0, -1].double()

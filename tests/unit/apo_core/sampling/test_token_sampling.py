@@ -49,7 +49,7 @@ def test_a_large_vocabulary_is_drawn_from_as_often_as_the_softmax_says(temperatu
     )
 
     def p_value(assumed):
-        # In order of probability, in 200 groups of about as much of it each: a chi-square test needs many of
+        # In order of probability, in 200 groups of about equal probability: a chi-square test needs many of
         # every kind. The likeliest tokens fill a group alone, and leave some empty.
         shares, order = (logits[0].double() / assumed).softmax(-1).sort()
         group = torch.empty(size, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""What of the vLLM engine needs no vLLM."""
+"""The parts of the vLLM sampler that need no vLLM."""
 
 from importlib.metadata import PackageNotFoundError
 

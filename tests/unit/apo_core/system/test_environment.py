@@ -1,4 +1,4 @@
-"""One table of environment variables, and nothing that sets others."""
+"""The table of environment variables, and the rule that no other module sets any."""
 
 import ast
 import os
@@ -26,7 +26,7 @@ def is_environ(node: ast.AST) -> bool:
 
 
 def writes(tree: ast.AST) -> list[int]:
-    """Lines that change `os.environ`."""
+    """Numbers of the lines that change `os.environ`."""
     lines = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load) and is_environ(node.value):

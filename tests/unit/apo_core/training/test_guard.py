@@ -13,7 +13,7 @@ def guard(window=3):
 
 
 def observe(guard, *steps):
-    """Observe steps that differ from the healthy one; the number of the step at which it stops, or None."""
+    """Observe steps that differ from the healthy one; return the step at which the guard stops, or None."""
     for step, changes in enumerate(steps, start=1):
         try:
             guard.observe({"step": step, **HEALTHY, **changes})

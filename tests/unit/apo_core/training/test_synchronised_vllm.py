@@ -1,4 +1,4 @@
-"""The canary's arithmetic and what is handed over; that vLLM takes it is shown in tests/integration."""
+"""The canary's arithmetic and the weights handed to vLLM; tests/integration hands them to a real engine."""
 
 import math
 

@@ -8,7 +8,7 @@ PRIOR = Prior(1.0, 1.0)
 
 
 def spend(rewards, *, deviation, first=2, limit=8):
-    """How many samples each prompt gets of its (P, limit) rewards."""
+    """Number of samples that each prompt uses of its rewards (P, limit)."""
     used = torch.full((len(rewards),), first)
     sums, counts = rewards[:, :first].sum(1), torch.full((len(rewards),), float(first)).double()
 

@@ -21,7 +21,7 @@ def naive(row, beta1):
 
 
 def decimal_v_star(row, beta1):
-    """The formula in decimals whose exponents do not overflow."""
+    """V* by its formula in decimals, whose exponents do not overflow."""
     with localcontext(Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN)):
         beta = Decimal(beta1)
         return float(beta * (sum((Decimal(reward) / beta).exp() for reward in row) / len(row)).ln())

@@ -11,7 +11,7 @@ from apo_core.values.pooled import Prior, fit_prior, pooled_value, successes
 
 
 def drawn(alpha, beta, *, prompts, samples, seed=0):
-    """0/1 rewards (P, N) of prompts whose success rates are beta distributed."""
+    """Sample 0/1 rewards (P, N) of prompts whose success rates are beta distributed."""
     generator = torch.Generator().manual_seed(seed)
     rates = torch.tensor(stats.beta(alpha, beta).rvs(prompts, random_state=seed))
     return (torch.rand(prompts, samples, generator=generator, dtype=torch.float64) < rates[:, None]).double()
@@ -125,7 +125,7 @@ def test_pooled_values_are_nearer_to_the_truth_than_each_prompts_own():
     pooled, deviation = pooled_value(few.sum(1), torch.full((2000,), 4.0), prior, 0.5)
     off, own_off = (estimate - truth for estimate in (pooled, optimal_value(few, 0.5)))
     assert off.square().mean() < 0.6 * own_off.square().mean()
-    # It knows how far it is off.
+    # The posterior deviation is as large as the error.
     assert deviation.square().mean().sqrt().item() == pytest.approx(
         off.square().mean().sqrt().item(), rel=0.1
     )

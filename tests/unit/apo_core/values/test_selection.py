@@ -1,4 +1,4 @@
-"""Which prompts are left out of stage 2, and by which name."""
+"""Prompts that training leaves out, and the name of each reason."""
 
 import pytest
 

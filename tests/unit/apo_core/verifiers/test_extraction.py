@@ -37,7 +37,7 @@ def test_a_rule_points_to_its_last_mark(text, rule, expected):
     [
         (r"#### 1 \boxed{2} 3", Extract("hashes", r"1 \boxed{2} 3")),
         (r"\boxed{2} 3", Extract("boxed", "2")),
-        (r"\boxed{} 3", Extract("boxed", "")),  # its mark is there: what else there is does not count
+        (r"\boxed{} 3", Extract("boxed", "")),  # the box is found, though empty: later rules are not tried
         ("3", Extract("last", "3")),
     ],
 )

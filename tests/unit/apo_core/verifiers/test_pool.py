@@ -260,7 +260,7 @@ PIECES = [
 def test_whatever_a_model_writes_is_scored_or_an_error_row(mathematics, text):
     (verdict,) = mathematics.score([Attempt(text, "9", "{}")])
     assert (verdict.reward in (0.0, 1.0)) != verdict.reason.startswith("error: ")
-    assert verdict.reason.encode()  # a table can hold it
+    assert verdict.reason.encode()  # a table can hold the reason
 
 
 def test_answers_are_looked_at_in_the_pool_too():
@@ -279,7 +279,7 @@ def test_a_pool_that_breaks_is_replaced(pooled):
     assert int(before) in [child.pid for child in scoring]
     for child in scoring:
         child.kill()  # between two rows, as the kernel does when memory is short
-    time.sleep(0.5)  # the pool is to see it, and nobody else to reap them
+    time.sleep(0.5)  # the pool must see the deaths: nothing else may reap the children
     verdicts = pooled.score(attempts("a", "b", "pid"))
     assert [verdict.reward for verdict in verdicts] == [1.0, 0.0, 1.0]
     assert verdicts[2].reason != before
@@ -289,11 +289,11 @@ HELD = []
 
 
 def hold_open(directory, busy, ready):
-    """In a process of multiprocessing's own: open a pool, never close it."""
+    """Open a pool and never close it; runs in a process that multiprocessing starts."""
     HELD.append(scorer(directory, workers=1))
     score_pool = HELD[0].__enter__()
     pid = int(score_pool.score(attempts("pid"))[0].reason)
-    if busy:  # with a row of which its process will not be rid
+    if busy:  # with a row that keeps the scoring process busy
         score_pool._started().schedule(worker.score, args=(attempts("sleep")[0],))
         time.sleep(0.5)
     ready.send(pid)
@@ -318,7 +318,7 @@ def test_no_process_outlives_the_one_it_scores_for(directory, killed):
         if not psutil.pid_exists(pid):
             return
         time.sleep(0.1)
-    raise AssertionError("it still runs")
+    raise AssertionError("the scoring process still runs")
 
 
 def test_many_large_rows_that_nobody_waits_for_do_not_hold_up_the_end(directory):

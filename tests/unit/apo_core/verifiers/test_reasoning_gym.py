@@ -20,7 +20,7 @@ def loaded(task, *rules):
 
 @pytest.fixture(scope="module")
 def entries():
-    """One of each task, as a table's row gives it back."""
+    """One entry per task, as a row of a table holds it."""
     return {
         task: json.loads(json.dumps(create_dataset(task, seed=1, size=1)[0], default=str)) for task in TASKS
     }

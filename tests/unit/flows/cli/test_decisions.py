@@ -1,4 +1,4 @@
-"""Commands of decisions where there is nothing to decide on."""
+"""Decision commands when there is nothing to decide on."""
 
 import pytest
 

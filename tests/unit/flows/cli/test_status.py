@@ -1,4 +1,4 @@
-"""What `apo status` says of a version that people have decided on since the run."""
+"""`apo status` on a version that was decided on after the run."""
 
 import pytest
 

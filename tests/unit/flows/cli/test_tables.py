@@ -1,4 +1,4 @@
-"""What `apo run` prints."""
+"""The tables that `apo run` prints."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the doctor says of a workspace."""
+"""The doctor's findings on a workspace."""
 
 from apo_core.config.file import load_params
 from flows.doctor.machine import examine_workspace

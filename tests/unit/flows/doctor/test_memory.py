@@ -1,4 +1,4 @@
-"""Which model a configuration trains, found without a hub."""
+"""The doctor's memory plan of a configuration's model, made without a hub."""
 
 import json
 from types import SimpleNamespace

@@ -23,7 +23,7 @@ def test_a_page_is_where_people_look(address, page):
 
 @pytest.fixture
 def _handlers():
-    """Those of this process: the pages are served until a signal."""
+    """Restore this process's signal handlers: `serve` replaces them."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():

@@ -1,4 +1,4 @@
-"""What `apo services` refuses, and what it takes for its own; nothing is started."""
+"""What `apo services` refuses, and which processes it takes for its own; no service is started."""
 
 import os
 import socket
@@ -27,7 +27,7 @@ def sleeper():
 
 
 def recorded(root, **services):
-    """A directory of services in which these processes are recorded."""
+    """A services directory in which these processes are recorded."""
     names = ("postgres", "s3", "mlflow", "prefect")
     write_json(
         root / "state.json", {"ports": dict(zip(names, range(1, 5), strict=True)), "processes": services}

@@ -1,4 +1,4 @@
-"""The transaction on the log of decisions: how often it reads, and what it does if another is faster."""
+"""The transaction on the decision log: how often it reads, and what it does if another writer is faster."""
 
 import pytest
 
@@ -18,7 +18,7 @@ RULES = Promotion(
 
 
 class CountingStore:
-    """A store that counts what is asked of a real one."""
+    """A store that counts the requests it passes on to a real one."""
 
     def __init__(self, store):
         self.store, self.listings, self.read_names = store, 0, []
@@ -36,7 +36,7 @@ class CountingStore:
 
 
 class RacedStore(CountingStore):
-    """Another process writes just before this one does, as often as there are rivals."""
+    """A store in which a rival process writes just before each write, until no rival is left."""
 
     def __init__(self, store, *rivals):
         super().__init__(store)
@@ -50,7 +50,7 @@ class RacedStore(CountingStore):
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory):
-    """With a registry that every test has a model of its own in."""
+    """A workspace on a shared registry, in which every test has a model of its own."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "APO_AUDIT_URI"):
             patch.delenv(name, raising=False)
@@ -89,7 +89,7 @@ def files(count):
 
 
 def test_an_approval_from_the_command_to_the_alias_reads_the_log_twice(log, workspace, monkeypatch):
-    """The second time only lists it: every entry is read once."""
+    """A second read only lists the log: every entry is fetched once."""
     say(log, propose(log, register(log)), "approve")
     version, counting = propose(log, register(log)), CountingStore(log.store)
     monkeypatch.setattr("tasks.decisions.log.open_store", lambda _: counting)

@@ -1,4 +1,4 @@
-"""How DVC is asked and read; the stages themselves are run in tests/integration."""
+"""The DVC commands and how their output is read; tests/integration runs the stages themselves."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_what_has_changed_does_not_depend_on_where_one_asks_from(workspace, monk
 
 
 def test_a_workspace_that_git_ignores_is_refused_and_not_up_to_date(workspace):
-    """DVC passes over it without a word."""
+    """DVC itself skips such a stage silently."""
     subprocess.run(["git", "init", "-q"], cwd=workspace.parent, check=True)
     (workspace / ".dvc/config").write_text("[core]\n    analytics = false\n")
     assert pending(workspace) == list(STAGES)
@@ -65,12 +65,12 @@ def test_a_workspace_at_work_is_busy_and_not_a_bug(workspace):
 
 def test_the_lock_of_a_process_that_is_gone_is_dropped(workspace):
     holder = subprocess.Popen(["sleep", "60"])
-    try:  # it has the number of the one that wrote the lock an hour ago
+    try:  # the holder has the process id of the one that wrote the lock an hour ago
         file = rwlock(workspace, holder.pid)
         os.utime(file, (time.time() - 3600,) * 2)
         assert pending(workspace) == list(STAGES)
         holder.kill()
-        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # it is dead and not reaped yet
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)  # the holder is dead and not reaped yet
         rwlock(workspace, holder.pid)
         assert pending(workspace) == list(STAGES)
     finally:

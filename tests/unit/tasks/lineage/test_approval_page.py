@@ -1,4 +1,4 @@
-"""What a person sees who is to decide on a version, and what `apo lineage` says in words."""
+"""The page on which a person decides on a version, and the text of `apo lineage`."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a restore does to the files that it replaces."""
+"""Restoring a version: what becomes of the files that it replaces."""
 
 import subprocess
 
@@ -17,7 +17,7 @@ LOCK = "schema: '2.0'\nstages: {}\n"
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """A workspace with a remote and a change of its own."""
+    """A workspace with a DVC remote and parameters of its own."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     made = Workspace(tmp_path / "workspace")
     (made.root / "data/raw/prompts").mkdir(parents=True)

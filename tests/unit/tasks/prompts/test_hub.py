@@ -1,4 +1,4 @@
-"""A hub that is away is tried again; what it refuses is not."""
+"""Requests to a hub: retried while it is unreachable, not retried when it refuses."""
 
 import os
 import subprocess

@@ -12,7 +12,7 @@ from tasks.prompts.mirrors import fetch_mirror
 
 
 class FakeRemote:
-    """A remote thing that this test can change."""
+    """A remote source that the test can change."""
 
     def __init__(self, content):
         self.content, self.downloads, self.ends_after = content, 0, None

@@ -1,4 +1,4 @@
-"""The picture of an evaluation: what is on it, and that it can be drawn of everything an evaluation holds."""
+"""The plot of an evaluation: its content, and that every kind of evaluation can be plotted."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What decides the responses: shards made under other conditions are dropped."""
+"""The conditions that determine responses: shards sampled under other conditions are dropped."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_an_engine_is_its_name_its_version_and_its_own_options(chosen):
 
 def test_shards_of_one_engine_are_never_finished_by_another(chosen, tmp_path, monkeypatch, capsys):
     def left(sampler):
-        """Which shards of the run before are still there; one is added."""
+        """Return the shards that an earlier run has left, and add one."""
         work = open_work(tmp_path / "work", {"engine": engine_conditions(sampler), "seed": 0})
         kept = sorted(file.name for file in work.glob("*.parquet"))
         (work / f"{len(kept)}.parquet").touch()

@@ -28,7 +28,7 @@ def params(root):
 
 
 def samples(rewards):
-    """Of each prompt, in order; None is an error row."""
+    """Rewards per prompt, in order; None is an error row."""
     rows = [
         {
             "prompt_id": prompt_id,

@@ -11,7 +11,7 @@ SCHEMA = pa.schema([("item", pa.int64())])
 
 
 class Killed(BaseException):
-    """What ends a process in the middle."""
+    """Stands for whatever ends a process while it makes a shard."""
 
 
 def shards(directory, items, made, *, die_at=None):

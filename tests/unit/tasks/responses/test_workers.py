@@ -1,4 +1,4 @@
-"""How workers share a Ray cluster; they are at work in tests/integration."""
+"""How workers share a Ray cluster; tests/integration runs real workers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How DeepSpeed's launcher is called; ranks are at work in tests/integration."""
+"""The command line of DeepSpeed's launcher; tests/integration runs real ranks."""
 
 import base64
 import json

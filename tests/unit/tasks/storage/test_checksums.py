@@ -1,4 +1,4 @@
-"""Against sums that were worked out with sha256sum and md5sum, and S3's own examples."""
+"""Checksums compared with those of sha256sum, md5sum and S3's documentation."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""What a manifest says, and what is refused to be one."""
+"""The content of a manifest, and files that are refused as one."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Errors of the library, each as one line and of one kind."""
+"""Errors of the S3 library become one-line errors of one class."""
 
 import pytest
 from botocore import exceptions as theirs

@@ -1,4 +1,4 @@
-"""Which of MLflow's runs are closed, on its own sqlite store."""
+"""MLflow runs that are closed, on MLflow's own SQLite store."""
 
 import shutil
 
@@ -14,7 +14,7 @@ PARAMS = load_preset("ci")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """An empty one; to make it takes seconds."""
+    """An empty store, made once: making one takes seconds."""
     workspace = Workspace(tmp_path_factory.mktemp("store"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
