@@ -1,1 +1,1 @@
-"""Evaluation: a policy compared with its reference, pass@k, and 95% intervals."""
+"""Evaluation: a policy compared with the reference policy, pass@k, and 95% intervals."""

@@ -1,4 +1,4 @@
-"""A policy beside its reference on the held-out prompts: all of them, by set, by group, by difficulty."""
+"""Comparison of a policy with the reference policy on held-out prompts: all, by set, group and difficulty."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from apo_core.errors import ApoError
 from apo_core.evaluation.intervals import effective_prompts, paired, paired_bootstrap, wilson_interval
 from apo_core.evaluation.pass_at_k import majority_at_k, pass_at_k
 
-DIFFICULTIES = ("unsolved", "partly solved", "solved")  # by the reference
+DIFFICULTIES = ("unsolved", "partly solved", "solved")  # for the reference policy
 _MODELS = ("reference", "policy")
 
 
 def per_prompt(rows: pd.DataFrame, policy: str) -> pd.Series[float]:
-    """Mean reward of a policy's samples on each prompt, by prompt_id, greedy rows left out.
+    """Compute the mean reward of a policy's samples per prompt, by prompt_id, without greedy rows.
 
-    A row whose verification failed has no reward: it is no wrong answer, and counts nowhere. A prompt with
-    no other rows is missing here.
+    A row whose verification failed has no reward. It is not a wrong answer, so it counts nowhere, and a
+    prompt that has only such rows is missing from the means.
     """
     chosen = rows[(rows["policy"] == policy) & (rows["sample_index"] >= 0)]
     return chosen.dropna(subset="reward").groupby("prompt_id")["reward"].mean().sort_index()
 
 
 def summarise(rows: pd.DataFrame, prompts: pd.DataFrame, *, seed: int) -> dict[str, Any]:
-    """The evaluation of `policy` beside `reference`.
+    """Summarise the evaluation of `policy` and `reference`.
 
     Args:
-        rows: table `tables.EVALUATIONS`; `sample_index` -1 marks a greedy response.
-        prompts: table `tables.PROMPTS`, which says what set and group a prompt is of.
-        seed: of the bootstraps.
+        rows: table `tables.EVALUATIONS`; a greedy response has `sample_index` -1.
+        prompts: table `tables.PROMPTS`, with the set and group of each prompt.
+        seed: seed of the bootstraps.
 
     Returns:
-        The `eval` block of the summary: `compare` over all prompts, with `kl` and the same for
-        every one of `sets`, `groups` (where there are several) and `difficulty`.
+        The `eval` block of the summary: `compare` over all prompts, `kl`, and `compare` over each of the
+        `sets`, the `groups` (if there are several) and the levels of `difficulty`.
     """
     ratios = rows.loc[(rows["policy"] == "policy") & (rows["sample_index"] >= 0), "log_ratio"]
     return compare(rows, seed=seed) | {
@@ -47,11 +47,11 @@ def summarise(rows: pd.DataFrame, prompts: pd.DataFrame, *, seed: int) -> dict[s
 
 
 def compare(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
-    """Both models on the prompts of these rows, and the gain of one over the other.
+    """Compare policy and reference policy on the prompts of some rows: scores of each, and the gain.
 
     Raises:
-        ValueError: they were asked different prompts.
-        ApoError: there is no prompt on which both have a reward.
+        ValueError: the two were evaluated on different prompts.
+        ApoError: no prompt has a reward of both.
     """
     asked = {name: set(rows.loc[rows["policy"] == name, "prompt_id"]) for name in _MODELS}
     if asked["reference"] != asked["policy"]:
@@ -72,16 +72,17 @@ def compare(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
 
 
 def by_difficulty(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
-    """`compare` on prompts that the reference solves never, sometimes and always.
+    """Run `compare` on the prompts that the reference policy solves never, sometimes and always.
 
-    Samples that say how hard a prompt is must not say what is gained on it: where the reference had bad luck
-    any policy would seem to gain, and where it had good luck, to lose (regression to the mean). So the first
-    half of the reference's samples sorts the prompts and the other half is compared. Of the policy too: the
-    i-th samples of both are drawn with the same random numbers, and share the luck.
+    Samples that sort prompts by difficulty must not measure the gain as well: where the reference policy had
+    bad luck, any policy would seem to gain, and where it had good luck, to lose (regression to the mean). So
+    the first half of the reference policy's samples sorts the prompts, and only second halves are compared.
+    The policy's first half is left out too, since the i-th samples of both use the same random numbers and so
+    share the luck.
 
     Returns:
-        A block for each of `DIFFICULTIES` that there are prompts of; none where a prompt has one sample,
-        which cannot do both.
+        A block for each of `DIFFICULTIES` that has prompts; no blocks with one sample per prompt, which
+        cannot both sort and measure.
     """
     half = (int(rows["sample_index"].max()) + 1) // 2
     if half == 0:
@@ -94,7 +95,7 @@ def by_difficulty(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
 
 
 def _parts(rows: pd.DataFrame, part_of: pd.Series[str], seed: int) -> dict[str, Any]:
-    """`compare` for every part that prompts are of; nothing where all are of one."""
+    """Run `compare` on every part of the prompts; empty if there is only one part."""
     part_of = part_of[part_of.index.isin(rows["prompt_id"])]
     names = sorted(part_of.unique())
     if len(names) < 2:
@@ -104,14 +105,14 @@ def _parts(rows: pd.DataFrame, part_of: pd.Series[str], seed: int) -> dict[str, 
 
 
 def _part(rows: pd.DataFrame, prompt_ids: pd.Index[str], seed: int) -> dict[str, Any]:
-    """Empty where no prompt of the part has a reward of both models."""
+    """Run `compare` on one part of the prompts; empty if none of its prompts has a reward of both models."""
     own = rows[rows["prompt_id"].isin(prompt_ids)]
     reference, _ = paired(*(per_prompt(own, name) for name in _MODELS))
     return {} if reference.empty else compare(own, seed=seed)
 
 
 def _of_one(rows: pd.DataFrame, means: pd.Series[float]) -> dict[str, Any]:
-    """One model: `means` on the prompts that count, and shares of all of its samples."""
+    """Score one model: `means` over the prompts with rewards of both, shares over all its samples."""
     greedy, sampled = rows[rows["sample_index"] < 0], rows[rows["sample_index"] >= 0]
     scored = sampled[sampled["prompt_id"].isin(means.index)].dropna(subset="reward")
     per_sample = len(scored) / len(means)
@@ -133,7 +134,7 @@ def _of_one(rows: pd.DataFrame, means: pd.Series[float]) -> dict[str, Any]:
 
 
 def _at_k(scored: pd.DataFrame, samples: int) -> dict[str, float | None]:
-    """pass@2, pass@4 and so on, over the prompts with so many samples scored, and maj@k of all samples."""
+    """Compute pass@2, pass@4 and so on, over prompts with k scored samples, and maj@k of all samples."""
     rewards = scored.groupby("prompt_id")["reward"].apply(list)
     answers = scored.groupby("prompt_id")["extracted"].apply(
         lambda extracted: [None if pd.isna(answer) else answer for answer in extracted]
@@ -147,6 +148,6 @@ def _at_k(scored: pd.DataFrame, samples: int) -> dict[str, float | None]:
 
 
 def _powers_of_two(samples: int) -> list[int]:
-    """2, 4, 8 and so on, and the number of samples itself."""
+    """List 2, 4, 8 and so on, up to and including the number of samples itself."""
     powers = [2**exponent for exponent in range(1, samples.bit_length()) if 2**exponent <= samples]
     return powers if samples == 1 or samples in powers else [*powers, samples]

@@ -1,4 +1,4 @@
-"""Responses for people to read: right and wrong, of the reference and of the policy."""
+"""Example responses for readers: right and wrong, of the reference policy and of the policy."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import pandas as pd
 
 
 class Kind(NamedTuple):
-    """Prompts on which the greedy responses of the two went alike, and some of them."""
+    """A kind of change between the greedy responses of both models, with some example prompts."""
 
     name: str
-    prompts: int
-    shown: (
-        pd.DataFrame
-    )  # set, prompt, answer; text and reward of either model: reference, reference_reward, ...
+    prompts: int  # number of prompts of the kind
+    # Columns: set, prompt, answer, and text and reward of both models (reference, reference_reward, ...).
+    shown: pd.DataFrame
 
 
 _KINDS = {
@@ -27,16 +26,16 @@ _COLUMNS = ["set", "prompt", "answer", "reference", "reference_reward", "policy"
 
 
 def choose_examples(rows: pd.DataFrame, prompts: pd.DataFrame, *, show: int) -> list[Kind]:
-    """Some greedy responses of each kind.
+    """Choose some greedy responses of each kind.
 
-    Nobody chooses: the first by prompt_id, a hash, are a sample of their kind that is the same every time and
-    has nothing to do with the order of the files.
+    The first prompts by prompt_id are chosen. The id is a hash, so they are a random sample of their kind,
+    the same every time and independent of the order of the files.
 
     Args:
-        rows: table `tables.EVALUATIONS`. A response is right if its reward is 1; those that the verifier
-            failed on are left out.
+        rows: table `tables.EVALUATIONS`. A response is right if its reward is 1; responses that the
+            verifier failed on are left out.
         prompts: table `tables.PROMPTS`.
-        show: at most so many of each kind.
+        show: maximum number of each kind.
     """
     greedy = rows[(rows["sample_index"] < 0) & rows["reward"].notna()]
     pairs = greedy.pivot(index="prompt_id", columns="policy", values=["text", "reward"]).dropna()  # sorted

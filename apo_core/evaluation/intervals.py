@@ -1,7 +1,7 @@
-"""95% intervals: of one policy's mean reward, and of the gain of one over another on the same prompts.
+"""95% intervals: of a policy's mean reward, and of the gain of one policy over another on the same prompts.
 
-Both count prompts and not samples, whose rewards on one prompt go together. `python -m benchmarks.coverage`
-measures how often they hold the truth, beside the intervals that they were chosen over.
+Both count prompts and not samples, because rewards on the same prompt are correlated.
+`python -m benchmarks.coverage` measures how often these and the rejected alternatives contain the true value.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from scipy.special import ndtr, stdtrit
 
 _TAIL = 0.025
 _Z95 = 1.959963984540054
-_CHUNK = 100  # resamples at once: 10,000 of a million different gains would take 80 GB
+_CHUNK = 100  # resamples computed at once: 10,000 of a million different gains would take 80 GB
 
 
 def wilson_interval(mean: float, prompts: float) -> tuple[float, float]:
-    """Wilson's 95% score interval for a mean of rewards in [0, 1].
+    """Compute Wilson's 95% score interval for a mean of rewards in [0, 1].
 
     Source: E. B. Wilson, JASA 22 (1927).
 
     Args:
-        mean: over prompts.
-        prompts: how many, or, with several samples each, `effective_prompts`.
+        mean: mean over prompts of their mean rewards.
+        prompts: number of prompts; with several samples per prompt, `effective_prompts`.
     """
     z2 = _Z95**2 / prompts
     centre = (mean + z2 / 2) / (1 + z2)
@@ -34,19 +34,19 @@ def wilson_interval(mean: float, prompts: float) -> tuple[float, float]:
 
 
 def effective_prompts(means: NDArray[np.float64], samples: float) -> float:
-    """How many coins with their mean would tell as much about it as these prompts do.
+    """Estimate the effective sample size: how many independent 0/1 rewards are worth these prompts.
 
-    A mean of several samples varies less than one coin does, and more than as many independent ones: the
-    ratio of the two variances is between 1 and the number of samples. With one sample per prompt it is 1, and
-    Wilson's interval the usual one. Where nothing is solved, or everything, nothing is known of the ratio,
-    and 1 is on the safe side.
+    The mean of a prompt's samples varies less than a single 0/1 reward, and more than the mean of as many
+    independent ones: the ratio of variances is between 1 and the number of samples. With one sample per
+    prompt it is 1, and Wilson's interval the usual one. Where no prompt, or every prompt, is solved, the
+    ratio is unknown, and 1 is on the safe side.
 
     Source: L. Kish, Survey Sampling (1965); in Wilson's interval C. Franco et al., Journal of Survey
     Statistics and Methodology 7 (2019).
 
     Args:
         means: (P,) mean reward of each prompt's samples.
-        samples: a prompt.
+        samples: number of samples per prompt.
 
     Returns:
         Between P and P times `samples`.
@@ -60,7 +60,7 @@ def effective_prompts(means: NDArray[np.float64], samples: float) -> float:
 
 
 def paired(first: pd.Series[float], second: pd.Series[float]) -> tuple[pd.Series[float], pd.Series[float]]:
-    """Both on the prompts that both have a reward on."""
+    """Restrict two series of mean rewards to the prompts that both have."""
     common = first.index.intersection(second.index)
     return first[common], second[common]
 
@@ -68,24 +68,24 @@ def paired(first: pd.Series[float], second: pd.Series[float]) -> tuple[pd.Series
 def paired_bootstrap(
     first: pd.Series[float], second: pd.Series[float], *, seed: int, resamples: int = 10_000
 ) -> tuple[float, float]:
-    """95% interval of mean(second - first): expanded percentiles of the bootstrap over pairs.
+    """Compute the 95% interval of mean(second - first): expanded percentiles of the paired bootstrap.
 
-    Plain percentiles are too narrow on few prompts, by as much as a normal interval is beside Student's: they
-    are taken as far out as makes up for it. BCa, which corrects for skewness, holds the truth less often.
+    Plain percentiles are too narrow on few prompts, as much as a normal interval is beside Student's t, so
+    percentiles further out are taken. BCa, which corrects for skewness, contains the true value less often.
 
     Source: T. Hesterberg, The American Statistician 69 (2015), section 3.3.
 
     Args:
         first: (P,) mean reward on each prompt, by prompt_id, in [0, 1].
-        second: (P,) likewise of the same prompts in the same order.
-        seed: of the resampling.
+        second: (P,) the same of another policy, with the same prompts in the same order.
+        seed: seed of the resampling.
         resamples: bootstrap draws, a multiple of 100.
 
     Returns:
-        -1 and 1 where there is one prompt: it says nothing about others.
+        Lower and upper end; -1 and 1 with a single prompt, which says nothing about others.
 
     Raises:
-        ValueError: the prompts differ, or there are none.
+        ValueError: the prompts differ, or there is none.
     """
     if not first.index.equals(second.index) or first.empty:
         raise ValueError("the two were not evaluated on the same prompts")
@@ -99,14 +99,14 @@ def paired_bootstrap(
 
 
 def expanded_tail(prompts: int) -> float:
-    """The share of resampled means to leave out at either end, below 0.025, for two prompts or more."""
+    """Compute the share of resampled means beyond either end: below 0.025, for two prompts or more."""
     return float(ndtr(math.sqrt(prompts / (prompts - 1)) * stdtrit(prompts - 1, _TAIL)))
 
 
 def resampled_means(
     gains: NDArray[np.float64], rng: np.random.Generator, resamples: int
 ) -> NDArray[np.float64]:
-    """(resamples,) means of as many draws with replacement from (P,) gains.
+    """Resample (P,) gains with replacement; return the (resamples,) means.
 
     Few samples per prompt give few different gains, so only the counts of each gain are drawn (multinomial).
     """

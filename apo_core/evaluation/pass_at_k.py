@@ -1,4 +1,4 @@
-"""What several samples of a prompt are worth together: pass@k and maj@k of one prompt."""
+"""pass@k and maj@k of one prompt, from several samples."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from decimal import Decimal, InvalidOperation
 
 
 def pass_at_k(rewards: Sequence[float], k: int) -> float:
-    """The unbiased estimate of the best reward among k samples; with k = 1 it is their mean, avg@n.
+    """Estimate the best reward among k samples without bias; with k = 1, the mean reward avg@n.
 
-    Where rewards are 0 or 1 and c of the n are 1, it is the published 1 - C(n-c, k) / C(n, k); with others in
-    between it goes on to mean the best of k. A sample is the best of the k where the others are among those
-    below it: C(i-1, k-1) / C(n, k) for the i-th smallest, computed as a product from the largest down, since
-    the binomials overflow.
+    For 0/1 rewards, c of them 1, this is the published 1 - C(n-c, k) / C(n, k); rewards in between extend it
+    to the expected best of k. The i-th smallest sample is the best of k if the other k - 1 are all smaller,
+    with probability C(i-1, k-1) / C(n, k), computed as a product from the largest down, since the binomials
+    overflow.
 
     Source: Chen et al., arXiv 2107.03374, equation 1.
 
     Args:
-        rewards: of the n samples of one prompt.
+        rewards: rewards of the n samples of one prompt.
         k: from 1 to n.
 
     Raises:
-        ValueError: k is not.
+        ValueError: k is below 1 or above n.
     """
     n = len(rewards)
     if not 1 <= k <= n:
         raise ValueError(f"k {k} is not between 1 and the {n} samples")
-    best, chance = 0.0, k / n  # of the largest to be among the k
+    best, chance = 0.0, k / n  # probability that the largest is among the k
     for rank, reward in zip(range(n, k - 1, -1), sorted(rewards, reverse=True), strict=False):
         best += chance * reward
         chance *= (rank - k) / max(1, rank - 1)
@@ -34,15 +34,16 @@ def pass_at_k(rewards: Sequence[float], k: int) -> float:
 
 
 def majority_at_k(rewards: Sequence[float], answers: Sequence[str | None]) -> float:
-    """The reward of the answer that most of a prompt's samples give.
+    """Compute the reward of the answer that most of a prompt's samples give.
 
-    A sample without an answer has no vote. Of several answers with most votes one is drawn: the expected
-    reward counts, so that nothing depends on the samples' order. Where nobody votes a sample is drawn. The
-    vote does not look at rewards; if they differ within one answer, their mean is its reward.
+    A sample without an answer has no vote. If several answers have the most votes, the result is the mean of
+    their rewards, the expected value of a random choice, so the order of samples does not matter. If no
+    sample votes, the result is the mean of all rewards. Rewards do not influence the vote; if they differ
+    within one answer, their mean is the answer's reward.
 
     Args:
-        rewards: of the n samples of one prompt, at least one.
-        answers: what the verifier read in each of them.
+        rewards: rewards of the n samples of one prompt, n at least 1.
+        answers: answer that the verifier read in each sample; None if it read none.
     """
     votes: dict[Decimal | str, list[float]] = {}
     for reward, answer in zip(rewards, answers, strict=True):
@@ -54,10 +55,10 @@ def majority_at_k(rewards: Sequence[float], answers: Sequence[str | None]) -> fl
 
 
 def ballot(answer: str) -> Decimal | str:
-    r"""What a vote for this answer is counted under: the value of a number (7, 7.0, 1e2), or the text.
+    r"""Convert an answer to the key that its vote is counted under: a number's value (7 = 7.0), or the text.
 
-    So `numeric` and `gsm8k`, whose answers are numbers, and `exact`, whose answers are folded text, vote by
-    value. Expressions of `math` (\frac12 and 0.5) do so only as far as the verifier writes them alike.
+    So samples of `numeric` and `gsm8k`, whose answers are numbers, and of `exact`, whose answers are folded
+    text, vote by value. Equal expressions of `math` (\frac12 and 0.5) count as one only if written alike.
     """
     try:
         number = Decimal(answer.strip())

@@ -1,4 +1,4 @@
-"""What `reports/eval.json` holds, as types; `comparison.summarise` makes it."""
+"""The types of `reports/eval.json`, which `comparison.summarise` makes."""
 
 from __future__ import annotations
 

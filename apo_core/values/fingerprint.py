@@ -28,7 +28,7 @@ def fingerprint(
     Args:
         reference: directory of the reference policy: weights and configuration are one field of the
             fingerprint, all other files are the tokenizer.
-        template: section `template` of the configuration, what responses depend on.
+        template: parameters of the prompt template.
         generation: parameters of the sampling distribution.
         verifier: name of the verifier.
         verifier_version: its version, which changes whenever a score may change.

@@ -1,4 +1,4 @@
-"""Verifiers: the one rule that turns a completion into a reward, in every stage."""
+"""Verifiers: rules that turn a completion into a reward, the same rule in every stage."""
 
 from apo_core.verifiers.base import Attempt, Verdict, Verifier
 from apo_core.verifiers.budget import ErrorBudget, RowError

@@ -1,4 +1,4 @@
-"""The interface every verifier keeps."""
+"""The interface of a verifier: `Verifier`, and the `Verdict` that it returns."""
 
 from __future__ import annotations
 
@@ -8,64 +8,64 @@ _SHOWN = 60  # characters of a text in a reason
 
 
 class Verdict(NamedTuple):
-    """What came of scoring one completion. Without a reward it is an error row, which nobody scored."""
+    """The score of one completion. A verdict without a reward is an error row: the verifier failed on it."""
 
     reward: float | None  # in [0, 1]
-    extracted: str | None  # what was read as the answer, where something was
-    reason: str  # for people: "7 is not 8", "no number found", "error: took longer than 5 s"
+    extracted: str | None  # the answer that was read; None if none was
+    reason: str  # for readers: "7 is not 8", "no number found", "error: took longer than 5 s"
 
 
 class Attempt(NamedTuple):
-    """What a verifier is shown of one response."""
+    """A response to score, with the gold answer and the source row of its prompt."""
 
     completion: str
     answer: str
-    row: str  # JSON: all fields of the row that the prompt comes from
+    row: str  # JSON: all fields of the source row of the prompt
 
 
 class Verifier(Protocol):
-    """Scores completions against answers; it is pickled before it is loaded."""
+    """A rule that scores completions against gold answers; pickled before it is loaded."""
 
     @property
     def name(self) -> str:
-        """As in the configuration."""
+        """The name in the configuration, `verifier.name`."""
         ...
 
     @property
     def version(self) -> str:
-        """Changes whenever a score may: it is part of the value table's fingerprint."""
+        """The version, part of the value table's fingerprint: it changes whenever a score may change."""
         ...
 
     @property
     def bounded(self) -> bool:
-        """Whether the time it takes is linear in the text, so that it needs no process of its own."""
+        """Whether scoring takes time linear in the text, so that no separate process is needed."""
         ...
 
     @property
     def reads_row(self) -> bool:
-        """Whether it wants the source row; others are given an empty one."""
+        """Whether `score` reads the source row; if not, it gets an empty one."""
         ...
 
     def load(self) -> None:
-        """Import what scoring needs, before the clock of the first completion runs."""
+        """Import what scoring needs, before the time limit of the first completion starts."""
         ...
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
-        """What is wrong with a gold answer, or None where completions can be scored against it."""
+        """Say what is wrong with a gold answer; None if completions can be scored against it."""
         ...
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
-        """Score one completion; `answer` has no `answer_problem`."""
+        """Score one completion against an answer that has no `answer_problem`."""
         ...
 
 
 def compared(equal: bool, extracted: str, answer: str) -> Verdict:
-    """The verdict on an answer that was read."""
+    """Make the verdict on an answer that was read: reward 1 if it equals the gold answer, else 0."""
     relation = "equals" if equal else "is not"
     return Verdict(float(equal), extracted, f"{shortened(extracted)} {relation} {shortened(answer)}")
 
 
 def shortened(text: str, limit: int = _SHOWN) -> str:
-    """One line of text that a table can hold, cut where it is long."""
+    """Shorten text to one line of valid UTF-8, at most `limit` characters."""
     line = " ".join(text[: 4 * limit].encode("utf-8", "replace").decode().split())
     return line if len(line) <= limit else f"{line[: limit - 3]}..."

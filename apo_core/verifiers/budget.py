@@ -1,4 +1,4 @@
-"""How many rows a verifier may fail on before the stage stops."""
+"""Error budget: how many rows a verifier may fail on before the stage stops."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ _NAMED = 3
 
 
 class RowError(NamedTuple):
-    """A row that nobody scored."""
+    """A row that the verifier failed on."""
 
     row: str  # prompt_id/sample_index
     reason: str
 
 
 class ErrorBudget:
-    """Counts error rows, of the whole stage or of its last batches."""
+    """Counter of error rows, over the whole stage or a window of its last batches."""
 
     def __init__(self, max_share: float, *, rows: int, batches: int | None = None) -> None:
-        """Begin with nothing spent.
+        """Start with no errors counted.
 
         Args:
-            max_share: of `rows` that may be errors, `verifier.max_error_share`.
-            rows: that the stage, or so many of its batches, will score.
-            batches: the last ones that count; all of them where None.
+            max_share: largest share of `rows` that may be errors, `verifier.max_error_share`.
+            rows: number of rows that the stage scores, or that the window holds.
+            batches: size of the window in batches; None counts all batches.
         """
         self.max_share = max_share
         self.rows = rows
         self._recent: deque[tuple[int, list[RowError]]] = deque(maxlen=batches)
 
     def remember(self, errors: int) -> None:
-        """Take a batch of an earlier process, whose errors are only counted."""
+        """Count the errors of a batch that an earlier process scored; their reasons are not known."""
         self._recent.append((errors, []))
 
     def spend(self, errors: list[RowError]) -> None:
-        """Take a batch's errors.
+        """Count a batch's errors.
 
         Raises:
-            VerifierFailed: there are too many; names the first rows.
+            VerifierFailed: more errors than the budget allows; names the first rows.
         """
         self._recent.append((len(errors), errors[:_NAMED]))
         count = sum(number for number, _ in self._recent)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from apo_core.verifiers.base import Verdict, compared
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 
-# A capital that stands alone. "A" and "I" before a word in small letters are words themselves, unless they
-# follow "is" or a colon. A small letter counts in brackets.
+# A capital letter by itself. "A" and "I" before a lower-case word are English words and no choices, unless
+# they follow "is" or a colon. A lower-case letter counts only in brackets.
 _LETTER = re.compile(
     r"(?<![\w\\'])(?:[B-HJ]|(?:(?<=is )|(?<=: ))[AI]|[AI](?!\s+[a-z]))(?![\w'])|(?<=\()[a-j](?=\))"
 )
@@ -19,7 +19,7 @@ _SINGLE = re.compile(r"\W*([A-Ja-j])\W*", re.ASCII)
 
 @dataclass(frozen=True)
 class ChoiceVerifier:
-    """Right where the last letter that stands alone is the answer's."""
+    """Verifier of multiple choice: right if the last letter that stands by itself is the answer's."""
 
     rules: tuple[Rule, ...]
     name: ClassVar[str] = "choice"
@@ -56,5 +56,5 @@ def _letter(extracted: Extract) -> str | None:
 
 
 def _gold(answer: str) -> str | None:
-    """The answer's first letter: "(B) a text that may hold others"."""
+    """Read the first letter of a gold answer, such as "(B) a text that may hold other letters"."""
     return _letter(Extract("hashes", answer.strip()))

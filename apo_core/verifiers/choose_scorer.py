@@ -1,4 +1,4 @@
-"""The scorer that a verifier needs: this process, or a pool of them under limits of time and memory."""
+"""The choice of a scorer: in this process, or in a pool of processes with limits of time and memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def open_scorer(
     memory_limit_mib: int,
     max_errors: int = sys.maxsize,
 ) -> Iterator[Scorer]:
-    """A scorer for the length of a stage.
+    """Open the scorer that a verifier needs, and close it at the end of the block.
 
     Args:
         verifier: not loaded yet.
-        workers: processes, where any are needed.
-        time_limit_seconds: for one row.
-        memory_limit_mib: for one process.
-        max_errors: of one call; after more the rows that are left are error rows, too, and cost no time.
+        workers: number of processes of a pool.
+        time_limit_seconds: time limit per row.
+        memory_limit_mib: memory limit per process.
+        max_errors: most error rows per call; after more, the remaining rows become errors unscored.
     """
     if verifier.bounded:
         yield InProcess(verifier)

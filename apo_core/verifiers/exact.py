@@ -11,7 +11,7 @@ from apo_core.verifiers.extraction import Rule, extract, nothing, unread
 
 @dataclass(frozen=True)
 class ExactVerifier:
-    """Right where completion and answer are the same text after folding case and white space."""
+    """Verifier of text: right if completion and answer are equal after folding case and white space."""
 
     rules: tuple[Rule, ...]
     name: ClassVar[str] = "exact"

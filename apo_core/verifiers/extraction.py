@@ -1,7 +1,8 @@
-r"""Where in a completion the answer stands: behind the last `####`, in the last `\boxed{}`, or anywhere.
+r"""Extraction of the answer from a completion: after the last `####`, in the last `\boxed{}`, or anywhere.
 
-A rule with a mark decides wherever its mark is in the text: a box that is empty or cut off holds no answer,
-whatever stood before it. So one rule alone is strict, and rules in order are as lenient as they are many.
+Rules are tried in order, and the first whose mark is in the text decides: a box that is empty or cut off
+holds no answer, whatever stood before it. So a single rule is strict, and every further rule makes the
+extraction more lenient.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace is skipped with 
 
 
 class Extract(NamedTuple):
-    """The part of a completion that a rule points to."""
+    """The part of a completion that an extraction rule selects."""
 
     rule: Rule
     text: str
 
 
 def extract(text: str, rules: tuple[Rule, ...]) -> Extract | None:
-    """What the first rule finds whose mark is in the text; `last` and `whole` need none."""
+    """Apply the first rule whose mark is in the text; `last` and `whole` need no mark."""
     for rule in rules:
         answer = _MARKED[rule](text) if rule in _MARKED else text
         if answer is not None:
@@ -35,24 +36,24 @@ def extract(text: str, rules: tuple[Rule, ...]) -> Extract | None:
 
 
 def nothing(rules: tuple[Rule, ...]) -> Verdict:
-    """The verdict where no rule's mark is in the text."""
+    """Make the verdict on a text that has no rule's mark."""
     return Verdict(0.0, None, f"no {' or '.join(MARKS[rule] for rule in rules)} found")
 
 
 def unread(extracted: Extract, what: str) -> Verdict:
-    """The verdict where a rule points to text that holds no answer."""
+    """Make the verdict on extracted text that holds no answer."""
     where = "" if extracted.rule not in MARKS else f" at the last {MARKS[extracted.rule]}"
     return Verdict(0.0, None, f"no {what} found{where}")
 
 
 def _behind_hashes(text: str) -> str | None:
-    """The line behind the last mark."""
+    """Extract the line after the last `####`."""
     _, hashes, behind = text.rpartition("####")
     return (behind.strip().splitlines() or [""])[0] if hashes else None
 
 
 def _in_box(text: str) -> str | None:
-    """Empty where the last box is not closed: its answer may be cut off."""
+    """Extract the last box; empty text if it is not closed, since its answer may be cut off."""
     start = -1
     for opened in _BOX.finditer(text):
         start = opened.end()

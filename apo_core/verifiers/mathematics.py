@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from apo_core.verifiers.base import Verdict, compared
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 
-# What models write and math-verify does not read: thin spaces in thousands, upright numbers, the letter of a
-# multiple choice before its value, the full stop of the sentence.
+# Notation that models write and math-verify does not read: thin spaces in thousands, upright numbers, the
+# letter of a multiple choice before its value, the full stop of the sentence.
 _TIDY = [
     (re.compile(r"(?<=\d)(?:\\[,;:! ]|\{,\}|~)(?=\d{3}(?!\d))"), ""),
     (re.compile(r"\\(?:text|mathrm|mathbf)(?:bf|rm|it)?\{\s*(-?[\d.,]+)\s*\}"), r"\1"),
@@ -24,10 +24,10 @@ _TIDY = [
 
 @dataclass(frozen=True)
 class MathVerifier:
-    r"""Right where math-verify finds the completion's expression equal to the answer.
+    r"""Verifier of expressions: right if math-verify finds the completion's expression equal to the answer.
 
     Neither time nor memory of a comparison is bounded (`9^{9^{9^9}}`). math-verify's own time limits are
-    switched off: they make a silent 0 of what took too long.
+    switched off, because a comparison that exceeds them silently scores 0.
     """
 
     rules: tuple[Rule, ...]
@@ -57,17 +57,17 @@ class MathVerifier:
         read = _expressions(extracted)
         if not read:
             return unread(extracted, "expression")
-        # Behind no mark the answer is what was parsed, not all of the text around it.
+        # Without a mark, report the parsed expression instead of the whole text around it.
         shown = str(read[-1]) if extracted.rule == "last" else extracted.text
         return compared(_same(answer, read), shown[-1000:], answer)
 
 
 def _same(answer: str, read: tuple[Any, ...]) -> bool:
-    """Whether an answer equals what was read."""
+    """Whether the gold answer equals the parsed expressions of a completion."""
     from math_verify import verify
 
     gold = _gold(answer)
-    # An expression, if it can be parsed, and the text it was parsed from.
+    # math-verify parses to an expression, if it can, and the text of that expression last.
     if gold[-1] == read[-1]:
         return True
     return bool(verify(gold[0], read[0], timeout_seconds=None, raise_on_error=True))
@@ -86,7 +86,7 @@ def _gold(answer: str) -> tuple[Any, ...]:
 
 
 def _as_latex(text: str) -> str:
-    r"""A bare answer ("2\sqrt{13}") is LaTeX without its dollars; as prose it would be its first number."""
+    r"""A bare answer ("2\sqrt{13}") is LaTeX without its dollars: read as prose, it would be the number 2."""
     marked = re.search(r"(?<!\\)\$", text) or "\\boxed" in text or "\\[" in text or "\\(" in text
     return text if marked else f"${text}$"
 
@@ -102,5 +102,5 @@ def _parsed(text: str) -> tuple[Any, ...]:
 
     try:
         return tuple(parse(text, parsing_timeout=None, raise_on_error=True))
-    except ValueError:  # a number of more digits than Python reads, say: no expression
+    except ValueError:  # no expression: for instance a number of more digits than Python reads
         return ()

@@ -1,4 +1,4 @@
-"""The names that a configuration may give a verifier, and the rules that go with each."""
+"""The names of verifiers in a configuration, and the extraction rules that each verifier allows."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from apo_core.verifiers.base import Verifier
 from apo_core.verifiers.extraction import Rule
 
 _GYM = "reasoning_gym:"
-_ANSWERS: tuple[Rule, ...] = ("hashes", "boxed", "tag", "last")  # what is found is a number, a letter ...
+_ANSWERS: tuple[Rule, ...] = (
+    "hashes",
+    "boxed",
+    "tag",
+    "last",
+)  # verifiers that find an answer within text
 _TEXTS: tuple[Rule, ...] = ("hashes", "boxed", "tag", "whole")
 _RULES = {"numeric": _ANSWERS, "gsm8k": _ANSWERS, "math": _ANSWERS, "choice": _ANSWERS, "exact": _TEXTS}
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 def name_problem(name: str) -> str | None:
-    """Why no verifier can have that name."""
+    """Say why no verifier has that name; None if one does."""
     if name in _RULES or _FUNCTION.fullmatch(name):
         return None
     return f"must be {', '.join(_RULES)}, reasoning_gym:TASK or package.module:function"
 
 
 def rules_problem(name: str, rules: tuple[Rule, ...]) -> str | None:
-    """Why those extraction rules do not fit together, or not to that verifier."""
+    """Say why the extraction rules do not fit together or not the verifier; None if they do."""
     allowed = _allowed(name)
     for rule in rules:
         if rule not in allowed:
@@ -37,15 +42,15 @@ def rules_problem(name: str, rules: tuple[Rule, ...]) -> str | None:
 
 
 def make_verifier(name: str, rules: tuple[Rule, ...], directory: Path) -> Verifier:
-    """The verifier of that name.
+    """Make the verifier of that name.
 
     Args:
         name: without a `name_problem`.
         rules: without a `rules_problem`.
-        directory: where the user's own modules lie, absolute.
+        directory: absolute path of the user's own modules.
 
     Raises:
-        ApoError: the user's module, or reasoning-gym, is not there.
+        ApoError: the user's module does not exist, or reasoning-gym is not installed.
     """
     if name in ("numeric", "gsm8k"):
         from apo_core.verifiers.numeric import NumericVerifier
@@ -75,5 +80,5 @@ def make_verifier(name: str, rules: tuple[Rule, ...], directory: Path) -> Verifi
 def _allowed(name: str) -> tuple[Rule, ...]:
     if name in _RULES:
         return _RULES[name]
-    # A function of the user's own is shown the completion as it is.
+    # A user's function gets the whole completion.
     return _TEXTS if name.startswith(_GYM) else ("whole",)

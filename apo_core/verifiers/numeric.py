@@ -1,4 +1,4 @@
-"""Numbers: the first one behind `####`, the last one elsewhere."""
+"""Numbers: the first number after `####`, else the last number of the text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from apo_core.verifiers.base import Verdict, compared
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 
 # A minus right behind a digit or a bracket subtracts; anywhere else it is the number's sign.
-# Commas group by threes, or they separate numbers. An exponent of five digits is no answer to anything.
+# Commas that do not group by threes separate numbers. Exponents of five digits are not read.
 _NUMBER = re.compile(
     r"(?:(?<![\d)])-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,4}(?![\d.]))?"
 )
@@ -20,7 +20,7 @@ _MAX_DIGITS = 100
 
 @dataclass(frozen=True)
 class NumericVerifier:
-    """Right where the number equals the answer's, as decimals; that of `gsm8k` stands behind ####."""
+    """Verifier of numbers: right if equal as decimals. `gsm8k` has its gold answers after `####`."""
 
     name: str
     rules: tuple[Rule, ...]

@@ -1,4 +1,4 @@
-"""Scoring in processes of its own, each row under a hard limit of time and memory."""
+"""Scoring in a pool of processes, each row under a hard limit of time and memory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from apo_core.errors import ApoError
 from apo_core.verifiers import worker
 from apo_core.verifiers.base import Attempt, Verdict, Verifier
 
-_ROWS = 10_000  # a process scores before another takes its place, so that what leaks cannot add up
-_GRACE = 1.0  # seconds, after which a process that has not ended itself in time is killed
-_LOST = 3  # pools in a row that may break without scoring a row
+_ROWS = 10_000  # rows per process, which is then replaced, so that memory leaks cannot add up
+_GRACE = 1.0  # seconds beyond the time limit, after which a process that has not ended itself is killed
+_LOST = 3  # consecutive pools that broke without scoring a row, after which to give up
 
 
 class PooledScorer:
-    """Scores each row by itself: a row that hangs or kills its process costs that row and no other.
+    """A pool of processes; a row that hangs or kills its process costs that row and no other.
 
-    pebble gives a row to a process that has loaded the verifier, which has the kernel end it when the row's
-    time is up; should the verifier have changed that, pebble does. The pool starts with the first row and is
-    stopped by `close`, or with the process that it belongs to.
+    pebble hands each row to a process that has loaded the verifier. A kernel timer ends the process when the
+    row's time is up; should the verifier have changed the timer, pebble kills the process. The pool starts
+    with the first row and stops with `close`, or with the process that it belongs to.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PooledScorer:
         self._pool = self._stop = None
 
     def _all(self, function: Callable[[Attempt], Any], attempts: list[Attempt]) -> list[Any]:
-        """What the function returns, or why it did not, in order; a broken pool is replaced."""
+        """Call the function on each attempt: results or error texts, in order. Broken pools are replaced."""
         outcomes: list[Any] = []
         lost = failed = 0
         while len(outcomes) < len(attempts):
@@ -81,12 +81,12 @@ class PooledScorer:
                 for future in futures:
                     outcomes.append(self._outcome(pool, future))
                     failed += _is_error(outcomes[-1])
-                    if failed > self.max_errors:  # each may take as long as the limit lets it
+                    if failed > self.max_errors:  # every error may cost the whole time limit
                         self.close()
                         return outcomes + [f"error: given up after {failed} others"] * (
                             len(attempts) - len(outcomes)
                         )
-            except RuntimeError:  # of which BrokenProcessPool is one: a process died between two rows
+            except RuntimeError:  # such as BrokenProcessPool: a process died between two rows
                 self.close()
                 lost = 1 if len(outcomes) > before else lost + 1
                 if lost == _LOST:
@@ -94,10 +94,10 @@ class PooledScorer:
         return outcomes
 
     def _outcome(self, pool: ProcessPool, future: ProcessFuture[Any]) -> Any:
-        # Rows are taken in order: this one is at work, or next when a process is there again.
+        # Rows are scored in order: this one is being scored, or is next once a process has started.
         patience = time.monotonic() + 2 * (worker.LOAD_SECONDS + self.time_limit)
         while not future.done() and not wait([future], timeout=1.0).done:
-            # pebble forgets what it had not handed out when it breaks, and cannot know all that may break it.
+            # A broken pebble pool forgets the rows it has not handed out, and it does not notice every break.
             if not pool.active or time.monotonic() > patience:
                 raise BrokenProcessPool
         try:
@@ -113,10 +113,10 @@ class PooledScorer:
         return f"error: took longer than {self.time_limit:g} s"
 
     def _started(self) -> ProcessPool:
-        """The pool, whose processes can load the verifier.
+        """Return the pool, started if need be, whose processes have loaded the verifier.
 
         Raises:
-            ApoError: they cannot.
+            ApoError: the verifier cannot be loaded.
         """
         if self._pool is not None:
             return self._pool
@@ -128,7 +128,7 @@ class PooledScorer:
             context=get_context("spawn"),
         )
         self._pool = pool
-        # A process of multiprocessing's own ends without `atexit`, and would wait for these for ever.
+        # A multiprocessing child ends without `atexit`, and would wait for the pool's processes for ever.
         self._stop = Finalize(self, _end, args=(pool,), exitpriority=10)
         try:
             problem = self._outcome(pool, pool.schedule(worker.load_problem))
@@ -142,7 +142,7 @@ class PooledScorer:
 
 
 def _is_error(outcome: Any) -> bool:
-    if isinstance(outcome, Verdict):  # a reason is the verifier's own, and may begin in any way
+    if isinstance(outcome, Verdict):  # its reason is the verifier's text, and may begin with "error: "
         return outcome.reward is None
     return isinstance(outcome, str) and outcome.startswith("error: ")
 

@@ -1,4 +1,4 @@
-"""Tasks of reasoning-gym, each scored by its own function."""
+"""Verifier of reasoning-gym tasks, each scored by the task's own function."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from apo_core.errors import ApoError
 from apo_core.verifiers.base import Verdict, shortened
 from apo_core.verifiers.extraction import Rule, extract, nothing
 
-_TUPLES = {"arc_agi", "rearc"}  # they compare grids with tuples, which JSON makes lists of
+_TUPLES = {"arc_agi", "rearc"}  # tasks that compare grids with tuples, which JSON turns into lists
 
 
 class ReasoningGymVerifier:
-    """The reward is the one that the task's own `score_answer` gives, part marks included.
+    """Verifier whose reward is that of the task's own `score_answer`, partial credit included.
 
-    The source row must be the task's entry: `question`, `answer` and `metadata`.
+    The source row must be an entry of the task: `question`, `answer` and `metadata`.
     """
 
     bounded = False
     reads_row = True
 
     def __init__(self, task: str, rules: tuple[Rule, ...]) -> None:
-        """Take the task's name.
+        """Name the verifier after its task and find the installed version.
 
         Raises:
             ApoError: reasoning-gym is not installed.
@@ -52,7 +52,7 @@ class ReasoningGymVerifier:
         self._score = get_score_answer_fn(self.task)
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
-        """See `Verifier`; tasks with many right answers have none of their own."""
+        """See `Verifier`; an entry without an answer (the task has many right ones) is fine."""
         if not isinstance(row.get("metadata"), dict) or "answer" not in row:
             return "is not that of an entry of reasoning-gym: its row has no answer and metadata"
         if not isinstance(row["answer"], str):

@@ -1,4 +1,4 @@
-"""Scoring many rows at once, with one verifier: the interface, and what scores in this process."""
+"""Scoring many rows with one verifier: the interface, and the scorer in this process."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from apo_core.verifiers.base import Attempt, Verdict, Verifier
 
 
 class Scorer(Protocol):
-    """A verifier at work."""
+    """A verifier applied to many rows."""
 
     def check(self) -> None:
-        """See that the verifier can be loaded.
+        """Check that the verifier can be loaded.
 
         Raises:
-            ApoError: it cannot.
+            ApoError: the verifier cannot be loaded.
         """
         ...
 
     def score(self, attempts: list[Attempt]) -> list[Verdict]:
-        """A verdict for each, in order; a row's verdict does not depend on the others.
+        """Score each attempt, in order; a verdict does not depend on the other attempts.
 
         Raises:
             ApoError: the verifier cannot be loaded.
@@ -27,7 +27,7 @@ class Scorer(Protocol):
         ...
 
     def answer_problems(self, attempts: list[Attempt]) -> list[str | None]:
-        """`Verifier.answer_problem` of each, in order; completions are left aside.
+        """Run `Verifier.answer_problem` on each attempt, in order; completions are not read.
 
         Raises:
             ApoError: the verifier cannot be loaded.
@@ -36,10 +36,10 @@ class Scorer(Protocol):
 
 
 class InProcess:
-    """Scores right here."""
+    """Scorer in this process, without limits."""
 
     def __init__(self, verifier: Verifier) -> None:
-        """Take a verifier that is bounded, or one that is known to behave."""
+        """Take a verifier that is bounded, or trusted not to hang."""
         self.verifier = verifier
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""A function of the user's own as a verifier."""
+"""Verifier that calls the user's own function."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from apo_core.errors import ApoError
 from apo_core.system.files import sha256_of
 from apo_core.verifiers.base import Verdict, shortened
 
-_READ = 1000  # characters of what was read as the answer
+_READ = 1000  # characters kept of the answer that was read
 
 
 class UserVerifier:
     """`package.module:function`, called as `function(completion, answer, row)`.
 
-    It returns a reward from 0 to 1 or a bool, and where it can a reason and what it read as the answer, by
-    which responses vote (maj@k); else they vote by their whole text. Its module is looked for in the
-    workspace's directory of verifiers, then in the environment. Its version is a hash of its source: of all
-    Python files of that directory where it lies there, else of the module's own file; what a module of the
-    environment imports is not seen.
+    The function returns a reward from 0 to 1 or a bool, or a tuple: reward, reason, and the answer that was
+    read. Responses vote by that answer (maj@k), or by their whole text if the tuple is shorter. The module is
+    searched in the workspace's directory of verifiers, then in the environment. The version is a hash of
+    source: of all Python files in that directory if the module lies there, else of the module's own file,
+    so a change in what an installed module imports goes unnoticed.
     """
 
     bounded = False
     reads_row = True
 
     def __init__(self, name: str, directory: Path) -> None:
-        """Find the source; nothing of it is run.
+        """Find and hash the source without running it.
 
         Raises:
             ApoError: there is no such module.
@@ -61,7 +61,7 @@ class UserVerifier:
         self._function = function
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
-        """See `Verifier`; what an answer must be is the function's own affair."""
+        """See `Verifier`; only the function knows what a gold answer must look like."""
         return None
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
@@ -79,12 +79,12 @@ class UserVerifier:
 
 
 def _storable(text: str) -> str:
-    """What a table can hold."""
+    """Keep the end of a text, as valid UTF-8 that a table can hold."""
     return text[-_READ:].encode("utf-8", "replace").decode()
 
 
 def _source(module: str, directory: Path) -> Path | None:
-    """The module's file, found without importing the packages that it is in."""
+    """Find the module's file without importing the packages that contain it."""
     importlib.invalidate_caches()
     places: Any = [str(directory), *sys.path]
     spec = None

@@ -1,4 +1,4 @@
-"""What runs in the processes that score: nothing here imports torch."""
+"""Code of the processes that score; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from apo_core.verifiers.base import Attempt, Verdict, Verifier, shortened
 LOAD_SECONDS = 120
 _REASON = 200  # characters
 
-_LOADED: list[Verifier] = []  # of this process, when it has one
+_LOADED: list[Verifier] = []  # the verifier of this process, once loaded
 _PROBLEM: list[str] = []
 _LIMIT: list[float] = []
 
 
 def begin(verifier: Verifier, time_limit_seconds: float, memory_limit_mib: int) -> None:
-    """Settle in a new process and load the verifier; a failure is kept for `load_problem`."""
+    """Set up a new process and load the verifier; a failure is kept for `load_problem`."""
     set_parent_death_signal()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends it at once, whatever it is at
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends the process at once
     _be_silent()
     if sys.platform == "linux":  # elsewhere the kernel does not count what is mapped
         resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_mib * 2**20,) * 2)
@@ -43,12 +43,12 @@ def begin(verifier: Verifier, time_limit_seconds: float, memory_limit_mib: int) 
 
 
 def load_problem() -> str | None:
-    """Why the verifier could not be loaded."""
+    """Say why the verifier could not be loaded; None if it was."""
     return _PROBLEM[0] if _PROBLEM else None
 
 
 def score(attempt: Attempt) -> Verdict:
-    """Score one completion; whatever is raised becomes an error row."""
+    """Score one completion; any exception becomes an error row."""
     try:
         verifier = _LOADED[0]
         with _killed_after(_LIMIT[0]):
@@ -59,7 +59,7 @@ def score(attempt: Attempt) -> Verdict:
 
 
 def answer_problem(attempt: Attempt) -> str | None:
-    """What is wrong with a gold answer; whatever is raised is wrong with it."""
+    """Say what is wrong with a gold answer, an exception included; None if nothing is."""
     try:
         verifier = _LOADED[0]
         with _killed_after(_LIMIT[0]):
@@ -70,9 +70,9 @@ def answer_problem(attempt: Attempt) -> str | None:
 
 @contextmanager
 def _killed_after(seconds: float) -> Iterator[None]:
-    """Have the kernel end this process if the block takes longer, whatever it is at.
+    """Have the kernel end this process if the block takes longer, even inside C code.
 
-    Whoever watches from outside cannot tell a row that has just ended from the next, and would kill that one.
+    A watcher in another process cannot know whether the row has just ended, and might kill the next one.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -88,12 +88,12 @@ def _row(verifier: Verifier, attempt: Attempt) -> dict[str, Any]:
 
 
 def _described(error: BaseException) -> str:
-    # Not str(error), which a user's exception may have made fail.
+    # Not str(error), which fails if a user's exception overrides it badly.
     return shortened(traceback.format_exception_only(error)[-1], _REASON)
 
 
 def _be_silent() -> None:
-    """Whoever reads the stage's output is not to read what a verifier prints."""
+    """Discard what a verifier prints, so that it does not mix with the stage's output."""
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silence, stream)
