@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 from apo_core.data.json_files import Row
 from apo_core.errors import InputError
 
-_ROWS = 1000  # decoded at once
-_LONGEST_FIELD = 2**24  # characters: a quote that is never closed ends there, and not at the end of the file
+_ROWS = 1000  # rows decoded at once
+_LONGEST_FIELD = 2**24  # characters: stops reading at a quote that is never closed
 
 
 def csv_rows(file: Path) -> Iterator[Row]:
-    """Rows by the header's names, with the line each begins at as an editor counts: the header is line 1.
+    """Yield rows, keyed by the header's names, with the line that each begins at; the header is line 1.
 
     Raises:
-        InputError: no header, or a row has not its columns; names the line.
+        InputError: no header, or a row with another number of columns; names the line.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -44,14 +44,14 @@ def csv_rows(file: Path) -> Iterator[Row]:
 
 
 def parquet_rows(file: Path) -> Iterator[Row]:
-    """Rows with their positions, counted from 1.
+    """Yield rows with their positions, counted from 1.
 
     Raises:
-        InputError: no Parquet file.
+        InputError: the file is not a Parquet file.
     """
     try:
         with pq.ParquetFile(file) as table:
-            # Over all row groups at once, `iter_batches` holds what it has read until the end.
+            # One row group at a time: over all of them, `iter_batches` keeps in memory what it has read.
             groups = (
                 batch
                 for group in range(table.num_row_groups)
@@ -63,12 +63,12 @@ def parquet_rows(file: Path) -> Iterator[Row]:
 
 
 def saved_rows(directory: Path) -> Iterator[Row]:
-    """Rows of what `Dataset.save_to_disk` wrote, with their positions, counted from 1.
+    """Yield rows of a dataset that `Dataset.save_to_disk` wrote, with their positions, counted from 1.
 
     Raises:
-        InputError: it holds several splits, or is damaged.
+        InputError: the directory holds several splits, or is damaged.
     """
-    import datasets  # seconds that only such a directory pays
+    import datasets  # takes seconds, and only saved datasets need it
 
     try:
         dataset = datasets.load_from_disk(str(directory))

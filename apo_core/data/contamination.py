@@ -1,19 +1,19 @@
-"""Whether a training prompt is an evaluation prompt in disguise.
+"""Contamination: training prompts that are evaluation prompts in disguise.
 
-Four rules, the strictest first. A training prompt is found where
+Four rules, the strictest first. A training prompt matches an evaluation prompt if
 
-1. it is the same text except for case, punctuation and white space;
-2. a short evaluation prompt stands in it as whole sentences;
+1. both are the same text except for case, punctuation and white space;
+2. a short evaluation prompt stands in the training prompt as whole sentences;
 3. both share runs of 13 words that make up half of the shorter one, and their numbers agree: the standard
-   13-gram overlap (T. Brown et al., arXiv 2005.14165, appendix C), made blind to templates, because problems
-   that differ in their numbers are different problems;
-4. both have the same numbers in the same order and nearly the same words: a change is forgiven for every ten
-   words, a name swapped everywhere being one. With fewer than two numbers a changed word may be the whole
-   difference, so none is forgiven.
+   13-gram overlap (T. Brown et al., arXiv 2005.14165, appendix C), with the condition on numbers because
+   problems from one template that differ in their numbers are different problems;
+4. both have the same numbers in the same order and nearly the same words: one change is allowed per ten
+   words, and a name swapped everywhere is one change. With fewer than two numbers a changed word may be the
+   whole difference, so none is allowed.
 
-What several evaluation prompts have in common (a preamble, instructions) counts for nothing in 3 and 4.
+Runs that several evaluation prompts have in common (a preamble, instructions) are ignored in 3 and 4.
 
-What is looked up is an index of the evaluation prompts: training prompts stream past it.
+Only the evaluation prompts are indexed in memory; training prompts are streamed.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from typing import NamedTuple
 from apo_core.data.normal_form import normal_form, numbers_of, words_of
 
 RUN = 13  # words
-_DIFFERENT = 7  # words in a run; with fewer it is a row of signs
-_COMMON = 4  # evaluation prompts that share a run: it says nothing about any of them
+_DIFFERENT = 7  # different words that a run must have; with fewer it is a row of signs
+_COMMON = 4  # evaluation prompts that share a run from which on the run is ignored
 _MOST_CHANGES = 3
 _WORDS_A_CHANGE = 10
-_WORDS_CHANGED = 3  # at once
+_WORDS_CHANGED = 3  # most consecutive words in one change
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+|\n+")
 
 
 class Match(NamedTuple):
-    """An evaluation prompt that a training prompt gives away."""
+    """An evaluation prompt that a training prompt contains or repeats."""
 
     evaluation: int  # its position among the evaluation prompts
     why: str
 
 
 class EvaluationIndex:
-    """The evaluation prompts, by everything a training prompt is looked up by."""
+    """Index of the evaluation prompts for the four rules."""
 
     def __init__(self, prompts: Sequence[str]) -> None:
         self._words = [words_of(prompt) for prompt in prompts]
         self._forms: dict[str, list[int]] = {}
-        self._numbers: dict[tuple[str, ...], dict[int, list[int]]] = {}  # then by the number of words
+        self._numbers: dict[tuple[str, ...], dict[int, list[int]]] = {}  # then by number of words
         for position, words in enumerate(self._words):
             self._forms.setdefault(normal_form(words), []).append(position)
             self._numbers.setdefault(numbers_of(words), {}).setdefault(len(words), []).append(position)
@@ -56,7 +56,7 @@ class EvaluationIndex:
         self._short = {len(words) for words in self._words if 0 < len(words) < RUN}
 
     def matches(self, prompt: str) -> list[Match]:
-        """Every evaluation prompt that this training prompt gives away, each once, by its first rule."""
+        """Find every evaluation prompt that a training prompt matches, with the first rule that holds."""
         words = words_of(prompt)
         reasons: dict[int, str] = {}
         for rule in (self._by_text, self._by_sentences, self._by_runs, self._by_changes):
@@ -65,7 +65,7 @@ class EvaluationIndex:
         return [Match(position, why) for position, why in sorted(reasons.items())]
 
     def _by_text(self, _prompt: str, words: list[str]) -> Iterator[tuple[int, str]]:
-        if words and numbers_of(words) in self._numbers:  # what few are is asked first
+        if words and numbers_of(words) in self._numbers:  # a cheap test that few prompts pass
             for position in self._forms.get(normal_form(words), ()):
                 yield position, "the same text except for case, punctuation and white space"
 
@@ -116,12 +116,12 @@ class EvaluationIndex:
 
 
 def changed_words(first: list[str], second: list[str]) -> list[tuple[str, str]]:
-    """The different replacements that make the second of the first; one made everywhere counts once.
+    """List the different replacements that turn the first text into the second, each once.
 
-    Empty too where they are many: where half of the words or more than three in a row are others.
+    The list is also empty if the texts differ too much: in half of the words, or in more than three in a row.
     """
     common = sum((Counter(first) & Counter(second)).values())
-    if 2 * common < len(first):  # no need to align them
+    if 2 * common < len(first):  # too different: skip the slow alignment
         return []
     matcher = SequenceMatcher(None, first, second, autojunk=False)
     replaced: dict[tuple[str, str], None] = {}
@@ -134,12 +134,12 @@ def changed_words(first: list[str], second: list[str]) -> list[tuple[str, str]]:
 
 
 def _without_genitive(old: str, new: str) -> tuple[str, str]:
-    """`anns` for `marys` is the same change as `ann` for `mary`."""
+    """Drop a genitive s on both sides: `anns` for `marys` is the same change as `ann` for `mary`."""
     return (old[:-1], new[:-1]) if old.endswith("s") and new.endswith("s") else (old, new)
 
 
 def _index_of_runs(texts: list[list[str]]) -> tuple[dict[int, tuple[int, ...]], set[int]]:
-    """By a run's hash the prompts that have it; and the runs that different prompts have in common."""
+    """Map the hash of a run to the prompts that have it; also return the runs common to many prompts."""
     prompts_by_run: dict[int, dict[int, None]] = {}
     for position, words in enumerate(texts):
         for start, run in enumerate(_runs(words)):
@@ -158,7 +158,7 @@ def _runs(words: list[str]) -> list[int]:
 
 
 def _covered(starts: list[int]) -> set[int]:
-    """The words in runs that start there."""
+    """List the positions of all words in the runs that begin at `starts`."""
     return {at for start in starts for at in range(start, start + RUN)}
 
 

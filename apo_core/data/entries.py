@@ -1,4 +1,4 @@
-"""What `data.train_files` and `data.eval_files` may name: what is in the workspace, remote, or generated."""
+"""Entries of `data.train_files` and `data.eval_files`: local files, remote data, generated tasks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
 Kind = Literal["local", "s3", "hub", "generated"]
-MIRRORS = "remote"  # below data/raw/prompts
+MIRRORS = "remote"  # directory below data/raw/prompts
 _S3 = re.compile(r"s3://(?P<bucket>[\w.-]+)/(?P<key>.+)")
 _HUB = re.compile(
     r"hf:(?P<name>[\w.-]+/[\w.-]+)(?:/(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?(?::(?P<split>\w+))?"
@@ -17,15 +17,15 @@ _GENERATED = re.compile(r"reasoning_gym:(?P<task>\w+)")
 
 
 class Entry(NamedTuple):
-    """One thing that holds prompts."""
+    """A source of prompts: a file, a directory, a remote dataset or a generator."""
 
     text: str  # as the configuration names it
     kind: Kind
-    path: str  # below data/raw/prompts: the file or directory itself, or the mirror; a generated one's task
+    path: str  # below data/raw/prompts: file, directory or mirror; of a generated entry, the task
 
 
 class HubAddress(NamedTuple):
-    """`hf:owner/name/config@revision:split`, the last three where given."""
+    """`hf:owner/name/config@revision:split`; the last three are optional."""
 
     name: str
     config: str | None
@@ -34,10 +34,10 @@ class HubAddress(NamedTuple):
 
 
 def parse_entry(text: str) -> Entry:
-    """Read an entry.
+    """Parse an entry of the configuration.
 
     Raises:
-        ValueError: it has no form that is known, or leaves `data/raw/prompts`.
+        ValueError: the form is unknown, or the path leaves `data/raw/prompts`.
     """
     if text.startswith("reasoning_gym:"):
         if match := _GENERATED.fullmatch(text):
@@ -57,12 +57,12 @@ def parse_entry(text: str) -> Entry:
 
 
 def is_prefix(entry: Entry) -> bool:
-    """Whether an entry is all that lies below a prefix of S3: `s3://bucket/prefix/`."""
+    """Whether an entry is an S3 prefix, all objects below it: `s3://bucket/prefix/`."""
     return entry.kind == "s3" and entry.text.endswith("/")
 
 
 def overlapping(entries: list[Entry]) -> tuple[Entry, Entry] | None:
-    """Two entries of S3 the second of which holds the first, whose rows would come twice; None if none do."""
+    """Find two S3 entries, the first inside the second, so that its rows would come twice; None if none."""
     remote = [entry for entry in entries if entry.kind == "s3"]
     for inner, outer in permutations(remote, 2):
         if inner.text != outer.text and PurePosixPath(inner.path).is_relative_to(outer.path):
@@ -71,21 +71,21 @@ def overlapping(entries: list[Entry]) -> tuple[Entry, Entry] | None:
 
 
 def hub_address(text: str) -> HubAddress:
-    """The parts of a hub entry; raises ValueError as `parse_entry` does."""
+    """Parse a hub entry; raises ValueError as `parse_entry` does."""
     if match := _HUB.fullmatch(text):
         return HubAddress(**match.groupdict())
     raise ValueError(f"{text!r} is not of the form hf:owner/name[/config][@revision][:split]")
 
 
 def s3_address(text: str) -> tuple[str, str]:
-    """Bucket and key of an S3 entry, or the prefix of keys; raises ValueError as `parse_entry` does."""
+    """Parse an S3 entry into bucket and key (or prefix); raises ValueError as `parse_entry` does."""
     if match := _S3.fullmatch(text):
         return match["bucket"], match["key"]
     raise ValueError(f"{text!r} is not of the form s3://bucket/key")
 
 
 def set_names(entries: tuple[str, ...]) -> dict[str, str]:
-    """What results of each entry are called: the stem of its file; of two with one stem, the whole path."""
+    """Name the set of each entry: the stem of its file, or the whole path if two files have the same stem."""
     parsed = [parse_entry(text) for text in entries]
     stems = [_stem(entry) for entry in parsed]
     return {
@@ -103,7 +103,7 @@ def _stem(entry: Entry) -> str:
 
 
 def _inside(text: str, path: str) -> str:
-    # DVC watches that directory and no other: a change elsewhere would go unseen.
+    # DVC watches data/raw/prompts only: a change elsewhere would go unnoticed.
     parts = PurePosixPath(path)
     if not parts.name or parts.is_absolute() or ".." in parts.parts:
         raise ValueError(f"{text!r} is no file below data/raw/prompts")

@@ -13,12 +13,12 @@ from apo_core.data.normal_form import normal_hash
 from apo_core.data.prompts import Split
 from apo_core.errors import ApoError
 
-_DRAWS = 50  # for every row asked for; then the task is exhausted
-_EVERY = 5  # one question in so many is for evaluation
+_DRAWS = 50  # entries generated per row requested, after which the task counts as exhausted
+_EVERY = 5  # one question in five is for evaluation
 
 
 def generated_rows(task: str, split: Split, count: int, seed: int) -> Iterator[Row]:
-    """Up to `count` different entries of a task, each with its number among all that were drawn.
+    """Yield up to `count` different entries of a task, each with its number among all generated entries.
 
     A question's own hash decides whether it may be a training or an evaluation prompt, so the two splits
     cannot overlap, whatever the seeds.
@@ -48,6 +48,7 @@ def _dataset(task: str, name: str, size: int) -> Any:
         raise ApoError(f"reasoning_gym:{task}: {problem}") from None
     if task not in reasoning_gym.factory.DATASETS:
         raise ApoError(f"reasoning_gym:{task}: there is no such task")
-    # An entry is seeded by this number plus its position: a hash keeps the streams of two seeds apart.
+    # reasoning-gym seeds an entry with this number plus its position; the hash separates streams of two
+    # seeds.
     start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     return reasoning_gym.create_dataset(task, seed=start, size=size)

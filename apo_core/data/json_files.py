@@ -17,10 +17,10 @@ _SPACE = re.compile(r"\s+")
 
 
 def jsonl_rows(file: Path) -> Iterator[Row]:
-    """Objects with their lines, counted from 1; empty lines are skipped.
+    """Yield objects with their lines, counted from 1; empty lines are skipped.
 
     Raises:
-        InputError: cannot be read, or a line is no object; names the line.
+        InputError: the file cannot be read, or a line is not an object; names the line.
     """
     line = 0
     with file.open(encoding="utf-8-sig") as stream:
@@ -38,10 +38,10 @@ def jsonl_rows(file: Path) -> Iterator[Row]:
 
 
 def json_rows(file: Path) -> Iterator[Row]:
-    """Objects of one array with their positions in it, counted from 1; the file is read as it is used.
+    """Yield the objects of an array with their positions, counted from 1; the file is read in chunks.
 
     Raises:
-        InputError: cannot be read, or is no array of objects; names the position and the line.
+        InputError: the file cannot be read, or is not an array of objects; names position and line.
     """
     with file.open(encoding="utf-8-sig") as stream:
         window = _Window(file, stream)
@@ -63,15 +63,15 @@ def json_rows(file: Path) -> Iterator[Row]:
 
 
 class _Window:
-    """The part of a text that is not yet used."""
+    """The part of a text that has been read and not yet parsed."""
 
     def __init__(self, file: Path, stream: IO[str]) -> None:
         self._file, self._stream = file, stream
-        self._text, self._at = "", 0  # where what is not used begins: to cut it off copies the rest
+        self._text, self._at = "", 0  # an offset instead of cutting the text, which would copy the rest
         self._lines = 1
 
     def next_character(self) -> str:
-        """The first that is no white space, which is dropped; empty at the end."""
+        """Skip white space and return the next character, which stays; empty at the end of the file."""
         while True:
             space = _SPACE.match(self._text, self._at)
             self.drop(space.end() - self._at if space else 0)
@@ -79,12 +79,12 @@ class _Window:
                 return self._text[self._at : self._at + 1]
 
     def drop(self, count: int) -> None:
-        """Go on behind so many characters."""
+        """Skip `count` characters."""
         self._lines += self._text.count("\n", self._at, self._at + count)
         self._at += count
 
     def value(self, position: int) -> Any:
-        """The value that begins here; what is read doubles until it is whole."""
+        """Parse the value that begins here, reading twice as much text until the value is complete."""
         while True:
             try:
                 decoded, end = _DECODER.raw_decode(self._text, self._at)
@@ -98,7 +98,7 @@ class _Window:
             return decoded
 
     def malformed(self, problem: str, at: int, position: int) -> InputError:
-        """What is wrong, by the object's position and the line in the file."""
+        """Make the error for malformed JSON, with the object's position and the line in the file."""
         line = self._lines + self._text.count("\n", self._at, self._at + at)
         return InputError(self._file, f"malformed JSON: {problem} (line {line})", row=position)
 

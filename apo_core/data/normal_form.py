@@ -1,4 +1,4 @@
-"""What is left of a text when case, punctuation and white space are taken away: its words and numbers."""
+"""Normal form of a text: its words and numbers without case, punctuation and white space."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 
-# Marks of prose; what is not among them (an emoji, the vowel signs of a script) belongs to a word.
+# Punctuation of prose; any other character (an emoji, a vowel sign) belongs to a word.
 _PROSE = re.escape(".,;:!?'\"`´“”‘’‚„«»‹›…·•()[]{}-–—−_#$€£¥\\*¿¡、。，？！")
 _OPERATORS = re.escape("+/=^%<>&@|~×÷")
 # Scripts that write no spaces: every character counts as a word.
@@ -16,9 +16,9 @@ _TOKEN = re.compile(
     rf"([^\s\d{_PROSE}{_OPERATORS}{_UNSPACED}]+"
     r"|\d+(?:\.\d+)?|(?<![\w.])\.\d+"
     rf"|[{_OPERATORS}{_UNSPACED}]"
-    # One bracket is prose; brackets beside each other are what the text is about.
+    # A single bracket is prose; adjacent brackets are the subject of the text, and count.
     rf"|{_BRACKET}(?=\s*{_BRACKET})|(?<={_BRACKET}){_BRACKET}|(?<={_BRACKET}\s){_BRACKET}"
-    # A dash or star that something is subtracted or multiplied behind; else it is a hyphen or emphasis.
+    # A dash or star before an operand subtracts or multiplies; others are hyphens or emphasis.
     r"|[-–−*](?=\s*(?:[\d(\\]|\.\d|[^\W\d_](?!\w))))\s*"
 )
 _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
@@ -48,7 +48,7 @@ _NUMBERS = {word: str(number) for number, word in enumerate(_COUNTED.split())} |
 
 
 def words_of(text: str) -> list[str]:
-    """Words in folded case, numbers in digits, operators; no punctuation.
+    """Split a text into words in folded case, numbers in digits and operators, without punctuation.
 
     `Seven-year-old Ann's 1,200 dollars` is `7 year old anns 1200 dollars`. Signs of arithmetic stay, because
     `3+4` and `3-4` are different questions.
@@ -60,16 +60,16 @@ def words_of(text: str) -> list[str]:
 
 
 def numbers_of(words: list[str]) -> tuple[str, ...]:
-    """The numbers among the words, in order."""
+    """List the numbers among the words, in order."""
     return tuple([word for word in words if word[0] in "0123456789."])
 
 
 def normal_form(words: list[str]) -> str:
-    """Words as one text without the spaces between them; numbers and operators stay apart."""
+    """Join words without spaces; numbers and operators keep spaces around them."""
     return "".join([word if word.isalpha() else f" {word} " for word in words])
 
 
 def normal_hash(prompt: str) -> int:
-    """64 bits of a hash of a prompt's normal form; of the prompt itself where nothing is left of it."""
+    """Hash a prompt's normal form to 64 bits; the prompt itself if its normal form is empty."""
     form = normal_form(words_of(prompt)) or prompt
     return int.from_bytes(hashlib.blake2b(form.encode(), digest_size=8).digest(), "big")

@@ -1,4 +1,4 @@
-"""Prompts that wait to be chosen from: rows on the disk, three numbers of each in memory."""
+"""The pool of candidate prompts: rows on disk, three numbers per prompt in memory."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _ROWS = 1000
 
 
 class Pool(NamedTuple):
-    """P prompts in the order they came in."""
+    """A pool of P prompts in the order of the input."""
 
     file: Path  # table PROMPTS
-    ids: Hashes  # (P,) the prompt ids as numbers
-    forms: Hashes  # (P,) hashes of the normal forms: near-duplicates have the same
+    ids: Hashes  # (P,) prompt ids as numbers
+    forms: Hashes  # (P,) hashes of the normal forms: near-duplicates have the same hash
     evaluation: Mask  # (P,) True in the evaluation split
 
     def rows(self, chosen: Mask, *columns: str) -> Iterator[tuple[Any, ...]]:
-        """Position and columns of each chosen prompt, in order."""
+        """Yield position and columns of each chosen prompt, in order."""
         for start, batch in self.batches(chosen, columns):
             yield from zip(start.tolist(), *(batch[name].to_pylist() for name in columns), strict=True)
 
     def batches(
         self, chosen: Mask, columns: Iterable[str] = PROMPTS.names
     ) -> Iterator[tuple[NDArray[np.intp], pa.RecordBatch]]:
-        """The same in batches: positions and rows."""
+        """Yield positions and rows of the chosen prompts in batches, in order."""
         start = 0
         for batch in read_batches(self.file, list(columns)):
             inside = np.flatnonzero(chosen[start : start + batch.num_rows])
@@ -48,7 +48,7 @@ class Pool(NamedTuple):
 
 
 def collect(prompts: Iterable[Prompt], file: Path) -> Pool:
-    """Write a stream of prompts to a table and keep what choosing needs to know of each."""
+    """Write a stream of prompts to a table; keep the ids, hashes and splits in memory."""
     ids, forms, evaluation = array("Q"), array("Q"), bytearray()
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -74,7 +74,7 @@ def collect(prompts: Iterable[Prompt], file: Path) -> Pool:
 
 
 def first_of_each(hashes: Hashes, among: Mask) -> Mask:
-    """Of those `among` which have the same hash, the first."""
+    """Select the first prompt of each hash, among the prompts in the mask `among`."""
     positions = np.flatnonzero(among)
     _, first = np.unique(hashes[positions], return_index=True)
     chosen = np.zeros_like(among)
@@ -83,21 +83,21 @@ def first_of_each(hashes: Hashes, among: Mask) -> Mask:
 
 
 def choose(ids: Hashes, among: Mask, count: int | None, seed: str, unfit: Callable[[Mask], Mask]) -> Mask:
-    """A seeded choice of `count` of those `among` that are fit; all of them where it is None.
+    """Choose `count` usable prompts from the mask `among`, by a seed; all of them if `count` is None.
 
-    Those whose id, hashed with the seed, is smallest: the choice does not depend on the order, and rows that
-    are added later displace as few as can be.
+    The prompts with the smallest hash of id and seed are chosen, so the choice does not depend on the order
+    of rows, and rows that are added later replace as few prompts as possible.
 
     Args:
-        ids: (P,) of all prompts.
-        among: (P,) those that may be chosen.
-        count: how many.
-        seed: of the choice.
-        unfit: says which of the prompts it is asked about may not be used after all. It may be slow, so it is
-            asked about no more than are needed.
+        ids: (P,) ids of all prompts.
+        among: (P,) mask of the prompts to choose from.
+        count: number of prompts to choose.
+        seed: seed of the choice.
+        unfit: returns which prompts of a mask must not be used. It may be slow, so it is called for as few
+            prompts as possible.
 
     Raises:
-        ValueError: there are fewer.
+        ValueError: fewer than `count` prompts are usable.
     """
     ranks = np.full(ids.shape, np.iinfo(np.uint64).max, dtype=np.uint64)
     if count is not None:

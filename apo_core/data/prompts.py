@@ -1,4 +1,4 @@
-"""Prompts: from the rows of a user's files to content-addressed rows of one table."""
+"""Prompts: rows of a user's files, converted to content-addressed rows of one table."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Prompt(NamedTuple):
     prompt_id: str
     prompt: str
     answer: str
-    row: str  # JSON: all fields of the row it comes from, for verifiers that need more than the answer
+    row: str  # JSON: all fields of the source row, for verifiers that need more than the answer
     source: str  # file:line, or the generator
     split: Split
     set: str  # the name of the file or generator
-    group: str | None = None  # what results are broken down by
+    group: str | None = None  # group that results are broken down by
 
 
 class Fields(NamedTuple):
-    """What the fields of a row are called."""
+    """Names of the fields of a source row."""
 
     prompt: str
     answer: str
@@ -37,7 +37,7 @@ class Fields(NamedTuple):
 
 
 def prompt_id(prompt: str) -> str:
-    """A prompt's identity is its text: the first 16 hex digits of its sha256."""
+    """Compute the id of a prompt: the first 16 hex digits of the sha256 of its text."""
     return hashlib.sha256(prompt.encode()).hexdigest()[:16]
 
 
@@ -51,16 +51,16 @@ def prompt_of(
     split: Split,
     set_name: str,
 ) -> Prompt:
-    """Make a prompt of a row.
+    """Convert a source row to a prompt.
 
     Args:
-        row: from `apo_core.data.readers`.
-        fields: those that prompt, answer and group are taken from.
-        file: named in errors.
-        number: of the row in the file, likewise.
-        source: where the prompt comes from, for the table.
-        split: it belongs to.
-        set_name: it belongs to.
+        row: source row from `apo_core.data.readers`.
+        fields: names of the fields for prompt, answer and group.
+        file: file of the row, for error messages.
+        number: number of the row in the file, for error messages.
+        source: source of the prompt, for the table.
+        split: split that the prompt belongs to.
+        set_name: set that the prompt belongs to.
 
     Raises:
         InputError: a field is missing, empty or of a wrong type; names file, row and field.
@@ -77,10 +77,10 @@ def prompt_of(
 
 
 def json_of(file: Path, number: int, row: Mapping[str, Any]) -> str:
-    """A whole row as JSON; dates, decimals and other objects as text.
+    """Convert a whole row to JSON; dates, decimals and other objects become text.
 
     Raises:
-        InputError: it holds binary data; names file and row.
+        InputError: the row holds binary data; names file and row.
     """
     try:
         return json.dumps(row, sort_keys=True, default=_plain)
@@ -89,10 +89,10 @@ def json_of(file: Path, number: int, row: Mapping[str, Any]) -> str:
 
 
 def text_of(file: Path, number: int, row: Mapping[str, Any], field: str, *, numbers: bool = False) -> str:
-    """A field as text; a number too, where `numbers` says so.
+    """Read a field as text; with `numbers`, a number is accepted and converted.
 
     Raises:
-        InputError: it is missing or anything else; names file, row and field.
+        InputError: the field is missing or of another type; names file, row and field.
     """
     if field not in row:
         raise InputError(file, f"is missing; the row has {', '.join(sorted(row))}", row=number, field=field)
@@ -101,7 +101,7 @@ def text_of(file: Path, number: int, row: Mapping[str, Any], field: str, *, numb
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise InputError(file, "holds half of a surrogate pair", row=number, field=field)
         return value
-    # A bool is an int to Python, and never an answer.
+    # bool is a subclass of int in Python, and never an answer.
     if (
         numbers
         and isinstance(value, int | float | Decimal)
@@ -115,7 +115,7 @@ def text_of(file: Path, number: int, row: Mapping[str, Any], field: str, *, numb
 
 
 def _plain(value: object) -> str:
-    """The value as text; bytes (an image, a sound) are none."""
+    """Convert a value to text; refuse bytes (an image, a sound)."""
     if isinstance(value, bytes):
         raise TypeError("binary data")
     return str(value)

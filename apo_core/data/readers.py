@@ -1,4 +1,4 @@
-"""Rows of any file or directory of prompts, one after the other: none is kept."""
+"""Rows of any file or directory of prompts, streamed one by one."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _SAVED = ("dataset_info.json", "dataset_dict.json")  # what `save_to_disk` leave
 
 
 def is_readable(path: Path) -> bool:
-    """Whether it is there and of a kind that can hold prompts."""
+    """Whether a path exists and is of a kind that can hold prompts."""
     return path.is_dir() or (path.is_file() and path.suffix in READERS)
 
 
 def rows_of(path: Path) -> Iterator[tuple[Path, int, dict[str, object]]]:
-    """Files and rows in them, with the numbers that a person finds them by.
+    """Yield file, row number (as a person would count) and row of all prompts in a path.
 
     Args:
         path: a .jsonl, .json, .csv or .parquet file, a directory of such files (read in the order of their
             names), or a directory that `Dataset.save_to_disk` wrote.
 
     Raises:
-        InputError: missing, empty, of another kind, or malformed; names file and row.
+        InputError: the path is missing, empty, of another kind, or malformed; names file and row.
     """
     if path.is_dir() and not any((path / name).exists() for name in _SAVED):
         files = sorted(file for file in path.rglob("*") if file.suffix in READERS)
@@ -63,6 +63,6 @@ def _rows(file: Path) -> Iterator[Row]:
 
 
 def kinds() -> str:
-    """The file names that are known, for a sentence."""
+    """List the known file name extensions, for an error message."""
     *most, last = READERS
     return f"{', '.join(most)} or {last}"

@@ -1,4 +1,4 @@
-"""Prompts of one entry of the configuration, as a stream."""
+"""Streams of prompts, one per entry of the configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from apo_core.errors import InputError
 
 
 class SplitColumn(NamedTuple):
-    """The field that says which split a row belongs to, and what it says."""
+    """The field that names the split of a row, and its values for training and evaluation."""
 
     field: str
     train: tuple[str, ...]
@@ -22,7 +22,7 @@ class SplitColumn(NamedTuple):
 
 
 def file_prompts(root: Path, entry: Entry, fields: Fields, split: Split, set_name: str) -> Iterator[Prompt]:
-    """All rows of a file, directory or mirror below `root`.
+    """Yield the prompts of a file, directory or mirror below `root`.
 
     Raises:
         InputError: see `rows_of` and `prompt_of`; or a remote entry has no mirror.
@@ -33,7 +33,9 @@ def file_prompts(root: Path, entry: Entry, fields: Fields, split: Split, set_nam
 
 
 def column_prompts(root: Path, entry: Entry, fields: Fields, column: SplitColumn) -> Iterator[Prompt]:
-    """Rows whose column says train or eval; others are left out. A value is the name of its set.
+    """Yield the prompts of rows that the split column assigns to training or evaluation.
+
+    Other rows are left out. The value of the column is the name of the set.
 
     Raises:
         InputError: as `file_prompts`; or the column is missing.
@@ -50,15 +52,15 @@ def column_prompts(root: Path, entry: Entry, fields: Fields, column: SplitColumn
 
 
 def generated_prompts(task: str, split: Split, count: int, seed: int) -> Iterator[Prompt]:
-    """Prompts that a reasoning-gym task makes; those of the two splits never overlap.
+    """Yield prompts that a reasoning-gym task generates; the two splits never overlap.
 
     Raises:
-        ApoError: the package or the task is missing.
+        ApoError: reasoning-gym is not installed, or has no such task.
     """
     fields, generator = Fields("question", "answer"), Path(f"reasoning_gym:{task}")
     for number, row in generated_rows(task, split, count, seed):
         source = f"{generator}:{number}"
-        # Some tasks have many right answers and name none; their verifier reads the whole row.
+        # Some tasks have many right answers and give none; their verifier reads the whole row.
         known = row | {"answer": "" if row["answer"] is None else row["answer"]}
         prompt = prompt_of(
             known, fields, file=generator, number=number, source=source, split=split, set_name=task

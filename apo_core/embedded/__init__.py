@@ -1,1 +1,1 @@
-"""The built-in task: arithmetic chains, and the tiny decoder that is trained on them from scratch."""
+"""The embedded task: arithmetic chains, and the tiny decoder that is pre-trained on them from scratch."""

@@ -1,4 +1,4 @@
-"""The tiny decoder of the embedded default: character tokens, trained from nothing on arithmetic chains."""
+"""The tiny decoder of the embedded task: character tokens, pre-trained from scratch on arithmetic chains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OFF = (-3, -2, -1, 1, 2, 3)
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a character of the task's alphabet."""
+    """Make a tokenizer with one token per character of the task's alphabet."""
     vocabulary = {text: index for index, text in enumerate(["<pad>", "<eos>", "<unk>", *ALPHABET])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
@@ -36,7 +36,7 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
 def tiny_decoder(
     tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, layers: int, heads: int, seed: int
 ) -> LlamaForCausalLM:
-    """A Llama-shaped decoder with seeded random weights."""
+    """Make a Llama decoder with seeded random weights."""
     torch.manual_seed(seed)
     return LlamaForCausalLM(tiny_config(tokenizer, hidden_size=hidden_size, layers=layers, heads=heads))
 
@@ -44,7 +44,7 @@ def tiny_decoder(
 def tiny_config(
     tokenizer: PreTrainedTokenizerFast, *, hidden_size: int, layers: int, heads: int
 ) -> LlamaConfig:
-    """The shape of `tiny_decoder`."""
+    """Make the configuration of `tiny_decoder`."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
@@ -71,14 +71,14 @@ def pretrain(
     guess_error: float,
     seed: int,
 ) -> list[float]:
-    """Next-token training on completions: some guess at once, often wrongly, the others work step by step.
+    """Pre-train on completions: some answer at once, often wrongly, the others work step by step.
 
-    The mixture is what leaves room to learn: the model can do both, and only one of them is reliable. That
-    guesses are wrong in the examples themselves keeps it so for every seed; left to itself a model of this
-    size sometimes learns to add up at once, and then there is little to gain.
+    The mixture leaves reinforcement learning something to gain: the model can do both, and only working step
+    by step is reliable. Wrong guesses in the examples ensure that for every seed; without them a model of
+    this size sometimes learns to add up at once, and then there is little to gain.
 
     Returns:
-        The loss of every step, in nats a completion token.
+        The loss of every step, in nats per completion token.
     """
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -107,7 +107,7 @@ def pretrain(
 def _completed(
     chains: Iterator[Chain], guess_share: float, guess_error: float, rng: random.Random
 ) -> list[tuple[str, str]]:
-    """Prompts with their completions."""
+    """Pair the prompt of each chain with a completion: a guess or the worked steps."""
     completed = []
     for chain in chains:
         completion = chain.worked
@@ -118,7 +118,7 @@ def _completed(
 
 
 def _halves(tokenizer: PreTrainedTokenizerFast, completed: list[tuple[str, str]]) -> list[MicroBatch]:
-    """The shorter and the longer examples, padded apart: together a third would be padding."""
+    """Pad the shorter and the longer examples separately: together a third would be padding."""
     completed = sorted(completed, key=lambda example: len(example[0]) + len(example[1]))
     middle = len(completed) // 2
     return [_padded(tokenizer, half) for half in (completed[:middle], completed[middle:]) if half]
@@ -131,7 +131,7 @@ def _padded(tokenizer: PreTrainedTokenizerFast, completed: list[tuple[str, str]]
 
 
 def _completion_loss(model: PreTrainedModel, batches: list[MicroBatch]) -> torch.Tensor:
-    """The mean over the completion tokens of all batches."""
+    """Compute the mean cross-entropy over the completion tokens of all batches."""
     total, count = torch.zeros(()), 0
     for batch in batches:
         logits = model(input_ids=batch.token_ids, attention_mask=batch.attended.long()).logits  # (B, T, V)

@@ -94,7 +94,7 @@ class PooledScorer:
         return outcomes
 
     def _outcome(self, pool: ProcessPool, future: ProcessFuture[Any]) -> Any:
-        # Rows are scored in order: this one is being scored, or is next once a process has started.
+        # Rows are scored in order: this one is being scored, or is next as soon as a process has started.
         patience = time.monotonic() + 2 * (worker.LOAD_SECONDS + self.time_limit)
         while not future.done() and not wait([future], timeout=1.0).done:
             # A broken pebble pool forgets the rows it has not handed out, and it does not notice every break.
