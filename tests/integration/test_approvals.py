@@ -1,4 +1,4 @@
-"""Decisions on a real registry: by command, by tags, by two at once, and by the wrong people."""
+"""Decisions on a real registry: by command, by tags, by two people at once, and by the wrong people."""
 
 import subprocess
 import sys
@@ -51,7 +51,7 @@ def store(log):
 
 
 def version(log, *, started_by="Ada", **rules):
-    """A new version that waits."""
+    """A new version that waits for its approval."""
     made = log.client.create_model_version(MODEL, "file:///nowhere")
     registered = find(log.client, MODEL, str(made.version))
     promotion = RULES.model_copy(update=rules)
@@ -122,7 +122,7 @@ def test_by_tags_on_mlflows_page(log, client):
     tag("approval.decision", "Approve")
     (line,) = decide.reconcile(log)
     assert "refused: a decision has the name of a person" in line
-    assert decide.reconcile(log) == []  # it is not taken up twice
+    assert decide.reconcile(log) == []  # a tag is acted upon once
     tag("approval.by", "Ada")
     tag("approval.reason", "I made it")
     tag("approval.decision", "approve")
@@ -137,7 +137,7 @@ def test_by_tags_on_mlflows_page(log, client):
 
 
 def test_a_tag_that_cannot_be_taken_up_is_in_nobodys_way(log, client):
-    """That of a version which holds another policy by now."""
+    """The tag of a version that now holds another policy."""
     first = find(client, MODEL, str(client.create_model_version(MODEL, "file:///a").version))
     tag = partial(client.set_model_version_tag, MODEL, first.version)
     tag("policy_sha256", "a" * 64)
@@ -170,7 +170,7 @@ def test_what_expired_is_proposed_again_and_approved(log, client, store):
         promotion = RULES.model_copy(update=rules)
         decide.propose(log, registered, promotion, started_by=started_by, evidence={"decision": "yes"})
 
-    again("Bob", approval_hours=1e-9)  # nobody has closed the first yet
+    again("Bob", approval_hours=1e-9)  # the first proposal is expired, but not yet closed
     decide.reconcile(log)
     assert aliases(client) == {}
     again("Bob", four_eyes=True)
@@ -212,7 +212,7 @@ def test_an_unchanged_run_goes_to_the_registry_for_what_was_not_decided_in_time(
     decide.reconcile(log)
     refreshed, holds = refresh_summary(log, summary)
     assert (refreshed.approval.event, holds) == ("expired", False)
-    held = summary_of(number, "hold")  # there is a better one by now
+    held = summary_of(number, "hold")  # a better version has been registered since
     assert refresh_summary(log, held)[1]
     decide.propose(log, find(client, MODEL, number), RULES, started_by="Ada", evidence={})
     refreshed, holds = refresh_summary(log, summary)
@@ -271,7 +271,7 @@ def test_a_version_that_is_gone_is_not_rolled_back_to(log, client, store):
 
 
 def test_a_version_that_is_gone_is_in_nobodys_way(log, client):
-    """The bad one that was rolled back from, the one that waits, and the champion itself."""
+    """The deleted versions are, in turn, one rolled back from, one that waits, and the champion."""
     for _ in range(2):
         say(log, version(log), "approve")
     decide.roll_back(log, None, by="Bob", reason="it is bad")
@@ -328,7 +328,7 @@ RIVAL = """
     print("ready", flush=True)
     for line in sys.stdin:
         at, _, number = line.partition(" ")
-        time.sleep(max(0, float(at) - time.time()))  # both at the same instant
+        time.sleep(max(0, float(at) - time.time()))  # both rivals decide at the same instant
         try:
             entry = decide(log, number.strip(), word, by=name, reason="first")
             print("won" if entry else "again", flush=True)
@@ -373,7 +373,7 @@ def test_two_decisions_at_once_fifty_times(log, client, store, workspace, words)
 
 
 def test_rules_cannot_be_loosened_afterwards(log, client, store):
-    """They are those of the entry, whatever a configuration says later."""
+    """The rules are those recorded in the proposal's entry, whatever the configuration says later."""
     number = version(log, four_eyes=True)
     (entry,) = read_log(store, MODEL)
     assert entry.evidence["four_eyes"] is True

@@ -1,4 +1,4 @@
-"""The log of decisions on a real S3 server: made once, whoever writes at the same time."""
+"""The decision log on a real S3 server: each entry is created once, however many write at the same time."""
 
 import threading
 from datetime import UTC, datetime
@@ -36,20 +36,20 @@ def test_entries_are_read_back_in_order(store):
     written = [append(store, "my model", say("Ada")) for _ in range(3)]
     assert read_log(store, "my model") == written
     assert read_log(store, "my model", head_of(written[:2])) == written
-    assert read_log(store, "my") == []  # whose name begins the other's
+    assert read_log(store, "my") == []  # `my` is a prefix of the other model's name
     assert store.names("my model") == [f"0000000{number}.json" for number in (1, 2, 3)]
 
 
 def test_what_is_there_is_not_written_again(store):
     append(store, "m", say("Ada"))
     text = store.read("m", "00000001.json")
-    assert store.create("m", "00000001.json", text)  # its own first try, whose answer was lost
+    assert store.create("m", "00000001.json", text)  # a retry of its own first request, whose answer was lost
     assert not store.create("m", "00000001.json", text.replace("Ada", "Eve"))
     assert store.read("m", "00000001.json") == text
 
 
 def without_conditions(store):
-    """The server never sees the condition, as if it did not know the header."""
+    """Drop the condition's header, as a server that does not know it would."""
 
     def drop(request, **_):
         del request.headers["If-None-Match"]

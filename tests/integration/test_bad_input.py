@@ -205,7 +205,7 @@ def test_a_full_disk_stops_before_the_checkpoint(workspace):
         ("apo stage nonsense", "unknown stage 'nonsense'; there are reference, prepare"),
         ("apo run -w nowhere", "nowhere/params.yaml: no such file"),
         ("apo init . --preset ci", "is there already and not empty"),
-        ("apo init new --preset nonsense", "qwen2.5-7b-math  "),  # the last of the presets that there are
+        ("apo init new --preset nonsense", "qwen2.5-7b-math  "),  # the last preset of the list
         (
             "apo init new --preset ci --train-prompts nowhere.jsonl --eval-prompts params.yaml",
             "nowhere.jsonl: no such file",

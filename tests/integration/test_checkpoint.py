@@ -67,7 +67,7 @@ def test_a_restored_engine_goes_on_bit_for_bit(engine_of, tmp_path, dtype, zero_
 
 
 class Harmful:
-    """What a pickle of it would do when it is loaded."""
+    """The call that unpickling this object would make."""
 
     def __init__(self, file):
         self.file = file

@@ -36,7 +36,7 @@ def test_a_curve_ends_where_the_pipeline_does(workspace, tmp_path, name):
     assert [point["generations"] for point in measured["curve"]] == [before + 16 * step for step in steps]
 
     set_params(seed_workspace.params, [*OVERRIDES[name], f"train.steps={steps[-1]}"])
-    # In processes of their own: a rank leaves its port in the environment.
+    # Each in a process of its own: a rank leaves its port in the environment.
     for stage in ("train", "evaluate"):
         run_stage(seed_workspace, stage, 1)
     expected = json.loads(seed_workspace.evaluation.read_text())

@@ -1,4 +1,4 @@
-"""`apo deploy` on a real Prefect server: all of it or nothing, and one alert when a run dies."""
+"""`apo deploy` on a real Prefect server: all deployments or none, and one alert when a run dies."""
 
 import os
 import time
@@ -51,7 +51,7 @@ def env(services, receiver, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def repository(env):
-    """What the pipeline clones; it is not there yet."""
+    """The path of the repository that the pipeline clones; nothing is there yet."""
     return env["APO_REPOSITORY"].removeprefix("file://")
 
 
@@ -73,7 +73,7 @@ def change(file, *changes):
 
 
 def runs(env, flow):
-    """Newest first, without those of the schedule."""
+    """The flow runs, newest first, without scheduled ones."""
     expected = {
         "flows": {"name": {"any_": [flow]}},
         "deployments": {"name": {"any_": [MODEL]}},
@@ -123,7 +123,7 @@ def worker(env, worker_log):
 
 
 def alert_of(env, run, log):
-    """The run of `alert` that a run has caused, when it is over."""
+    """The finished run of `alert` that a failed run has caused."""
 
     def over():
         alerts = [alert for alert in runs(env, "alert") if run in alert["parameters"]["run"]]
@@ -184,7 +184,7 @@ def test_unfinished_work_stays_when_the_branch_moves_on(workspace, env, reposito
 
 @pytest.fixture(scope="module")
 def sleeping(workspace, env, repository):
-    """A pipeline that only sleeps, and is missed after a short while."""
+    """A pipeline that only sleeps, and whose missing heartbeat is noticed after a short while."""
     (Path(env["PYTHONPATH"].split(os.pathsep)[0]) / "sleeping.py").write_text(SLEEPING)
     execute(f"git init -q -b main {repository}", workspace)
     execute(f"date >when && touch params.yaml && {COMMIT}", repository)
@@ -198,7 +198,7 @@ def sleeping(workspace, env, repository):
 
 
 def sleeper(env, worker, log):
-    """A run and its process, once it sleeps and has given a sign of life."""
+    """A run and its process, once the run sleeps and has sent a heartbeat."""
     run = start_run(env, f"pipeline/{MODEL}")
     until(lambda: state_name(env, run) == "Running", log)
     time.sleep(8)
@@ -211,11 +211,11 @@ def test_a_process_that_is_killed_causes_one_message(env, sleeping, receiver, wo
     receiver.received.clear()
     run, process = sleeper(env, worker, worker_log)
     process.kill()
-    alert_of(env, run, worker_log)  # started when the run has had its time to send its failure itself
+    alert_of(env, run, worker_log)  # started after the run has had time to send the message itself
     time.sleep(5)
     (message,) = receiver.received
     assert "Crashed: " in message["text"]
-    assert not message["text"].startswith("pipeline/")  # the worker has sent it, by the flow's hook
+    assert not message["text"].startswith("pipeline/")  # the worker has sent the message, by the flow's hook
     assert message["links"]["run"].endswith(run)
     # To find the hook the worker has loaded the flow.
     assert Path(psutil.Process(worker.pid).cwd()) == worker_log.parent

@@ -1,4 +1,4 @@
-"""DVC's remote on S3: a clean clone restores what was made, byte for byte."""
+"""DVC's remote on S3: a clean clone restores the outputs byte for byte."""
 
 import re
 
@@ -20,9 +20,9 @@ def test_a_clean_clone_restores_what_was_made(workspace, s3, tmp_path):
     assert not [path for path in MADE if (clone / path).exists()]
     execute("dvc pull", clone)
     assert {path: (clone / path).read_bytes() for path in MADE} == before
-    # What DVC does not keep is made from it again: the report, and nothing before it.
+    # Only the report, which DVC does not keep, is made again from the restored files.
     assert re.findall(r"^(\w+):", execute("dvc status", clone).stdout, re.M) == ["report"]
-    # No secret and no address of this server lies in what was committed.
+    # The commit contains no secret and no address of this server.
     committed = execute(
         "git grep -I -e secret -e 127.0.0.1 -- .dvc dvc.lock dvc.yaml params.yaml || true", clone
     )

@@ -1,4 +1,4 @@
-"""A killed stage goes on where it was and ends with the undisturbed run's result."""
+"""A killed stage resumes where it was and ends with the result of an uninterrupted run."""
 
 import json
 import re
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def uncached(workspace):
-    """Without what would hand back the finished result: shards, checkpoints and DVC's cache."""
+    """The workspace without shards, checkpoints and DVC's cache, so that nothing finished is reused."""
     shutil.rmtree(workspace / "data/unfinished")
     shutil.rmtree(workspace / ".dvc/cache")
     return workspace
@@ -47,7 +47,7 @@ def test_killed_training_goes_on_from_its_checkpoint(uncached):
     undisturbed = (workspace / "data/metrics.jsonl").read_text()
     kill_when(workspace, ["apo", "stage", "train", "--force"], lambda: steps_done(workspace) >= 20)
     assert steps_done(workspace) < 32
-    # What a scheduler has set for reasons of its own makes nobody a rank.
+    # A scheduler's own rank variables do not make this process a rank.
     foreign = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "192.0.2.1"}
     output = execute("apo stage train", workspace, env=foreign).stdout
     assert "train: resumed at step 16 of 32" in output or "train: resumed at step 24 of 32" in output
@@ -60,7 +60,7 @@ def test_killed_training_goes_on_from_its_checkpoint(uncached):
 
 
 def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(workspace):
-    """The flow lives on: its retry resumes, and MLflow gets every step once."""
+    """The flow survives: its retry resumes the stage, and MLflow gets every step once."""
     before = weights_hash(workspace)
     shutil.rmtree(workspace / "data/unfinished")
     log = workspace / "log"

@@ -1,4 +1,4 @@
-"""A service that dies in the middle of a run: the run ends as it would have; nothing is lost or doubled."""
+"""A service killed in the middle of a run: the run ends as usual, and nothing is lost or duplicated."""
 
 import os
 import re
@@ -25,7 +25,7 @@ SETTINGS = (
     "pipeline.retry_delay_seconds=1.0",
 )
 _DOWN_SECONDS = 4
-# Every service twice in a run: (service, what the run says as it is killed).
+# Every service is killed at two moments of a run: (service, the log line at which it is killed).
 _EARLY, _TRAINING, _LATE = "Running stage 'sample'", "train: .* step/s", "report: ran"
 
 
@@ -69,13 +69,13 @@ def test_a_service_that_is_killed_in_the_middle_of_a_run(
         production.services.start()
     finished = until(lambda: finished_run(client, samples), production.worker.log, 400)
 
-    # As an undisturbed run's, byte for byte.
+    # The outputs equal an uninterrupted run's, byte for byte.
     artifact = client.download_artifacts(finished.info.run_id, "lineage/dvc.lock", str(tmp_path))
     assert outputs(Path(artifact).read_text()) == outputs(undisturbed(production, tmp_path, samples))
     for metric in ("loss", "reward", "kl"):
         steps = [point.step for point in client.get_metric_history(finished.info.run_id, metric)]
         assert steps == list(range(1, STEPS + 1))
-    # One run of MLflow that is finished, and none that is said to be running.
+    # MLflow has one run; it is finished, and none is still RUNNING.
     runs = [run for run in pipeline_runs(client, MODEL) if run.data.params["sampling.n"] == str(samples)]
     assert [run.info.status for run in runs if run.info.status != "FAILED"] == ["FINISHED"]
     assert read_log(store, MODEL)[: len(log)] == log
@@ -105,14 +105,14 @@ def finished_run(client, samples):
 
 
 def undisturbed(production, directory, samples):
-    """What a run of the same commit leaves in `dvc.lock`, by itself on this machine."""
+    """The `dvc.lock` of an uninterrupted run of the same commit on this machine."""
     execute(f"git clone -q {production.source} alone", directory)
     execute("apo run --by Ada", directory / "alone")
     return (directory / "alone/dvc.lock").read_text()
 
 
 def outputs(lock):
-    """The hash of what each stage made, except files that hold times."""
+    """The hashes of each stage's outputs, except files that contain times."""
     return {
         output["path"]: output["md5"]
         for stage in yaml.safe_load(lock)["stages"].values()

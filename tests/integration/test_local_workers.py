@@ -20,7 +20,7 @@ SCHEMA = pa.schema([("item", pa.int64()), ("worker", pa.int64())])
 
 @dataclass(frozen=True)
 class Work:
-    """Says who made what; a worker that is given `deadly` is killed, once or always."""
+    """Record which process made which shard; a worker that gets item `deadly` is killed, once or always."""
 
     marks: Path
     deadly: int | None = None

@@ -1,4 +1,4 @@
-"""What a run tells a webhook: a failure in one line, then the outcome and that an approval is wanted."""
+"""Messages of a run to a webhook: a failure in one line, then the outcome and a request for approval."""
 
 import pytest
 from builders import execute
@@ -16,7 +16,7 @@ def message_of_unchanged_runs(workspace, receiver):
     """The message that did not arrive, of the next run and of no other; that also closes MLflow's run."""
     client = MlflowClient(f"sqlite:///{workspace / '.apo/mlflow.db'}")
     run_id = client.get_model_version("apo-ci", "1").run_id
-    client.update_run(run_id, "RUNNING")  # as where a run is killed right before its end
+    client.update_run(run_id, "RUNNING")  # as after a run that is killed right before its end
     receiver.refused = ""
     receiver.received.clear()
     for _ in range(2):

@@ -27,7 +27,7 @@ OWN_VERIFIER = "apo run --set verifier.name=mine:score --set verifier.extract=[w
 # Where each command is run for real: a test here, or another file of tests.
 ELSEWHERE = {
     "make run": "conftest.py: first_run",
-    "make install": "conftest.py: first_run",  # every target begins with it
+    "make install": "conftest.py: first_run",  # every target depends on it
     "make ui": "test_pages.py: test_the_pages_are_served_until_interrupted",
     "make vllm": "test_pages.py: test_the_targets_that_run_this_exist",  # `make test` begins with it
     "make check": "test_pages.py: test_the_targets_that_run_this_exist",
@@ -53,7 +53,7 @@ ELSEWHERE = {
     "prefect work-pool create apo --type process": "test_deploy.py: work-pool create",
     "apo deploy": "test_deploy.py: apo deploy",
 }
-# By the beginning of the command: why it cannot be run here.
+# The reason why a command cannot be run here, by the beginning of the command.
 NOT_HERE = {
     "git clone REPOSITORY": "needs the address of a repository; the fixture `checkout` is a clone",
     "uv pip install -r requirements/gpu.txt": "vLLM and torch for CUDA: several GB, for a host with a GPU",
@@ -114,14 +114,14 @@ def test_a_workspace_of_its_own_repository_is_made(tmp_path):
 
 
 def test_the_commands_for_changing_things_work(workspace):
-    """And rerun exactly what the quickstart says."""
+    """The commands rerun exactly the stages that the quickstart names."""
     set_params(workspace / "params.yaml", ["train.steps=4", "evaluation.samples=1"])  # less to wait for
     beta1, evaluation, repro, status = (execute(command, workspace).stdout for command in CHANGES)
     assert _ran(beta1) == ["values", "train", "evaluate", "report"]
     assert _ran(evaluation) == ["evaluate"]
     assert _ran(repro) == ["report"]
     assert "up to date" in status
-    # What was evaluated anew has not been compared with the champion, nor registered.
+    # The new evaluation has been neither compared with the champion nor registered.
     assert json.loads((workspace / "reports/summary.json").read_text())["decision"]["outcome"] == "open"
     assert "There is no outcome of what is here now" in execute("apo status", workspace).stdout
 
@@ -131,7 +131,7 @@ def _ran(output):
 
 
 def test_the_commands_of_decisions_work(finished, workspace, monkeypatch):
-    """With a second version that waits, beside the one that the run has promoted."""
+    """Decide on a second version that waits, beside the version that the run has promoted."""
     shutil.copyfile(finished / ".apo/mlflow.db", workspace / ".apo/mlflow.db")
     shutil.copytree(finished / ".apo/audit", workspace / ".apo/audit")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / '.apo/mlflow.db'}")

@@ -109,13 +109,13 @@ def test_nothing_is_run_or_registered_twice(finished, summary):
 
 
 def test_dvc_alone_makes_the_same_tables_from_the_reference_on(workspace):
-    """In another checkout, without Prefect, without anything that a run has made of the reference."""
+    """Run DVC in another checkout, without Prefect and without outputs derived from the reference policy."""
     before = {name: sha256(workspace / name) for name in SAME}
     for name in ("data/policy", "data/unfinished", "reports/plots", "reports/validation"):
         shutil.rmtree(workspace / name)
     for file in [*workspace.glob("data/*.*"), *workspace.glob("reports/*.*")]:
         file.unlink()
-    shutil.rmtree(workspace / ".dvc/cache/runs")  # it would hand back the finished results
+    shutil.rmtree(workspace / ".dvc/cache/runs")  # DVC would take the finished outputs from its cache
     execute("dvc repro --force --downstream prepare", workspace)
     assert {name: sha256(workspace / name) for name in SAME} == before
 
@@ -171,7 +171,7 @@ def test_a_reference_in_bfloat16_rounds_the_kl(workspace):
     set_params(workspace / "params.yaml", ["train.steps=1", "train.reference_dtype=bfloat16"])
     run_stage(train, Workspace(workspace))
     expected, actual = json.loads(before), json.loads((workspace / "data/metrics.jsonl").read_text())
-    for name in ("reward", "response_length", "value"):  # what is drawn has nothing to do with it
+    for name in ("reward", "response_length", "value"):  # these do not depend on the KL
         assert actual[name] == expected[name]
     assert 1e-5 < abs(actual["kl"] - expected["kl"]) < 0.1
 

@@ -1,4 +1,4 @@
-"""All of production on real services: schedule, form, rejection, rollback, audit, a clean clone."""
+"""Production on real services: schedule, form, rejection, rollback, audit, a clean clone."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def aliases(client):
 
 @pytest.fixture(scope="module")
 def scheduled(production):
-    """The first two runs that the schedule has made; then it is paused."""
+    """The schedule's first two runs; then the schedule is paused."""
 
     def finished():
         runs = production.runs("pipeline")
@@ -72,7 +72,7 @@ def scheduled(production):
 
 def test_from_a_schedule_to_a_champion_and_back(production, scheduled, client, log, tmp_path):
     assert all(run["auto_scheduled"] for run in scheduled)
-    # The second found nothing changed: no run of MLflow, and one candidate.
+    # The second run found nothing changed: it made no MLflow run and no second candidate.
     (trained,) = pipeline_runs(client, MODEL)
     assert trained.data.tags["started_by"] == "Ada Lovelace"  # the author of the commit
     assert "/flow-run/" in trained.data.tags["pipeline_run"]  # what the form links to
@@ -85,7 +85,7 @@ def test_from_a_schedule_to_a_champion_and_back(production, scheduled, client, l
 
 
 def _form(production, version):
-    """The suspended run that asks for a version."""
+    """The suspended run that requests a decision on a version."""
 
     def asked():
         runs = [run for run in production.runs("approve") if run["parameters"]["version"] == version]
@@ -117,7 +117,7 @@ def _logs(production, run_id):
 
 def _reject_new_data(production, client, log):
     production.commit("data.train_prompts=640", "train.steps=60")
-    shutil.rmtree(production.clone)  # as on another machine
+    shutil.rmtree(production.clone)  # as on a machine without a clone
     production.wait(production.start_run("pipeline"), "Completed")
     newest = pipeline_runs(client, MODEL)[0]
     # What does not depend on it is not made again.

@@ -71,12 +71,12 @@ def client(workspace, monkeypatch):
 
 @pytest.fixture
 def base(s3, s3_prefix):
-    """Where this test publishes."""
+    """The S3 prefix to which this test publishes."""
     return f"s3://apo/{s3_prefix}"
 
 
 def publish(client, workspace, base, model="apo-ci/1", log=None):
-    """What each file's line says, by its path."""
+    """The outcome that each file's line of output reports, by its path."""
     lines = []
 
     def keep(line):
@@ -108,7 +108,7 @@ def test_a_champion_is_published_and_comes_back_as_it_was(workspace, s3, base, t
     assert {file.path for file in manifest.files} | {MANIFEST} == set(keys(s3, base))
     assert keys(s3, base)[WEIGHTS].endswith("-3")  # in three parts
     before = {name: s3.head_object(**where(base, name))["LastModified"] for name in keys(s3, base)}
-    time.sleep(1.1)  # their times are in seconds
+    time.sleep(1.1)  # objects' times are in whole seconds
     again = execute(f"apo publish apo-ci@champion {base}", workspace.root).stdout
     assert "sent" not in again
     assert {name: s3.head_object(**where(base, name))["LastModified"] for name in before} == before
@@ -155,12 +155,12 @@ def test_another_model_of_the_same_version_is_refused(workspace, client, s3, bas
     publish(client, workspace, base)
     before = keys(s3, base)
     location = PublishedLocation(s3, "apo", where(base, "")["Key"])
-    other = resolve(client, "apo-ci/2")._replace(version="1")  # as of a registry that was begun anew
+    other = resolve(client, "apo-ci/2")._replace(version="1")  # as in a registry that was set up anew
     with pytest.raises(
         StageRefused, match=rf"^{base}/apo-ci/1/: holds another .* version: {WEIGHTS} differs$"
     ):
         publish_directory(workspace.policy, other, {}, location, print)
-    # Nor where the first was killed before its manifest.
+    # The same holds when the first publication was killed before its manifest.
     s3.delete_object(**where(base, MANIFEST))
     with pytest.raises(StageRefused, match=rf"^{base}/apo-ci/1/: holds another {WEIGHTS}, of a publication"):
         publish_directory(workspace.policy, other, {}, location, print)
@@ -171,7 +171,7 @@ def test_another_model_of_the_same_version_is_refused(workspace, client, s3, bas
 
 
 def test_two_publications_at_once_of_one_model_are_one(workspace, client, s3, base, tmp_path):
-    """The second begins when the first has sent a file, and is done before the first goes on."""
+    """The second begins once the first has sent a file, and ends before the first continues."""
     inner = Workspace(tmp_path)
     nested = []
 
@@ -186,14 +186,14 @@ def test_two_publications_at_once_of_one_model_are_one(workspace, client, s3, ba
 
 
 def rival(workspace, base):
-    """What it takes to publish the second version as the first, as of a registry that was begun anew."""
+    """The arguments to publish version 2 as version 1, as in a registry that was set up anew."""
     registered = Registered("apo-ci", "1", [], "")
     location = PublishedLocation(connect_s3(base), "apo", where(base, "")["Key"])
     return workspace.policy, registered, {}, location
 
 
 def test_of_two_models_at_once_the_slower_one_changes_nothing(workspace, client, s3, base, tmp_path):
-    """The faster begins when all parts of the other's file have arrived, and is done before they are one."""
+    """The faster runs after the slower one's file has arrived in parts, and before the parts are joined."""
     directory, registered, tags, location = rival(workspace, base)
     for name in {file.name for file in directory.iterdir()} - {WEIGHTS}:  # the same in both
         s3.put_object(**where(base, name), Body=(directory / name).read_bytes())
@@ -211,7 +211,7 @@ def test_of_two_models_at_once_the_slower_one_changes_nothing(workspace, client,
 
 
 def test_what_another_publication_has_written_over_gets_no_manifest(workspace, client, s3, base):
-    """On a server that knows no conditions, between the comparison of a file and the manifest."""
+    """Overwrite a file between its comparison and the manifest, on a server without conditional writes."""
     other = (workspace.policy / WEIGHTS).read_bytes()
 
     def write_over(line):
@@ -224,7 +224,7 @@ def test_what_another_publication_has_written_over_gets_no_manifest(workspace, c
 
 
 def test_a_manifest_is_written_once(workspace, client, s3, base):
-    """Whichever of two publications at once of different models comes second has lost."""
+    """Of two publications of different models at once, the second to finish fails."""
     publish(client, workspace, base)
     location = PublishedLocation(s3, "apo", where(base, "")["Key"])
     first = read_manifest(location)
@@ -278,7 +278,7 @@ def _rot(file: Path, marker: bytes) -> int:
 
 
 def test_what_arrives_damaged_is_removed_and_sent_again(workspace, client, s3, base, monkeypatch):
-    """Damaged on its way: the file was another one when its hashes were taken."""
+    """A file damaged on its way: its hashes were computed from other bytes."""
     state_of = transfer.state_of
     monkeypatch.setattr(transfer, "state_of", lambda *args: "other" if args[2].endswith(WEIGHTS) else "same")
     with pytest.raises(StageFailed, match=rf"{WEIGHTS}: arrived damaged and was removed"):

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.needs_no_run
 GSM8K = ROOT.parent / "shared/data/gsm8k"
 # Nothing is learnt from so little; that it learns is shown elsewhere.
 SMALL = {"train_prompts=32": "train_prompts=4", "eval_prompts=32": "eval_prompts=2", "steps=3": "steps=1"}
-# What a run in the checkout's own workspace would have changed.
+# The files that a run in the checkout's own workspace would have changed.
 STATUS = "git status --porcelain --ignored params.yaml dvc.yaml dvc.lock data reports .apo"
 SMALLER = ("generation.max_new_tokens=8", "sampling.n=2", "train.batch_size=2", "evaluation.samples=1")
 

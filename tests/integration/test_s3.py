@@ -41,7 +41,7 @@ def upload(s3, s3_prefix):
 
 @pytest.fixture
 def workspace(upload, tmp_path):
-    """A workspace whose prompts lie on the server."""
+    """A workspace whose prompts are on the S3 server."""
     return workspace_of(upload, tmp_path, "deep/train.jsonl", "test.csv")
 
 
@@ -92,7 +92,7 @@ def test_what_is_not_there_is_refused_in_one_line(workspace, upload, s3):
 
 
 def last_line(workspace, **environment):
-    """Of a fetch that is refused with exit status 2, and says nothing else that is wrong."""
+    """The error line of a fetch that exits with status 2, and whose other lines are about fetching only."""
     variables = " ".join(f"{name}={value}" for name, value in environment.items())
     done = execute(f"env {variables} apo fetch-prompts", workspace.root, check=False)
     assert done.returncode == 2, done.stdout
@@ -140,7 +140,7 @@ def test_a_server_that_does_not_answer_may_be_asked_again(workspace, upload, mon
 
 def test_a_server_that_is_being_started_is_waited_for(s3_server, monkeypatch):
     with temporary_services() as services, ThreadPoolExecutor(1) as pool:
-        services.start("s3")  # the first time it chooses its port
+        services.start("s3")  # the first start chooses the port
         services.stop("s3")
         for name, value in s3_env(services).items():
             monkeypatch.setenv(name, value)
@@ -152,8 +152,8 @@ def test_a_server_that_is_being_started_is_waited_for(s3_server, monkeypatch):
 
 
 @pytest.fixture
-def prefix_place(upload, tmp_path):
-    """A workspace that trains on all that lies below a prefix."""
+def prefix_workspace(upload, tmp_path):
+    """A workspace that trains on all objects below a prefix."""
     workspace = workspace_of(upload, tmp_path, "deep/", "test.csv")
     upload("deep/b/more.csv", TEST.replace(b"2+2", b"5+5"))
     upload("deep/LICENSE", b"no prompts")
@@ -161,8 +161,8 @@ def prefix_place(upload, tmp_path):
     return workspace
 
 
-def test_a_prefix_is_mirrored_as_a_directory(prefix_place, upload, s3, monkeypatch):
-    workspace, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
+def test_a_prefix_is_mirrored_as_a_directory(prefix_workspace, upload, s3, monkeypatch):
+    workspace, mirror = prefix_workspace, mirror_of(prefix_workspace, upload, "deep")
 
     def files():
         return sorted(str(file.relative_to(mirror)) for file in mirror.rglob("*") if file.is_file())
@@ -172,7 +172,7 @@ def test_a_prefix_is_mirrored_as_a_directory(prefix_place, upload, s3, monkeypat
     assert fetched(workspace) == ["unchanged", "unchanged"]
     run_stage(prepare, workspace)
     assert list(read_table(workspace.prompts, PROMPTS)["prompt"]) == ["5+5=", "1+1=", "2+2="]
-    # One object is gone, one is new, one has changed, one is as it was.
+    # One object is deleted, one new, one changed, one unchanged.
     upload("deep/same.jsonl", TRAIN)
     assert fetched(workspace)[0] == "fetched"
     s3.delete_object(**upload.key("deep/b/more.csv"))
@@ -189,8 +189,8 @@ def test_a_prefix_is_mirrored_as_a_directory(prefix_place, upload, s3, monkeypat
     assert (mirror / "same.jsonl").read_bytes() == TRAIN
 
 
-def test_a_mirror_of_a_prefix_that_was_cut_or_added_to_is_made_anew(prefix_place, upload):
-    workspace, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
+def test_a_mirror_of_a_prefix_that_was_cut_or_added_to_is_made_anew(prefix_workspace, upload):
+    workspace, mirror = prefix_workspace, mirror_of(prefix_workspace, upload, "deep")
     fetched(workspace)
     (mirror / "train.jsonl").write_bytes(TRAIN[:3])
     assert fetched(workspace)[0] == "fetched"
@@ -200,8 +200,8 @@ def test_a_mirror_of_a_prefix_that_was_cut_or_added_to_is_made_anew(prefix_place
     assert not (mirror / "mine.jsonl").exists()
 
 
-def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, upload, monkeypatch):
-    workspace, mirror = prefix_place, mirror_of(prefix_place, upload, "deep")
+def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_workspace, upload, monkeypatch):
+    workspace, mirror = prefix_workspace, mirror_of(prefix_workspace, upload, "deep")
     fetched(workspace)
     upload("deep/b/more.csv", TEST)
     upload("deep/train.jsonl", TRAIN + TRAIN)
@@ -227,9 +227,9 @@ def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_place, upl
     ]
 
 
-def test_a_prefix_without_prompts_is_refused(prefix_place, upload):
-    set_params(prefix_place.params, [f"data.train_files=[{upload.prefix}deep/empty/]"])
-    assert last_line(prefix_place) == (
+def test_a_prefix_without_prompts_is_refused(prefix_workspace, upload):
+    set_params(prefix_workspace.params, [f"data.train_files=[{upload.prefix}deep/empty/]"])
+    assert last_line(prefix_workspace) == (
         f"error: {upload.prefix}deep/empty/: there is no .jsonl, .json, .csv or .parquet object below it"
     )
 
@@ -248,7 +248,7 @@ def test_more_objects_than_a_page_of_the_listing(upload, s3, tmp_path):
 
 @pytest.mark.parametrize("size", [2**20, 20 * 2**20])
 def test_what_arrives_is_compared_with_the_etag(upload, s3, tmp_path, size, monkeypatch):
-    """Of objects that were sent whole and in parts."""
+    """Objects were uploaded whole, and in parts."""
     content, file = os.urandom(size), tmp_path / "content"
     file.write_bytes(content)
     s3.upload_file(str(file), **upload.key("a.jsonl"))

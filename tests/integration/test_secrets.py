@@ -23,7 +23,7 @@ from tasks.workspace import Workspace
 pytestmark = pytest.mark.production
 
 MODEL, REASON = "apo-secrets", "known-by-all-4c0d"
-# Half a minute of work; it teaches nothing, and what is decided on is proposed by the test.
+# Half a minute of training that learns nothing: the test itself proposes the version to decide on.
 SETTINGS = (
     f"tracking.model={MODEL}",
     "promotion.approval=manual",
@@ -40,7 +40,7 @@ def env(services, tmp_path_factory):
     base = tmp_path_factory.mktemp("secrets")
     with receiving() as receiver:
         own = deployment_env(services, base / "source", MODEL)
-        yield own | receiver.env | {"COLUMNS": "1000"}  # or tables break words, secrets among them
+        yield own | receiver.env | {"COLUMNS": "1000"}  # otherwise tables would wrap words, secrets included
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def source(env):
 
 @pytest.fixture(scope="module")
 def said(source, env):
-    """What the worker and the commands have said of a run and a decision."""
+    """The output of the worker and of the commands during a run and a decision."""
     log, texts = source.parent / "worker.log", {}
     texts["deploy"] = execute("apo deploy", source, env=env).stdout
     worker = start_worker(env, log)
@@ -81,7 +81,7 @@ def said(source, env):
 
 
 def propose_the_run(source, env):
-    """Make what the run left a candidate, whatever it has learned."""
+    """Make the run's policy a candidate, whatever it has learned."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in env.items():
             patch.setenv(name, value)
@@ -119,7 +119,7 @@ def test_no_secret_is_kept_or_shown(services, source, said, client_env):
         kept |= stored(bucket)
     for directory in (source.parent, services.root / "logs"):
         kept |= {str(file): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
-    # What is no secret is found: it would be seen.
+    # The search finds a string that is no secret, so it would find a secret too.
     for source_name in ("audit", "lineage", "database mlflow", f"audit/apo/{MODEL}/00000002.json"):
         assert REASON.encode() in kept[source_name], source_name
     assert MODEL.encode() in kept["database prefect"]

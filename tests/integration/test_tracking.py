@@ -52,7 +52,7 @@ def test_a_step_that_is_done_again_is_one_point(client, copied, tmp_path):
     run_id = start_run(client, copied, load_params(copied.params), {})
     file = tmp_path / "metrics.jsonl"
     append_metrics(file, row(9))  # another training's: it was there before
-    for last in (3, 5):  # killed at step 3, resumed at step 1: steps 2 and 3 come again
+    for last in (3, 5):  # killed at step 3, resumed at step 1: steps 2 and 3 are recorded again
         time.sleep(0.01)
         with stream_metrics(client, run_id, file, pytest.fail, every=0.1):
             file.write_text("")
@@ -85,7 +85,7 @@ def test_steps_are_sent_when_the_server_is_back(client, copied, tmp_path, monkey
 
 
 def test_a_step_is_two_points_if_it_is_sent_twice(client, copied):
-    """What the test above would see if `stream_metrics` did not look."""
+    """Without the check of `stream_metrics`, the test above would find two points."""
     run_id = start_run(client, copied, load_params(copied.params), {})
     log_steps(client, run_id, [row(1)])
     time.sleep(0.01)
@@ -118,7 +118,7 @@ def test_the_champion_is_asked_again_where_the_prompts_differ(client, copied):
     expected = per_prompt(read_table(copied.evaluations, EVALUATIONS), "policy")
     assert champion_accuracy(client, copied, params, current).equals(expected)
     assert not copied.work("champion").exists()
-    # Only the record differs: asked again, the same policy answers the same.
+    # Only the recorded prompts differ: evaluated again, the same policy answers the same.
     metadata = read_metadata(copied.evaluations)
     metadata["fingerprint"]["prompts"] = "others"
     write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
@@ -130,7 +130,7 @@ def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, copied):
     metadata = read_metadata(copied.evaluations)
     metadata["fingerprint"]["prompts"] = "others"
     write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
-    run = client.create_run("0")  # a champion that did not come from here: no parameters beside it
+    run = client.create_run("0")  # a champion registered by another program: its run has no parameters
     source = client.get_model_version("apo-ci", "1").source
     version = client.create_model_version("apo-ci", source, run_id=run.info.run_id)
     params, log = load_params(copied.params), open_log(copied, "apo-ci")

@@ -1,4 +1,4 @@
-"""A webhook on loopback that believes only what is signed, by the recipe of docs/operations.md."""
+"""A webhook receiver on loopback that accepts signed messages only, as docs/operations.md describes."""
 
 import hashlib
 import hmac
@@ -13,16 +13,16 @@ PATH = "canary-of-its-path-77f0"
 
 
 class Receiver(ThreadingHTTPServer):
-    """Keeps the messages that it was sent, and how often it was sent another's."""
+    """Keeps the signed messages, and counts those with a wrong signature."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.received, self.forged = [], 0
-        self.refused = ""  # an occasion that it does not want to hear of
+        self.refused = ""  # an occasion whose messages the receiver rejects
 
     @property
     def env(self) -> dict[str, str]:
-        """What a sender has in its environment."""
+        """The environment variables of a sender."""
         return {
             "APO_WEBHOOK_URL": f"http://127.0.0.1:{self.server_port}/{PATH}",
             "APO_WEBHOOK_SECRET": SECRET,
@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """A receiver for the length of the block."""
+    """Run a receiver within the block."""
     with Receiver() as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
