@@ -22,7 +22,7 @@ from types import ModuleType
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
-# dtype and ZeRO stage of every kind of training that can be configured.
+# dtype and zero_stage of every kind of training that can be configured.
 MODES = [("float32", 0), ("bfloat16", 0), ("float32", 1), ("bfloat16", 2), ("float32", 3)]
 OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0.1, "max_grad_norm": 1e9}
 PROMPTS = ["1+1=", "7+5-3=", "4=", "2+2+2="]
@@ -189,11 +189,11 @@ def policy_weights(context):
         return [parameter.detach().float().clone() for parameter in context.engine.module.parameters()]
 
 
-def unchanged(stage, before) -> bool:
+def unchanged(context, before) -> bool:
     """Whether the engine's parameters equal those copied `before`."""
     import torch
 
-    return all(torch.equal(old, new) for old, new in zip(before, policy_weights(stage), strict=True))
+    return all(torch.equal(old, new) for old, new in zip(before, policy_weights(context), strict=True))
 
 
 class Failing:
@@ -213,11 +213,11 @@ class Failing:
         ]
 
 
-def with_scorer(stage, scorer, max_share: float = 0.9):
+def with_scorer(context, scorer, max_share: float = 0.9):
     """Return the training context with another scorer, and an error budget of `max_share` of four rows."""
     from apo_core.verifiers import ErrorBudget
 
-    return replace(stage, scorer=scorer, errors=ErrorBudget(max_share, rows=4))
+    return replace(context, scorer=scorer, errors=ErrorBudget(max_share, rows=4))
 
 
 def micro_batch(mask, **known):

@@ -32,12 +32,12 @@ def commit(source, **files):
 
 @pytest.fixture
 def source(tmp_path):
-    made = tmp_path / "source"
-    made.mkdir()
-    git(made, "init", "-q", "-b", "main")
-    (made / ".gitignore").write_text("/.apo/\n/data/\n/.dvc/cache/\n")
-    commit(made, params_yaml="1", dvc_lock="git 1", old_txt="old")
-    return made
+    source_repository = tmp_path / "source"
+    source_repository.mkdir()
+    git(source_repository, "init", "-q", "-b", "main")
+    (source_repository / ".gitignore").write_text("/.apo/\n/data/\n/.dvc/cache/\n")
+    commit(source_repository, params_yaml="1", dvc_lock="git 1", old_txt="old")
+    return source_repository
 
 
 @pytest.fixture

@@ -43,10 +43,10 @@ def receiver(monkeypatch):
 @pytest.fixture
 def client(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    made = connect(Workspace(tmp_path))
-    made.create_registered_model(MODEL)
-    made.create_model_version(MODEL, "runs:/x", run_id=made.create_run("0").info.run_id)
-    return made
+    mlflow_client = connect(Workspace(tmp_path))
+    mlflow_client.create_registered_model(MODEL)
+    mlflow_client.create_model_version(MODEL, "runs:/x", run_id=mlflow_client.create_run("0").info.run_id)
+    return mlflow_client
 
 
 @pytest.fixture(autouse=True)

@@ -235,7 +235,7 @@ def test_training_starts_vllm_as_stage_1_does_except_for_what_it_overrides(file)
 
 
 def test_value_tables_of_earlier_versions_stay_valid():
-    """The digest of the distribution as they hold it, with top_p and top_k."""
+    """Files that an earlier version made hold the digest of a distribution with top_p and top_k."""
     distribution = load_preset("ci").generation.fingerprinted()
     assert digest(distribution) == "c3e0de1dd1ab5d5b025d1320ab3357a0390639a4714bf18b987f0fa17e429381"
 

@@ -61,9 +61,9 @@ class Log:
 
 @pytest.fixture
 def log():
-    made = Log()
-    made.candidate("1")
-    return made
+    empty_log = Log()
+    empty_log.candidate("1")
+    return empty_log
 
 
 def test_only_an_approval_moves_the_champion(log):

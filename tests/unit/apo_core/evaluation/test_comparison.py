@@ -209,9 +209,9 @@ def test_one_sample_cannot_measure_both_difficulty_and_gain():
 
 
 def test_a_policy_that_is_the_reference_gains_nothing_at_any_difficulty():
-    """Judged by the samples that are compared it would gain on hard prompts and lose on easy ones.
+    """If the compared samples also set the difficulty, it would gain on hard prompts and lose on easy ones.
 
-    The two share their random numbers, as the stage's samples do.
+    The two models share their random numbers, as the samples of stage `evaluate` do.
     """
     rng = np.random.default_rng(0)
     chances = rng.beta(1, 1, size=(2000, 1))

@@ -71,7 +71,7 @@ def test_a_prompt_is_worth_one_coin_at_least_and_its_samples_at_most(means, samp
 @pytest.mark.parametrize("mean", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("alike", [True, False])
 def test_the_interval_of_a_mean_over_samples_covers_the_truth_as_often_as_it_says(mean, alike):
-    """Whether prompts are alike or of all difficulties: plain Wilson would hold 99% of the truth or more."""
+    """For prompts of equal or of mixed difficulty, where a plain Wilson interval would cover 99% or more."""
     rng = np.random.default_rng(0)
     covered = []
     for _ in range(4000):

@@ -13,10 +13,10 @@ def batch():
 
 @pytest.fixture
 def critic(decoder):
-    made = Critic(decoder)
-    torch.nn.init.normal_(made.head.weight, generator=torch.Generator().manual_seed(0))
-    torch.nn.init.constant_(made.head.bias, 0.5)
-    return made
+    new_critic = Critic(decoder)
+    torch.nn.init.normal_(new_critic.head.weight, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.constant_(new_critic.head.bias, 0.5)
+    return new_critic
 
 
 def test_it_begins_with_0_everywhere(decoder, batch):

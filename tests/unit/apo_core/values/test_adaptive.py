@@ -56,14 +56,14 @@ def test_a_prompts_share_does_not_depend_on_the_others(deviation):
 
 
 def test_samples_that_could_not_be_scored_do_not_count():
-    asked = []
+    requests = []
 
     def sample_rewards(positions, start, size):
-        asked.append((positions, start, size))
+        requests.append((positions, start, size))
         return torch.zeros(len(positions)).double(), torch.zeros(len(positions)).double()
 
     nothing = torch.zeros(1, dtype=torch.float64)
     sample_until_settled(
         nothing, nothing, sample_rewards, prior=PRIOR, beta1=0.5, deviation=0.2, first=2, limit=6
     )
-    assert asked == [([0], 2, 2), ([0], 4, 2)]  # still unknown after four: only the limit ends it
+    assert requests == [([0], 2, 2), ([0], 4, 2)]  # still unknown after four: only the limit ends it

@@ -13,13 +13,13 @@ from tasks.workspace import Workspace
 @pytest.fixture
 def workspace(tmp_path, root, monkeypatch):
     """A workspace below the root of its repository."""
-    made = Workspace(tmp_path / "models/sums")
-    made.root.mkdir(parents=True)
-    (made.root / "prefect.yaml").write_text((root / "prefect.yaml").read_text())
+    nested = Workspace(tmp_path / "models/sums")
+    nested.root.mkdir(parents=True)
+    (nested.root / "prefect.yaml").write_text((root / "prefect.yaml").read_text())
     for name in ("MODEL", "REPOSITORY", "BRANCH", "WORKSPACE", "WORK_POOL"):
         monkeypatch.setenv(f"APO_{name}", name.lower())
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    return made
+    return nested
 
 
 @pytest.mark.parametrize("missing", [("APO_MODEL",), ("APO_BRANCH", "APO_WORK_POOL"), ("PREFECT_API_URL",)])

@@ -65,8 +65,8 @@ def log(workspace, request):
 
 
 def register(log):
-    made = log.client.create_model_version(log.model, "file:///nowhere")
-    return find(log.client, log.model, str(made.version))
+    model_version = log.client.create_model_version(log.model, "file:///nowhere")
+    return find(log.client, log.model, str(model_version.version))
 
 
 def propose(log, registered):

@@ -17,7 +17,7 @@ from tasks.workspace import STAGES, Workspace
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, root):
+def workspace_template(tmp_path_factory, root):
     directory = tmp_path_factory.mktemp("dvc") / "workspace"
     (directory / "data/raw/prompts").mkdir(parents=True)
     (directory / "data/raw/model").mkdir()
@@ -28,8 +28,8 @@ def made(tmp_path_factory, root):
 
 
 @pytest.fixture
-def workspace(made, tmp_path):
-    return Path(shutil.copytree(made, tmp_path / "workspace"))
+def workspace(workspace_template, tmp_path):
+    return Path(shutil.copytree(workspace_template, tmp_path / "workspace"))
 
 
 @pytest.mark.parametrize("cwd", [".", "..", "/"])

@@ -19,15 +19,17 @@ LOCK = "schema: '2.0'\nstages: {}\n"
 def workspace(tmp_path, monkeypatch):
     """A workspace with a DVC remote and parameters of its own."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    made = Workspace(tmp_path / "workspace")
-    (made.root / "data/raw/prompts").mkdir(parents=True)
-    (made.root / "dvc.yaml").write_text("stages: {}\n")  # stages' outputs are restored in test_production.py
-    made.params.write_text("mine: 1\n")
-    subprocess.run([*dvc_command(), "init", "--quiet", "--no-scm"], cwd=made.root, check=True)
+    new_workspace = Workspace(tmp_path / "workspace")
+    (new_workspace.root / "data/raw/prompts").mkdir(parents=True)
+    (new_workspace.root / "dvc.yaml").write_text(
+        "stages: {}\n"
+    )  # stages' outputs are restored in test_production.py
+    new_workspace.params.write_text("mine: 1\n")
+    subprocess.run([*dvc_command(), "init", "--quiet", "--no-scm"], cwd=new_workspace.root, check=True)
     (tmp_path / "remote").mkdir()
-    with (made.root / ".dvc/config").open("a") as file:
+    with (new_workspace.root / ".dvc/config").open("a") as file:
         file.write(f"    remote = store\n['remote \"store\"']\n    url = {tmp_path / 'remote'}\n")
-    return made
+    return new_workspace
 
 
 def test_what_is_replaced_is_kept_and_where_is_said(workspace, root):

@@ -56,10 +56,10 @@ REPORT = {
 
 @pytest.fixture
 def workspace(tmp_path):
-    made = Workspace(tmp_path)
-    write_json(made.report, REPORT)
-    made.lock.write_text("schema: '2.0'\n")
-    return made
+    new_workspace = Workspace(tmp_path)
+    write_json(new_workspace.report, REPORT)
+    new_workspace.lock.write_text("schema: '2.0'\n")
+    return new_workspace
 
 
 def test_a_report_that_is_read_and_written_is_the_same_file(workspace, tmp_path):

@@ -91,10 +91,10 @@ def test_error_rows_are_named_by_prompt_and_sample():
 
 
 def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params, tmp_path):
-    made = []
+    scored_shards = []
 
     def make(prompts):
-        made.append(prompts)
+        scored_shards.append(prompts)
         return samples({prompt: [1.0, None if prompt in "bde" else 0.0] for prompt in prompts})
 
     def run(share):
@@ -114,11 +114,11 @@ def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params,
         VerifierFailed, match=r"failed on 2 of 16 rows.*b/1: took.*; d/1: took longer than 5 s$"
     ):
         run(0.1)
-    assert made == [["a", "b"], ["c", "d"]]
+    assert scored_shards == [["a", "b"], ["c", "d"]]
     # The errors of the shard that was kept count when it goes on.
     with pytest.raises(VerifierFailed, match="failed on 3 of 16"):
         run(0.15)
-    assert made == [["a", "b"], ["c", "d"], ["c", "d"], ["e", "f"]]
+    assert scored_shards == [["a", "b"], ["c", "d"], ["c", "d"], ["e", "f"]]
     assert len(run(0.2)) == 16
 
 

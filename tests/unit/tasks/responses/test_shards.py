@@ -14,11 +14,11 @@ class Killed(BaseException):
     """Stands for whatever ends a process while it makes a shard."""
 
 
-def shards(directory, items, made, *, die_at=None):
+def shards(directory, items, made_items, *, die_at=None):
     def make(shard):
         if die_at in shard:
             raise Killed
-        made.extend(shard)
+        made_items.extend(shard)
         return pd.DataFrame({"item": shard})
 
     frame = run_shards(
@@ -29,31 +29,31 @@ def shards(directory, items, made, *, die_at=None):
 
 def test_finished_shards_are_kept_and_the_result_is_the_undisturbed_one(tmp_path, capsys):
     work = open_work(tmp_path / "work", {"seed": 0})
-    made = []
+    made_items = []
     with pytest.raises(Killed):
-        shards(work, range(10), made, die_at=7)
-    assert made == [0, 1, 2, 3, 4, 5]
+        shards(work, range(10), made_items, die_at=7)
+    assert made_items == [0, 1, 2, 3, 4, 5]
     work = open_work(tmp_path / "work", {"seed": 0})
-    assert shards(work, range(10), made) == list(range(10))
-    assert made == list(range(10))
+    assert shards(work, range(10), made_items) == list(range(10))
+    assert made_items == list(range(10))
     assert "work: 2 of 4 shards were finished before" in capsys.readouterr().out
 
 
 def test_work_under_other_conditions_is_dropped_by_name(tmp_path, capsys):
-    made = []
-    shards(open_work(tmp_path / "work", {"seed": 0, "n": 4}), range(3), made)
-    shards(open_work(tmp_path / "work", {"seed": 1, "n": 4}), range(3), made)
-    assert made == [0, 1, 2, 0, 1, 2]
+    made_items = []
+    shards(open_work(tmp_path / "work", {"seed": 0, "n": 4}), range(3), made_items)
+    shards(open_work(tmp_path / "work", {"seed": 1, "n": 4}), range(3), made_items)
+    assert made_items == [0, 1, 2, 0, 1, 2]
     assert "what is there is dropped, these have changed: seed" in capsys.readouterr().out
 
 
 def test_work_by_other_code_is_dropped(tmp_path, capsys, monkeypatch):
-    made = []
-    shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made)
+    made_items = []
+    shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made_items)
     changed = tmp_path / "tasks"
     changed.mkdir()
     (changed / "sample.py").write_text("# another sampler")
     monkeypatch.setattr("tasks.responses.shards.tasks.__path__", [str(changed)])
-    shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made)
-    assert made == [0, 1, 2, 0, 1, 2]
+    shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made_items)
+    assert made_items == [0, 1, 2, 0, 1, 2]
     assert "what is there is dropped, these have changed: apo-flow" in capsys.readouterr().out
