@@ -1,4 +1,4 @@
-"""How stage 2 learns: one file per algorithm; `docs/algorithms.md` holds each beside its paper.
+"""Training algorithms, one file each; `docs/algorithms.md` compares each with its paper.
 
 A new algorithm is a file here, an entry in `ALGORITHMS`, and its keys in `apo_core/config/algorithm.py`.
 """

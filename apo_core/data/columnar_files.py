@@ -14,7 +14,7 @@ from apo_core.data.json_files import Row
 from apo_core.errors import InputError
 
 _ROWS = 1000  # rows decoded at once
-_LONGEST_FIELD = 2**24  # characters: stops reading at a quote that is never closed
+_LONGEST_FIELD = 2**24  # characters, so that an unclosed quote does not read the whole file
 
 
 def csv_rows(file: Path) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""How much memory stage 2 needs, from a model's configuration alone: no weight is loaded.
+"""Memory plan of training, from a model's configuration only: no weight is loaded.
 
 Weights, gradients, optimizer and key-value cache are counted; what autograd keeps for the backward pass is
 observed on tensors that have shapes and no data, on the very modules that train.
@@ -27,7 +27,7 @@ _HEAD_COPIES = 3  # float32 logits of a chunk, scaled, and their gradient
 
 
 class Item(NamedTuple):
-    """One thing that takes room, and when."""
+    """A consumer of memory, and when it needs the memory."""
 
     name: str
     mib: float
@@ -36,7 +36,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingShape:
-    """What decides how much memory a training takes."""
+    """The dimensions of a training that decide how much memory it takes."""
 
     config: PretrainedConfig  # of the model; policy and reference policy share it
     dtype: str  # to compute in; bfloat16 keeps float32 master weights
@@ -61,7 +61,7 @@ class TrainingShape:
 
     @property
     def bytes(self) -> int:
-        """Per weight of the policy."""
+        """Bytes per weight of the policy."""
         return _BYTES[self.dtype]
 
     @property
@@ -76,7 +76,7 @@ class TrainingShape:
 
 
 def plan_training(shape: TrainingShape) -> list[Item]:
-    """What one rank holds during stage 2."""
+    """List what takes memory on one rank during training, and disk space for its checkpoints."""
     parameters = count_parameters(shape.config, shape.trust_remote_code)
     trained = parameters
     if shape.lora_rank is not None:
@@ -159,7 +159,7 @@ def _held_in_update(shape: TrainingShape) -> list[Item]:
 
 
 def peak_mib(items: list[Item]) -> float:
-    """The most that is in memory at once: what always is, with the larger of rollout and update."""
+    """Compute the peak memory: what is always held, plus the larger of rollout and update."""
     always, rollout, update = (
         sum(item.mib for item in items if item.phase == phase) for phase in ("always", "rollout", "update")
     )

@@ -1,4 +1,4 @@
-"""From a prompt's text to the token ids the policy reads, and back."""
+"""Prompt templates: from the text of a prompt to the token ids that the policy reads, and back."""
 
 from __future__ import annotations
 

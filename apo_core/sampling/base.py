@@ -1,4 +1,4 @@
-"""What a sampling engine is to the rest: prompts and keys in, responses out."""
+"""The interface of a sampling engine: prompts and keys in, responses out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Response(NamedTuple):
 
 
 class Sampler(Protocol):
-    """Samples responses to tokenised prompts."""
+    """A sampler of responses to tokenised prompts."""
 
     def generate(
         self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float

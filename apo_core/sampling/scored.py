@@ -1,4 +1,4 @@
-"""Sample and score several responses per prompt: what stage 1 and the evaluation have in common."""
+"""Sample and score several responses per prompt, for stages `sample` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from apo_core.verifiers import Attempt, Scorer
 
 
 class Question(NamedTuple):
-    """A prompt to be answered."""
+    """A prompt to sample responses to."""
 
     prompt_id: str
     prompt: str

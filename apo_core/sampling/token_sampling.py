@@ -1,4 +1,4 @@
-"""Tokens from logits: a function of each row's distribution and its uniform number alone."""
+"""Token sampling from logits; each token depends on its row's distribution and uniform number only."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def sample_token(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
 
 
 def most_likely_token(logits: Tensor) -> Tensor:
-    """The most probable token of each row, (b, V) to (b,).
+    """Take the most probable token of each row, (b, V) to (b,).
 
     Raises:
         PolicyCollapse: a logit is infinite or not a number.

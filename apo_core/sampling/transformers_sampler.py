@@ -1,4 +1,4 @@
-"""The default engine: a transformers model, sampled in place, so stage 2 needs no weight transfer."""
+"""The default engine: a transformers model, sampled in place, so training needs no weight transfer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from apo_core.sampling.decoding import decode
 
 
 class TransformersSampler:
-    """Decodes batches of similar prompt length; finished rows leave the batch."""
+    """A sampler that decodes batches of similar prompt length; finished rows leave the batch."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A vLLM engine in a process of its own: a training has process groups that it must not join."""
+"""A vLLM engine in a separate process, so that it does not join the process groups of training."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class VllmProcess:
         return responses
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """See `VllmSampler`. They are moved to shared memory: copies, on the CPU."""
+        """See `VllmSampler`. The weights are copied to shared memory on the CPU."""
         self._call("load_weights", weights)
 
     def log_probs(self, token_ids: list[int]) -> list[float]:
@@ -58,7 +58,7 @@ class VllmProcess:
         return log_probs
 
     def close(self) -> None:
-        """End the process and give back what it held."""
+        """End the process and free its memory."""
         self._connection.close()  # which ends it
         self._process.join(timeout=30)
         self._process.kill()
@@ -87,7 +87,7 @@ class VllmProcess:
 
 
 def _serve(connection: Connection, source: ModelRef, engine_arguments: dict[str, Any]) -> None:
-    """Open an engine, then do what is asked until nobody can ask any more."""
+    """Open an engine and carry out requests until the other end of the connection is closed."""
     set_parent_death_signal()
     try:
         sampler = VllmSampler(source, **engine_arguments)

@@ -1,4 +1,4 @@
-"""vLLM, the engine for many responses at once, on GPUs or by its CPU build, over a model directory."""
+"""Sampling with vLLM, for many responses at once, on GPUs or with its CPU build, from a model directory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # importing it takes ten seconds and is left to those who use
 
 
 def vllm_version() -> str:
-    """Which vLLM is installed, as `distribution==version`.
+    """Find the installed vLLM, as `distribution==version`.
 
     Raises:
         ApoError: none is; says how to install one.
@@ -118,7 +118,7 @@ class VllmSampler:
         self.close()
 
     def close(self) -> None:
-        """Give back the engine's memory and processes; it samples nothing any more."""
+        """Free the engine's memory and end its processes; the sampler cannot be used again."""
         self.engine.engine_core.shutdown()
         del self.engine
         gc.collect()  # the engine's parts refer to each other
@@ -144,7 +144,7 @@ class VllmSampler:
         return [responses[row] for row in range(len(prompts))]
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Go on with other weights, by the names they have in the model's directory.
+        """Replace the weights, by the names they have in the model's directory.
 
         Only for an engine on one GPU. vLLM does not look whether it then answers as it should: compare
         `log_probs` with what they ought to be.
@@ -172,7 +172,7 @@ class VllmSampler:
 
 
 def seed_of(key: str) -> int:
-    """The seed of a row's own generator: 63 bits of the key's hash."""
+    """Compute the seed of a row's own generator: 63 bits of the key's hash."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") >> 1
 
 

@@ -62,12 +62,12 @@ _RANK_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_A
 
 
 def as_env(*tables: Iterable[Variable]) -> dict[str, str]:
-    """Tables of variables as the environment of a process to be started."""
+    """Merge tables of variables into the environment of a process to be started."""
     return {variable.name: variable.value for table in tables for variable in table}
 
 
 def prefect_home(home: Path) -> dict[str, str]:
-    """Where Prefect keeps its files; two of its settings ignore PREFECT_HOME."""
+    """Make the variables for where Prefect keeps its files; two of its settings ignore PREFECT_HOME."""
     return {
         "PREFECT_HOME": str(home),
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "storage"),
@@ -86,14 +86,14 @@ def keep_imports_safe() -> None:
 
 
 def prepare_command() -> None:
-    """Settle a process that a person, a schedule or a worker has started: the command line, a flow."""
+    """Set up a process that a person, a schedule or a worker has started: the command line, a flow."""
     disable_telemetry()
     keep_imports_safe()
     _set_defaults(as_env(MLFLOW_CLIENT))
 
 
 def prepare_stage() -> None:
-    """Settle a stage's process: quiet logs, and a busy machine does not halt it."""
+    """Set up a stage's process: quiet logs, and no stop because the machine is busy."""
     disable_telemetry()
     keep_imports_safe()
     _set_defaults(as_env(STAGE))
@@ -119,7 +119,7 @@ def use_prefect_api(url: str) -> None:
 
 
 def fail_soon() -> None:
-    """Say after seconds that a tracking server is away."""
+    """Report after seconds, instead of minutes, that a tracking server does not answer."""
     _set_defaults(as_env(IMPATIENT))
 
 
@@ -129,18 +129,18 @@ def use_cpu_accelerator() -> None:
 
 
 def share_cores(processes: int) -> None:
-    """Leave so many processes of this machine an equal part of its cores; DeepSpeed's launcher does not."""
+    """Divide the cores of this machine equally among processes; DeepSpeed's launcher does not."""
     _set_defaults({"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))})
 
 
 def clear_rank_env() -> None:
-    """Let this process, and what it starts, be no rank of anything."""
+    """Unset the variables that make this process, and those it starts, a rank."""
     for name in _RANK_NAMES:
         os.environ.pop(name, None)
 
 
 def default_to_single_rank(port: int) -> None:
-    """Be the only rank, where no launcher has said otherwise."""
+    """Make this process the only rank, unless a launcher has set its rank."""
     _set_defaults(as_env(SINGLE_RANK) | {"MASTER_PORT": str(port)})
 
 
@@ -151,7 +151,7 @@ def show_gpus(devices: str) -> None:
 
 @contextmanager
 def engine_env(gpu: int | None) -> Iterator[None]:
-    """Have what is started in the block be no rank, and see one GPU, as this process numbers them, or all."""
+    """Start processes in this block as no rank, and with one GPU, in this process's numbering, or all."""
     before = dict(os.environ)
     clear_rank_env()
     if gpu is not None:

@@ -40,7 +40,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def temporary_of(target: Path) -> Path:
-    """The name under which `target` is written."""
+    """Make the temporary name under which `target` is written."""
     return target.with_name(f".{target.name}.tmp")
 
 
@@ -68,7 +68,7 @@ def read_json(file: Path) -> Any:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory if it is there."""
+    """Remove a file or a directory if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

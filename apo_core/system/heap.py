@@ -1,4 +1,4 @@
-"""What becomes of freed memory: kept for the next step, which then has no page faults, or given back."""
+"""The C library's heap: keep freed memory for the next step, which saves page faults, or return it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def trim_heap() -> None:
-    """Give back what the C library keeps of freed memory.
+    """Return the freed memory that the C library keeps to the operating system.
 
     It keeps whatever was ever freed for tensors of the same sizes, so that a process would hold the largest
     of every phase at once. Only glibc can be asked to.
@@ -20,7 +20,7 @@ def trim_heap() -> None:
 
 
 def keep_heap() -> None:
-    """Let the C library keep what is freed, of whatever size, for what this process allocates next.
+    """Let the C library keep freed blocks of any size for later allocations of this process.
 
     By itself it maps every tensor above 32 MiB anew, and the system clears each page of it: a tenth of a
     training step. In one arena, or other threads' would keep as much again. Only glibc can be asked to;

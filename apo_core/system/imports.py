@@ -1,4 +1,4 @@
-"""Importing large libraries in less time, and without what they bring along for others."""
+"""Import large libraries faster, and without optional packages that they would import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """No garbage is looked for while libraries are imported in this block, nor later among what they made.
+    """Suspend garbage collection while libraries are imported, and exempt the objects that they made.
 
     torch and transformers make a million objects that stay; Python would search them for garbage hundreds of
     times, which is a third of the time that they take.
@@ -27,7 +27,7 @@ def quick_imports() -> Iterator[None]:
 
 @contextmanager
 def hidden(package: str) -> Iterator[None]:
-    """Imports of a package fail in this block: for a library that would use it if it were there.
+    """Make imports of a package fail in this block, for a library that uses the package if it is installed.
 
     Nothing is hidden that was imported before.
     """

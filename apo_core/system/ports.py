@@ -1,4 +1,4 @@
-"""Loopback ports for what a run starts beside itself."""
+"""Loopback ports for the servers that a run starts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _LASTING = range(12000, 22000)
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on."""
+    """Find a loopback port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def lasting_ports(count: int) -> list[int]:
-    """Free loopback ports for servers that are to be started there again and again.
+    """Find free loopback ports for servers that are restarted on them.
 
     No connection of another program can take one in the meantime, as it may that of `free_port`.
     """

@@ -17,7 +17,7 @@ WITHOUT_MODULES = Path(sys.prefix)
 
 
 def python_module(name: str, *arguments: str) -> list[str]:
-    """The command `python -m NAME ARGUMENTS` that does not import from the working directory (`-P`)."""
+    """Make the command `python -m NAME ARGUMENTS` that does not import from the working directory (`-P`)."""
     return [sys.executable, "-P", "-m", name, *arguments]
 
 
@@ -52,7 +52,7 @@ def start_session(
 
 
 def end_session(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """End a process and all that it started, by force where that takes longer; it may have ended already."""
+    """End a process, which may have ended already, and all that it started; kill what does not end soon."""
     try:
         os.killpg(process.pid, signal.SIGTERM if process.poll() is None else signal.SIGKILL)
         process.wait(timeout=seconds)

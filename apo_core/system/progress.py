@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 def progress(*, total: int, description: str | None, unit: str, initial: int = 0) -> tqdm[Any]:
-    """A bar on stderr to `update()`; silent where there is no description."""
+    """Make a bar on stderr to `update()`; silent without a description."""
     terminal = sys.stderr.isatty()
     return tqdm(
         total=total,

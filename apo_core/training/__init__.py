@@ -1,1 +1,1 @@
-"""Stage 2: an algorithm's steps over DeepSpeed."""
+"""Training: an algorithm's steps over DeepSpeed."""

@@ -25,7 +25,7 @@ ReferenceLogProbs = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """The prompts kept for stage 2, with V* of each."""
+    """The prompts kept for training, with V* of each."""
 
     prompt_ids: list[str]
     token_ids: list[list[int]]

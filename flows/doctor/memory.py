@@ -20,7 +20,7 @@ _VLLM_MIB = 1500.0  # vLLM in a process of its own, before any weight
 
 
 def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
-    """What stage 2 of this configuration holds.
+    """List what takes memory while this configuration trains.
 
     Raises:
         ApoError: the model's configuration is not to be had.
