@@ -78,7 +78,7 @@ def test_whitened_numbers_have_mean_0_and_deviation_1_over_all_ranks():
     (whole,) = whitened([numbers], [micro_batch(mask)], gather_single_rank)
     assert whole[mask].mean().item() == pytest.approx(0, abs=1e-12)
     assert whole[mask].var(unbiased=False).item() == pytest.approx(1, abs=1e-6)
-    # Two ranks with half of the rows each find the same.
+    # Two ranks with half of the rows each whiten to the same numbers.
     halves = [(numbers[:2], mask[:2]), (numbers[2:], mask[2:])]
     moments = []
     for part, where in halves:
@@ -137,7 +137,7 @@ def targets_of(method, rewards, mask=MASK):
 
 def test_targets_by_hand():
     targets = targets_of(METHOD, [1.0, 0.0, 0.0])
-    # KL 1/2 a token costs 0.05. Second row: deltas -0.05 + 0.9/4 - 1/4 = -0.075 and -0.05 - 1/4 = -0.3.
+    # KL 1/2 per token costs 0.05. Second row: deltas -0.05 + 0.9/4 - 1/4 = -0.075 and -0.05 - 1/4 = -0.3.
     assert targets["advantages"][1].tolist() == pytest.approx([-0.075 - 0.45 * 0.3, -0.3, 0.0])
     torch.testing.assert_close(targets["returns"][MASK], targets["advantages"][MASK] + 0.25)
 

@@ -127,7 +127,7 @@ def test_pooled_values_are_checked_by_another_road(params, tmp_path):
     prior = Prior(1.0, 2.0)
     table = value_table(scored, params.values, prior)
     assert table["n"].tolist() == [2, 4, 4]
-    # Drawn to each other: nothing is known to be 0 or 1 for sure.
+    # The pooled values are shrunk towards each other: none is exactly 0 or 1.
     assert 0 < table["v_star"][1] < table["v_star"][0] < table["v_star"][2] < 1
     frame, checks = sample_checks(scored, counts=[2, 4], prompts=3)
     validate(frame, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")
