@@ -1,4 +1,4 @@
-"""What a person reads in the log of a run."""
+"""The lines that a person reads in the log of a run."""
 
 from __future__ import annotations
 

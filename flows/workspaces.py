@@ -32,7 +32,7 @@ def shipped(name: str) -> Path:
 
 
 def presets() -> dict[str, Path]:
-    """The files of the presets, by name. Each is laid over that of `embedded`, which is whole."""
+    """The files of the presets, by name. Each overrides the preset `embedded`, which is complete."""
     return {file.stem: file for file in sorted(shipped("presets").glob("*.yaml"))}
 
 
@@ -109,7 +109,7 @@ def make_workspace(
 
 
 def _is_empty(directory: Path) -> bool:
-    """Whether it has nothing, or only what `git init` makes."""
+    """Whether a directory is empty, or has only what `git init` makes."""
     return all(entry.name == ".git" for entry in directory.iterdir())
 
 

@@ -237,7 +237,7 @@ app.add_typer(
 
 
 def _checked(workspace: Workspace, overrides: list[str] | None) -> Params:
-    """The parameters as they will be; what changes in the file is printed."""
+    """Compute the parameters with overrides; print what will change in the file."""
     from apo_core.config.file import changed_keys, set_params
 
     params = set_params(workspace.params, overrides or [], write=False)

@@ -1,4 +1,4 @@
-"""What the command line prints for people."""
+"""Tables and texts that the command line prints."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _gain(block: Gain) -> str:
 
 
 def _both(reference: float | None, policy: float | None, form: str) -> str:
-    """A score of both policies; `-` for one that is not known."""
+    """Format a score of both policies; `-` for one that is not known."""
     scores = {"reference": reference, "policy": policy}
     return ", ".join(
         f"{name} {'-' if score is None else format(score, form)}" for name, score in scores.items()
@@ -100,7 +100,7 @@ def _approval(model: ModelBlock, approval: ApprovalBlock) -> str:
 
 
 def print_audit(entries: list[Entry]) -> None:
-    """A log that has been verified."""
+    """Format a log that has been verified."""
     table = Table("", "time", "event", "version", "by", "reason", "hash")
     for entry in entries:
         time = entry.time[:19].replace("T", " ")
@@ -111,7 +111,7 @@ def print_audit(entries: list[Entry]) -> None:
 
 
 def print_lineage(lineage: dict[str, str]) -> None:
-    """Where a version comes from."""
+    """Format the lineage of a version."""
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -121,7 +121,7 @@ def print_lineage(lineage: dict[str, str]) -> None:
 
 
 def print_findings(findings: list[Finding]) -> None:
-    """What the doctor saw."""
+    """Format the findings of the doctor."""
     table = Table("", "", "", show_header=False)
     for finding in findings:
         table.add_row(
@@ -131,7 +131,7 @@ def print_findings(findings: list[Finding]) -> None:
 
 
 def print_plan(items: list[Item]) -> None:
-    """What training takes, and when."""
+    """Format the memory plan of training."""
     table = Table("training", "MiB", "", title_justify="left")
     table.columns[1].justify = "right"
     for item in items:

@@ -1,4 +1,4 @@
-"""Whether what a configuration starts from is there: files of prompts, a model, a sampler's engine."""
+"""Checks of a configuration's inputs: files of prompts, the model, the sampler's engine, the verifier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.workspace import Workspace
 
 
 class Finding(NamedTuple):
-    """One thing looked at."""
+    """A finding of the doctor."""
 
     subject: str
     good: bool
@@ -87,7 +87,7 @@ def _sampler(params: Params) -> Iterator[Finding]:
 
 
 def _verifier(workspace: Workspace, params: Params) -> Iterator[Finding]:
-    """One that is not of this project is loaded, in a process of its own."""
+    """Load a verifier that is not part of this project, in a separate process."""
     name = params.verifier.name
     if ":" not in name:
         return

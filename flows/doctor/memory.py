@@ -74,7 +74,7 @@ def machine_mib(ranks: int) -> float:
 
 
 def _engine_mib(vllm: Vllm, model: PretrainedConfig, dtype: str, trust_remote_code: bool) -> float:
-    """What vLLM takes: its share of the GPU, or of the whole machine on CPU, unless its cache is given."""
+    """Plan vLLM's memory: its share of the GPU, or of the machine on CPU, unless its cache size is set."""
     from apo_core.model.memory_plan import weights_mib
 
     if vllm.kv_cache_gib is not None:

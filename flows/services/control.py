@@ -160,7 +160,7 @@ class Services:
             write_json(self._state_file, state | {"ports": ports})
 
     def _prepare(self, services: list[Service], paths: ServicePaths) -> dict[str, Launch]:
-        """How each is started; refuses what can be refused before anything is started."""
+        """Prepare the launch of each service; refuse what can be refused before any is started."""
         for service in services:
             kill(service.orphans(paths))  # or they hold its port
             for name in service.ports:

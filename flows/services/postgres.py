@@ -114,7 +114,7 @@ def programs() -> Path:
 
 
 def _account() -> pwd.struct_passwd | None:
-    """Whom it runs as where root starts it, which it refuses to run as."""
+    """Find the account for PostgreSQL if root starts it, since it refuses to run as root."""
     if os.geteuid() != 0:
         return None
     try:
