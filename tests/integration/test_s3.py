@@ -128,7 +128,7 @@ def test_wrong_credentials_buckets_and_addresses_are_one_line(workspace, upload,
     assert [path for path in sorted(workspace.root.rglob("*")) if "/.apo" not in str(path)] == before
     assert last_line(workspace) == "error: s3://other/a.csv: there is no such object, or no such bucket (404)"
     set_params(workspace.params, ["data.eval_files=[s3://other/all/]"])
-    assert re.match(r"error: s3://other/all/: .*upload.* \(NoSuchBucket\)", last_line(workspace))
+    assert re.match(r"error: s3://other/all/: .*bucket.* \(NoSuchBucket\)", last_line(workspace))
 
 
 def test_a_server_that_does_not_answer_may_be_asked_again(workspace, upload, monkeypatch):
