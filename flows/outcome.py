@@ -17,8 +17,8 @@ from apo_core.errors import ApoError
 from flows.alerts import describe_failure, mark_as_notified
 from flows.checkout import workspace_at
 from flows.forms import open_form
-from tasks.lineage.summary import Summary
 from tasks.notify import notify
+from tasks.reporting.summary import Summary
 from tasks.tracking.registry import registry_errors
 from tasks.tracking.runs import run_page
 

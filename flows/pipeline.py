@@ -24,11 +24,11 @@ from tasks.decisions.promote import promote
 from tasks.dvc.remote import has_remote as has_dvc_remote
 from tasks.dvc.state import pending
 from tasks.git import author_of, commit_of
-from tasks.lineage.summary import Report, Summary, complete_summary, finished_summary, refresh_summary
 from tasks.lock import only_run
 from tasks.notify import check_secret
 from tasks.prefect_tasks import fetch_task, push_task, restore_task, retried_task, stage_task
 from tasks.prompts.mirrors import has_remote
+from tasks.reporting.summary import Report, Summary, complete_summary, finished_summary, refresh_summary
 from tasks.tracking.runs import (
     DEPLOYMENT_TAG,
     PAGE_TAG,

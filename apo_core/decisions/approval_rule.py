@@ -18,10 +18,9 @@ The states of a version, the aliases it has there, and the events that lead from
     CHAMPION          --  approved: another version                                -->  FORMER CHAMPION
     FORMER CHAMPION   --  rollback: by a person                                    -->  CHAMPION
 
-At most one version is WAITING and one is CHAMPION. The champions form a stack: `approved` pushes, `rollback`
-pops down to the version it names (a version that was popped before is pushed again). A version that was
-rolled back from loses both aliases and is not what the next rollback goes to; a rollback that names it brings
-it back.
+At most one version is WAITING and one is CHAMPION. A rollback goes to the champion before, or to the former
+champion that it names. Say versions 1, 2 and 3 were approved in that order. A rollback makes 2 the champion
+and takes both aliases from 3; the next one makes 1 the champion, not 3. A rollback that names 3 brings it back.
 """
 
 from __future__ import annotations
@@ -148,7 +147,7 @@ def propose(
 
 
 def may_be_proposed(state: State, version: str) -> bool:
-    """Whether a version was never proposed, or was and nobody has decided on it while no other version waits.
+    """Whether a version is new; or nobody has decided on it, and no other version waits.
 
     Nobody has decided on a version that has expired or was superseded by a newer candidate. Such a version
     does not supersede in turn: while another one waits, it stays as it is.

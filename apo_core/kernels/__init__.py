@@ -1,1 +1,5 @@
-"""CPU speed only, behind `install.install(model)`: delete this folder and everything still runs."""
+"""Speed, nearly all of it on CPU, behind `install.install(model)`: without this folder everything still runs.
+
+On GPUs two files are at work: `kv_cache` (no copy of the cache per token) and `attention` (of one query to
+fewer key heads).
+"""

@@ -25,7 +25,7 @@ Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 def quick_linears(model: nn.Module) -> None:
     """Let a model's linear layers multiply by `product_for` their weights, forward and backward, from now on.
 
-    What that is, is looked at in every call: an engine may change their precision, or take their weights
+    Every call chooses the product anew: an engine may change the layers' precision, or take their weights
     away between calls.
     """
     for module in model.modules():

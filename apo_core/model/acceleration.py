@@ -1,6 +1,6 @@
 """The seam to the CPU kernels: the only importer of `apo_core.kernels`, and what stands in their place.
 
-Without that folder everything runs, more slowly on CPU. On GPUs this file and the folder can be left aside.
+Without that folder everything runs, more slowly on CPU. Who reads the code for GPUs need read neither.
 """
 
 from __future__ import annotations

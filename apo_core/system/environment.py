@@ -1,6 +1,7 @@
-"""Every environment variable that the project sets: its value, why, and a function for each occasion.
+"""The environment variables that steer libraries: value and reason of each, and a function for each occasion.
 
-No other module writes `os.environ` (tested). What the user has set stays as it is, unless said otherwise.
+No other module writes `os.environ` (tested); what one child process alone is given (git's credentials, the
+tag of a service) stands where that process is started. What the user has set stays, unless said otherwise.
 """
 
 from __future__ import annotations
@@ -44,11 +45,6 @@ MLFLOW_SERVER = (
     Variable("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false", "or it starts ten processes that hold 2.5 GB"),
 )
 STAGE_LOG = (Variable("PYTHONUNBUFFERED", "1", "lines are shown as they come"),)
-# These overrule the user's.
-SAFE_IMPORTS = (
-    Variable("PYTHONSAFEPATH", "1", "a working directory may be a workspace with a tasks.py of its own"),
-)
-VLLM = (Variable("VLLM_ENABLE_V1_MULTIPROCESSING", "0", "weights are handed over inside the process"),)
 VLLM_LOG = (Variable("VLLM_LOGGING_LEVEL", "ERROR", "a log holds what a person can use"),)
 CPU = (Variable("DS_ACCELERATOR", "cpu", "alone DeepSpeed guesses and warns"),)
 SINGLE_RANK = (
@@ -57,6 +53,11 @@ SINGLE_RANK = (
     Variable("WORLD_SIZE", "1", "DeepSpeed asks for it"),
     Variable("MASTER_ADDR", "127.0.0.1", "torch listens there"),
 )
+# These two overrule the user's.
+SAFE_IMPORTS = (
+    Variable("PYTHONSAFEPATH", "1", "a working directory may be a workspace with a tasks.py of its own"),
+)
+VLLM = (Variable("VLLM_ENABLE_V1_MULTIPROCESSING", "0", "weights are handed over inside the process"),)
 # By which a launcher tells a process its rank; schedulers set some for reasons of their own.
 _RANK_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 

@@ -71,7 +71,7 @@ class Checkpoints:
     def restore_latest(self, engine: Any, *, at_most: int) -> int:
         """Load the newest checkpoint into the engine and return its step; 0 where there is none.
 
-        Checkpoints of more than `at_most` steps are of a longer training than is asked for: they go.
+        Checkpoints of more than `at_most` steps are of a longer training than is asked for; they are deleted.
 
         Raises:
             ApoError: it is in parts, for another number of ranks.

@@ -1,8 +1,8 @@
 """Verifiers: rules that turn a completion into a reward, the same rule in every stage."""
 
 from apo_core.verifiers.base import Attempt, Verdict, Verifier
-from apo_core.verifiers.budget import ErrorBudget, RowError
 from apo_core.verifiers.choose_scorer import open_scorer
+from apo_core.verifiers.error_budget import ErrorBudget, RowError
 from apo_core.verifiers.names import make_verifier
 from apo_core.verifiers.scorer import InProcess, Scorer
 

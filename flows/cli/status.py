@@ -10,8 +10,8 @@ from apo_core.errors import ApoError
 from flows.cli.decisions import decision_log
 from flows.cli.tables import print_summary
 from tasks.dvc.state import pending
-from tasks.lineage.summary import Summary, finished_summary, refresh_summary
 from tasks.lock import refuse_second_run
+from tasks.reporting.summary import Summary, finished_summary, refresh_summary
 from tasks.tracking.registry import registry_errors
 from tasks.workspace import STAGES, Workspace
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from apo_core.decisions.audit_chain import Entry
     from apo_core.evaluation.schema import Gain
     from apo_core.model.memory_plan import Item
-    from tasks.lineage.summary import ApprovalBlock, ModelBlock, Summary, ValuesBlock
+    from tasks.reporting.summary import ApprovalBlock, ModelBlock, Summary, ValuesBlock
 
 _PHASES = {"always": "", "rollout": "while sampling", "update": "while updating", "disk": "on the disk"}
 

@@ -92,7 +92,9 @@ def _against_champion(
     client: MlflowClient, workspace: Workspace, params: Params, current: Registered
 ) -> list[Comparison]:
     """Compare the policy with the champion on the same prompts: all of them, and those of each set."""
-    from tasks.decisions.champion import champion_accuracy  # seconds that only a champion's challenger pays
+    from tasks.decisions.champion_rewards import (
+        champion_accuracy,  # seconds that only a champion's challenger pays
+    )
 
     theirs = champion_accuracy(client, workspace, params, current)
     ours = per_prompt(read_table(workspace.evaluations, EVALUATIONS), "policy")

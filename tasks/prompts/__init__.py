@@ -1,1 +1,1 @@
-"""Where prompts come from: files of the workspace, mirrors of S3 and of the hub, generated tasks."""
+"""Prompts: fetched from S3 and the hub (`mirrors`), read (`sources`), cleaned (`cleaning`), a `table`."""

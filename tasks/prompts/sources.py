@@ -1,4 +1,4 @@
-"""Where prompts come from: the embedded task, files, mirrors, generators; training prompts first."""
+"""All prompts that a configuration names, training prompts first; `mirrors` has fetched the remote ones."""
 
 from __future__ import annotations
 

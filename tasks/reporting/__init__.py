@@ -1,1 +1,1 @@
-"""What people look at: plots, tables, examples of responses, artifacts on the Prefect page."""
+"""What people look at: plots, tables, examples of responses, the Prefect page, the summary of a run."""

@@ -14,7 +14,8 @@ from apo_core.system.files import read_json
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training.metrics import read_metrics
 from apo_core.values.fingerprint import digest
-from tasks.lineage.summary import (
+from tasks.reporting.plots import plot_evaluation, plot_training, plot_values
+from tasks.reporting.summary import (
     DecisionBlock,
     LineageBlock,
     ModelBlock,
@@ -22,7 +23,6 @@ from tasks.lineage.summary import (
     TrainBlock,
     ValuesBlock,
 )
-from tasks.reporting.plots import plot_evaluation, plot_training, plot_values
 from tasks.stages.process import Facts
 from tasks.workspace import STAGES, Workspace
 

@@ -26,7 +26,7 @@ from tasks.workspace import Workspace
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from tasks.lineage.summary import Summary
+    from tasks.reporting.summary import Summary
 
 _BATCH = 1000  # MLflow's limit of metrics per request
 _NOT_METRICS = ("step", "time")

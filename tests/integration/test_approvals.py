@@ -17,7 +17,7 @@ from apo_core.errors import ApoError
 from flows.workspaces import load_preset
 from tasks.decisions import decide
 from tasks.decisions.log import append, open_log, open_store, read_log
-from tasks.lineage.summary import DecisionBlock, ModelBlock, Summary, refresh_summary
+from tasks.reporting.summary import DecisionBlock, ModelBlock, Summary, refresh_summary
 from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 

@@ -13,11 +13,11 @@ from apo_core.config.file import load_params
 from apo_core.evaluation.comparison import per_prompt
 from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
 from apo_core.training.metrics import append_metrics
-from tasks.decisions.champion import champion_accuracy
+from tasks.decisions.champion_rewards import champion_accuracy
 from tasks.decisions.decide import propose
 from tasks.decisions.log import open_log
 from tasks.decisions.promote import promote
-from tasks.lineage.summary import finished_summary, refresh_summary
+from tasks.reporting.summary import finished_summary, refresh_summary
 from tasks.tracking import runs
 from tasks.tracking.registry import champion, find
 from tasks.tracking.runs import connect, log_steps, start_run, stream_metrics, tracking_uri

@@ -9,7 +9,7 @@ from prefect.logging import disable_run_logger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.outcome import request_approval
-from tasks.lineage.summary import ApprovalBlock, DecisionBlock, ModelBlock, Summary
+from tasks.reporting.summary import ApprovalBlock, DecisionBlock, ModelBlock, Summary
 from tasks.tracking.runs import connect
 from tasks.workspace import Workspace
 

@@ -6,7 +6,7 @@ from flows.cli.status import bring_up_to_date
 from flows.workspaces import load_preset
 from tasks.decisions.decide import decide, propose
 from tasks.decisions.log import open_log
-from tasks.lineage.summary import ApprovalBlock, DecisionBlock, ModelBlock, Summary
+from tasks.reporting.summary import ApprovalBlock, DecisionBlock, ModelBlock, Summary
 from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 

@@ -4,7 +4,7 @@ import pytest
 
 from flows.cli.tables import print_findings, print_summary
 from flows.doctor.inputs import Finding
-from tasks.lineage.summary import ApprovalBlock, ModelBlock, Summary
+from tasks.reporting.summary import ApprovalBlock, ModelBlock, Summary
 from tasks.workspace import STAGES
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from apo_core.decisions.promotion_rule import PromotionDecision
 from apo_core.system.files import read_json, write_json
-from tasks.lineage.summary import Report, Summary, complete_summary, finished_summary
+from tasks.reporting.summary import Report, Summary, complete_summary, finished_summary
 from tasks.workspace import Workspace
 
 
