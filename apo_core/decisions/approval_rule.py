@@ -20,7 +20,7 @@ The states of a version, the aliases it has there, and the events that lead from
 
 At most one version is WAITING and one is CHAMPION. A rollback goes to the champion before, or to the former
 champion that it names. Say versions 1, 2 and 3 were approved in that order. A rollback makes 2 the champion
-and takes both aliases from 3; the next one makes 1 the champion, not 3. A rollback that names 3 brings it back.
+and takes both aliases from 3; the next one makes 1 the champion, not 3. One that names 3 brings 3 back.
 """
 
 from __future__ import annotations
