@@ -58,9 +58,8 @@ class Ppo:
         rewards = rewards.nan_to_num(0.0).flatten()  # (R,)
         advantages = [self._advantages(batch, rewards[batch.rows]) for batch in micro_batches]
         returns = [
-            own + batch.old_values
+            own + torch.as_tensor(batch.old_values)
             for own, batch in zip(advantages, micro_batches, strict=True)
-            if batch.old_values is not None
         ]
         if self.whiten:
             advantages = whitened(advantages, micro_batches, gather)

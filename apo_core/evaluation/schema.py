@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from apo_core.errors import InputError
+from apo_core.system.files import read_json
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class PolicyScores(BaseModel):
@@ -48,3 +56,17 @@ class Evaluation(Gain):
     sets: dict[str, Gain]
     groups: dict[str, Gain]
     difficulty: dict[str, Gain]
+
+
+def read_written(kind: type[Model], file: Path, *, stage: str) -> Model:
+    """Read a JSON file that a stage has written.
+
+    Raises:
+        InputError: it has other fields, as those of other versions of apo-flow have.
+    """
+    try:
+        return kind.model_validate(read_json(file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{first['msg']}: of another version of apo-flow; `apo run --force {stage}` writes it anew"
+        raise InputError(file, problem, field=".".join(map(str, first["loc"]))) from None

@@ -48,6 +48,6 @@ def sample_until_settled(
 
 
 def unsettled(sums: Tensor, counts: Tensor, *, prior: Prior, beta1: float, deviation: float) -> Tensor:
-    """Find the positions of prompts whose V* is not known well enough; arguments of `draw_until_settled`."""
+    """Find the prompts whose V* is not known well enough; arguments as of `sample_until_settled`."""
     _, deviations = pooled_value(sums, counts, prior, beta1)
     return (deviations > deviation).nonzero()[:, 0]

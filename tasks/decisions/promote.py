@@ -14,8 +14,8 @@ from apo_core.decisions.promotion_rule import (
 )
 from apo_core.errors import ApoError
 from apo_core.evaluation.comparison import per_prompt
-from apo_core.evaluation.schema import Evaluation
-from apo_core.system.files import read_json, sha256_of
+from apo_core.evaluation.schema import Evaluation, read_written
+from apo_core.system.files import sha256_of
 from apo_core.tables import EVALUATIONS, PROMPTS, read_table
 from tasks.decisions.decide import propose
 from tasks.decisions.log import DecisionLog
@@ -67,7 +67,7 @@ def _decide(
     params: Params,
     registered: Registered | None,
 ) -> PromotionDecision:
-    evaluation = Evaluation.model_validate(read_json(workspace.evaluation))
+    evaluation = read_written(Evaluation, workspace.evaluation, stage="evaluate")
     comparisons = compare_with_reference(evaluation)
     current = champion(client, params.tracking.model)
     if current is not None and current != registered:

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from apo_core.decisions.approval_rule import State, expired_undecided, has_expired
 from apo_core.decisions.audit_chain import Event
 from apo_core.decisions.promotion_rule import Outcome, PromotionDecision
-from apo_core.evaluation.schema import Evaluation
-from apo_core.system.files import read_json, sha256_of, write_json
+from apo_core.errors import InputError
+from apo_core.evaluation.schema import Evaluation, read_written
+from apo_core.system.files import sha256_of, write_json
 from tasks.decisions.log import DecisionLog
 from tasks.tracking.registry import Registered, find
 from tasks.workspace import Workspace
@@ -95,8 +96,12 @@ class Report(_Block):
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read a file; a ValidationError says that it has other fields, as of an earlier version."""
-        return cls.model_validate(read_json(file))
+        """Read a file.
+
+        Raises:
+            InputError: it has other fields, as those of other versions of apo-flow have.
+        """
+        return read_written(cls, file, stage="report")
 
     def as_json(self) -> dict[str, Any]:
         """The object of the JSON file."""
@@ -150,7 +155,7 @@ def finished_summary(workspace: Workspace) -> Summary | None:
         return None
     try:
         summary = Summary.read(workspace.summary)
-    except ValidationError:  # stage `report` has written it, or an earlier version: no run has completed it
+    except InputError:  # stage `report` has written it, or an earlier version: no run has completed it
         return None
     return summary if summary.lineage.dvc_lock_sha256 == sha256_of(workspace.lock) else None
 

@@ -94,7 +94,7 @@ def run_shards(
     done = len(items) - sum(map(len, missing.values()))
     with (
         progress(total=len(items), initial=done, description=name, unit="prompt") as bar,
-        closing(make_missing(missing)) as made,  # a refusal ends the workers here and now
+        closing(make_missing(missing)) as made,  # a refusal ends the workers, each after its shard
     ):
         for file, rows in made:
             if inspect is not None:

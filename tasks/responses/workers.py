@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, chdir, closing, suppress
 from multiprocessing.connection import Connection, wait
@@ -26,7 +26,7 @@ Shards = Mapping[Path, list[Item]]
 Finished = Generator[tuple[Path, pd.DataFrame], None, None]
 # Rows, or the text of an `ApoError`, whose class does not survive pickling.
 Reply = pd.DataFrame | str
-_MAX_DEATHS = 3  # workers in a row that may die without finishing a shard
+_MAX_DEATHS = 3  # workers that may die of one shard
 _DYING = f"{_MAX_DEATHS} sampling workers died without finishing a shard"
 
 
@@ -73,28 +73,27 @@ def run_on_workers(
 
 def _run_on_processes(job: Job[Item], shards: Shards[Item], workers: int, gpus: int) -> Finished:
     _check_gpus(workers * gpus)
-    missing, deaths = deque(shards), 0
+    missing, deaths = deque(shards), Counter[Path]()
     with ExitStack() as stack:
         idle = [stack.enter_context(closing(_LocalWorker(job, n, workers, gpus))) for n in range(workers)]
-        busy: dict[Connection, tuple[_LocalWorker, Path]] = {}
+        busy: dict[_LocalWorker, Path] = {}
         while missing or busy:
             while missing and idle:
                 worker, file = idle.pop(), missing.popleft()
                 worker.send(shards[file])
-                busy[worker.connection] = worker, file
-            for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
-                worker, file = busy.pop(connection)
+                busy[worker] = file
+            ready = set(wait([handle for worker in busy for handle in worker.handles]))
+            for worker in [worker for worker in busy if ready.intersection(worker.handles)]:
+                file = busy.pop(worker)
                 reply = worker.receive()
                 if reply is None:
-                    deaths += 1
-                    if deaths == _MAX_DEATHS:
+                    deaths[file] += 1
+                    if deaths[file] == _MAX_DEATHS:
                         raise ApoError(_DYING)
                     missing.appendleft(file)
                     print(f"a sampling worker died; {len(missing) + len(busy)} shards are left", flush=True)
                     worker.start()
                 else:
-                    deaths = 0
                     yield file, _rows(reply)
                 idle.append(worker)
 
@@ -121,25 +120,30 @@ class _LocalWorker:
         self._process.start()
         theirs.close()  # so that the process's death closes the connection
 
+    @property
+    def handles(self) -> tuple[Connection, int]:
+        """What to wait for: a reply, or the process's death, should its child hold the connection open."""
+        return self.connection, self._process.sentinel
+
     def send(self, items: list[Any]) -> None:
         """Give the process a shard; that it has died is seen by `receive`."""
         with suppress(BrokenPipeError):
             self.connection.send(items)
 
     def receive(self) -> Reply | None:
-        """Wait for the reply; None where the process was killed.
+        """Take the reply, once one of `handles` is ready; None where the process was killed.
 
         Raises:
             RuntimeError: the process ended with a traceback, which another one would end with too.
         """
-        try:
-            reply: Reply = self.connection.recv()
-        except (EOFError, OSError):  # it died between replies, or in the middle of one
-            self.close()
-            if self._process.exitcode and self._process.exitcode > 0:
-                raise RuntimeError("a sampling worker failed; its traceback is above") from None
-            return None
-        return reply
+        with suppress(EOFError, OSError):  # it died between replies, or in the middle of one
+            if self.connection.poll():
+                reply: Reply = self.connection.recv()
+                return reply
+        self.close()
+        if self._process.exitcode and self._process.exitcode > 0:
+            raise RuntimeError("a sampling worker failed; its traceback is above")
+        return None
 
     def close(self) -> None:
         """Let the process finish its shard, close its engine and end."""
@@ -154,8 +158,13 @@ def _serve(connection: Connection, job: Job[Any], number: int, workers: int, gpu
     with closing(_ShardMaker(job)) as maker:
         while True:
             try:
-                connection.send(maker.reply(connection.recv()))
-            except (EOFError, BrokenPipeError, ConnectionResetError):
+                items = connection.recv()
+            except (EOFError, ConnectionResetError):
+                return
+            reply = maker.reply(items)  # outside of both: an error of the job's own is no closed connection
+            try:
+                connection.send(reply)
+            except (BrokenPipeError, ConnectionResetError):
                 return
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from apo_core import config
 from apo_core.decisions.promotion_rule import compare_with_reference, decide_promotion
-from apo_core.evaluation.schema import Evaluation
+from apo_core.evaluation.schema import Evaluation, read_written
 from apo_core.system.files import read_json
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training.metrics import read_metrics
@@ -36,7 +36,8 @@ def run(workspace: Workspace, promotion: config.Promotion, tracking: config.Trac
     plot_training(pd.DataFrame(read_metrics(workspace.metrics)), workspace.plots / "training.png")
     plot_evaluation(evaluation, workspace.plots / "evaluation.png")
     facts = {stage: read_json(workspace.facts(stage)) for stage in STAGES if stage != "report"}
-    report = _report(workspace, Evaluation.model_validate(evaluation), values, facts, promotion, tracking)
+    scores = read_written(Evaluation, workspace.evaluation, stage="evaluate")
+    report = _report(workspace, scores, values, facts, promotion, tracking)
     seconds = report.seconds | {"report": round(time.perf_counter() - started, 3)}
     report = report.model_copy(update={"seconds": seconds})
     report.write(workspace.report)

@@ -95,7 +95,8 @@ def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: 
             client.set_terminated(running.info.run_id, "KILLED")
     name = f"{params.tracking.model} {time.strftime('%Y-%m-%d %H:%M:%S')}"
     run = client.create_run(experiment, tags=tags | own_tags, run_name=name)
-    flat = flatten(params.model_dump(mode="json"))
+    # As they are written: keys that `vllm_override` leaves out have no value of their own.
+    flat = flatten(params.model_dump(mode="json", exclude_unset=True))
     client.log_batch(run.info.run_id, params=[Param(key, text) for key, text in flat.items()])
     return str(run.info.run_id)
 

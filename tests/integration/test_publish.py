@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from tasks.storage.publish import publish as publish_directory
 from tasks.storage.published_location import PublishedLocation, read_manifest
 from tasks.storage.s3_client import connect as connect_s3
 from tasks.storage.s3_client import list_objects
-from tasks.tracking.registry import Registered, register, resolve
+from tasks.tracking.registry import Registered, parse_spec, register, resolve
 from tasks.tracking.runs import connect, start_run
 from tasks.workspace import Workspace
 
@@ -84,7 +85,7 @@ def publish(client, workspace, base, model="apo-ci/1", log=None):
         if log is not None:
             log(line)
 
-    publish_version(client, workspace, resolve(client, model), base, keep)
+    publish_version(client, workspace, resolve(client, parse_spec(model)), base, keep)
     return {path: said.split(",")[0] for path, _, said in (line.partition(": ") for line in lines)}
 
 
@@ -155,7 +156,9 @@ def test_another_model_of_the_same_version_is_refused(workspace, client, s3, bas
     publish(client, workspace, base)
     before = keys(s3, base)
     location = PublishedLocation(s3, "apo", where(base, "")["Key"])
-    other = resolve(client, "apo-ci/2")._replace(version="1")  # as in a registry that was set up anew
+    other = replace(
+        resolve(client, parse_spec("apo-ci/2")), version="1"
+    )  # as in a registry that was set up anew
     with pytest.raises(
         StageRefused, match=rf"^{base}/apo-ci/1/: holds another .* version: {WEIGHTS} differs$"
     ):
@@ -178,7 +181,7 @@ def test_two_publications_at_once_of_one_model_are_one(workspace, client, s3, ba
     def first_line(line):
         if not nested:
             nested.append(line)
-            publish_version(client, inner, resolve(client, "apo-ci/1"), base, print)
+            publish_version(client, inner, resolve(client, parse_spec("apo-ci/1")), base, print)
 
     said = publish(client, workspace, base, log=first_line)
     assert list(said.values()).count("sent") == 1
@@ -187,7 +190,7 @@ def test_two_publications_at_once_of_one_model_are_one(workspace, client, s3, ba
 
 def rival(workspace, base):
     """The arguments to publish version 2 as version 1, as in a registry that was set up anew."""
-    registered = Registered("apo-ci", "1", [], "")
+    registered = Registered(name="apo-ci", version="1", aliases=[], run_id="")
     location = PublishedLocation(connect_s3(base), "apo", where(base, "")["Key"])
     return workspace.policy, registered, {}, location
 
@@ -201,7 +204,9 @@ def test_of_two_models_at_once_the_slower_one_changes_nothing(workspace, client,
 
     def meanwhile(**_):
         if not faster:
-            faster.append(publish_version(client, inner, resolve(client, "apo-ci/1"), base, print))
+            faster.append(
+                publish_version(client, inner, resolve(client, parse_spec("apo-ci/1")), base, print)
+            )
 
     location.client.meta.events.register("before-parameter-build.s3.CompleteMultipartUpload", meanwhile)
     with pytest.raises(StageRefused, match=rf"{WEIGHTS}: was written by somebody else meanwhile$"):
@@ -368,4 +373,4 @@ def test_a_model_that_is_damaged_in_the_registry_is_not_published(workspace, cli
 )
 def test_a_version_that_is_not_registered_is_refused(workspace, client, model, said):
     with pytest.raises(ApoError, match=re.escape(said)):
-        resolve(client, model)
+        resolve(client, parse_spec(model))
