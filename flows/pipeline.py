@@ -28,13 +28,19 @@ from tasks.lock import only_run
 from tasks.notify import check_secret
 from tasks.prefect_tasks import fetch_task, push_task, restore_task, retried_task, stage_task
 from tasks.prompts.mirrors import has_remote
-from tasks.reporting.summary import Report, Summary, complete_summary, finished_summary, refresh_summary
+from tasks.reporting.summary import (
+    Report,
+    Summary,
+    complete_summary,
+    finished_summary,
+    log_summary,
+    refresh_summary,
+)
 from tasks.tracking.runs import (
     DEPLOYMENT_TAG,
     PAGE_TAG,
     finish_run,
     log_evidence,
-    log_summary,
     start_run,
 )
 from tasks.workspace import STAGES, Workspace, check_stages

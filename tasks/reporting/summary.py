@@ -7,9 +7,10 @@ came of it. That is the decision, the registry's version, the approval, MLflow's
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,7 +22,11 @@ from apo_core.evaluation.schema import Evaluation, read_written
 from apo_core.system.files import sha256_of, write_json
 from tasks.decisions.log import DecisionLog
 from tasks.tracking.registry import Registered, find
+from tasks.tracking.runs import NOT_IN_NAMES
 from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 class _Block(BaseModel):
@@ -191,3 +196,24 @@ def _approval(state: State, version: str) -> ApprovalBlock | None:
         return None
     waits = pending is not None and pending == last and not has_expired(pending, datetime.now(UTC))
     return ApprovalBlock(event=last.event, by=last.by, reason=last.reason, time=last.time, waits=waits)
+
+
+def log_summary(client: MlflowClient, run_id: str, summary: Summary) -> None:
+    """Attach the summary of a run, and the metrics that people sort runs by."""
+    from mlflow.entities import Metric
+
+    client.log_dict(run_id, summary.as_json(), "reports/summary.json")
+    evaluation = summary.eval
+    metrics = {
+        "eval/gain": evaluation.gain,
+        "eval/kl": evaluation.kl,
+        "eval/reference_pass_at_1": evaluation.reference.pass_at_1,
+        "eval/policy_pass_at_1": evaluation.policy.pass_at_1,
+        "train/peak_rss_mib": summary.train.peak_rss_mib,
+        "seconds": sum(summary.seconds.values()),
+    }
+    for name, block in evaluation.sets.items():
+        metrics[f"eval/gain/{re.sub(NOT_IN_NAMES, '_', name)}"] = block.gain
+    # The same time at every retry: a metric sent with two times becomes two points.
+    time_of_run = client.get_run(run_id).info.start_time
+    client.log_batch(run_id, metrics=[Metric(name, value, time_of_run, 0) for name, value in metrics.items()])

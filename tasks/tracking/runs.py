@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import socket
 import threading
 import time
@@ -26,11 +25,10 @@ from tasks.workspace import Workspace
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from tasks.reporting.summary import Summary
 
 _BATCH = 1000  # MLflow's limit of metrics per request
 _NOT_METRICS = ("step", "time")
-_NOT_IN_NAMES = r"[^\w. -]"  # what MLflow refuses in a metric's name
+NOT_IN_NAMES = r"[^\w. -]"  # what MLflow refuses in a metric's name
 _WORKSPACE_TAG, _MODEL_TAG = "workspace", "model"
 DEPLOYMENT_TAG = "deployment"  # Prefect's number of it
 PAGE_TAG = "pipeline_run"  # the address of a deployment's run on Prefect's page
@@ -242,24 +240,3 @@ def log_evidence(client: MlflowClient, run_id: str, workspace: Workspace) -> Non
                 client.log_artifact(run_id, str(file), directory)
     for file in (workspace.values, workspace.evaluations, workspace.lock, workspace.params):
         client.log_artifact(run_id, str(file), "tables" if file.suffix == ".parquet" else "lineage")
-
-
-def log_summary(client: MlflowClient, run_id: str, summary: Summary) -> None:
-    """Attach the summary of a run, and the metrics that people sort runs by."""
-    from mlflow.entities import Metric
-
-    client.log_dict(run_id, summary.as_json(), "reports/summary.json")
-    evaluation = summary.eval
-    metrics = {
-        "eval/gain": evaluation.gain,
-        "eval/kl": evaluation.kl,
-        "eval/reference_pass_at_1": evaluation.reference.pass_at_1,
-        "eval/policy_pass_at_1": evaluation.policy.pass_at_1,
-        "train/peak_rss_mib": summary.train.peak_rss_mib,
-        "seconds": sum(summary.seconds.values()),
-    }
-    for name, block in evaluation.sets.items():
-        metrics[f"eval/gain/{re.sub(_NOT_IN_NAMES, '_', name)}"] = block.gain
-    # The same time at every retry: a metric sent with two times becomes two points.
-    time_of_run = client.get_run(run_id).info.start_time
-    client.log_batch(run_id, metrics=[Metric(name, value, time_of_run, 0) for name, value in metrics.items()])
