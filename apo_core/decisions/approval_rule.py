@@ -177,7 +177,7 @@ def decide(
     rules = state.pending.evidence
     if has_expired(state.pending, now):
         raise DecisionRefused(f"version {version}: the time to decide was over at {rules['expires']}")
-    if decision == "approve" and rules["four_eyes"] and _same_person(by, rules["started_by"]):
+    if decision == "approve" and rules["four_eyes"] and _same_person(by, _person(rules["started_by"])):
         raise DecisionRefused(
             f"version {version}: {by} started the run that made it; another approves (promotion.four_eyes)"
         )
@@ -263,7 +263,7 @@ def _person(name: str) -> str:
     Raises:
         DecisionRefused: the name is empty, or is that of the automatic approval.
     """
-    name = " ".join(unicodedata.normalize("NFKC", name).split())
+    name = _spelling(name)
     if not name:
         raise DecisionRefused("a decision has the name of a person: the name is empty")
     if name == AUTOMATIC:
@@ -278,8 +278,13 @@ def _reason(text: str) -> str:
     return text
 
 
+def _spelling(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).split())
+
+
 def _same_person(name: str, other: str) -> bool:
-    return _person(name).casefold() == _person(other).casefold()
+    """Whether two names are one; a recorded one may be that of the automatic approval."""
+    return _spelling(name).casefold() == _spelling(other).casefold()
 
 
 def _standing(last: Entry) -> str:

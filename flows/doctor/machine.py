@@ -52,7 +52,7 @@ def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[It
     taken = sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file())  # they are replaced
     free = (shutil.disk_usage(workspace.root).free + taken) / 2**20
     detail = (
-        f"training takes about {peak / 1024:.1f} GiB a rank of {machine / 1024:.1f} there are, "
+        f"training takes about {peak / 1024:.1f} GiB per rank of {machine / 1024:.1f} there are, "
         f"checkpoints, with what is to stay free, {disk / 1024:.1f} GiB of {free / 1024:.1f} free"
     )
     return Finding("plan", peak <= machine and disk <= free, detail), items

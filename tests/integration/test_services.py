@@ -197,9 +197,10 @@ def test_a_foreign_process_with_a_recorded_pid_is_left_alone(services):
     """After a restart of the machine, recorded process ids belong to other processes."""
     state = services.root / "state.json"
     kept = state.read_text()
+    record = json.loads(kept)
+    recorded = record["processes"]["prefect"]
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as foreign:
-        record = json.loads(kept)
-        record["processes"]["prefect"]["pid"] = foreign.pid
+        recorded["pid"] = foreign.pid
         state.write_text(json.dumps(record))
         try:
             assert services.status("prefect")[0].process is None

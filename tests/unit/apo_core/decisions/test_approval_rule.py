@@ -283,3 +283,13 @@ def test_the_champion_that_was_rolled_back_from_stays_out_until_it_is_named(log)
     assert log.state.candidate is None
     assert log.candidate("2") is None
     assert log.state.champion == "1"
+
+
+def test_who_approves_what_was_approved_automatically_is_shown_by_whom():
+    log = Log()
+    log.candidate("1", by_person=False)
+    log.add(approve_automatically(log.state, "1", NOW))
+    with pytest.raises(
+        DecisionRefused, match=rf"does not wait for a decision: it was approved by {AUTOMATIC}"
+    ):
+        log.say("1", "approve")
