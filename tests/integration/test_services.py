@@ -2,13 +2,13 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 from pathlib import Path
 
 import boto3
 import mlflow
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 from builders import ROOT, execute
@@ -137,9 +137,16 @@ def test_a_running_service_is_not_started_twice(services):
     assert [status.process for status in services.start()] == list(before.values())
 
 
+def kill(pid):
+    """End a process at once, and wait until it is gone: on a busy machine that takes a moment."""
+    process = psutil.Process(pid)
+    process.kill()
+    process.wait(10)
+
+
 def test_killed_postgres_comes_back_while_the_others_run(services, used, client_env):
     before = pids(services)
-    os.kill(before["postgres"], signal.SIGKILL)
+    kill(before["postgres"])
     assert services.status("postgres")[0].process is None
     services.start("postgres")
     after = pids(services)
@@ -151,7 +158,7 @@ def test_killed_postgres_comes_back_while_the_others_run(services, used, client_
 def test_killed_services_come_back(services, used, client_env):
     before = pids(services)
     for name in ("s3", "mlflow", "prefect"):
-        os.kill(before[name], signal.SIGKILL)
+        kill(before[name])
     shown = execute(f"apo services status --directory {services.root}", ROOT, check=False)
     assert shown.returncode == 1
     assert shown.stdout.count("not running") == 3
