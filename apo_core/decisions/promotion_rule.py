@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from apo_core.errors import ApoError
-from apo_core.evaluation.intervals import paired, paired_bootstrap
 from apo_core.evaluation.schema import Evaluation, Gain
 
 Outcome = Literal["promote", "hold", "reject"]
@@ -107,6 +106,9 @@ def compare_by_set(
     Raises:
         ApoError: there is no such prompt.
     """
+    # Here, because it takes scipy, which commands and hooks do without.
+    from apo_core.evaluation.intervals import paired, paired_bootstrap
+
     theirs, ours = paired(theirs, ours)
     if ours.empty:
         raise ApoError(f"there is no prompt on which the candidate and the {against} both have a reward")

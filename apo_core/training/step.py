@@ -7,8 +7,9 @@ import time
 from apo_core.errors import VerifierFailed
 from apo_core.sampling import Response
 from apo_core.training.context import RolloutBatch, TrainingContext
-from apo_core.training.metrics import StepMetrics, step_metrics
+from apo_core.training.metrics import StepMetrics
 from apo_core.training.ranks import gather, share
+from apo_core.training.step_metrics import step_metrics
 from apo_core.training.update import learn
 from apo_core.verifiers import Attempt, RowError
 
