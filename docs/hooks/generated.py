@@ -28,7 +28,7 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace every marker by what it names."""
     marker = r"^<!-- generated: (\w+) -->$"
-    return re.sub(marker, lambda match: GENERATORS[match[1]](), markdown, flags=re.M)
+    return lengths(re.sub(marker, lambda match: GENERATORS[match[1]](), markdown, flags=re.M))
 
 
 def readme() -> str:
@@ -44,56 +44,18 @@ def changelog() -> str:
     return re.sub(r"\((?:docs/)([\w/.-]+)(#[\w.-]+)?\)", r"(\1\2)", text)
 
 
-# One training step, in the order in which it is read.
-STEP = {
-    "apo_core/training/trainer.py": "the loop: resume, choose a batch, step, guard, checkpoint",
-    "apo_core/training/context.py": "what a step works with; training set and rollout batch",
-    "apo_core/training/step.py": "one step: sample, score, learn, metrics",
-    "apo_core/training/in_place_sampler.py": "the module that trains samples",
-    "apo_core/sampling/transformers_sampler.py": "responses in batches of like length",
-    "apo_core/sampling/decoding.py": "one batch of responses, token by token",
-    "apo_core/sampling/token_sampling.py": "a token from its distribution and a random number",
-    "apo_core/verifiers/scorer.py": "rewards of many responses",
-    "apo_core/training/update.py": "micro-batches, recorded log-probs, the optimizer's step",
-    "apo_core/model/micro_batch.py": "padding, and what is known of each response",
-    "apo_core/model/log_probs.py": "log-probs of responses",
-    "apo_core/model/head.py": "the output embedding, a few tokens at a time",
-    "apo_core/algorithms/base.py": "what an algorithm is given, and gives back",
-    "apo_core/algorithms/apo.py": "targets and loss",
-    "apo_core/training/gradients.py": "whether every gradient is finite",
-}
+def lengths(markdown: str) -> str:
+    """Add up the lines of the files in every numbered list of a page, below its last entry."""
 
+    def total(numbered: re.Match[str]) -> str:
+        files = re.findall(r"^\d+\. `([\w/.]+\.py)`: ", numbered[0], re.M)
+        lines = sum(len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in files)
+        return f"{numbered[0]}\nTogether {lines:,} lines in {len(files)} files.\n" if files else numbered[0]
 
-# An approval, from the command to the alias.
-APPROVAL = {
-    "flows/cli/decisions.py": "the command, and the stores of its workspace",
-    "tasks/decisions/decide.py": "which rule is applied to which version",
-    "tasks/decisions/log.py": "the transaction: read, apply the rule, write the next entry, set the aliases",
-    "apo_core/decisions/approval_rule.py": "the state machine, as pure functions",
-    "apo_core/decisions/audit_chain.py": "an entry, and the hashes that chain it to the one before",
-    "tasks/decisions/aliases.py": "the aliases and tags of the registry, set to what the log says",
-}
-
-
-def step() -> str:
-    """Return the files of a training step with their lengths."""
-    return _reading(STEP)
-
-
-def approval() -> str:
-    """Return the files of an approval with their lengths."""
-    return _reading(APPROVAL)
-
-
-def _reading(files: dict[str, str]) -> str:
-    lengths = {name: len((ROOT / name).read_text(encoding="utf-8").splitlines()) for name in files}
-    rows = [f"1. `{name}` ({lengths[name]} lines): {text}" for name, text in files.items()]
-    return "\n".join([*rows, "", f"Together {sum(lengths.values()):,} lines in {len(files)} files."])
+    return re.sub(r"(?:^\d+\. `.*\n)+", total, markdown, flags=re.M)
 
 
 GENERATORS = {
-    "step": step,
-    "approval": approval,
     "readme": readme,
     "changelog": changelog,
     "configuration": configuration.reference,

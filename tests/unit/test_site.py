@@ -120,3 +120,15 @@ def test_the_configuration_in_the_page_of_data_is_one():
     data = embedded["data"] | {"train_prompts": None, "eval_prompts": None} | yaml.load(block.text)["data"]
     reference = embedded["reference"] | {"source": "directory"}
     Params.model_validate_json(json.dumps(embedded | {"data": data, "reference": reference}))
+
+
+@pytest.mark.parametrize(
+    ("heading", "most_files", "most_lines"), [("One training step", 16, 1300), ("One approval", 6, 1200)]
+)
+def test_what_one_reads_to_follow_a_subject_stays_short(heading, most_files, most_lines):
+    section = (
+        (ROOT / "docs/architecture.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    )
+    files = re.findall(r"^\d+\. `([\w/.]+)`", section, re.M)
+    assert 0 < len(files) <= most_files
+    assert sum(len((ROOT / name).read_text().splitlines()) for name in files) <= most_lines
