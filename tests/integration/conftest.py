@@ -14,7 +14,7 @@ from service_fixtures import client_env, object_store, s3, s3_directory, s3_serv
 from flows.workspaces import preset_text
 
 # While one test makes the pipeline run, those that need no run go first; then the longest; engines last.
-_ORDER = ("first", "needs_no_run", "long", None, "with_engines")
+_ORDER = ("first", "before_trainings", "needs_no_run", "long", None, "with_engines")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

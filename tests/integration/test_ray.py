@@ -12,6 +12,10 @@ from builders import BIN, clean_env
 pytestmark = pytest.mark.long
 
 
+# On loopback, whatever token an earlier cluster has left in the home directory.
+OPEN = {"RAY_AUTH_MODE": "disabled"}
+
+
 @pytest.fixture
 def unsampled(workspace):
     """The workspace without shards and without DVC's cache, from which DVC would take the finished table."""
@@ -24,7 +28,7 @@ def unsampled(workspace):
 def cluster(tmp_path_factory):
     """The address of two Ray nodes on loopback."""
     pytest.importorskip("ray", reason="Ray is not installed (apo-flow[ray])")
-    env = clean_env() | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    env = clean_env() | OPEN | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
     start = [str(BIN / "ray"), "start", "--num-cpus=1", "--disable-usage-stats"]
     head = [*start, "--head", "--node-ip-address=127.0.0.1", "--port=6399", "--include-dashboard=false"]
     for command in (head, [*start, "--address=127.0.0.1:6399"]):
@@ -39,7 +43,7 @@ def test_a_ray_worker_is_killed_and_the_table_is_complete_and_equal(unsampled, c
     stage = subprocess.Popen(
         ["bash", "-c", f"apo stage sample --force {small}"],
         cwd=unsampled,
-        env=clean_env() | {"RAY_ADDRESS": cluster},
+        env=clean_env() | OPEN | {"RAY_ADDRESS": cluster},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -17,7 +17,7 @@ from apo_core.model.loading import load_policy, save_policy, saved_end_ids
 from apo_core.sampling import TransformersSampler, VllmSampler
 
 pytestmark = [
-    pytest.mark.needs_no_run,
+    pytest.mark.before_trainings,
     pytest.mark.skipif(
         find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
     ),

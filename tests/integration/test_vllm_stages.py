@@ -22,12 +22,11 @@ from apo_core.values.fingerprint import check_fingerprint
 from flows.workspaces import load_preset, preset_text
 from tasks.prompts.table import read_split
 from tasks.responses.conditions import value_conditions
-from tasks.responses.scoring import verifier_of
 from tasks.stages import evaluate, prepare, reference, sample, validate, values
 from tasks.workspace import Workspace
 
 pytestmark = [
-    pytest.mark.needs_no_run,
+    pytest.mark.before_trainings,
     pytest.mark.skipif(
         find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
     ),
@@ -103,7 +102,7 @@ def test_values_come_from_vllms_samples(workspace, no_transformers):
         workspace,
         params.template,
         params.generation,
-        verifier_of(params.verifier, workspace.raw_verifiers),
+        params.verifier,
         read_split(workspace, "train"),
     )
     check_fingerprint(workspace.values, read_metadata(workspace.values)["fingerprint"], expected)

