@@ -31,10 +31,12 @@ def cluster(tmp_path_factory):
     env = clean_env() | OPEN | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
     start = [str(BIN / "ray"), "start", "--num-cpus=1", "--disable-usage-stats"]
     head = [*start, "--head", "--node-ip-address=127.0.0.1", "--port=6399", "--include-dashboard=false"]
-    for command in (head, [*start, "--address=127.0.0.1:6399"]):
-        subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
-    yield "127.0.0.1:6399"
-    subprocess.run([str(BIN / "ray"), "stop", "--force"], env=env, check=False, stdout=subprocess.DEVNULL)
+    try:
+        for command in (head, [*start, "--address=127.0.0.1:6399"]):
+            subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
+        yield "127.0.0.1:6399"
+    finally:
+        subprocess.run([str(BIN / "ray"), "stop", "--force"], env=env, check=False, stdout=subprocess.DEVNULL)
 
 
 def test_a_ray_worker_is_killed_and_the_table_is_complete_and_equal(unsampled, cluster):
