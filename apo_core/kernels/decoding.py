@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import Tensor
 from transformers import Cache, PretrainedConfig, PreTrainedModel
 
 from apo_core.kernels.kv_cache import growing_cache
 from apo_core.kernels.linear import packed_linears
 from apo_core.kernels.llama_step import LlamaStep, supports
-
-# (b, 1) new tokens, (b, t) mask of old and new, (b, 1) positions, and what the cache keeps, to (b, V)
-NextLogits = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
+from apo_core.model.acceleration import NextLogits
 
 
 class DecodingKernels:

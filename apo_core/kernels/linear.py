@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from apo_core.model.acceleration import Product
+
 # Smaller ones are in the processor's cache, where nothing is gained.
 _LARGE = 2**16  # weights
-
-# (..., K) states, (N, K) weight and (N,) bias or None to (..., N)
-Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def quick_linears(model: nn.Module) -> None:
