@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test pythons production check lint types unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
+.PHONY: run test pythons production check lint types quick unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -22,8 +22,8 @@ pythons:                ## unit tests and a run of preset ci on Python 3.12 and 
 production: install     ## on real servers: a day of the whole system, services killed in the middle of a run; every algorithm's training
 	OMP_NUM_THREADS=1 pytest tests/integration -m production
 
-check: install          ## lint, types and unit tests, within a minute
-	$(MAKE) --no-print-directory --jobs 3 lint types unit
+check: install          ## lint, types and the unit tests that take no second each, within a minute
+	$(MAKE) --no-print-directory --jobs 3 lint types quick
 
 lint:
 	ruff check .
@@ -32,6 +32,9 @@ lint:
 
 types:
 	mypy
+
+quick:
+	OMP_NUM_THREADS=1 pytest tests/unit -q -n 2 --dist worksteal -m "not slow"
 
 unit:
 	OMP_NUM_THREADS=1 pytest tests/unit -q -n 2 --dist worksteal

@@ -89,6 +89,7 @@ def test_no_registry_host_and_no_path_of_a_machine_is_written_down():
     assert not [str(file) for file in files if re.search(words, file.read_text())]
 
 
+@pytest.mark.slow
 def test_what_a_command_or_a_hook_waits_for_imports_no_engine():
     """A worker imports the flow of a killed run to send its failure: with torch that took a minute."""
     modules = "flows.cli.main, flows.outcome, flows.alerts, flows.approval"

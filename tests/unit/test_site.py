@@ -60,6 +60,7 @@ def test_paths_of_the_code_are_there(page):
     assert not [path for path in paths if not (ROOT / path).exists() and path not in made_by_people]
 
 
+@pytest.mark.slow
 def test_the_site_loads_nothing_from_elsewhere(site):
     for page in site.rglob("*.html"):
         text = page.read_text()

@@ -1,12 +1,13 @@
 """Readings of learning curves against figures computed by hand; every algorithm has equally many trials."""
 
+import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from apo_core.config import DEFAULTS
-from apo_core.config.file import load_params, set_params
+from apo_core.config.file import set_params
 from benchmarks.comparison import stability
 from benchmarks.comparison.cache import cached_result
 from benchmarks.comparison.curves import (
@@ -160,33 +161,35 @@ def test_a_cached_result_is_not_computed_again(tmp_path):
     assert [cached_result(tmp_path / "result.json", make) for _ in range(2)] == [{"number": 1}] * 2
 
 
-def test_every_algorithm_has_as_many_trials_and_the_same_first_number_of_responses_per_update(tmp_path):
+def test_every_algorithm_has_as_many_trials_and_the_same_first_number_of_responses_per_update():
     assert set(START) == set(CHANGES) == set(TITLES) == set(COLOURS)
     assert set(DEFAULTS) <= set(START)
     assert len({len(changes) for changes in CHANGES.values()}) == 1
     for name, start in START.items():
         changes = [change for turn in CHANGES[name] for change in turn]
         for more in [[], *CHANGES[name], changes]:  # each alone, and all of them
-            params = load_start(tmp_path, [*start, *more])  # every key is there
+            params = params_of([*start, *more])  # every key is there
             assert params.train.batch_size % params.algorithm.minibatches == 0
-            assert not more or params != load_start(tmp_path, start)  # no trial is made twice
-            at_size = load_start(tmp_path, algorithm_overrides([*start, *more]))
+            assert not more or params != params_of(start)  # no trial is made twice
+            at_size = params_of(algorithm_overrides([*start, *more]))
             assert at_size.algorithm == params.algorithm
-            assert load_start(tmp_path, effective_overrides([*start, *more])) == params
+            assert params_of(effective_overrides([*start, *more])) == params
         assert uses_v_star(start) == (params.algorithm.name == "apo")
-        first = load_start(tmp_path, start)
+        first = params_of(start)
         responses = getattr(first.algorithm, "responses", 2 if name == "rebel" else 1)
         assert first.train.batch_size * responses == 256
-    assert load_start(tmp_path, START["apo"]).algorithm.minibatches == 1
+    assert params_of(START["apo"]).algorithm.minibatches == 1
     published = {setting.partition("=")[0] for change in CHANGES["apo"] for setting in change}
     assert published == {"train.batch_size", "values.beta1", "algorithm.beta2"}
 
 
-def load_start(tmp_path, start):
-    file = tmp_path / "start.yaml"
-    file.write_text(PRESET.read_text())
-    set_params(file, start)
-    return load_params(file)
+def params_of(overrides):
+    return _params_of(tuple(overrides))
+
+
+@functools.cache
+def _params_of(overrides):
+    return set_params(PRESET, overrides, write=False)
 
 
 def test_the_table_compares_every_algorithm_with_ours():

@@ -63,6 +63,7 @@ def candidate(since="noon", *, waits=True):
     )
 
 
+@pytest.mark.slow
 def test_the_message_of_a_candidate_is_sent_until_it_arrives_and_then_no_more(client, receiver):
     receiver.answer = 403
     request_approval(client, candidate())
@@ -76,12 +77,14 @@ def test_the_message_of_a_candidate_is_sent_until_it_arrives_and_then_no_more(cl
     assert len(receiver.received) == 3
 
 
+@pytest.mark.slow
 def test_no_message_is_sent_of_a_version_that_waits_no_more(client, receiver):
     request_approval(client, candidate(waits=False))
     request_approval(client, candidate().model_copy(update={"approval": None}))
     assert receiver.received == []
 
 
+@pytest.mark.slow
 def test_a_registry_that_refuses_fails_no_run(client, receiver):
     client.delete_model_version(MODEL, "1")
     request_approval(client, candidate())

@@ -14,6 +14,7 @@ from tasks.dvc.state import pending
 from tasks.workspace import STAGES
 
 
+@pytest.mark.slow
 def test_every_preset_makes_a_workspace_whose_stages_are_all_to_run(tmp_path):
     workspace = make_workspace(tmp_path / "new", "embedded")
     for file in presets().values():

@@ -12,6 +12,7 @@ from tasks.lock import note_progress, only_process, only_run, refuse_second_run
 from tasks.workspace import Workspace
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_and_names_the_first(tmp_path):
     with only_run(Workspace(tmp_path)):
         for _ in range(2):  # a refused run does not take the holder's number away

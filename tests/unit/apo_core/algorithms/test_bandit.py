@@ -161,10 +161,10 @@ def ppo(**overrides):
     [
         Apo(beta2=BETA),
         ppo(),
-        ppo(epochs=2, minibatches=2),
-        ppo(whiten=True),
+        pytest.param(ppo(epochs=2, minibatches=2), marks=pytest.mark.slow),
+        pytest.param(ppo(whiten=True), marks=pytest.mark.slow),
         Rebel(eta=1.0, kl_coefficient=BETA),
-        Rebel(eta=1.0, kl_coefficient=BETA, epochs=2, minibatches=2),
+        pytest.param(Rebel(eta=1.0, kl_coefficient=BETA, epochs=2, minibatches=2), marks=pytest.mark.slow),
         Oapl(responses=ROWS, beta1=BETA, beta2=BETA, sync_every=10**9),
     ],
     ids=str,
@@ -175,6 +175,7 @@ def test_it_reaches_the_optimum_of_kl_regularised_rl(algorithm):
     assert distance(train(algorithm), optimum) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epochs", "minibatches"), [(1, 1), (2, 2)])
 def test_grpo_reaches_the_optimum_with_the_reversed_kl(epochs, minibatches):
     algorithm = Grpo(
@@ -190,6 +191,7 @@ def test_grpo_reaches_the_optimum_with_the_reversed_kl(epochs, minibatches):
     assert distance(train(algorithm), reversed_optimum(*problem())) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_oapls_optimum_is_tilted_once_more_by_every_renewal_of_the_copy():
     reference, table = problem()
     once, _ = tilted(reference.distribution(), table)

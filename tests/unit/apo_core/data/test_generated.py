@@ -20,6 +20,7 @@ def test_a_stream_is_seeded_and_its_questions_differ():
     assert not set(questions("train", 0)) & set(questions("train", 1))
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_never_overlap():
     """A task with few distinct questions gives all of them."""
     train, held_out = (

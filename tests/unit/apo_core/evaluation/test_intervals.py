@@ -68,6 +68,7 @@ def test_a_prompt_is_worth_one_coin_at_least_and_its_samples_at_most(means, samp
     assert len(means) * (1 - 1e-9) <= effective_count <= len(means) * samples * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mean", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("alike", [True, False])
 def test_the_interval_of_a_mean_over_samples_covers_the_truth_as_often_as_it_says(mean, alike):
@@ -143,6 +144,7 @@ def test_few_prompts_widen_the_interval_by_hand():
     assert paired_bootstrap(series([0.0] * 10), series([1.0] + [0.0] * 9), seed=0) == (0.0, 0.4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompts", [30, 300])
 def test_the_bootstrap_covers_the_truth_as_often_as_it_says(prompts):
     rng = np.random.default_rng(0)

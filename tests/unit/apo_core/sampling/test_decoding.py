@@ -131,6 +131,7 @@ def test_greedy_tokens_equal_those_of_transformers(model):
     assert len({tuple(row.token_ids) for row in ours}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_sampled_tokens_equal_those_drawn_alone_without_a_cache(model, temperature):
     expected = [
@@ -140,6 +141,7 @@ def test_sampled_tokens_equal_those_drawn_alone_without_a_cache(model, temperatu
     assert [row.token_ids for row in sample_responses(model, temperature=temperature)] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 100])
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 4, 2], [2, 0]])
 def test_a_rows_tokens_depend_on_its_prompt_and_key_alone(model, order, batch_size):

@@ -41,6 +41,7 @@ print(sorted(faults() for _ in range(30))[10])  # the first ones do not leave en
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc can be asked to")
 @pytest.mark.parametrize(("how", "found_again"), [("kept", True), ("as it is", False)])
 def test_large_tensors_are_made_of_what_others_have_left(how, found_again):

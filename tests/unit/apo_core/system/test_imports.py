@@ -23,6 +23,7 @@ def test_what_was_there_before_stays():
     assert again is json
 
 
+@pytest.mark.slow
 def test_training_does_not_import_mlflow():
     code = (
         "import sys; from apo_core.training.engine import start_engine, _import_deepspeed;"

@@ -101,6 +101,7 @@ def test_rewards_come_back_in_order_with_a_reason(pooled):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("completion", "reason"),
     [
@@ -129,6 +130,7 @@ def test_a_failure_is_an_error_row_and_its_neighbours_are_scored(pooled, complet
     assert [verdict.reward for verdict in verdicts] == [1.0, None, 0.0, 1.0]
 
 
+@pytest.mark.slow
 def test_a_batch_of_hangs_and_crashes_ends(pooled):
     started = time.perf_counter()
     verdicts = pooled.score(attempts("sleep", "kill", "raise", "a", "sleep", "die", "a"))
@@ -136,6 +138,7 @@ def test_a_batch_of_hangs_and_crashes_ends(pooled):
     assert time.perf_counter() - started < 15
 
 
+@pytest.mark.slow
 def test_a_row_at_the_limit_costs_no_other(pooled):
     rows = ["border", "a"] * 20
     verdicts = pooled.score(attempts(*rows))
@@ -143,6 +146,7 @@ def test_a_row_at_the_limit_costs_no_other(pooled):
     assert {verdict.reason for verdict in verdicts[::2]} <= {HANGS, "mine:score: 0"}
 
 
+@pytest.mark.slow
 def test_after_too_many_errors_the_rest_costs_no_time(directory):
     with scorer(directory, max_errors=2) as score_pool:
         rows = ["a", "sleep", "a", *["sleep"] * 50]
@@ -207,6 +211,7 @@ def test_importing_a_verifier_leaves_nothing_beside_it(pooled, directory):
     assert {file.name for file in directory.iterdir()} == {"mine.py", "late.py", "broken.py", "deadly.py"}
 
 
+@pytest.mark.slow
 def test_loading_takes_its_time_without_a_row_paying_for_it(directory):
     with scorer(directory, "late:score") as late:
         assert [verdict.reward for verdict in late.score(attempts("a", "b"))] == [1.0, 1.0]
@@ -300,6 +305,7 @@ def hold_open(directory, busy, ready):
     ready.recv()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
 def test_no_process_outlives_the_one_it_scores_for(directory, killed):
     context = multiprocessing.get_context("spawn")

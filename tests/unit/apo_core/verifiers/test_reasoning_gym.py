@@ -26,6 +26,7 @@ def entries():
     }
 
 
+@pytest.mark.slow
 def test_every_tasks_own_answer_is_right(entries):
     assert len(TASKS) > 100
     for task, entry in entries.items():

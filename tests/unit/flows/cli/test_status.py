@@ -26,6 +26,7 @@ def workspace(tmp_path, monkeypatch):
     return Workspace(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_decision_after_the_run_is_shown(workspace):
     log = open_log(workspace, MODEL)
     client = log.client

@@ -17,6 +17,7 @@ from tasks.workspace import Workspace
 BILLIONS = {"1.5b": 1.543714304, "3b": 3.085938688, "7b": 7.615616512}  # as published, embeddings included
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "ranks"), [("1.5b", 1), ("3b", 1), ("7b", 4)])
 def test_gpus_of_80_gb_hold_what_the_readme_says(root, tmp_path, size, ranks):
     params = load_preset(f"qwen2.5-{size}-gsm8k")
@@ -33,6 +34,7 @@ def test_the_papers_presets_print_a_plan(root, tmp_path, monkeypatch, size):
     assert plan["optimizer"] == pytest.approx(BILLIONS[size] * 1e9 * 8 / 2**20 / params.train.ranks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("zero_stage", "shared"),
     [(0, {"master weights", "optimizer"}), (2, {"gradients"}), (3, {"gradients", "policy"})],
@@ -55,6 +57,7 @@ def test_ranks_share_what_the_stage_says(root, tmp_path, zero_stage, shared):
     )
 
 
+@pytest.mark.slow
 def test_a_critic_is_a_second_policy_and_a_lagging_copy_a_reference_in_checkpoints(root, tmp_path):
     params = load_preset("qwen2.5-1.5b-gsm8k")
 

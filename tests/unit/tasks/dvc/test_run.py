@@ -119,6 +119,7 @@ def test_a_stage_is_heard_without_dvcs_hints_and_by_those_who_look(workspace):
     assert run_stage(workspace, "prepare", log.append) == "unchanged"
 
 
+@pytest.mark.slow
 def test_a_line_that_nothing_follows_is_not_held_back():
     read, write = os.pipe()
     timed_lines = []

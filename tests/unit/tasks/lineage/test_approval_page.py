@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pyarrow as pa
+import pytest
 
 from apo_core.decisions.audit_chain import START, Entry
 from apo_core.tables import write_table
@@ -104,6 +105,7 @@ REPORT = {
 }
 
 
+@pytest.mark.slow
 def test_a_version_is_described_by_its_run(tmp_path, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "APO_AUDIT_URI"):
         monkeypatch.delenv(name, raising=False)

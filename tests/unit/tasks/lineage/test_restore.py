@@ -32,6 +32,7 @@ def workspace(tmp_path, monkeypatch):
     return new_workspace
 
 
+@pytest.mark.slow
 def test_what_is_replaced_is_kept_and_where_is_said(workspace, root):
     client, lines = connect(workspace), []
     kept_here = client.create_experiment("e", (workspace.root / "artifacts").as_uri())

@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 ASK = """
 from tasks.prompts.hub import HubDataset
 from apo_core.errors import StageFailed

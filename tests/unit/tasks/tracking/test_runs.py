@@ -32,6 +32,7 @@ def status(client, run_id):
     return client.get_run(run_id).info.status
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_closed_by_the_next_one_of_its_workspace_or_deployment(client, tmp_path):
     def start(workspace, deployment=None):
         tags = {} if deployment is None else {DEPLOYMENT_TAG: deployment}
