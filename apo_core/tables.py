@@ -35,6 +35,7 @@ SAMPLES = pa.schema(
         ("finish_reason", pa.string()),
         ("reward", pa.float64()),  # null where the verifier failed
         ("reason", pa.string()),  # of the reward, or what it failed of
+        ("parts", pa.string()),  # JSON: the reward's parts by verifier, or null where it has but one
     ]
 )
 VALUES = pa.schema(
@@ -57,6 +58,7 @@ EVALUATIONS = pa.schema(
         ("extracted", pa.string()),  # what the verifier read as the answer, or null
         ("reward", pa.float64()),  # null where the verifier failed
         ("reason", pa.string()),
+        ("parts", pa.string()),  # as in samples
         ("log_ratio", pa.float64()),
     ]
 )

@@ -17,6 +17,7 @@ from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.memory_plan import TrainingShape, peak_mib, plan_training
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
+from apo_core.sampling.scored import Question
 from apo_core.system.heap import keep_heap
 from apo_core.training.context import TrainingContext, TrainingSet
 from apo_core.training.engine import start_engine
@@ -181,10 +182,8 @@ def training_context(setting: Setting, rewards: list[list[float]]) -> TrainingCo
 def training_set(shape: str, v_star: list[float]) -> TrainingSet:
     """Training set of the workload's prompts with the given V*."""
     return TrainingSet(
-        prompt_ids=[str(index) for index in range(workload.PROMPTS)],
+        questions=[Question(str(index), "", "", "{}") for index in range(workload.PROMPTS)],
         token_ids=workload.random_prompts(workload.SHAPES[shape]["vocab_size"]),
-        answers=[""] * workload.PROMPTS,
-        rows=["{}"] * workload.PROMPTS,
         v_star=v_star,
     )
 

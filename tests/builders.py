@@ -170,13 +170,15 @@ def assert_same_training(ours, theirs, *, metrics=1e-6, weights=1e-6, measure=No
 
 def training_set(prompt_template):
     """Four prompts with their answers and V*."""
+    from apo_core.sampling.scored import Question
     from apo_core.training.context import TrainingSet
 
     return TrainingSet(
-        prompt_ids=list("abcd"),
+        questions=[
+            Question(prompt_id, prompt, answer, "{}")
+            for prompt_id, prompt, answer in zip("abcd", PROMPTS, "2946", strict=True)
+        ],
         token_ids=[prompt_template.encode(prompt) for prompt in PROMPTS],
-        answers=["2", "9", "4", "6"],
-        rows=["{}"] * 4,
         v_star=[0.5, 0.2, 0.9, 0.4],
     )
 

@@ -5,11 +5,12 @@ No key has a default: `params.yaml` is the whole truth, so that DVC sees every c
 """
 
 from apo_core.config.algorithm import DEFAULTS, Algorithm
-from apo_core.config.inputs import Arithmetic, Data, Reference, Scratch, Template, Verifier
+from apo_core.config.inputs import Arithmetic, Data, Reference, Scratch, Template
 from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
 from apo_core.config.params import Params
 from apo_core.config.sampling import Adaptive, Generation, Sampler, Sampling, Values, Vllm
 from apo_core.config.training import Checkpoint, Guard, Train
+from apo_core.config.verifier import Overlong, Verifier, Verifiers, When
 
 __all__ = [
     "DEFAULTS",
@@ -21,6 +22,7 @@ __all__ = [
     "Evaluation",
     "Generation",
     "Guard",
+    "Overlong",
     "Params",
     "Pipeline",
     "Promotion",
@@ -33,5 +35,7 @@ __all__ = [
     "Train",
     "Values",
     "Verifier",
+    "Verifiers",
     "Vllm",
+    "When",
 ]

@@ -16,6 +16,7 @@ from ruamel.yaml.tokens import CommentToken
 
 from apo_core.config import DEFAULTS, Params, Template
 from apo_core.config.keys import REMOVED, unknown_key
+from apo_core.config.verifier import as_list, list_in_place_of
 from apo_core.errors import InputError
 from apo_core.system.files import write_text
 
@@ -138,6 +139,8 @@ def _assign(file: Path, tree: Any, assignment: str) -> str:
     *sections, last = key.split(".")
     node = tree
     for section in sections:
+        if section == "verifier" and isinstance(node.get(section), list):
+            raise InputError(file, "is a list of verifiers here: change it in the file", field=key)
         node = node.get(section) if isinstance(node, dict) else None
     if not isinstance(node, dict):
         raise InputError(file, unknown_key(key), field=key)
@@ -147,6 +150,8 @@ def _assign(file: Path, tree: Any, assignment: str) -> str:
         raise InputError(file, f"{text!r} is not YAML", field=key) from None
     if key == "algorithm" and isinstance(value, str):
         value = section_in_place_of(node.get(last), _defaults(file, value))
+    if key == "verifier":
+        value = list_in_place_of(node.get(last), value)
     node[last] = value
     return key
 
@@ -181,7 +186,8 @@ def checked(file: Path, tree: Any, *, assigned: Sequence[str] = (), lines: Any =
         InputError: as `load_params` does.
     """
     # A date, set or tag fits no key: as a mapping it is refused at the key that holds it.
-    text = json.dumps(tree, default=lambda value: {"not plain YAML": repr(value)})
+    listed = {**tree, "verifier": as_list(tree["verifier"])} if "verifier" in tree else tree
+    text = json.dumps(listed, default=lambda value: {"not plain YAML": repr(value)})
     try:
         return Params.model_validate_json(text)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Inputs of a run: the reference policy, the prompts, their template and their verifier."""
+"""Inputs of a run: the reference policy, the prompts and their template."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pydantic import Field, field_validator, model_validator
 
 from apo_core.config.section import Positive, PositiveFloat, Section, Share
 from apo_core.data.entries import overlapping, parse_entry
-from apo_core.verifiers.extraction import Rule
-from apo_core.verifiers.names import name_problem, rules_problem
 
 
 class Arithmetic(Section):
@@ -203,40 +201,4 @@ class Template(Section):
             raise ValueError("text must contain {prompt}")
         if self.system is not None and self.style != "chat":
             raise ValueError("system needs style: chat")
-        return self
-
-
-class Verifier(Section):
-    """The rule that turns a response into a reward, in sampling, training and evaluation alike."""
-
-    name: str
-    """The verifier: numeric, gsm8k, math, choice, exact, `reasoning_gym:TASK`, or `package.module:function`
-    of your own, below `data/raw/verifiers` or installed."""
-    extract: Annotated[tuple[Rule, ...], Field(min_length=1)]
-    """Where in a response the answer stands: behind the last `####` (hashes), in the last `boxed{}` (boxed)
-    or `<answer></answer>` (tag), the last one anywhere (last), or the text as it is (whole). The first rule
-    whose mark the response has decides; with one rule alone, a response without its mark has no answer."""
-    time_limit_seconds: PositiveFloat
-    """Seconds per response, for verifiers that run in processes of their own: math, reasoning_gym, yours."""
-    memory_limit_mib: Annotated[int, Field(ge=64)]
-    """MiB per such process, at least 64."""
-    workers: Positive
-    """Such processes per stage, or per sampling worker or rank."""
-    max_error_share: Annotated[float, Field(ge=0, lt=1)]
-    """Share of the rows of a stage (in training: of the last `train.guard.window` steps) on which the
-    verifier may hang, crash or raise before the stage stops. Such a row has no reward and takes no part."""
-
-    @field_validator("name")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        problem = name_problem(name)
-        if problem is not None:
-            raise ValueError(problem)
-        return name
-
-    @model_validator(mode="after")
-    def _rules_fit(self) -> Self:
-        problem = rules_problem(self.name, self.extract)
-        if problem is not None:
-            raise ValueError(f"extract: {problem}")
         return self

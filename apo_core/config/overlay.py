@@ -9,6 +9,7 @@ from ruamel.yaml.tokens import CommentToken
 
 from apo_core.config.file import checked, dump, read_tree, section_in_place_of
 from apo_core.config.params import Params
+from apo_core.config.verifier import list_in_place_of
 from apo_core.errors import InputError
 
 
@@ -63,7 +64,7 @@ def _lay_over(tree: CommentedMap, changes: CommentedMap) -> None:
         elif isinstance(before, CommentedMap) and isinstance(value, CommentedMap):
             _lay_over(before, value)
         else:
-            tree[key] = value
+            tree[key] = list_in_place_of(before, value) if key == "verifier" else value
             _replace_comment(tree, changes, key)
 
 

@@ -7,11 +7,12 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from apo_core.config.algorithm import Algorithm
-from apo_core.config.inputs import Arithmetic, Data, Reference, Template, Verifier
+from apo_core.config.inputs import Arithmetic, Data, Reference, Template
 from apo_core.config.outcome import Evaluation, Pipeline, Promotion, Tracking
 from apo_core.config.sampling import Generation, Sampler, Sampling, Values
 from apo_core.config.section import Section
 from apo_core.config.training import Train
+from apo_core.config.verifier import Verifiers
 
 _VLLM_MIN_TEMPERATURE = 0.01  # what it silently samples at instead of less
 
@@ -27,7 +28,7 @@ class Params(Section):
     reference: Reference
     data: Data
     template: Template
-    verifier: Verifier
+    verifier: Verifiers
     generation: Generation
     sampler: Sampler
     sampling: Sampling

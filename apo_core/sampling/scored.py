@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 from apo_core.model.template import Template
@@ -16,6 +17,18 @@ class Question(NamedTuple):
     prompt: str
     answer: str
     row: str  # JSON: see `tables.PROMPTS`
+    set: str = ""  # of prompts
+    group: str | None = None
+
+    def attempt(self, text: str, tokens: int, max_tokens: int) -> Attempt:
+        """A response to the prompt, to be scored.
+
+        Args:
+            text: of the response.
+            tokens: how many it has.
+            max_tokens: where responses are cut off.
+        """
+        return Attempt(text, self.answer, self.row, self.set, self.group, tokens, max_tokens)
 
 
 class Scored(NamedTuple):
@@ -28,6 +41,12 @@ class Scored(NamedTuple):
     reward: float | None
     extracted: str | None  # what the verifier read as the answer
     reason: str
+    parts: dict[str, float] | None = None  # see `Verdict`
+
+    @property
+    def parts_text(self) -> str | None:
+        """The parts as tables hold them."""
+        return None if self.parts is None else json.dumps(self.parts)
 
 
 def sample_and_score(
@@ -70,8 +89,8 @@ def sample_and_score(
     texts = [template.decode(response.token_ids) for response in responses]
     verdicts = scorer.score(
         [
-            Attempt(text, question.answer, question.row)
-            for text, (question, _) in zip(texts, rows, strict=True)
+            question.attempt(text, len(response.token_ids), max_new_tokens)
+            for text, response, (question, _) in zip(texts, responses, rows, strict=True)
         ]
     )
     return [

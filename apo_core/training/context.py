@@ -11,6 +11,7 @@ from torch import Tensor
 from apo_core.algorithms.base import Algorithm
 from apo_core.model.template import Template
 from apo_core.sampling import Response, Sampler
+from apo_core.sampling.scored import Question
 from apo_core.system.heap import trim_heap
 from apo_core.verifiers import ErrorBudget, Scorer
 
@@ -27,10 +28,8 @@ ReferenceLogProbs = Callable[[Tensor, Tensor, Tensor], Tensor]
 class TrainingSet:
     """The prompts kept for training, with V* of each."""
 
-    prompt_ids: list[str]
+    questions: list[Question]
     token_ids: list[list[int]]
-    answers: list[str]
-    rows: list[str]  # JSON: see `tables.PROMPTS`
     v_star: list[float]
 
 
@@ -43,6 +42,7 @@ class RolloutBatch:
     responses: list[Response]
     rewards: list[float | None]  # None where the verifier failed
     reasons: list[str]  # the verifier's
+    parts: list[dict[str, float] | None]  # of the rewards; see `Verdict`
     v_star: list[float]  # of the prompt
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from apo_core.training.metrics import StepMetrics
 from apo_core.training.ranks import gather, share
 from apo_core.training.step_metrics import step_metrics
 from apo_core.training.update import learn
-from apo_core.verifiers import Attempt, RowError
+from apo_core.verifiers import RowError
 
 
 def run_step(context: TrainingContext, step: int, indices: list[int]) -> StepMetrics:
@@ -62,7 +62,8 @@ def sample_responses(context: TrainingContext, step: int, own: list[tuple[int, i
     """
     prompts, count = context.prompts, context.algorithm.responses
     # The position is in the key because a batch may hold a prompt twice (batch larger than the set).
-    names = [f"train/{context.seed}/{step}/{position}/{prompts.prompt_ids[index]}" for position, index in own]
+    prefix = f"train/{context.seed}/{step}"
+    names = [f"{prefix}/{position}/{prompts.questions[index].prompt_id}" for position, index in own]
     return context.sampler.generate(
         [prompts.token_ids[index] for _, index in own for _ in range(count)],
         [f"{name}/{number}" if number else name for name in names for number in range(count)],
@@ -84,16 +85,17 @@ def score_responses(context: TrainingContext, own: list[int], responses: list[Re
     texts = [context.template.decode(response.token_ids) for response in responses]
     verdicts = context.scorer.score(
         [
-            Attempt(text, prompts.answers[index], prompts.rows[index])
-            for text, index in zip(texts, indices, strict=True)
+            prompts.questions[index].attempt(text, len(response.token_ids), context.max_new_tokens)
+            for text, response, index in zip(texts, responses, indices, strict=True)
         ]
     )
     return RolloutBatch(
-        prompt_ids=[prompts.prompt_ids[index] for index in indices],
+        prompt_ids=[prompts.questions[index].prompt_id for index in indices],
         prompts=[prompts.token_ids[index] for index in indices],
         responses=responses,
         rewards=[verdict.reward for verdict in verdicts],
         reasons=[verdict.reason for verdict in verdicts],
+        parts=[verdict.parts for verdict in verdicts],
         v_star=[prompts.v_star[index] for index in indices],
     )
 

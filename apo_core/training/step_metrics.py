@@ -7,6 +7,7 @@ from statistics import fmean
 from apo_core.training.context import RolloutBatch
 from apo_core.training.metrics import StepMetrics
 from apo_core.training.ranks import gather
+from apo_core.verifiers.combined import mean_parts
 
 
 def step_metrics(
@@ -29,6 +30,7 @@ def step_metrics(
         "value": fmean(v_star),
         "advantage": fmean(reward - v for reward, v in scored),
         **({"verifier_errors": errors} if errors else {}),
+        **mean_parts(gather(rollouts.parts)),
         **{name: _mean(numbers) for name, numbers in loss_metrics.items()},
         "response_length": sum(lengths) / len(lengths),
         "truncated": _mean([response.finish_reason == "length" for response in rollouts.responses]),

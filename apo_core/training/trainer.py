@@ -59,7 +59,7 @@ def train(
     with progress(total=steps, initial=first, description=description, unit="step") as bar:
         for step in range(first, steps):
             indices = batch_at(
-                step, count=len(context.prompts.prompt_ids), batch_size=batch_size, seed=context.seed
+                step, count=len(context.prompts.questions), batch_size=batch_size, seed=context.seed
             )
             try:
                 metrics = run_step(context, step, indices) | {"time": time.time()}

@@ -13,6 +13,7 @@ class Verdict(NamedTuple):
     reward: float | None  # in [0, 1]
     extracted: str | None  # the answer that was read; None if none was
     reason: str  # for readers: "7 is not 8", "no number found", "error: took longer than 5 s"
+    parts: dict[str, float] | None = None  # of a reward that has several: each verifier's, before weights
 
 
 class Attempt(NamedTuple):
@@ -21,6 +22,10 @@ class Attempt(NamedTuple):
     completion: str
     answer: str
     row: str  # JSON: all fields of the source row of the prompt
+    set_name: str = ""  # of the prompt; this and the following matter to several verifiers only
+    group: str | None = None  # of the prompt
+    tokens: int = 0  # of the response
+    max_tokens: int = 0  # where responses are cut off
 
 
 class Verifier(Protocol):

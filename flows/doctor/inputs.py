@@ -88,14 +88,14 @@ def _sampler(params: Params) -> Iterator[Finding]:
 
 def _verifier(workspace: Workspace, params: Params) -> Iterator[Finding]:
     """Load a verifier that is not part of this project, in a separate process."""
-    name = params.verifier.name
-    if ":" not in name:
+    names = [verifier.name for verifier in params.verifier if ":" in verifier.name]
+    if not names:
         return
     from tasks.responses.scoring import scorer_of  # with pandas, which takes a second
 
     try:
         with scorer_of(params.verifier, workspace.raw_verifiers, rows=0) as scorer:
             scorer.check()
-        yield Finding("verifier", True, name)
+        yield Finding("verifier", True, ", ".join(names))
     except ApoError as error:
         yield Finding("verifier", False, str(error))

@@ -73,7 +73,7 @@ def _evaluate(
             "order": prompt_order(prompts),
         },
     )
-    with scorer_of(params.verifier, workspace.raw_verifiers, rows=count) as scorer:
+    with scorer_of(params.verifier, workspace.raw_verifiers, rows=count, shaped=False) as scorer:
         evaluator = Evaluator(
             questions=to_questions(prompts),
             work=work,

@@ -16,5 +16,6 @@ def read_split(workspace: Workspace, split: str) -> pd.DataFrame:
 
 
 def to_questions(prompts: pd.DataFrame) -> list[Question]:
-    """The rows of a prompts table as questions."""
-    return [Question(*row) for row in prompts[list(Question._fields)].itertuples(index=False, name=None)]
+    """The rows of a prompts table as questions; what a row leaves out is None."""
+    columns = prompts[list(Question._fields)].astype(object)
+    return [Question(*row) for row in columns.where(columns.notna(), None).itertuples(index=False, name=None)]

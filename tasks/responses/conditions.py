@@ -13,7 +13,7 @@ import pandas as pd
 from apo_core import config
 from apo_core.sampling.vllm_sampler import vllm_version
 from apo_core.values.fingerprint import Fingerprint, digest, fingerprint
-from tasks.responses.scoring import verifier_of
+from tasks.responses.scoring import verifier_identity
 from tasks.workspace import Workspace
 
 
@@ -21,17 +21,17 @@ def value_conditions(
     workspace: Workspace,
     template: config.Template,
     generation: config.Generation,
-    verifier: config.Verifier,
+    verifier: config.Verifiers,
     prompts: pd.DataFrame,
 ) -> Fingerprint:
     """The fingerprint of a value table made from this workspace as it is now."""
-    rule = verifier_of(verifier, workspace.raw_verifiers)
+    name, rules_version = verifier_identity(verifier, workspace.raw_verifiers)
     return fingerprint(
         reference=workspace.reference,
         template=template.model_dump(mode="json"),
         generation=generation.fingerprinted(),
-        verifier=rule.name,
-        verifier_version=rule.version,
+        verifier=name,
+        verifier_version=rules_version,
         prompts=list(zip(prompts["prompt_id"], prompts["answer"], prompts["row"], strict=True)),
     )
 
@@ -55,13 +55,14 @@ def engine_conditions(sampler: config.Sampler) -> dict[str, Any]:
     return {"engine": sampler.engine, "version": vllm_version(), **sampler.vllm.model_dump(mode="json")}
 
 
-def verifier_limits(verifier: config.Verifier) -> dict[str, Any]:
+def verifier_limits(verifier: config.Verifiers) -> dict[str, Any]:
     """The limits of the verifier that decide which rows are errors."""
-    return verifier.model_dump(include={"time_limit_seconds", "memory_limit_mib"})
+    limits = [rule.model_dump(include={"time_limit_seconds", "memory_limit_mib"}) for rule in verifier]
+    return limits[0] if len(limits) == 1 else {"verifiers": limits}
 
 
 def evaluation_conditions(
-    seed: int, verifier: config.Verifier, sampler: config.Sampler, evaluation: config.Evaluation
+    seed: int, verifier: config.Verifiers, sampler: config.Sampler, evaluation: config.Evaluation
 ) -> dict[str, Any]:
     """What decides the responses of an evaluation beside the policy, the prompts and their fingerprint."""
     return {

@@ -147,6 +147,7 @@ def _row(policy: str, sample_index: int, scored: Scored, log_ratio: float | None
         "extracted": scored.extracted,
         "reward": scored.reward,
         "reason": scored.reason,
+        "parts": scored.parts_text,
         "log_ratio": log_ratio,
     }
 

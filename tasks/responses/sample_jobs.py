@@ -40,7 +40,7 @@ class JobSpec:
     seed: int
     trust_remote_code: bool
     template: config.Template
-    verifier: config.Verifier
+    verifier: config.Verifiers
     generation: config.Generation
     sampler: config.Sampler
     sampling: config.Sampling
@@ -151,4 +151,5 @@ def _row(scored: Scored) -> dict[str, object]:
         "finish_reason": scored.response.finish_reason,
         "reward": scored.reward,
         "reason": scored.reason,
+        "parts": scored.parts_text,
     }

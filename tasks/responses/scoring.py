@@ -1,43 +1,81 @@
-"""Load the configured verifier, open the scorer that runs it, and refuse too many errors of it."""
+"""Load the configured verifiers, open the scorer that runs them, and refuse too many errors of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pandas as pd
 
 from apo_core import config
+from apo_core.values.fingerprint import digest
 from apo_core.verifiers import ErrorBudget, RowError, Scorer, Verifier, make_verifier, open_scorer
+from apo_core.verifiers.combined import CombinedScorer, Part
 
 
-def verifier_of(verifier: config.Verifier, directory: Path) -> Verifier:
-    """The verifier that the configuration names.
+def verifiers_of(verifiers: config.Verifiers, directory: Path) -> list[Verifier]:
+    """The verifiers that the configuration names.
 
     Args:
-        verifier: the configuration.
+        verifiers: the configuration.
         directory: the user's own verifier modules.
 
     Raises:
         ApoError: there is no such verifier.
     """
-    return make_verifier(verifier.name, verifier.extract, directory.resolve())
+    return [make_verifier(verifier.name, verifier.extract, directory.resolve()) for verifier in verifiers]
 
 
-def scorer_of(verifier: config.Verifier, directory: Path, *, rows: int) -> AbstractContextManager[Scorer]:
-    """The scorer that runs the configured verifier, for as long as the context is open.
+def verifier_identity(verifiers: config.Verifiers, directory: Path) -> tuple[str, str]:
+    """Name and version of the verifiers, which change whenever a reward may change.
+
+    Raises:
+        ApoError: there is no such verifier.
+    """
+    rules = verifiers_of(verifiers, directory)
+    if not needs_parts(verifiers):
+        return rules[0].name, rules[0].version
+    parts = [
+        {"name": rule.name, "version": rule.version}
+        | verifier.model_dump(mode="json", include={"when", "weight", "overlong"})
+        for verifier, rule in zip(verifiers, rules, strict=True)
+    ]
+    return "+".join(rule.name for rule in rules), digest(parts)
+
+
+@contextmanager
+def scorer_of(
+    verifiers: config.Verifiers, directory: Path, *, rows: int, shaped: bool = True
+) -> Iterator[Scorer]:
+    """The scorer that runs the configured verifiers, for as long as the context is open.
 
     Args:
-        verifier: the configuration.
+        verifiers: the configuration.
         directory: the user's own verifier modules.
         rows: number of rows of which `verifier.max_error_share` may be errors; a call with more errors ends.
+        shaped: whether a long response loses what `verifier.overlong` says; an evaluation counts answers.
 
     Raises:
         ApoError: there is no such verifier.
     """
+    with ExitStack() as stack:
+        parts = [
+            Part(
+                name=verifier.name,
+                scorer=stack.enter_context(_open(verifier, rule, rows)),
+                fits=(verifier.when or config.When()).fits,
+                weight=verifier.weight,
+                overlong=None if verifier.overlong is None or not shaped else _overlong(verifier.overlong),
+            )
+            for verifier, rule in zip(verifiers, verifiers_of(verifiers, directory), strict=True)
+        ]
+        yield CombinedScorer(parts) if needs_parts(verifiers) else parts[0].scorer
+
+
+def _open(verifier: config.Verifier, rule: Verifier, rows: int) -> AbstractContextManager[Scorer]:
     return open_scorer(
-        verifier_of(verifier, directory),
+        rule,
         workers=verifier.workers,
         time_limit_seconds=verifier.time_limit_seconds,
         memory_limit_mib=verifier.memory_limit_mib,
@@ -45,14 +83,28 @@ def scorer_of(verifier: config.Verifier, directory: Path, *, rows: int) -> Abstr
     )
 
 
-def error_budget(verifier: config.Verifier, *, rows: int) -> Callable[[pd.DataFrame], None]:
+def _overlong(overlong: config.Overlong) -> tuple[int, float]:
+    return overlong.buffer_tokens, overlong.penalty
+
+
+def needs_parts(verifiers: config.Verifiers) -> bool:
+    """Whether rewards are more than what one verifier says of every response."""
+    return len(verifiers) > 1 or verifiers[0].when is not None or verifiers[0].overlong is not None
+
+
+def max_error_share(verifiers: config.Verifiers) -> float:
+    """The share of rows that may be errors: the smallest of all verifiers'."""
+    return min(verifier.max_error_share for verifier in verifiers)
+
+
+def error_budget(verifiers: config.Verifiers, *, rows: int) -> Callable[[pd.DataFrame], None]:
     """A check that is given each shard's rows and refuses more errors than `verifier.max_error_share`.
 
     Args:
-        verifier: the configuration.
+        verifiers: the configuration.
         rows: number of rows that the stage will score.
     """
-    budget = ErrorBudget(verifier.max_error_share, rows=rows)
+    budget = ErrorBudget(max_error_share(verifiers), rows=rows)
     return lambda frame: budget.spend(row_errors(frame))
 
 

@@ -27,7 +27,7 @@ def run(
     seed: int,
     trust_remote_code: bool,
     template: config.Template,
-    verifier: config.Verifier,
+    verifier: config.Verifiers,
     generation: config.Generation,
     sampler: config.Sampler,
     evaluation: config.Evaluation,
@@ -48,7 +48,7 @@ def run(
         },
     )
     count = 2 * (1 + evaluation.samples) * len(prompts)
-    with scorer_of(verifier, workspace.raw_verifiers, rows=count) as scorer:
+    with scorer_of(verifier, workspace.raw_verifiers, rows=count, shaped=False) as scorer:
         evaluator = Evaluator(
             questions=to_questions(prompts),
             work=work,

@@ -32,7 +32,7 @@ def run(
     seed: int,
     trust_remote_code: bool,
     template: config.Template,
-    verifier: config.Verifier,
+    verifier: config.Verifiers,
     generation: config.Generation,
     sampler: config.Sampler,
     sampling: config.Sampling,

@@ -39,7 +39,7 @@ def run(
     seed: int,
     trust_remote_code: bool,
     template: config.Template,
-    verifier: config.Verifier,
+    verifier: config.Verifiers,
     generation: config.Generation,
     sampler: config.Sampler,
     algorithm: config.Algorithm,
@@ -65,7 +65,7 @@ def run(
     work = ranks.first_only(lambda: open_work(workspace.work("train"), work_conditions))
     metrics_file = work / "metrics.jsonl"
     training_set = select_training_set(prompts, values, prompt_template)
-    steps = train.steps or math.ceil((train.epochs or 0) * len(training_set.prompt_ids) / train.batch_size)
+    steps = train.steps or math.ceil((train.epochs or 0) * len(training_set.questions) / train.batch_size)
     stop = stop_ids(prompt_template.tokenizer, generation.stop_character)
     with open_context(
         reference,

@@ -31,8 +31,9 @@ from apo_core.training.in_place_sampler import InPlaceSampler
 from apo_core.training.policy_copy import LaggingCopy
 from apo_core.training.synchronised_vllm import SynchronisedVllm
 from apo_core.verifiers import ErrorBudget
+from tasks.prompts.table import to_questions
 from tasks.responses.samplers import make_sampler, vllm_arguments
-from tasks.responses.scoring import scorer_of
+from tasks.responses.scoring import max_error_share, scorer_of
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -57,7 +58,7 @@ def open_context(
     *,
     algorithm: Algorithm,
     generation: config.Generation,
-    verifier: config.Verifier,
+    verifier: config.Verifiers,
     verifiers: Path,
     train: config.Train,
     vllm: config.Vllm,
@@ -96,7 +97,7 @@ def open_context(
             sampler=sampler,
             template=template,
             scorer=scorer,
-            errors=ErrorBudget(verifier.max_error_share, rows=recent, batches=train.guard.window),
+            errors=ErrorBudget(max_error_share(verifier), rows=recent, batches=train.guard.window),
             prompts=training_set,
             max_new_tokens=generation.max_new_tokens,
             temperature=generation.temperature,
@@ -186,10 +187,8 @@ def select_training_set(prompts: pd.DataFrame, values: pd.DataFrame, template: T
     """The prompts that the value table has not dropped, in the prompts' order."""
     kept = prompts.merge(values[values["dropped"].isna()], on="prompt_id", how="inner", validate="one_to_one")
     return TrainingSet(
-        prompt_ids=kept["prompt_id"].tolist(),
+        questions=to_questions(kept),
         token_ids=[template.encode(prompt) for prompt in kept["prompt"]],
-        answers=kept["answer"].tolist(),
-        rows=kept["row"].tolist(),
         v_star=kept["v_star"].tolist(),
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from apo_core import config
 from apo_core.model.directory import ModelRef
 from apo_core.tables import PROMPTS, read_table
-from apo_core.verifiers import Attempt
 from tasks.prompts.prompt_template import load_prompt_template
+from tasks.prompts.table import to_questions
 from tasks.quality.checks import prompt_checks
 from tasks.quality.expectations import validate
 from tasks.responses.scoring import scorer_of
@@ -15,7 +15,7 @@ from tasks.workspace import Workspace
 
 
 def run(
-    workspace: Workspace, template: config.Template, verifier: config.Verifier, trust_remote_code: bool
+    workspace: Workspace, template: config.Template, verifier: config.Verifiers, trust_remote_code: bool
 ) -> Facts:
     """Check `data/prompts.parquet` and write `reports/validation/prompts.json`."""
     prompts = read_table(workspace.prompts, PROMPTS)
@@ -23,8 +23,8 @@ def run(
         ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template
     )
     answers = [
-        Attempt("", answer, row)
-        for answer, row in zip(prompts["answer"].fillna(""), prompts["row"], strict=True)
+        question._replace(answer=question.answer or "").attempt("", 0, 0)
+        for question in to_questions(prompts)
     ]
     with scorer_of(verifier, workspace.raw_verifiers, rows=len(answers)) as scorer:
         problems = scorer.answer_problems(answers)

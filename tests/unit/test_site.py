@@ -120,7 +120,9 @@ def test_the_configuration_in_the_page_of_data_is_one():
     embedded = yaml.load((ROOT / "presets/embedded.yaml").read_text())
     data = embedded["data"] | {"train_prompts": None, "eval_prompts": None} | yaml.load(block.text)["data"]
     reference = embedded["reference"] | {"source": "directory"}
-    Params.model_validate_json(json.dumps(embedded | {"data": data, "reference": reference}))
+    Params.model_validate_json(
+        json.dumps(embedded | {"data": data, "reference": reference, "verifier": [embedded["verifier"]]})
+    )
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ ROWS = {
             "finish_reason": ["stop", "length"],
             "reward": [1.0, float("nan")],
             "reason": ["5 equals 5", "error: took longer than 5 s"],
+            "parts": ['{"numeric": 1.0}', '{"numeric": 0.0}'],
         },
     ),
     "values": (
@@ -64,6 +65,7 @@ ROWS = {
             "extracted": ["5", "6"],
             "reward": [1.0, 0.0],
             "reason": ["5 equals 5", "6 is not 5"],
+            "parts": ['{"numeric": 1.0, "overlong": -0.5}', '{"numeric": 0.0}'],
             "log_ratio": [0.5, float("nan")],
         },
     ),

@@ -82,7 +82,7 @@ def test_the_papers_presets_hold_its_settings(name):
     assert (params.template.max_prompt_tokens, params.generation.max_new_tokens) == (256, 1024)
     assert params.template.style == "raw"
     assert name.startswith(params.reference.name.removeprefix("Qwen/").lower())
-    assert params.verifier.name == ("math" if "math" in name else "gsm8k")
+    assert params.verifier[0].name == ("math" if "math" in name else "gsm8k")
 
 
 @pytest.mark.parametrize(

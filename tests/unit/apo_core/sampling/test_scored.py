@@ -43,7 +43,7 @@ def test_rows_are_in_order_and_scored_on_their_own_text(sample_scored, tokenizer
     for row in rows:
         assert row.text == tokenizer.decode(row.response.token_ids, skip_special_tokens=True)
         verdict = NUMERIC.score(row.text, row.question.answer, {})
-        assert (row.reward, row.extracted, row.reason) == verdict
+        assert (row.reward, row.extracted, row.reason, row.parts) == verdict
     assert len({row.text for row in rows}) > 3
 
 

@@ -9,7 +9,7 @@ from apo_core import config
 from apo_core.config.file import load_params
 from tasks.responses import conditions
 from tasks.responses.conditions import engine_conditions, prompt_order, verifier_limits
-from tasks.responses.scoring import verifier_of
+from tasks.responses.scoring import verifier_identity
 from tasks.responses.shards import open_work
 
 
@@ -53,11 +53,26 @@ def test_the_order_of_prompts_is_a_condition():
 
 
 def test_the_verifiers_limits_are_conditions_and_its_workers_are_not(root):
-    verifier = load_params(root / "presets/embedded.yaml").verifier
+    (verifier,) = load_params(root / "presets/embedded.yaml").verifier
     changed = verifier.model_copy(update={"workers": 9, "max_error_share": 0.5})
-    assert verifier_limits(changed) == verifier_limits(verifier)
+    assert verifier_limits((changed,)) == verifier_limits((verifier,))
     longer = verifier.model_copy(update={"time_limit_seconds": 9.0})
-    assert verifier_limits(longer) != verifier_limits(verifier)
+    assert verifier_limits((longer,)) != verifier_limits((verifier,))
+    assert verifier_limits((verifier, longer)) != verifier_limits((verifier, verifier))
     # None of them decides what a completion is worth.
-    versions = {verifier_of(changes, Path()).version for changes in (changed, longer, verifier)}
-    assert len(versions) == 1
+    identities = {verifier_identity((changes,), Path()) for changes in (changed, longer, verifier)}
+    assert len(identities) == 1
+
+
+def test_a_weight_a_condition_and_a_shape_decide_rewards(root):
+    (verifier,) = load_params(root / "presets/embedded.yaml").verifier
+    heavier = verifier.model_copy(update={"weight": 2.0})
+    assert verifier_identity((heavier,), Path()) == verifier_identity((verifier,), Path())  # of one, none
+    changes = [
+        (verifier, verifier),
+        (verifier, heavier),
+        (verifier.model_copy(update={"when": config.When(set=("a",))}), verifier),
+        (verifier.model_copy(update={"overlong": config.Overlong(buffer_tokens=3, penalty=0.5)}),),
+        (verifier,),
+    ]
+    assert len({verifier_identity(verifiers, Path()) for verifiers in changes}) == len(changes)

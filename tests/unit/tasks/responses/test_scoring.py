@@ -38,6 +38,7 @@ def samples(rewards):
             "finish_reason": "stop",
             "reward": reward,
             "reason": LATE if reward is None else "1 is not 2",
+            "parts": None,
         }
         for prompt_id, own in rewards.items()
         for index, reward in enumerate(own)
@@ -98,7 +99,7 @@ def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params,
         return samples({prompt: [1.0, None if prompt in "bde" else 0.0] for prompt in prompts})
 
     def run(share):
-        verifier = params.verifier.model_copy(update={"max_error_share": share})
+        verifier = params.verifier[0].model_copy(update={"max_error_share": share})
         return run_shards(
             tmp_path,
             "abcdefgh",
@@ -106,7 +107,9 @@ def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params,
             shard_size=2,
             schema=SAMPLES,
             name="sample",
-            inspect=error_budget(verifier, rows=16),
+            inspect=error_budget(
+                (verifier, params.verifier[0].model_copy(update={"max_error_share": 0.9})), rows=16
+            ),
         )
 
     # One of 16 rows may fail: the second shard has the second error.
