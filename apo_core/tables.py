@@ -33,6 +33,7 @@ SAMPLES = pa.schema(
         ("token_ids", pa.list_(pa.int32())),
         ("text", pa.string()),
         ("finish_reason", pa.string()),
+        ("extracted", pa.string()),  # what the verifier read as the answer, or null
         ("reward", pa.float64()),  # null where the verifier failed
         ("reason", pa.string()),  # of the reward, or what it failed of
         ("parts", pa.string()),  # JSON: the reward's parts by verifier, or null where it has but one

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from apo_core.errors import ApoError
@@ -39,7 +40,7 @@ def begin(verifier: Verifier, time_limit_seconds: float, memory_limit_mib: int) 
     except ApoError as error:
         _PROBLEM.append(str(error))
     except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit too
-        _PROBLEM.append(f"verifier.name: {verifier.name}: cannot be loaded: {_described(error)}")
+        _PROBLEM.append(f"verifier.name: {verifier.name}: cannot be loaded: {_described(error, verifier)}")
 
 
 def load_problem() -> str | None:
@@ -55,7 +56,7 @@ def score(attempt: Attempt) -> Verdict:
             verdict = verifier.score(attempt.completion, attempt.answer, _row(verifier, attempt))
         return verdict._replace(reason=shortened(verdict.reason, _REASON))
     except BaseException as error:  # noqa: BLE001 - a user's function may raise anything, SystemExit too
-        return Verdict(None, None, f"error: {_described(error)}")
+        return Verdict(None, None, f"error: {_described(error, _LOADED[0])}")
 
 
 def answer_problem(attempt: Attempt) -> str | None:
@@ -65,7 +66,7 @@ def answer_problem(attempt: Attempt) -> str | None:
         with _killed_after(_LIMIT[0]):
             return verifier.answer_problem(attempt.answer, _row(verifier, attempt))
     except BaseException as error:  # noqa: BLE001 - as above
-        return f"error: {_described(error)}"
+        return f"error: {_described(error, _LOADED[0])}"
 
 
 @contextmanager
@@ -87,9 +88,20 @@ def _row(verifier: Verifier, attempt: Attempt) -> dict[str, Any]:
     return row
 
 
-def _described(error: BaseException) -> str:
+def _described(error: BaseException, verifier: Verifier) -> str:
     # Not str(error), which fails if a user's exception overrides it badly.
-    return shortened(traceback.format_exception_only(error)[-1], _REASON)
+    text = traceback.format_exception_only(error)[-1].strip()
+    return shortened(f"{text}{_line_of(error, getattr(verifier, 'directory', None))}", _REASON)
+
+
+def _line_of(error: BaseException, directory: Path | None) -> str:
+    """File and line of a user's own verifier that raised or called what raised; else empty."""
+    frames = traceback.extract_tb(error.__traceback__)
+    files = [Path(frame.filename) for frame in frames]
+    for file, frame in zip(reversed(files), reversed(frames), strict=True):
+        if directory is not None and file.is_relative_to(directory):
+            return f" ({file.relative_to(directory)}:{frame.lineno})"
+    return ""
 
 
 def _be_silent() -> None:

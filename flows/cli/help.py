@@ -16,6 +16,7 @@ COMMANDS = {
     "fetch": (SET_UP, "apo fetch smollm2 smollm2"),
     "fetch-prompts": (SET_UP, "apo fetch-prompts -w gsm8k"),
     "doctor": (SET_UP, "apo doctor -w gsm8k"),
+    "verify": (SET_UP, "apo verify -w gsm8k"),
     "run": (RUN, "apo run -w gsm8k --set train.steps=32"),
     "stage": (RUN, "apo stage evaluate -w gsm8k --force"),
     "deploy": (RUN, "apo deploy -w gsm8k"),

@@ -178,6 +178,29 @@ def doctor(
 
 
 @app.command()
+def verify(
+    directory: WorkspaceOption = Path(),
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value: only for this command; may be given more than once."),
+    ] = None,
+    completions: Annotated[
+        Path | None,
+        typer.Option(help="File of completions to score: rows with completion, and prompt_id or the prompt."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most prompts to look at, evenly from all.")] = 2000,
+) -> None:
+    """Try the verifier on the gold answers, before any training; exit status 1 if they do not fit."""
+    from apo_core.config.file import set_params
+    from flows.cli.verify import try_verifiers
+
+    workspace = Workspace(directory)
+    params = set_params(workspace.params, overrides or [], write=False)
+    if not try_verifiers(workspace, params, completions, limit):
+        raise typer.Exit(1)
+
+
+@app.command()
 def fetch(
     name: Annotated[str, typer.Argument(help="Name of the model: smollm2.")],
     directory: Annotated[Path, typer.Argument(help="New directory for the model.")],

@@ -149,6 +149,7 @@ def _row(scored: Scored) -> dict[str, object]:
         "token_ids": scored.response.token_ids,
         "text": scored.text,
         "finish_reason": scored.response.finish_reason,
+        "extracted": scored.extracted,
         "reward": scored.reward,
         "reason": scored.reason,
         "parts": scored.parts_text,

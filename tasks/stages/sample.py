@@ -23,6 +23,7 @@ from tasks.responses.sample_jobs import JobSpec, SampleJob, SettleJob, Tally
 from tasks.responses.scoring import error_budget
 from tasks.responses.shards import open_work, run_shards
 from tasks.responses.workers import Item, Job, run_on_workers
+from tasks.rewards.hints import hints, short_form
 from tasks.stages.process import Facts
 from tasks.workspace import Workspace
 
@@ -71,6 +72,9 @@ def run(
         # With beta1: V* of another one cannot be made of this prior.
         pooled = {**prior._asdict(), "beta1": sampling.adaptive.beta1}
     _check(workspace, samples, sampling, len(prompts))
+    print(
+        short_form(samples), *hints(samples, max_new_tokens=generation.max_new_tokens), sep="\n", flush=True
+    )
     metadata = {"fingerprint": fingerprint, "n": sampling.n, "pooled": pooled}
     write_table(workspace.samples, samples, SAMPLES, metadata)
     return {

@@ -38,6 +38,7 @@ ROWS = {
             "token_ids": [[5, 1], []],
             "text": ["5", ""],
             "finish_reason": ["stop", "length"],
+            "extracted": ["5", "6"],
             "reward": [1.0, float("nan")],
             "reason": ["5 equals 5", "error: took longer than 5 s"],
             "parts": ['{"numeric": 1.0}', '{"numeric": 0.0}'],

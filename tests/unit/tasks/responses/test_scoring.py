@@ -36,6 +36,7 @@ def samples(rewards):
             "token_ids": [3, 1],
             "text": "x",
             "finish_reason": "stop",
+            "extracted": "1",
             "reward": reward,
             "reason": LATE if reward is None else "1 is not 2",
             "parts": None,

@@ -1,0 +1,1 @@
+"""What verifiers make of gold answers and completions, before anything is trained on it."""
