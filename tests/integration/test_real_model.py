@@ -1,5 +1,7 @@
 """The quickstart's commands for a real model on real text, on a slice that takes minutes."""
 
+import re
+
 import pytest
 from builders import ROOT, execute
 from pages import REAL_MODEL
@@ -19,12 +21,15 @@ def test_a_real_model_runs_on_real_text(tmp_path):
     before = execute(STATUS, ROOT).stdout
     for name in ("train.jsonl", "test.jsonl"):
         (tmp_path / name).symlink_to(GSM8K / name)
+    said = ""
     for command in REAL_MODEL:
         for large, small in SMALL.items():
             command = command.replace(large, small)
         if command.startswith("apo run"):
             command += "".join(f" --set {setting}" for setting in SMALLER)
-        output = execute(command, tmp_path).stdout
-    assert "4 of 4 prompts kept, N = 2" in output
-    assert "1 steps of 2 prompts" in output
+        said += execute(command, tmp_path).stdout
+    assert "4 of 4 prompts kept, N = 2" in said
+    assert "1 steps of 2 prompts" in said
+    assert "8 responses, mean reward" in said  # the short form of stage `sample`
+    assert re.search("right against themselves .* 100.0%", said)
     assert execute(STATUS, ROOT).stdout == before
