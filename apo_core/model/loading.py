@@ -8,16 +8,20 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     GenerationConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from apo_core.errors import InputError
+from apo_core.errors import ApoError, InputError
 from apo_core.model.acceleration import accelerate
+from apo_core.model.architecture_checks import check_states
 from apo_core.model.directory import ModelRef, check_model_directory
 from apo_core.model.template import first_line
+from apo_core.model.weight_checks import check_weights
 from apo_core.system.files import replacing
 from apo_core.system.imports import quick_imports
 
@@ -43,13 +47,32 @@ def load_policy(source: ModelRef) -> PreTrainedModel:
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise InputError(source.path, f"is not a model directory: {first_line(error)}") from error
-    if loaded["missing_keys"]:  # transformers would make them up
-        missing = ", ".join(sorted(loaded["missing_keys"]))
-        raise InputError(source.path, f"weights are missing: {missing}")
+    except ImportError as error:
+        raise InputError(source.path, f"needs what is not installed: {first_line(error)}") from error
+    try:
+        check_weights(missing=loaded["missing_keys"], unexpected=loaded["unexpected_keys"])
+        check_states(model.config, type(model))
+    except ApoError as error:
+        raise InputError(source.path, str(error)) from None
     _disable_dropout(model)
     model = model.to(device()).eval()
     accelerate(model)
     return model
+
+
+def load_config(source: ModelRef) -> PretrainedConfig:
+    """The configuration of a model, without its weights.
+
+    Raises:
+        InputError: the directory holds no usable model.
+    """
+    check_model_directory(source.path)
+    try:
+        return AutoConfig.from_pretrained(
+            source.path, local_files_only=True, trust_remote_code=source.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, StrictDataclassError) as error:
+        raise InputError(source.path, f"is not a model directory: {first_line(error)}") from error
 
 
 @torch.no_grad()

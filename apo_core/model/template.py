@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from apo_core.errors import InputError
+from apo_core.data.messages import turns_of
+from apo_core.errors import ApoError, InputError
+from apo_core.model.chat_template import Messages, check_chat_template, encode_chat
 from apo_core.model.directory import ModelRef, check_model_directory
 
 
@@ -20,17 +22,27 @@ class Template:
         self.system = system
 
     def encode(self, prompt: str) -> list[int]:
-        """Token ids of a prompt, ready to be continued by a response."""
+        """Token ids of a prompt, ready to be continued by a response.
+
+        A prompt may be a conversation (`apo_core.data.messages`): `text` is put around its last turn.
+
+        Raises:
+            ApoError: the template cannot write the prompt.
+        """
+        turns = turns_of(prompt)
         # replace, not format: prompts and templates contain braces of their own (LaTeX).
-        text = self.text.replace("{prompt}", prompt)
+        text = self.text.replace("{prompt}", turns[-1].content)
         if self.style == "raw":
+            if len(turns) > 1:
+                roles = ", ".join(turn.role for turn in turns)
+                raise ApoError(f"has turns of {roles}; template.style raw reads one text, chat writes turns")
             return list(self.tokenizer.encode(text))
-        messages = [{"role": "user", "content": text}]
+        messages: Messages = [turn._asdict() for turn in turns[:-1]]
         if self.system is not None:
+            if turns[0].role == "system":
+                raise ApoError("has a system turn of its own, and template.system is another")
             messages.insert(0, {"role": "system", "content": self.system})
-        return list(
-            self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        )
+        return encode_chat(self.tokenizer, [*messages, {"role": "user", "content": text}])
 
     def decode(self, token_ids: list[int]) -> str:
         """A response's text without special tokens."""
@@ -41,11 +53,17 @@ def load_template(source: ModelRef, *, style: str, text: str, system: str | None
     """Make a template over a model directory's tokenizer; policy and reference share it.
 
     Raises:
-        InputError: there is no usable tokenizer, or it has no chat template and the style needs one.
+        InputError: there is no usable tokenizer, or the style is chat and it has no chat template that writes
+            the turns.
     """
     tokenizer = load_tokenizer(source)
-    if style == "chat" and not tokenizer.chat_template:
-        raise InputError(source.path, "the tokenizer has no chat template (template.style: chat)")
+    if style == "chat":
+        if not tokenizer.chat_template:
+            raise InputError(source.path, "the tokenizer has no chat template (template.style: chat)")
+        try:
+            check_chat_template(tokenizer, text, system)
+        except ApoError as error:
+            raise InputError(source.path, str(error)) from None
     return Template(tokenizer, style=style, text=text, system=system)
 
 
@@ -70,11 +88,23 @@ def load_tokenizer(source: ModelRef) -> PreTrainedTokenizerBase:
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, character: str | None) -> set[int]:
-    """Every token whose text contains the character; none where it is None."""
+    """Every token whose text contains the character; none where it is None.
+
+    Special tokens are no text of a response: `>` does not stop at `<|im_start|>`.
+
+    Raises:
+        ApoError: no token's text contains it.
+    """
     if character is None:
         return set()
-    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return {token for token, text in enumerate(texts) if character in text}
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))], skip_special_tokens=True)
+    tokens = {token for token, text in enumerate(texts) if character in text}
+    if not tokens:
+        raise ApoError(
+            f"generation.stop_character: the tokenizer has no token whose text contains {character!r}, so it "
+            "would stop nothing"
+        )
+    return tokens
 
 
 def first_line(error: BaseException) -> str:

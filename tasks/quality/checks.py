@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cache
 
 import great_expectations.expectations as gxe
@@ -24,14 +23,24 @@ _COLUMN_TEXT = {
 def prompt_checks(
     prompts: pd.DataFrame,
     *,
-    count_tokens: Callable[[str], int],
+    tokens: list[int],
+    prompt_problems: list[str | None],
     answer_problems: list[str | None],
     max_tokens: int,
 ) -> tuple[pd.DataFrame, list[Check]]:
-    """The prompts table with derived columns, and its checks."""
+    """The prompts table with derived columns, and its checks.
+
+    Args:
+        prompts: table `tables.PROMPTS`.
+        tokens: of each prompt.
+        prompt_problems: why a prompt is none for the model; None where nothing is wrong.
+        answer_problems: why an answer is none for the verifier; likewise.
+        max_tokens: per prompt.
+    """
     splits = prompts.groupby("prompt_id")["split"]
     frame = prompts.assign(
-        tokens=prompts["prompt"].map(count_tokens),
+        tokens=tokens,
+        prompt_problem=pd.Series(prompt_problems, index=prompts.index, dtype=object),
         answer_problem=pd.Series(answer_problems, index=prompts.index, dtype=object),
         splits=splits.transform("nunique"),
     )
@@ -41,6 +50,11 @@ def prompt_checks(
     frame["split_problem"] = missing[0] if missing else None
     return frame, [
         Check("prompt", "is empty", gxe.ExpectColumnValuesToMatchRegex(column="prompt", regex=r"\S")),
+        Check(
+            "prompt",
+            next(filter(None, prompt_problems), "cannot be read by the model"),
+            gxe.ExpectColumnValuesToBeNull(column="prompt_problem"),
+        ),
         Check("answer", "is missing", gxe.ExpectColumnValuesToNotBeNull(column="answer")),
         Check(
             "prompt",
@@ -60,7 +74,7 @@ def prompt_checks(
         Check(
             "prompt",
             f"is longer than template.max_prompt_tokens ({max_tokens})",
-            gxe.ExpectColumnValuesToBeBetween(column="tokens", min_value=1, max_value=max_tokens),
+            gxe.ExpectColumnValuesToBeBetween(column="tokens", max_value=max_tokens),
         ),
         Check("split", "is not complete", gxe.ExpectColumnValuesToBeNull(column="split_problem")),
     ]

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from apo_core.config import Arithmetic, Reference, Scratch
 from apo_core.embedded.arithmetic import chains
 from apo_core.embedded.tiny_decoder import character_tokenizer, pretrain, tiny_decoder
 from apo_core.errors import ApoError, InputError
+from apo_core.model.chat_template import keep_date
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import head_mismatch, load_policy, save_policy
+from apo_core.model.prompt_checks import check_special_tokens
 from apo_core.model.template import load_tokenizer
+from apo_core.system.files import remove
+from apo_core.training.rehearsal import probe_logits, rehearse
 from tasks.stages.process import Facts
 from tasks.workspace import Workspace
 
 _REFUSED_STATUS = (401, 403, 404)  # of HTTP: no such model or revision, or not for this account
 
 _MAX_HEAD_MISMATCH = 1e-2  # of logits
+_MAX_SAVED_DIFFERENCE = 1e-3  # of logits of the same weights, by the same code
 
 
 def run(
@@ -30,12 +37,18 @@ def run(
     hub = reference.source == "hub"
     directory = _from_hub(reference, trust_remote_code) if hub else workspace.raw_model
     source = ModelRef(path=directory, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(source)
+    keep_date(tokenizer, date.today())
     # Loaded and saved, not copied: that proves that the directory holds a model.
     model = load_policy(source)
     _check_head(model, directory)
-    save_policy(model, load_tokenizer(source), workspace.reference)
+    _check_special_tokens(model, tokenizer, directory)
+    logits, parameters = probe_logits(model, tokenizer), model.num_parameters()
+    save_policy(model, tokenizer, workspace.reference)
+    del model  # a second one is about to be loaded
+    _check_saved(workspace, directory, logits, trust_remote_code)
     # The hub's cache names a snapshot's directory after its commit: what `revision: null` meant today.
-    return {"parameters": model.num_parameters(), "revision": directory.name if hub else None}
+    return {"parameters": parameters, "revision": directory.name if hub else None}
 
 
 def _from_scratch(workspace: Workspace, seed: int, arithmetic: Arithmetic, scratch: Scratch) -> Facts:
@@ -70,6 +83,36 @@ def _check_head(model: PreTrainedModel, source: Path) -> None:
             f"its logits are not hidden states times output embedding: off by {mismatch:.3g}, expected "
             f"at most {_MAX_HEAD_MISMATCH:g}; its log-probs would be wrong",
         )
+
+
+def _check_special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: Path) -> None:
+    try:
+        check_special_tokens(tokenizer, embeddings=model.get_input_embeddings().num_embeddings)
+    except ApoError as error:
+        raise InputError(source, str(error)) from None
+
+
+def _check_saved(workspace: Workspace, source: Path, logits: Tensor, trust_remote_code: bool) -> None:
+    """Load what was saved, compare it with what was read, and do with it what later stages will do.
+
+    Raises:
+        InputError: it is another model, or cannot be used; nothing is left of it.
+    """
+    saved = ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code)
+    try:
+        model, tokenizer = load_policy(saved), load_tokenizer(saved)
+        difference = float((probe_logits(model, tokenizer) - logits).abs().max())
+        if not difference <= _MAX_SAVED_DIFFERENCE:
+            raise InputError(
+                source, f"is another model once saved and loaded again: its logits differ by {difference:.3g}"
+            )
+        rehearse(model, tokenizer)
+    except InputError:
+        remove(workspace.reference)
+        raise
+    except ApoError as error:
+        remove(workspace.reference)
+        raise InputError(source, str(error)) from None
 
 
 def _from_hub(reference: Reference, trust_remote_code: bool) -> Path:

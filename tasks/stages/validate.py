@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from apo_core import config
+from apo_core.errors import ApoError, InputError
+from apo_core.model.architecture_checks import check_context
 from apo_core.model.directory import ModelRef
+from apo_core.model.loading import load_config, saved_end_ids
+from apo_core.model.prompt_checks import read_prompts, token_check
+from apo_core.model.template import stop_ids
 from apo_core.tables import PROMPTS, read_table
 from tasks.prompts.prompt_template import load_prompt_template
 from tasks.prompts.table import to_questions
@@ -15,13 +20,30 @@ from tasks.workspace import Workspace
 
 
 def run(
-    workspace: Workspace, template: config.Template, verifier: config.Verifiers, trust_remote_code: bool
+    workspace: Workspace,
+    template: config.Template,
+    verifier: config.Verifiers,
+    generation: config.Generation,
+    trust_remote_code: bool,
 ) -> Facts:
     """Check `data/prompts.parquet` and write `reports/validation/prompts.json`."""
     prompts = read_table(workspace.prompts, PROMPTS)
-    prompt_template = load_prompt_template(
-        ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template
+    source = ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code)
+    model = load_config(source)
+    try:
+        check_context(model, prompt_tokens=template.max_prompt_tokens, new_tokens=generation.max_new_tokens)
+    except ApoError as error:
+        raise InputError(workspace.params, str(error)) from None
+    prompt_template = load_prompt_template(source, template)
+    tokenizer = prompt_template.tokenizer
+    stop = stop_ids(tokenizer, generation.stop_character)
+    problem = token_check(
+        tokenizer,
+        style=template.style,
+        end_ids=saved_end_ids(workspace.reference, tokenizer) | stop,
+        embeddings=model.get_text_config(decoder=True).vocab_size,
     )
+    lengths, prompt_problems = read_prompts(prompt_template, prompts["prompt"], problem)
     answers = [
         question._replace(answer=question.answer or "").attempt("", 0, 0)
         for question in to_questions(prompts)
@@ -30,7 +52,8 @@ def run(
         problems = scorer.answer_problems(answers)
     frame, checks = prompt_checks(
         prompts,
-        count_tokens=lambda prompt: len(prompt_template.encode(prompt)),
+        tokens=lengths,
+        prompt_problems=prompt_problems,
         answer_problems=problems,
         max_tokens=template.max_prompt_tokens,
     )
