@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from apo_core.data.json_files import Row
+from apo_core.data.text_files import open_text
 from apo_core.errors import InputError
 
 _ROWS = 1000  # rows decoded at once
@@ -20,16 +21,21 @@ _LONGEST_FIELD = 2**24  # characters, so that an unclosed quote does not read th
 def csv_rows(file: Path) -> Iterator[Row]:
     """Yield rows, keyed by the header's names, with the line that each begins at; the header is line 1.
 
+    A column without a name is left out: pandas writes its index so. Where the header has spaces behind its
+    commas, those of the rows are no part of their values.
+
     Raises:
         InputError: no header, or a row with another number of columns; names the line.
     """
     csv.field_size_limit(_LONGEST_FIELD)
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
+    spaced = _has_spaces(file)
+    with open_text(file, newline="") as stream:
+        reader = csv.reader(stream, strict=True, skipinitialspace=spaced)
         line = 1
         try:
-            header = next(reader, [])
-            if not header or len(set(header)) < len(header) or not all(header):
+            header = [name.strip() for name in next(reader, [])]
+            named = [name for name in header if name]
+            if not named or len(set(named)) < len(named):
                 raise InputError(file, "must begin with a header of different names", row=1)
             line = reader.line_num + 1
             for values in reader:
@@ -37,10 +43,15 @@ def csv_rows(file: Path) -> Iterator[Row]:
                     problem = f"has {len(values)} values, the header has {len(header)}"
                     raise InputError(file, problem, row=line)
                 if values:
-                    yield line, dict(zip(header, values, strict=True))
+                    yield line, {name: value for name, value in zip(header, values, strict=True) if name}
                 line = reader.line_num + 1
         except csv.Error as error:
             raise InputError(file, f"malformed CSV: {error}", row=line) from None
+
+
+def _has_spaces(file: Path) -> bool:
+    with open_text(file, newline="") as stream:
+        return any(name.startswith((" ", "\t")) for name in next(csv.reader(stream), [])[1:])
 
 
 def parquet_rows(file: Path) -> Iterator[Row]:

@@ -7,6 +7,8 @@ from itertools import permutations
 from pathlib import PurePosixPath
 from typing import Literal, NamedTuple
 
+from apo_core.data.text_files import name_of
+
 Kind = Literal["local", "s3", "hub", "generated"]
 MIRRORS = "remote"  # directory below data/raw/prompts
 _S3 = re.compile(r"s3://(?P<bucket>[\w.-]+)/(?P<key>.+)")
@@ -99,7 +101,7 @@ def _stem(entry: Entry) -> str:
         address = hub_address(entry.text)
         parts = (address.name.rsplit("/", 1)[1], address.config, address.split)
         return "-".join(part for part in parts if part)
-    return entry.path if entry.kind == "generated" else PurePosixPath(entry.path).stem
+    return entry.path if entry.kind == "generated" else name_of(PurePosixPath(entry.path))
 
 
 def _inside(text: str, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Rows of JSONL files, and of JSON files that are one array of objects."""
+"""Rows of files of JSON: an object per line, or one array of objects, whatever the file is called."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from apo_core.data.text_files import open_text
 from apo_core.errors import InputError
 
 Row = tuple[int, dict[str, Any]]
@@ -16,14 +17,30 @@ _DECODER = json.JSONDecoder()
 _SPACE = re.compile(r"\s+")
 
 
-def jsonl_rows(file: Path) -> Iterator[Row]:
+def rows_of_json(file: Path) -> Iterator[Row]:
+    """Yield the objects of a file, in either form: its first character says which.
+
+    Raises:
+        InputError: see `lines_of_objects` and `array_of_objects`.
+    """
+    with open_text(file) as stream:
+        start = stream.read(1)
+        while start.isspace():
+            start = stream.read(1)
+    if start == "[" or (start == "" and file.name.endswith(".json")):
+        yield from array_of_objects(file)
+    else:
+        yield from lines_of_objects(file)
+
+
+def lines_of_objects(file: Path) -> Iterator[Row]:
     """Yield objects with their lines, counted from 1; empty lines are skipped.
 
     Raises:
         InputError: the file cannot be read, or a line is not an object; names the line.
     """
     line = 0
-    with file.open(encoding="utf-8-sig") as stream:
+    with open_text(file) as stream:
         for line, text in enumerate(stream, start=1):
             if not text.strip():
                 continue
@@ -37,13 +54,13 @@ def jsonl_rows(file: Path) -> Iterator[Row]:
             yield line, _object(file, row, line)
 
 
-def json_rows(file: Path) -> Iterator[Row]:
+def array_of_objects(file: Path) -> Iterator[Row]:
     """Yield the objects of an array with their positions, counted from 1; the file is read in chunks.
 
     Raises:
         InputError: the file cannot be read, or is not an array of objects; names position and line.
     """
-    with file.open(encoding="utf-8-sig") as stream:
+    with open_text(file) as stream:
         window = _Window(file, stream)
         if window.next_character() != "[":
             raise InputError(file, "must be an array of objects")

@@ -33,6 +33,8 @@ def prompt_of_turns(turns: Sequence[Mapping[str, Any]]) -> str:
             raise ValueError(f"turn {number} is the system's; only the first may be")
     if conversation[-1].role != "user":
         raise ValueError(f"ends with a turn of {conversation[-1].role}; a prompt ends with the user's")
+    if not conversation[-1].content.strip():
+        raise ValueError("the user's last turn is empty")
     if len(conversation) == 1:
         return conversation[0].content
     return json.dumps([turn._asdict() for turn in conversation], ensure_ascii=False)
@@ -50,10 +52,10 @@ def turns_of(prompt: str) -> list[Turn]:
     return [Turn("user", prompt)]
 
 
-def text_of_turns(prompt: str) -> str:
-    """What is said in a prompt, without the signs that it is kept with."""
+def text_of_turns(prompt: str, *, system: bool = True) -> str:
+    """What is said in a prompt, without the signs that it is kept with; with the system's turn or without."""
     turns = turns_of(prompt)
-    return prompt if len(turns) == 1 else "\n".join(turn.content for turn in turns)
+    return "\n".join(turn.content for turn in turns if system or turn.role != "system")
 
 
 def _turn(number: int, turn: Mapping[str, Any]) -> Turn:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from apo_core.data.messages import text_of_turns
 from apo_core.data.normal_form import normal_hash
 from apo_core.data.prompts import Prompt
 from apo_core.tables import PROMPTS, read_batches, write_batches
@@ -56,7 +57,7 @@ def collect(prompts: Iterable[Prompt], file: Path) -> Pool:
         while rows := list(islice(stream, _ROWS)):
             for row in rows:
                 ids.append(int(row.prompt_id, 16))
-                forms.append(normal_hash(row.prompt))
+                forms.append(normal_hash(text_of_turns(row.prompt)))
                 evaluation.append(row.split == "eval")
             columns = [list(column) for column in zip(*rows, strict=True)]
             yield pa.RecordBatch.from_arrays(

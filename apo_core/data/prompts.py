@@ -10,9 +10,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from apo_core.data.messages import is_conversation, prompt_of_turns
 from apo_core.errors import InputError
 
 Split = Literal["train", "eval"]
+_MISSING = object()
+_BINARY = (bytes, bytearray, memoryview)
 
 
 class Prompt(NamedTuple):
@@ -65,12 +68,12 @@ def prompt_of(
     Raises:
         InputError: a field is missing, empty or of a wrong type; names file, row and field.
     """
-    prompt = text_of(file, number, row, fields.prompt)
-    answer = text_of(file, number, row, fields.answer, numbers=True)
+    prompt = _prompt_text(file, number, row, fields.prompt)
+    answer = text_of(file, number, row, fields.answer, numbers=True, one_of_list=True)
     if not prompt.strip():
         raise InputError(file, "is empty", row=number, field=fields.prompt)
     group = None
-    if fields.group is not None and row.get(fields.group, "") is not None:
+    if fields.group is not None and _found(row, fields.group, "") is not None:
         group = text_of(file, number, row, fields.group, numbers=True)
     text = json_of(file, number, row)
     return Prompt(prompt_id(prompt), prompt, answer, text, source, split, set_name, group)
@@ -79,24 +82,44 @@ def prompt_of(
 def json_of(file: Path, number: int, row: Mapping[str, Any]) -> str:
     """Convert a whole row to JSON; dates, decimals and other objects become text.
 
+    Binary data (an image, a sound) is left out: no verifier reads it.
+
     Raises:
-        InputError: the row holds binary data; names file and row.
+        InputError: a field cannot be written as JSON; names file and row.
     """
     try:
-        return json.dumps(row, sort_keys=True, default=_plain)
+        return json.dumps(_without_binary(row), sort_keys=True, default=str)
     except TypeError as error:
         raise InputError(file, f"has a field that is no JSON: {error}", row=number) from None
 
 
-def text_of(file: Path, number: int, row: Mapping[str, Any], field: str, *, numbers: bool = False) -> str:
-    """Read a field as text; with `numbers`, a number is accepted and converted.
+def text_of(
+    file: Path,
+    number: int,
+    row: Mapping[str, Any],
+    field: str,
+    *,
+    numbers: bool = False,
+    one_of_list: bool = False,
+) -> str:
+    """Read a field as text.
+
+    Args:
+        file: file of the row, for error messages.
+        number: number of the row in the file, for error messages.
+        row: the source row.
+        field: a name, or names joined by dots: `reward_model.ground_truth` is inside the first.
+        numbers: accept a number, and convert it.
+        one_of_list: accept a list of one value, and take that.
 
     Raises:
         InputError: the field is missing or of another type; names file, row and field.
     """
-    if field not in row:
-        raise InputError(file, f"is missing; the row has {', '.join(sorted(row))}", row=number, field=field)
-    value = row[field]
+    value = _value_of(file, number, row, field)
+    if one_of_list and isinstance(value, list):
+        if len(value) != 1:
+            raise InputError(file, f"must be one answer, found {len(value)}", row=number, field=field)
+        (value,) = value
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise InputError(file, "holds half of a surrogate pair", row=number, field=field)
@@ -114,8 +137,48 @@ def text_of(file: Path, number: int, row: Mapping[str, Any], field: str, *, numb
     raise InputError(file, f"must be {kind}, found {shown}", row=number, field=field)
 
 
-def _plain(value: object) -> str:
-    """Convert a value to text; refuse bytes (an image, a sound)."""
-    if isinstance(value, bytes):
-        raise TypeError("binary data")
-    return str(value)
+def _prompt_text(file: Path, number: int, row: Mapping[str, Any], field: str) -> str:
+    """A prompt's text, or its turns as the table keeps them."""
+    value = _value_of(file, number, row, field)
+    if not is_conversation(value):
+        return text_of(file, number, row, field)
+    try:
+        return prompt_of_turns(value)
+    except ValueError as error:
+        raise InputError(file, str(error), row=number, field=field) from None
+
+
+def _value_of(file: Path, number: int, row: Mapping[str, Any], field: str) -> Any:
+    value = _found(row, field, _MISSING)
+    if value is _MISSING:
+        raise InputError(file, f"is missing; the row has {_names(row)}", row=number, field=field)
+    return value
+
+
+def _found(row: Mapping[str, Any], field: str, default: Any) -> Any:
+    """The value of a field; a name that is one of the row's goes before a path of names."""
+    if field in row:
+        return row[field]
+    outer, dot, inner = field.partition(".")
+    while dot:
+        if isinstance(part := row.get(outer), Mapping):
+            return _found(part, inner, default)
+        more, dot, inner = inner.partition(".")
+        outer = f"{outer}.{more}"
+    return default
+
+
+def _names(row: Mapping[str, Any], prefix: str = "") -> str:
+    """The fields of a row, those inside others by their paths."""
+    return ", ".join(
+        _names(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else f"{prefix}{name}"
+        for name, value in sorted(row.items())
+    )
+
+
+def _without_binary(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_binary(part) for name, part in value.items() if not isinstance(part, _BINARY)}
+    if isinstance(value, list):
+        return [_without_binary(part) for part in value if not isinstance(part, _BINARY)]
+    return value

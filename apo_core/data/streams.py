@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,23 @@ def file_prompts(root: Path, entry: Entry, fields: Fields, split: Split, set_nam
     for file, number, row in rows_of(_path_of(root, entry)):
         source = f"{file.relative_to(root)}:{number}"
         yield prompt_of(row, fields, file=file, number=number, source=source, split=split, set_name=set_name)
+
+
+def first_of_file(
+    root: Path, entry: Entry, fields: Fields, split_field: str | None, count: int
+) -> Iterator[Prompt]:
+    """Yield the prompts of the first rows of a file, of whatever split.
+
+    Raises:
+        InputError: as `file_prompts`; or the split column is missing.
+    """
+    for file, number, row in islice(rows_of(root / entry.path), count):
+        if split_field is not None:
+            text_of(file, number, row, split_field, numbers=True)
+        source = f"{file.relative_to(root)}:{number}"
+        yield prompt_of(
+            row, fields, file=file, number=number, source=source, split="train", set_name=file.stem
+        )
 
 
 def column_prompts(root: Path, entry: Entry, fields: Fields, column: SplitColumn) -> Iterator[Prompt]:

@@ -30,24 +30,40 @@ def check_checkpoint(directory: Path, config: dict[str, Any]) -> None:
     Raises:
         InputError: it is quantised, has an adapter beside it, or its head is no language model's.
     """
-    _check_adapter(directory)
-    _check_quantised(directory, config)
-    _check_head(directory, config)
-
-
-def _check_adapter(directory: Path) -> None:
     if (directory / "adapter_config.json").exists():
         raise InputError(
             directory / "adapter_config.json",
             "an adapter lies beside config.json, and it is not clear which model is meant; merge the adapter "
             "into the model (`merge_and_unload` of peft), or take its files out of the directory",
         )
-
-
-def _check_quantised(directory: Path, config: dict[str, Any]) -> None:
-    method = quantisation_of(config) or _quantiser_of(directory) or _quantised_dtype(directory)
+    check_config(directory, config)
+    method = _quantiser_of(directory) or _quantised_dtype(directory)
     if method is not None:
-        raise InputError(directory, f"is quantised ({method}): a policy that trains needs plain weights")
+        raise _is_quantised(directory, method)
+
+
+def check_config(source: Path | str, config: dict[str, Any]) -> None:
+    """The part of `check_checkpoint` that needs the configuration alone; `source` names it in errors."""
+    if method := quantisation_of(config):
+        raise _is_quantised(source, method)
+    if "AutoModelForCausalLM" in (config.get("auto_map") or {}):  # the directory's own code says what it is
+        return
+    names = [name for name in config.get("architectures") or [] if isinstance(name, str)]
+    if names and not any(_LANGUAGE_MODEL.search(name) for name in names):
+        raise InputError(
+            source,
+            f"is no language model: it has the head of {', '.join(names)}, expected one that predicts the "
+            "next token (...ForCausalLM)",
+            field="architectures",
+        )
+    if config.get("is_encoder_decoder"):
+        raise InputError(
+            source, "has an encoder and a decoder; a policy is a decoder alone", field="is_encoder_decoder"
+        )
+
+
+def _is_quantised(source: Path | str, method: str) -> InputError:
+    return InputError(source, f"is quantised ({method}): a policy that trains needs plain weights")
 
 
 def quantisation_of(config: dict[str, Any]) -> str | None:
@@ -97,22 +113,3 @@ def tensors_of(file: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(header, dict):
         return {}
     return {name: tensor for name, tensor in header.items() if isinstance(tensor, dict) and "dtype" in tensor}
-
-
-def _check_head(directory: Path, config: dict[str, Any]) -> None:
-    if "AutoModelForCausalLM" in (config.get("auto_map") or {}):  # the directory's own code says what it is
-        return
-    names = [name for name in config.get("architectures") or [] if isinstance(name, str)]
-    if names and not any(_LANGUAGE_MODEL.search(name) for name in names):
-        raise InputError(
-            directory / "config.json",
-            f"is no language model: it has the head of {', '.join(names)}, expected one that predicts the "
-            "next token (...ForCausalLM)",
-            field="architectures",
-        )
-    if config.get("is_encoder_decoder"):
-        raise InputError(
-            directory / "config.json",
-            "has an encoder and a decoder; a policy is a decoder alone",
-            field="is_encoder_decoder",
-        )

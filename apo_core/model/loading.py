@@ -128,7 +128,9 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[i
 
 
 def saved_end_ids(directory: Path, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """`end_ids` of a directory that `save_policy` wrote, without loading its weights."""
+    """`end_ids` of a directory, without loading its weights; `save_policy` writes generation settings."""
+    if not (directory / "generation_config.json").exists():
+        return _end_ids(None, tokenizer)
     return _end_ids(GenerationConfig.from_pretrained(directory, local_files_only=True), tokenizer)
 
 

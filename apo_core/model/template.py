@@ -56,14 +56,26 @@ def load_template(source: ModelRef, *, style: str, text: str, system: str | None
         InputError: there is no usable tokenizer, or the style is chat and it has no chat template that writes
             the turns.
     """
-    tokenizer = load_tokenizer(source)
+    try:
+        return make_template(load_tokenizer(source), style=style, text=text, system=system)
+    except InputError:
+        raise
+    except ApoError as error:
+        raise InputError(source.path, str(error)) from None
+
+
+def make_template(
+    tokenizer: PreTrainedTokenizerBase, *, style: str, text: str, system: str | None
+) -> Template:
+    """Make a template over a tokenizer.
+
+    Raises:
+        ApoError: the style is chat, and the tokenizer has no chat template that writes the turns.
+    """
     if style == "chat":
         if not tokenizer.chat_template:
-            raise InputError(source.path, "the tokenizer has no chat template (template.style: chat)")
-        try:
-            check_chat_template(tokenizer, text, system)
-        except ApoError as error:
-            raise InputError(source.path, str(error)) from None
+            raise ApoError("the tokenizer has no chat template (template.style: chat)")
+        check_chat_template(tokenizer, text, system)
     return Template(tokenizer, style=style, text=text, system=system)
 
 

@@ -11,6 +11,7 @@ from apo_core.data.entries import parse_entry
 from apo_core.data.readers import is_readable
 from apo_core.errors import ApoError
 from apo_core.model.directory import check_model_directory
+from tasks.prompts.sources import first_prompts
 from tasks.workspace import Workspace
 
 
@@ -53,11 +54,22 @@ def _prompts(workspace: Workspace, params: Params) -> Iterator[Finding]:
             for entry in entries
             if entry.kind == "local" and not is_readable(workspace.raw_prompts / entry.path)
         ]
-        detail = f"missing in {workspace.raw_prompts}: {', '.join(missing)}" if missing else ", ".join(names)
-        yield Finding("prompts", not missing, detail)
+        problem = f"missing in {workspace.raw_prompts}: {', '.join(missing)}" if missing else None
+        problem = problem or _first_problem(workspace, params)
+        yield Finding("prompts", problem is None, problem or ", ".join(names))
         if any(entry.kind == "generated" for entry in entries) and find_spec("reasoning_gym") is None:
             problem = "is not installed: pip install -e '.[reasoning-gym]' in its checkout"
             yield Finding("reasoning-gym", False, problem)
+
+
+def _first_problem(workspace: Workspace, params: Params) -> str | None:
+    """What is wrong with the first rows of the files, read with the configured fields."""
+    try:
+        for _ in first_prompts(workspace.raw_prompts, params.data):
+            pass
+    except ApoError as error:
+        return str(error)
+    return None
 
 
 def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:

@@ -35,7 +35,12 @@ def examine_machine(workspace: Workspace) -> list[Finding]:
 
 def examine_workspace(workspace: Workspace, params: Params) -> list[Finding]:
     """Look at inputs, the state of the stages, the tracking store and the log of decisions."""
-    return [*examine_inputs(workspace, params), _dvc(workspace), _tracking(workspace), _decisions(workspace)]
+    findings = examine_inputs(workspace, params)
+    if all(finding.good for finding in findings if finding.subject in ("prompts", "model")):
+        from flows.doctor.model import examine_model  # with transformers, which takes seconds
+
+        findings.append(examine_model(workspace, params))
+    return [*findings, _dvc(workspace), _tracking(workspace), _decisions(workspace)]
 
 
 def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[Item]]:

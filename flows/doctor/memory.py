@@ -37,7 +37,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     batch_rows = train.batch_size // train.ranks * algorithm.responses
     engine = train.sampler.engine == "vllm"
     vllm = params.sampler.vllm_in_training(train.sampler.vllm_override)
-    model = _model_config(workspace, params.reference, params.trust_remote_code)
+    model = model_config(workspace, params.reference, params.trust_remote_code)
     shape = TrainingShape(
         config=model,
         dtype=train.dtype,
@@ -82,7 +82,12 @@ def _engine_mib(vllm: Vllm, model: PretrainedConfig, dtype: str, trust_remote_co
     return vllm.gpu_memory_utilization * machine_mib(ranks=1)
 
 
-def _model_config(workspace: Workspace, reference: Reference, trust_remote_code: bool) -> PretrainedConfig:
+def model_config(workspace: Workspace, reference: Reference, trust_remote_code: bool) -> PretrainedConfig:
+    """The configuration of the reference policy, without its weights.
+
+    Raises:
+        ApoError: it is not to be had.
+    """
     from transformers import AutoConfig
 
     from apo_core.model.directory import check_model_directory

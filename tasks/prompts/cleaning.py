@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from apo_core.data.contamination import EvaluationIndex
+from apo_core.data.messages import text_of_turns
 from apo_core.data.pool import Mask, Pool, first_of_each
 from apo_core.errors import ApoError, InputError
 from apo_core.system.files import write_json
@@ -68,8 +69,11 @@ class LongPrompts:
         """The long prompts among the candidates."""
         if self._count_tokens is None:
             return self.mask
-        for position, prompt in self._pool.rows(candidates, "prompt"):
-            self.mask[position] = self._count_tokens(prompt) > self._limit
+        for position, source, prompt in self._pool.rows(candidates, "source", "prompt"):
+            try:
+                self.mask[position] = self._count_tokens(prompt) > self._limit
+            except ApoError as error:
+                raise InputError(source, str(error), field="prompt") from None
         return self.mask & candidates
 
 
@@ -81,7 +85,10 @@ class ContaminatedPrompts:
 
     def __init__(self, pool: Pool, evaluation: Mask, policy: Policy, report: Path) -> None:
         self._pool, self._policy, self._report = pool, policy, report
-        self._held_out = list(pool.rows(evaluation, "source", "set", "prompt"))
+        self._held_out = [
+            (position, source, name, _question(prompt))
+            for position, source, name, prompt in pool.rows(evaluation, "source", "set", "prompt")
+        ]
         self._index = EvaluationIndex([prompt for *_, prompt in self._held_out])
         self._listed: list[dict[str, str]] = []
         self._pairs = self._checked = 0
@@ -94,7 +101,8 @@ class ContaminatedPrompts:
         Raises:
             Contaminated: there are contaminated prompts, and the policy refuses them.
         """
-        for position, source, prompt in self._pool.rows(candidates, "source", "prompt"):
+        for position, source, turns in self._pool.rows(candidates, "source", "prompt"):
+            prompt = _question(turns)
             for match in self._index.matches(prompt):
                 held_out = self._held_out[match.evaluation]
                 if not _of_one_generator(source, held_out[1]):
@@ -124,6 +132,11 @@ class ContaminatedPrompts:
             print(f"contamination: {_line(pair)}", flush=True)
         if self._pairs <= _LISTED_PAIRS:
             self._listed.append(pair)
+
+
+def _question(prompt: str) -> str:
+    """What is asked: a system turn that many prompts begin with is no part of it."""
+    return text_of_turns(prompt, system=False)
 
 
 def _of_one_generator(first: str, second: str) -> bool:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from apo_core.data.readers import READERS, kinds
+from apo_core.data.readers import is_named_so, kinds
 from apo_core.errors import StageRefused
 from apo_core.system.files import read_json, remove, replacing, sha256_of, write_json
 from tasks.prompts.s3_object import fetch_object
@@ -61,7 +61,7 @@ def prompts_below(address: str, listed: Iterable[Listed], prefix: str) -> Object
     objects: Objects = {}
     for entry in listed:
         path = entry.key.removeprefix(prefix)
-        if PurePosixPath(path).suffix not in (*READERS, _SAVED):
+        if not is_named_so(PurePosixPath(path)) and PurePosixPath(path).suffix != _SAVED:
             continue
         if not _is_path(path):
             raise StageRefused(f"{address}: {entry.key!r} cannot be the name of a file")

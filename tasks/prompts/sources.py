@@ -8,9 +8,17 @@ from pathlib import Path
 from apo_core.config import Arithmetic, Data
 from apo_core.data.entries import parse_entry, set_names
 from apo_core.data.prompts import Fields, Prompt, Split, prompt_id
-from apo_core.data.streams import SplitColumn, column_prompts, file_prompts, generated_prompts
+from apo_core.data.streams import (
+    SplitColumn,
+    column_prompts,
+    file_prompts,
+    first_of_file,
+    generated_prompts,
+)
 from apo_core.embedded.arithmetic import distinct_chains
 from apo_core.errors import InputError
+
+_FIRST_ROWS = 20  # of a file, which say whether the fields are the right ones
 
 
 def chain_prompts(params: Path, arithmetic: Arithmetic, data: Data, seed: int) -> Iterator[Prompt]:
@@ -39,6 +47,19 @@ def chain_prompts(params: Path, arithmetic: Arithmetic, data: Data, seed: int) -
                 split=split,
                 set="arithmetic",
             )
+
+
+def first_prompts(root: Path, data: Data) -> Iterator[Prompt]:
+    """A few prompts of every file that `data` names and that is there, as `named_prompts` reads them.
+
+    Raises:
+        InputError: as `named_prompts`.
+    """
+    fields = Fields(data.prompt_field, data.answer_field, data.group_field)
+    for text in (*data.train_files, *data.eval_files):
+        entry = parse_entry(text)
+        if entry.kind != "generated" and (root / entry.path).exists():
+            yield from first_of_file(root, entry, fields, data.split_field, _FIRST_ROWS)
 
 
 def named_prompts(root: Path, data: Data, seed: int) -> Iterator[Prompt]:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 
+import pandas as pd
 import pytest
 
 from apo_core.data.entries import parse_entry
@@ -72,9 +73,12 @@ def test_numbers_are_answers(tmp_path, answer, expected):
         ('{"answer": "2"}', "question: is missing; the row has answer"),
         ('{"question": 5, "answer": "2"}', "question: must be text, found 5"),
         ('{"question": ["x"], "answer": "2"}', 'question: must be text, found ["x"]'),
+        ('{"question": [], "answer": "2"}', "question: must be text, found []"),
+        ('{"question": "x", "answer": ["2", "3"]}', "answer: must be one answer, found 2"),
+        ('{"question": "x", "answer": []}', "answer: must be one answer, found 0"),
+        ('{"question": "x", "answer": [["2"]]}', 'answer: must be text or a number, found ["2"]'),
         ('{"question": "x", "answer": true}', "answer: must be text or a number, found true"),
         ('{"question": "x", "answer": null}', "answer: must be text or a number, found null"),
-        ('{"question": "x", "answer": [2]}', "answer: must be text or a number, found [2]"),
         ('{"question": "", "answer": "2"}', "question: is empty"),
         ('{"question": " \\n", "answer": "2"}', "question: is empty"),
     ],
@@ -82,6 +86,77 @@ def test_numbers_are_answers(tmp_path, answer, expected):
 def test_a_bad_row_is_named_by_file_line_and_field(tmp_path, line, problem):
     file = write(tmp_path, GOOD, "", GOOD, line, GOOD)
     assert refusal(file).startswith(f"{file}:4: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("row", "fields"),
+    [
+        (
+            {"q": "x", "reward_model": {"style": "rule", "ground_truth": "2"}},
+            ("q", "reward_model.ground_truth"),
+        ),
+        ({"q": "x", "a.b": "2", "a": {"b": "3"}}, ("q", "a.b")),
+        ({"q": "x", "a.b": {"c": "2"}}, ("q", "a.b.c")),
+        ({"task": {"q": {"text": "x"}}, "final": {"answers": ["2"]}}, ("task.q.text", "final.answers")),
+        ({"q": "x", "answer": ["2"]}, ("q", "answer")),
+        ({"q": [{"role": "user", "content": "x"}], "answer": "2"}, ("q", "answer")),
+    ],
+)
+def test_fields_inside_fields_and_lists_of_one_are_read(tmp_path, row, fields):
+    file = write(tmp_path, json.dumps(row))
+    [prompt] = file_prompts(tmp_path, parse_entry(file.name), Fields(*fields), "train", "train")
+    assert (prompt.prompt, prompt.answer) == ("x", "2")
+
+
+def test_a_missing_field_inside_another_is_named_with_all_there_are(tmp_path):
+    file = write(tmp_path, '{"q": "x", "reward_model": {"style": "rule", "truth": "2"}}')
+    with pytest.raises(InputError) as refused:
+        fields = Fields("q", "reward_model.ground_truth")
+        list(file_prompts(tmp_path, parse_entry(file.name), fields, "train", "train"))
+    assert str(refused.value) == (
+        f"{file}:1: reward_model.ground_truth: is missing; the row has q, reward_model.style, reward_model.truth"
+    )
+
+
+def test_binary_data_in_other_fields_is_left_out(tmp_path):
+    image = {"bytes": b"PNG", "path": "a.png"}
+    rows = [{"question": "x", "answer": "2", "image": image, "raw": b"1", "frames": [image], "level": 3}]
+    file = tmp_path / "a.parquet"
+    pd.DataFrame(rows).to_parquet(file)
+    [prompt] = read(file)
+    left = {
+        "answer": "2",
+        "frames": [{"path": "a.png"}],
+        "image": {"path": "a.png"},
+        "level": 3,
+        "question": "x",
+    }
+    assert json.loads(prompt.row) == left
+
+
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        ([("user", "x")], "x"),
+        (
+            [("system", "s"), ("user", "x")],
+            '[{"role": "system", "content": "s"}, {"role": "user", "content": "x"}]',
+        ),
+    ],
+)
+def test_a_prompt_may_be_a_conversation(tmp_path, turns, expected):
+    messages = [{"role": role, "content": content, "name": None} for role, content in turns]
+    file = write(tmp_path, json.dumps({"question": messages, "answer": "2"}))
+    [prompt] = read(file)
+    assert (prompt.prompt, prompt.prompt_id) == (expected, prompt_id(expected))
+
+
+def test_a_conversation_that_does_not_end_with_the_user_is_named(tmp_path):
+    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "2"}]
+    file = write(tmp_path, json.dumps({"question": messages, "answer": "2"}))
+    assert (
+        refusal(file) == f"{file}:1: question: ends with a turn of assistant; a prompt ends with the user's"
+    )
 
 
 @pytest.mark.parametrize("lines", [[""], ["", "  ", "\t"]])

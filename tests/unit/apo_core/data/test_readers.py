@@ -1,7 +1,10 @@
 """Every format gives the same rows, with the line or row numbers a person finds them by."""
 
+import bz2
 import csv
+import gzip
 import json
+import lzma
 
 import datasets
 import pandas as pd
@@ -85,8 +88,13 @@ def test_a_json_array_is_read_piece_by_piece(tmp_path, monkeypatch, chunk):
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("a.json", '{"x": 1}', ": must be an array of objects"),
         ("a.json", "", ": must be an array of objects"),
+        ("a.json", '{"x": 1}\n{"x": }', ":2: malformed JSON: Expecting value"),
+        ("a.jsonl", '[{"x": 1}, {"x": }]', ":2: malformed JSON: Expecting value"),
+        ("a.jsonl.gz", '{"x": 1}', ": is damaged, or not compressed as its name says: Not a gzipped file"),
+        ("a.csv", ",\n1,2\n", ":1: must begin with a header of different names"),
+        ("a.csv", "x, x\n1,2\n", ":1: must begin with a header of different names"),
+        ("a.parquet.gz", "x", ": is no .jsonl, "),
         ("a.json", '[{"x": 1},\n\n{"x": }]', ":2: malformed JSON: Expecting value (line 3)"),
         ("a.json", '[{"x": 1}\n{"x": 2}]', ":1: malformed JSON: Expecting ',' delimiter (line 2)"),
         ("a.json", '[{"x": 1}] 2', ":1: malformed JSON: Extra data (line 1)"),
@@ -101,7 +109,7 @@ def test_a_json_array_is_read_piece_by_piece(tmp_path, monkeypatch, chunk):
         ("a.csv", 'x,y\n1,"2\n3\n', ":2: malformed CSV: unexpected end of data"),
         ("a.csv", "x,y\n", ": holds no prompts"),
         ("a.parquet", "PAR1", ": is not a Parquet file"),
-        ("a.txt", "x", ": is no .jsonl, .json, .csv or .parquet file, nor a directory of them"),
+        ("a.txt", "x", ": is no .jsonl, .ndjson, .json, .csv or .parquet file, nor a directory of them"),
     ],
 )
 def test_a_malformed_file_is_named_by_row(tmp_path, name, text, problem):
@@ -110,7 +118,57 @@ def test_a_malformed_file_is_named_by_row(tmp_path, name, text, problem):
 
 
 def test_a_directory_without_prompts_is_refused(tmp_path):
-    assert refusal(tmp_path) == f"{tmp_path}: holds no .jsonl, .json, .csv or .parquet file"
+    assert refusal(tmp_path) == f"{tmp_path}: holds no .jsonl, .ndjson, .json, .csv or .parquet file"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{"x": 1}\n{"x": 2}\n'),
+        ("a.json", '\n {"x": 1}\n\n{"x": 2}'),
+        ("a.ndjson", '{"x": 1}\n{"x": 2}\n'),
+        ("a.jsonl", '[{"x": 1},\n {"x": 2}]'),
+        ("a.jsonl", '\ufeff[{"x": 1}, {"x": 2}]'),
+    ],
+)
+def test_lines_and_arrays_are_told_apart_by_what_they_are(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert [row for _, _, row in rows_of(tmp_path / name)] == [{"x": 1}, {"x": 2}]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "ndjson", "json", "csv"])
+@pytest.mark.parametrize(("ending", "module"), [("gz", gzip), ("bz2", bz2), ("xz", lzma)])
+def test_compressed_text_is_read_as_it_is(tmp_path, kind, ending, module):
+    write = WRITERS["a.jsonl" if kind == "ndjson" else f"a.{kind}"]
+    write(tmp_path / "plain")
+    packed = tmp_path / f"d/a.{kind}.{ending}"
+    packed.parent.mkdir()
+    packed.write_bytes(module.compress((tmp_path / "plain").read_bytes()))
+    for path in (packed, packed.parent):
+        assert [row for _, _, row in rows_of(path)] == ROWS
+
+
+def test_a_file_that_was_cut_off_is_damaged(tmp_path):
+    whole = gzip.compress(b'{"x": 1}\n' * 10_000)
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    assert ": is damaged, or not compressed as its name says" in refusal(tmp_path / "a.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        (",x,y\n0,1,2\n", {"x": "1", "y": "2"}),
+        ("x,,y,\n1,0,2,\n", {"x": "1", "y": "2"}),
+        ("x, y\n1, 2\n", {"x": "1", "y": "2"}),
+        ('x, "y"\n"1, 1", "2, 2"\n', {"x": "1, 1", "y": "2, 2"}),
+        ("x ,y\t\n 1,2\n", {"x": " 1", "y": "2"}),
+        ('"x, y",z\n1, 2\n', {"x, y": "1", "z": " 2"}),
+        ("the question,y\n1,2\n", {"the question": "1", "y": "2"}),
+    ],
+)
+def test_columns_without_names_and_spaces_behind_commas_are_no_part_of_rows(tmp_path, text, row):
+    (tmp_path / "a.csv").write_text(text)
+    assert next(rows_of(tmp_path / "a.csv"))[2] == row
 
 
 def test_a_mark_of_byte_order_is_no_part_of_the_first_name(tmp_path):

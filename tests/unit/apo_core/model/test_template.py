@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from apo_core.embedded.arithmetic import ALPHABET
 from apo_core.embedded.tiny_decoder import character_tokenizer
-from apo_core.errors import InputError
+from apo_core.errors import ApoError, InputError
 from apo_core.model.directory import ModelRef, check_model_directory
 from apo_core.model.template import Template, load_template, load_tokenizer, stop_ids
 
@@ -78,6 +78,24 @@ def test_a_chat_template_is_applied_and_leaves_the_answer_open(model_directory, 
     # Letters, colons and semicolons are no tokens of this tokenizer.
     known = {character: template.tokenizer.encode(character)[0] for character in expected}
     assert template.encode("7+5=") == [known[character] for character in expected]
+
+
+CONVERSATION = '[{"role": "system", "content": "1"}, {"role": "user", "content": "2"}]'
+
+
+def test_a_conversation_brings_its_own_system_turn(model_directory):
+    (model_directory / "chat_template.jinja").write_text(CHAT)
+    template = load_template(ModelRef(path=model_directory), style="chat", text="={prompt}=", system=None)
+    assert template.encode(CONVERSATION) == template.tokenizer.encode("s:1;u:=2=;a:")
+
+
+def test_a_conversation_that_no_template_writes_is_refused(tokenizer, model_directory):
+    with pytest.raises(ApoError, match="has turns of system, user; template.style raw reads one text"):
+        Template(tokenizer, **RAW).encode(CONVERSATION)
+    (model_directory / "chat_template.jinja").write_text(CHAT)
+    template = load_template(ModelRef(path=model_directory), style="chat", text="{prompt}", system="3")
+    with pytest.raises(ApoError, match="has a system turn of its own, and template.system is another"):
+        template.encode(CONVERSATION)
 
 
 def test_chat_without_a_chat_template_is_refused(saved_decoder):
@@ -159,10 +177,17 @@ def test_a_tokenizer_without_padding_pads_with_its_end(model_directory):
     assert load_tokenizer(ModelRef(path=model_directory)).pad_token_id == 1
 
 
+def test_special_tokens_do_not_stop(tokenizer):
+    with pytest.raises(ApoError, match=r"no token whose text contains '>'"):  # <eos> has it
+        stop_ids(tokenizer, ">")
+
+
 def test_every_token_with_the_stop_character_stops(bytewise):
     words = {"<unk>": 0, "a": 1, "\n": 2, ".\n": 3, "\n\n": 4, "n": 5}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(words, "<unk>")))
     assert stop_ids(tokenizer, "\n") == {2, 3, 4}
     assert stop_ids(tokenizer, None) == set()
+    with pytest.raises(ApoError, match=r"generation.stop_character: the tokenizer has no token .* 'é'"):
+        stop_ids(tokenizer, "é")
     [newline] = stop_ids(bytewise, "\n")  # as it is read, not as the vocabulary writes it
     assert bytewise.decode([newline]) == "\n"

@@ -29,5 +29,7 @@ def test_a_file_cannot_be_a_directory_too():
 
 
 def test_without_prompts_there_is_nothing_to_mirror():
-    with pytest.raises(StageRefused, match=r"^s3://b/p/: there is no .jsonl, .json, .csv or .parquet object"):
+    with pytest.raises(
+        StageRefused, match=r"^s3://b/p/: there is no .jsonl, .ndjson, .json, .csv or .parquet object"
+    ):
         below("p/LICENSE")
