@@ -6,6 +6,8 @@ import hashlib
 import re
 import unicodedata
 
+from apo_core.data.written_numbers import in_digits, join_tens
+
 # Punctuation of prose; any other character (an emoji, a vowel sign) belongs to a word.
 _PROSE = re.escape(".,;:!?'\"`´“”‘’‚„«»‹›…·•()[]{}-–—−_#$€£¥\\*¿¡、。，？！")
 _OPERATORS = re.escape("+/=^%<>&@|~×÷")
@@ -18,45 +20,34 @@ _TOKEN = re.compile(
     rf"|[{_OPERATORS}{_UNSPACED}]"
     # A single bracket is prose; adjacent brackets are the subject of the text, and count.
     rf"|{_BRACKET}(?=\s*{_BRACKET})|(?<={_BRACKET}){_BRACKET}|(?<={_BRACKET}\s){_BRACKET}"
+    # So does one that groups: beside a product, a power or a difference, or behind a number.
+    r"|[)\]](?=\s?(?:[*/^×÷]|factorial))|(?<=[*/^×÷\d])[(\[]|(?<=[*/^×÷-]\s)[(\[]|(?<=[\W\d]-)[(\[]|(?<=\b\w-)[(\[]"
     # A dash or star before an operand subtracts or multiplies; others are hyphens or emphasis.
     r"|[-–−*](?=\s*(?:[\d(\\]|\.\d|[^\W\d_](?!\w))))\s*"
 )
 _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_COUNTED = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
-sixteen seventeen eighteen nineteen twenty"""
-_NUMBERS = {word: str(number) for number, word in enumerate(_COUNTED.split())} | {
-    "thirty": "30",
-    "forty": "40",
-    "fifty": "50",
-    "sixty": "60",
-    "seventy": "70",
-    "eighty": "80",
-    "ninety": "90",
-    "hundred": "100",
-    "thousand": "1000",
-    "million": "1000000",
-    "dozen": "12",
-    "half": "1/2",
-    "third": "1/3",
-    "quarter": "1/4",
-    "twice": "2x",
-    "double": "2x",
-    "thrice": "3x",
-    "triple": "3x",
-}
+# Behind a whole number or a single letter: 5!, n!, (2n)!
+_FACTORIAL = re.compile(r"(?<![\w.])(\d+|\d*[a-z]|\([^()]{0,20}(?:\d|(?<![^\W\d_])[a-z])\))(!+)")
+# Behind a single letter that no quote stands before: f'(2), y''
+_PRIME = re.compile(r"(?<![\w'’])([a-z])(['’′]{1,3})(?![\w'’])")
 
 
 def words_of(text: str) -> list[str]:
     """Split a text into words in folded case, numbers in digits and operators, without punctuation.
 
-    `Seven-year-old Ann's 1,200 dollars` is `7 year old anns 1200 dollars`. Signs of arithmetic stay, because
-    `3+4` and `3-4` are different questions.
+    `Seven-year-old Ann's 1,200 dollars` is `7 year old anns 1200 dollars`. Signs of mathematics stay, because
+    `3+4` and `3-4`, `5!` and `5`, `f'(2)` and `f(2)`, `(1+2)*3` and `1+2*3` are different questions.
     """
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFKC", text).replace("⁄", "/")  # ½ becomes 1⁄2
     text = _THOUSANDS.sub("", text.casefold())
-    return [_NUMBERS.get(token, token) for token in _TOKEN.findall(_APOSTROPHE.sub("", text))]
+    if "!" in text:
+        text = _FACTORIAL.sub(lambda found: found[1] + len(found[2]) * " factorial ", text)
+        text = text.replace(" !=", " ≠")
+    if not {"'", "’", "′"}.isdisjoint(text):
+        text = _APOSTROPHE.sub("", _PRIME.sub(lambda prime: prime[1] + len(prime[2]) * " prime ", text))
+    return in_digits(_TOKEN.findall(join_tens(text)))
 
 
 def numbers_of(words: list[str]) -> tuple[str, ...]:

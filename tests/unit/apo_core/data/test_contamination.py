@@ -44,6 +44,12 @@ def test_a_long_prompt_is_seen_through_its_disguise(index, prompt, why):
     assert match.why.startswith(why)
 
 
+def test_a_number_in_words_is_no_disguise(index):
+    for prompt in (LONG.replace("48", "forty-eight"), LONG.replace("half as", "1/2 as")):
+        assert matched_evaluations(index, prompt) == [1]
+        assert index.matches(prompt)[0].why.startswith("the same text")
+
+
 @pytest.mark.parametrize(
     ("prompt", "why"),
     [

@@ -114,7 +114,8 @@ def test_a_missing_field_inside_another_is_named_with_all_there_are(tmp_path):
         fields = Fields("q", "reward_model.ground_truth")
         list(file_prompts(tmp_path, parse_entry(file.name), fields, "train", "train"))
     assert str(refused.value) == (
-        f"{file}:1: reward_model.ground_truth: is missing; the row has q, reward_model.style, reward_model.truth"
+        f"{file}:1: reward_model.ground_truth: is missing; the row has q, reward_model.style, "
+        "reward_model.truth"
     )
 
 

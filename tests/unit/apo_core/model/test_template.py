@@ -90,11 +90,11 @@ def test_a_conversation_brings_its_own_system_turn(model_directory):
 
 
 def test_a_conversation_that_no_template_writes_is_refused(tokenizer, model_directory):
-    with pytest.raises(ApoError, match="has turns of system, user; template.style raw reads one text"):
+    with pytest.raises(ApoError, match="has turns of system, user"):
         Template(tokenizer, **RAW).encode(CONVERSATION)
     (model_directory / "chat_template.jinja").write_text(CHAT)
     template = load_template(ModelRef(path=model_directory), style="chat", text="{prompt}", system="3")
-    with pytest.raises(ApoError, match="has a system turn of its own, and template.system is another"):
+    with pytest.raises(ApoError, match="has a system turn of its own"):
         template.encode(CONVERSATION)
 
 
