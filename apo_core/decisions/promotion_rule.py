@@ -22,6 +22,7 @@ class Comparison:
     low: float
     high: float  # ends of the paired 95% interval of the gain
     on: str | None = None  # the evaluation set; None for all prompts
+    score: str = "pass@1"  # what the mean reward is called
 
 
 class PromotionDecision(NamedTuple):
@@ -87,12 +88,27 @@ def compare_with_reference(evaluation: Evaluation) -> list[Comparison]:
     comparisons = []
     for name, block in blocks:
         low, high = block.gain_ci95
-        comparisons.append(Comparison(against="reference", gain=block.gain, low=low, high=high, on=name))
+        comparisons.append(
+            Comparison(
+                against="reference",
+                gain=block.gain,
+                low=low,
+                high=high,
+                on=name,
+                score=block.policy.mean_name,
+            )
+        )
     return comparisons
 
 
 def compare_by_set(
-    against: str, theirs: pd.Series[float], ours: pd.Series[float], sets: pd.Series[str], *, seed: int
+    against: str,
+    theirs: pd.Series[float],
+    ours: pd.Series[float],
+    sets: pd.Series[str],
+    *,
+    seed: int,
+    score: str = "pass@1",
 ) -> list[Comparison]:
     """Compare two policies on all prompts for which both have a reward, and on each set if there are several.
 
@@ -102,6 +118,7 @@ def compare_by_set(
         ours: the mean reward of the policy that may be promoted, by prompt_id.
         sets: the set of each prompt, by prompt_id.
         seed: of the bootstraps.
+        score: what the mean reward is called.
 
     Raises:
         ApoError: there is no such prompt.
@@ -119,7 +136,7 @@ def compare_by_set(
     for name, part in parts:
         low, high = paired_bootstrap(theirs[part], ours[part], seed=seed)
         gain = float((ours[part] - theirs[part]).mean())
-        comparisons.append(Comparison(against=against, gain=gain, low=low, high=high, on=name))
+        comparisons.append(Comparison(against=against, gain=gain, low=low, high=high, on=name, score=score))
     return comparisons
 
 
@@ -127,8 +144,8 @@ def _gains_in_words(comparisons: list[Comparison]) -> str:
     """Spell out one gain, or several gains each with the policy it is over."""
     if len(comparisons) == 1:
         (only,) = comparisons
-        return f"pass@1 {only.gain:+.3f}, 95% interval {only.low:+.3f} to {only.high:+.3f}"
-    return "pass@1 " + ", ".join(
+        return f"{only.score} {only.gain:+.3f}, 95% interval {only.low:+.3f} to {only.high:+.3f}"
+    return f"{comparisons[0].score} " + ", ".join(
         f"{comparison.gain:+.3f} over the {comparison.against} "
         f"(95% {comparison.low:+.3f} to {comparison.high:+.3f})"
         for comparison in comparisons

@@ -38,16 +38,27 @@ def summarise(rows: pd.DataFrame, prompts: pd.DataFrame, *, seed: int) -> dict[s
         `sets`, the `groups` (if there are several) and the levels of `difficulty`.
     """
     ratios = rows.loc[(rows["policy"] == "policy") & (rows["sample_index"] >= 0), "log_ratio"]
-    return compare(rows, seed=seed) | {
+    graded = is_graded(rows["reward"])  # once for all: a part may have no reward between 0 and 1 by chance
+    return compare(rows, seed=seed, graded=graded) | {
         "kl": float(ratios.mean()),
-        "sets": _parts(rows, prompts.set_index("prompt_id")["set"], seed),
-        "groups": _parts(rows, prompts.set_index("prompt_id")["group"].dropna(), seed),
-        "difficulty": by_difficulty(rows, seed=seed),
+        "sets": _parts(rows, prompts.set_index("prompt_id")["set"], seed, graded),
+        "groups": _parts(rows, prompts.set_index("prompt_id")["group"].dropna(), seed, graded),
+        "difficulty": by_difficulty(rows, seed=seed, graded=graded),
     }
 
 
-def compare(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
+def is_graded(rewards: pd.Series[float]) -> bool:
+    """Whether rewards are more than right and wrong: their mean is then no share of prompts solved."""
+    return bool((~rewards.dropna().isin([0.0, 1.0])).any())
+
+
+def compare(rows: pd.DataFrame, *, seed: int, graded: bool = False) -> dict[str, Any]:
     """Compare policy and reference policy on the prompts of some rows: scores of each, and the gain.
+
+    Args:
+        rows: table `tables.EVALUATIONS`.
+        seed: of the bootstrap.
+        graded: whether rewards are graded; the mean is called `reward` then, and `pass@1` otherwise.
 
     Raises:
         ValueError: the two were evaluated on different prompts.
@@ -64,14 +75,14 @@ def compare(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
     return {
         "prompts": len(policy),
         "samples": int(rows.loc[rows["sample_index"] >= 0, "sample_index"].nunique()),
-        "reference": _of_one(rows[rows["policy"] == "reference"], reference),
-        "policy": _of_one(rows[rows["policy"] == "policy"], policy),
+        "reference": _of_one(rows[rows["policy"] == "reference"], reference, graded),
+        "policy": _of_one(rows[rows["policy"] == "policy"], policy, graded),
         "gain": float((policy - reference).mean()),
         "gain_ci95": list(paired_bootstrap(reference, policy, seed=seed)),
     }
 
 
-def by_difficulty(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
+def by_difficulty(rows: pd.DataFrame, *, seed: int, graded: bool = False) -> dict[str, Any]:
     """Run `compare` on the prompts that the reference policy solves never, sometimes and always.
 
     Samples that sort prompts by difficulty must not measure the gain as well: where the reference policy had
@@ -90,28 +101,28 @@ def by_difficulty(rows: pd.DataFrame, *, seed: int) -> dict[str, Any]:
     sorting = per_prompt(rows[rows["sample_index"] < half], "reference")
     names = sorting.map(lambda mean: DIFFICULTIES[0 if mean <= 0 else 2 if mean >= 1 else 1])
     measured = rows[(rows["sample_index"] >= half) | (rows["sample_index"] < 0)]
-    blocks = {name: _part(measured, names.index[names == name], seed) for name in DIFFICULTIES}
+    blocks = {name: _part(measured, names.index[names == name], seed, graded) for name in DIFFICULTIES}
     return {name: block for name, block in blocks.items() if block}
 
 
-def _parts(rows: pd.DataFrame, part_of: pd.Series[str], seed: int) -> dict[str, Any]:
+def _parts(rows: pd.DataFrame, part_of: pd.Series[str], seed: int, graded: bool) -> dict[str, Any]:
     """Run `compare` on every part of the prompts; empty if there is only one part."""
     part_of = part_of[part_of.index.isin(rows["prompt_id"])]
     names = sorted(part_of.unique())
     if len(names) < 2:
         return {}
-    blocks = {name: _part(rows, part_of.index[part_of == name], seed) for name in names}
+    blocks = {name: _part(rows, part_of.index[part_of == name], seed, graded) for name in names}
     return {name: block for name, block in blocks.items() if block}
 
 
-def _part(rows: pd.DataFrame, prompt_ids: pd.Index[str], seed: int) -> dict[str, Any]:
+def _part(rows: pd.DataFrame, prompt_ids: pd.Index[str], seed: int, graded: bool) -> dict[str, Any]:
     """Run `compare` on one part of the prompts; empty if none of its prompts has a reward of both models."""
     own = rows[rows["prompt_id"].isin(prompt_ids)]
     reference, _ = paired(*(per_prompt(own, name) for name in _MODELS))
-    return {} if reference.empty else compare(own, seed=seed)
+    return {} if reference.empty else compare(own, seed=seed, graded=graded)
 
 
-def _of_one(rows: pd.DataFrame, means: pd.Series[float]) -> dict[str, Any]:
+def _of_one(rows: pd.DataFrame, means: pd.Series[float], graded: bool) -> dict[str, Any]:
     """Score one model: `means` over the prompts with rewards of both, shares over all its samples."""
     greedy, sampled = rows[rows["sample_index"] < 0], rows[rows["sample_index"] >= 0]
     scored = sampled[sampled["prompt_id"].isin(means.index)].dropna(subset="reward")
@@ -120,12 +131,12 @@ def _of_one(rows: pd.DataFrame, means: pd.Series[float]) -> dict[str, Any]:
     samples = int(sampled["sample_index"].nunique())
     failed = sampled["reward"].isna()
     return {
-        "pass@1": mean,
+        "reward" if graded else "pass@1": mean,
         f"avg@{samples}": mean,
         "ci95": list(
             wilson_interval(mean, effective_prompts(np.asarray(means, dtype=np.float64), per_sample))
         ),
-        **_at_k(scored, samples),
+        **_at_k(scored, samples, "best" if graded else "pass"),
         "greedy": None if greedy["reward"].isna().all() else float(greedy["reward"].mean()),
         "truncated": float((sampled["finish_reason"] == "length").mean()),
         "unparsed": float((sampled["extracted"].isna() & ~failed).mean()),
@@ -133,8 +144,11 @@ def _of_one(rows: pd.DataFrame, means: pd.Series[float]) -> dict[str, Any]:
     }
 
 
-def _at_k(scored: pd.DataFrame, samples: int) -> dict[str, float | None]:
-    """Compute pass@2, pass@4 and so on, over prompts with k scored samples, and maj@k of all samples."""
+def _at_k(scored: pd.DataFrame, samples: int, kind: str) -> dict[str, float | None]:
+    """Compute pass@2, pass@4 and so on, over prompts with k scored samples, and maj@k of all samples.
+
+    Of graded rewards the same figures are the best of k: best@2, best@4 and so on.
+    """
     rewards = scored.groupby("prompt_id")["reward"].apply(list)
     answers = scored.groupby("prompt_id")["extracted"].apply(
         lambda extracted: [None if pd.isna(answer) else answer for answer in extracted]
@@ -142,7 +156,7 @@ def _at_k(scored: pd.DataFrame, samples: int) -> dict[str, float | None]:
     scores: dict[str, float | None] = {}
     for k in _powers_of_two(samples):
         estimates = [pass_at_k(own, k) for own in rewards if len(own) >= k]
-        scores[f"pass@{k}"] = sum(estimates) / len(estimates) if estimates else None
+        scores[f"{kind}@{k}"] = sum(estimates) / len(estimates) if estimates else None
     votes = [majority_at_k(*both) for both in zip(rewards, answers, strict=True)]
     return scores | {f"maj@{samples}": sum(votes) / len(votes)}
 

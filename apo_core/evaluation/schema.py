@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from apo_core.errors import InputError
 from apo_core.system.files import read_json
@@ -14,17 +22,48 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class PolicyScores(BaseModel):
-    """One policy's scores, as shares from 0 to 1."""
+    """One policy's scores, from 0 to 1: shares of responses, or means of graded rewards."""
 
-    # Beside these fields, of N samples per prompt: avg@N, maj@N, and pass@2, pass@4 and so on up to pass@N.
+    # Beside these fields, of N samples per prompt: avg@N, maj@N, and pass@2, pass@4 and so on up to pass@N,
+    # which are best@2 and so on of graded rewards.
     model_config = ConfigDict(frozen=True, extra="allow", validate_by_name=True, serialize_by_alias=True)
 
-    pass_at_1: float = Field(alias="pass@1")
-    ci95: tuple[float, float]  # of pass@1
-    greedy: float | None  # pass@1 of greedy responses; None if there are none
+    pass_at_1: float | None = Field(default=None, alias="pass@1")  # of rewards that are 0 or 1
+    reward: float | None = None  # the mean of graded ones
+    ci95: tuple[float, float]  # of the mean
+    greedy: float | None  # mean reward of greedy responses; None if there are none
     truncated: float  # of the sampled responses, as the two below
     unparsed: float
     errors: float  # the verifier failed
+
+    @model_validator(mode="after")
+    def _one_mean(self) -> Self:
+        if (self.pass_at_1 is None) == (self.reward is None):
+            raise ValueError("either pass@1 or reward is expected")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_other_mean(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        absent = ("pass@1", "pass_at_1") if self.pass_at_1 is None else ("reward",)
+        return {name: value for name, value in fields.items() if name not in absent}
+
+    @property
+    def mean_name(self) -> str:
+        """What the mean over the sampled responses is called: pass@1, or reward where rewards are graded."""
+        return "pass@1" if self.reward is None else "reward"
+
+    @property
+    def mean(self) -> float:
+        """That mean."""
+        mean = self.pass_at_1 if self.reward is None else self.reward
+        assert mean is not None, "refused when read"
+        return mean
+
+    @property
+    def best_name(self) -> str:
+        """What the best of several responses is called: pass, or best where rewards are graded."""
+        return "pass" if self.reward is None else "best"
 
     def at_k(self, name: str) -> float | None:
         """Look up a score such as `pass@4` or `maj@4`; None if no prompt has so many scored samples.
@@ -36,6 +75,11 @@ class PolicyScores(BaseModel):
         return score
 
 
+def mean_name(scores: dict[str, Any]) -> str:
+    """`PolicyScores.mean_name` of scores as they are written."""
+    return "reward" if "reward" in scores else "pass@1"
+
+
 class Gain(BaseModel):
     """The policy beside the reference policy, on the same prompts."""
 
@@ -45,7 +89,7 @@ class Gain(BaseModel):
     samples: int  # per prompt
     reference: PolicyScores
     policy: PolicyScores
-    gain: float  # of pass@1
+    gain: float  # of the mean
     gain_ci95: tuple[float, float]  # paired
 
 

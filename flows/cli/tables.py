@@ -28,12 +28,12 @@ def print_summary(summary: Summary, workspace: str = "") -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, scores in (("reference", reference), ("policy", policy)):
-        table.add_row(f"{name} pass@1", f"{scores.pass_at_1:.3f}  (95% {_interval(scores.ci95)})")
+        table.add_row(f"{name} {scores.mean_name}", f"{scores.mean:.3f}  (95% {_interval(scores.ci95)})")
     table.add_row("gain", f"{_gain(evaluation)} on {evaluation.prompts} held-out prompts")
     for name, block in evaluation.sets.items():
         table.add_row(f"  {escape(name)}", f"{_gain(block)} on {block.prompts}")
     if evaluation.samples > 1:
-        for name in (f"pass@{evaluation.samples}", f"maj@{evaluation.samples}"):
+        for name in (f"{policy.best_name}@{evaluation.samples}", f"maj@{evaluation.samples}"):
             table.add_row(name, _both(reference.at_k(name), policy.at_k(name), ".3f"))
     for name in ("truncated", "unparsed", "errors"):
         shares = getattr(reference, name), getattr(policy, name)

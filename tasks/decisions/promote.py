@@ -72,7 +72,7 @@ def _decide(
     current = champion(client, params.tracking.model)
     if current is not None and current != registered:
         try:
-            comparisons += _against_champion(client, workspace, params, current)
+            comparisons += _against_champion(client, workspace, params, current, evaluation.policy.mean_name)
         except ApoError as error:
             return PromotionDecision(
                 "hold", f"the champion (version {current.version}) cannot be evaluated: {error}"
@@ -89,7 +89,7 @@ def _decide(
 
 
 def _against_champion(
-    client: MlflowClient, workspace: Workspace, params: Params, current: Registered
+    client: MlflowClient, workspace: Workspace, params: Params, current: Registered, score: str
 ) -> list[Comparison]:
     """Compare the policy with the champion on the same prompts: all of them, and those of each set."""
     from tasks.decisions.champion_rewards import (
@@ -101,4 +101,4 @@ def _against_champion(
     prompts = read_table(workspace.prompts, PROMPTS)
     sets = prompts[prompts["split"] == "eval"].set_index("prompt_id")["set"]
     name = f"champion (version {current.version})"
-    return compare_by_set(name, theirs, ours, sets, seed=params.seed)
+    return compare_by_set(name, theirs, ours, sets, seed=params.seed, score=score)

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from apo_core.decisions.audit_chain import Entry
 from apo_core.errors import ApoError
+from apo_core.evaluation.schema import mean_name
 from apo_core.system.files import read_json, sha256_of
 from apo_core.tables import read_metadata
 from tasks.tracking.registry import Registered, download_artifact, registry_errors
@@ -73,9 +74,10 @@ def lineage_of(client: MlflowClient, registered: Registered, entries: list[Entry
 def metrics_in_words(evaluation: dict[str, Any]) -> dict[str, str]:
     """Spell out `reports/eval.json`, rounded; the intervals are 95% ones."""
     low, high = evaluation["gain_ci95"]
+    score = mean_name(evaluation["policy"])
     return {
-        "reference pass@1": f"{evaluation['reference']['pass@1']:.3f}",
-        "policy pass@1": f"{evaluation['policy']['pass@1']:.3f}",
+        f"reference {score}": f"{evaluation['reference'][score]:.3f}",
+        f"policy {score}": f"{evaluation['policy'][score]:.3f}",
         "gain over the reference": f"{evaluation['gain']:+.3f} (95% {low:+.3f} to {high:+.3f})",
     }
 

@@ -100,6 +100,11 @@ def sample_checks(
         ),
         Check(
             "sample_index",
+            "is a duplicate",
+            gxe.ExpectCompoundColumnsToBeUnique(column_list=["prompt_id", "sample_index"]),
+        ),
+        Check(
+            "sample_index",
             f"does not count {' or '.join(map(str, counts))} samples of the prompt",
             gxe.ExpectColumnValuesToBeInSet(column="samples", value_set=counts),
         ),

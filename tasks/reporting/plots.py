@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from apo_core.evaluation.schema import mean_name
 from apo_core.system.files import replacing
 
 _REFERENCE, _POLICY = "#8a8f98", "#1f6feb"
@@ -79,9 +80,9 @@ def _plot_accuracies(axis: Axes, blocks: dict[str, dict[str, Any]]) -> None:
     for name, colour, shift in (("reference", _REFERENCE, -0.14), ("policy", _POLICY, 0.14)):
         figures = [block[name] for block in blocks.values()]
         heights = [row + shift for row in range(len(figures))]
-        means = [figure["pass@1"] for figure in figures]
-        below = [max(0.0, figure["pass@1"] - figure["ci95"][0]) for figure in figures]
-        above = [max(0.0, figure["ci95"][1] - figure["pass@1"]) for figure in figures]
+        means = [figure[mean_name(figure)] for figure in figures]
+        below = [max(0.0, mean - figure["ci95"][0]) for mean, figure in zip(means, figures, strict=True)]
+        above = [max(0.0, figure["ci95"][1] - mean) for mean, figure in zip(means, figures, strict=True)]
         axis.errorbar(
             means, heights, xerr=[below, above], fmt="o", color=colour, capsize=4, label=name, markersize=6
         )
@@ -92,7 +93,7 @@ def _plot_accuracies(axis: Axes, blocks: dict[str, dict[str, Any]]) -> None:
             axis.text(x, height, f"{mean:.3f}", va="center", ha=align, fontsize=9)
     labels = [f"{_short(name)} ({block['prompts']})" for name, block in blocks.items()]
     axis.set_yticks(range(len(labels)), labels)
-    axis.set(xlim=(0, 1), xlabel="pass@1, with 95% interval")
+    axis.set(xlim=(0, 1), xlabel=f"{mean_name(figures[0])}, with 95% interval")
     axis.set_ylim(len(labels) - 0.5, -0.5)
 
 
@@ -102,16 +103,20 @@ def _short(name: str) -> str:
 
 
 def _plot_pass_at_k(axis: Axes, evaluation: dict[str, Any]) -> None:
-    """pass@k over k, and maj@k where all samples vote."""
+    """pass@k over k, or the best of k graded rewards, and maj@k where all samples vote."""
     samples = evaluation["samples"]
+    graded = mean_name(evaluation["policy"]) == "reward"
+    kind = "best" if graded else "pass"
     for name, colour in (("reference", _REFERENCE), ("policy", _POLICY)):
         model = evaluation[name]
         curve = sorted(
             (int(key[5:]), value)
             for key, value in model.items()
-            if key.startswith("pass@") and value is not None
+            if key.startswith(f"{kind}@") and value is not None
         )
-        axis.plot(*zip(*curve, strict=True), "o-", color=colour, label=f"{name} pass@k")
+        if graded:
+            curve.insert(0, (1, model["reward"]))
+        axis.plot(*zip(*curve, strict=True), "o-", color=colour, label=f"{name} {kind}@k")
         axis.plot(
             [samples],
             [model[f"maj@{samples}"]],
@@ -123,7 +128,8 @@ def _plot_pass_at_k(axis: Axes, evaluation: dict[str, Any]) -> None:
     ticks = [k for k, _ in curve]
     axis.set_xscale("log", base=2)
     axis.set_xticks(ticks, [str(k) for k in ticks])
-    axis.set(ylim=(0, 1.02), xlabel="k, samples per prompt", ylabel="share of prompts solved")
+    axis.set(ylim=(0, 1.02), xlabel="k, samples per prompt")
+    axis.set_ylabel("best reward of k samples" if graded else "share of prompts solved")
     axis.grid(axis="y", alpha=0.3)
 
 

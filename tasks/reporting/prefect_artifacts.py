@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from apo_core.evaluation.comparison import DIFFICULTIES
+from apo_core.evaluation.schema import mean_name
 from apo_core.system.files import read_json
 from apo_core.tables import PROMPTS, SAMPLES, VALUES, read_table
 from apo_core.training.metrics import read_metrics
@@ -97,10 +98,11 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
 
 
 def _figures(model: dict[str, Any]) -> dict[str, str]:
-    """A model's figures by name, pass@1 with its interval."""
+    """A model's figures by name, the mean with its interval."""
     low, high = model["ci95"]
-    shown = {"pass@1": f"{model['pass@1']:.3f} ({low:.3f} to {high:.3f})"}
-    at_k = sorted((name for name in model if "@" in name and name != "pass@1"), key=_by_k)
+    mean = mean_name(model)
+    shown = {mean: f"{model[mean]:.3f} ({low:.3f} to {high:.3f})"}
+    at_k = sorted((name for name in model if "@" in name and name != mean), key=_by_k)
     shown |= {name: "" if model[name] is None else f"{model[name]:.3f}" for name in [*at_k, "greedy"]}
     return shown | {name: f"{model[name]:.1%}" for name in ("truncated", "unparsed", "errors")}
 
@@ -125,11 +127,12 @@ def _blocks(evaluation: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def _gain(name: str, block: dict[str, Any]) -> dict[str, Any]:
     low, high = block["gain_ci95"]
+    mean = mean_name(block["policy"])
     return {
         "": name,
         "prompts": block["prompts"],
-        "reference pass@1": f"{block['reference']['pass@1']:.3f}",
-        "policy pass@1": f"{block['policy']['pass@1']:.3f}",
+        f"reference {mean}": f"{block['reference'][mean]:.3f}",
+        f"policy {mean}": f"{block['policy'][mean]:.3f}",
         "gain": f"{block['gain']:+.3f}",
         "95% interval": f"{low:+.3f} to {high:+.3f}",
     }

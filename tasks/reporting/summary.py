@@ -204,11 +204,12 @@ def log_summary(client: MlflowClient, run_id: str, summary: Summary) -> None:
 
     client.log_dict(run_id, summary.as_json(), "reports/summary.json")
     evaluation = summary.eval
+    mean = "pass_at_1" if evaluation.policy.reward is None else "reward"
     metrics = {
         "eval/gain": evaluation.gain,
         "eval/kl": evaluation.kl,
-        "eval/reference_pass_at_1": evaluation.reference.pass_at_1,
-        "eval/policy_pass_at_1": evaluation.policy.pass_at_1,
+        f"eval/reference_{mean}": evaluation.reference.mean,
+        f"eval/policy_{mean}": evaluation.policy.mean,
         "train/peak_rss_mib": summary.train.peak_rss_mib,
         "seconds": sum(summary.seconds.values()),
     }

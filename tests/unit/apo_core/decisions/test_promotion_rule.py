@@ -10,7 +10,7 @@ from apo_core.decisions.promotion_rule import (
     compare_with_reference,
     decide_promotion,
 )
-from apo_core.evaluation.schema import Evaluation, Gain
+from apo_core.evaluation.schema import Evaluation, Gain, PolicyScores
 
 
 def compared(against, gain, low, high, on=None):
@@ -113,6 +113,15 @@ def test_the_reason_says_what_was_found(decided, reason):
     assert decided.reason == reason
 
 
+def test_a_gain_in_graded_rewards_is_called_so():
+    graded = replace(BETTER, score="reward")
+    assert decision(graded).reason == (
+        "better than the reference: reward +0.200, 95% interval +0.100 to +0.300"
+    )
+    both = decision(graded, replace(graded, against="champion"))
+    assert both.reason.startswith("better than the reference and the champion: reward +0.200 over the")
+
+
 def test_a_candidate_that_was_compared_with_nothing_is_not_promoted():
     assert decision().outcome != "promote"
 
@@ -166,9 +175,10 @@ def test_sets_alone_are_no_evidence():
 
 
 def test_an_evaluation_gives_a_comparison_for_all_prompts_and_each_set():
-    block = Gain.model_construct(gain=0.2, gain_ci95=(0.1, 0.3))
-    other = Gain.model_construct(gain=-0.2, gain_ci95=(-0.3, -0.1))
-    whole = Evaluation.model_construct(gain=0.2, gain_ci95=(0.1, 0.3), sets={})
+    scores = PolicyScores.model_construct(pass_at_1=0.5)
+    block = Gain.model_construct(policy=scores, gain=0.2, gain_ci95=(0.1, 0.3))
+    other = Gain.model_construct(policy=scores, gain=-0.2, gain_ci95=(-0.3, -0.1))
+    whole = Evaluation.model_construct(policy=scores, gain=0.2, gain_ci95=(0.1, 0.3), sets={})
     assert compare_with_reference(whole) == [BETTER]
     assert compare_with_reference(whole.model_copy(update={"sets": {"one": block, "two": other}})) == [
         BETTER,

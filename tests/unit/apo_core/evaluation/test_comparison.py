@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from apo_core.errors import ApoError
-from apo_core.evaluation.comparison import by_difficulty, compare, per_prompt, summarise
+from apo_core.evaluation.comparison import by_difficulty, compare, is_graded, per_prompt, summarise
 from apo_core.evaluation.intervals import paired_bootstrap, wilson_interval
 
 COLUMNS = ["policy", "prompt_id", "sample_index", "reward", "extracted", "finish_reason", "log_ratio"]
@@ -222,3 +222,23 @@ def test_a_policy_that_is_the_reference_gains_nothing_at_any_difficulty():
         assert block["gain"] == pytest.approx(0, abs=0.03)
         # P(solved | first two samples: none, one, both) of a uniform chance: 1/4, 1/2, 3/4.
         assert min(abs(block["reference"]["pass@1"] - share) for share in (0.25, 0.5, 0.75)) < 0.03
+
+
+def test_the_mean_of_graded_rewards_is_no_pass_at_1():
+    rows = asked("ab", [[0.5, 0.0, 1.0, 0.0], [0, 0, 0, 0]], [[1, 1, 0.25, 1], [0, 1, 0, 0]])
+    sets = PROMPTS.assign(set=["s", "t"])
+    summary = summarise(rows, sets, seed=0)
+    # Set t has rewards of 0 and 1 alone, and is called as the others are.
+    for block in (summary, *summary["sets"].values(), *summary["difficulty"].values()):
+        for model in (block["reference"], block["policy"]):
+            assert not {name for name in model if name.startswith("pass")}
+            assert {"reward", "best@2"} <= model.keys()
+    assert summary["policy"]["reward"] == summary["policy"]["avg@4"] == (3.25 / 4 + 0.25) / 2
+    assert summary["reference"]["best@4"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("rewards", "graded"), [([0, 1, None], False), ([0, 0.5], True), ([1.0, 1e-9], True), ([None], False)]
+)
+def test_rewards_between_0_and_1_are_graded(rewards, graded):
+    assert is_graded(pd.Series(rewards, dtype=float)) is graded

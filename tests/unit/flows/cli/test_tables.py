@@ -106,3 +106,15 @@ def test_a_candidate_that_waits_comes_with_the_command(capsys):
     approved = approval.model_copy(update={"event": "approved", "by": "Bob", "waits": False})
     print_summary(waiting.model_copy(update={"approval": approved}))
     assert "approved by Bob" in capsys.readouterr().out
+
+
+def graded(mean):
+    figures = scores(mean) | {"reward": mean, "best@4": 0.95}
+    return {name: value for name, value in figures.items() if not name.startswith("pass")}
+
+
+def test_graded_rewards_are_not_called_pass(printed):
+    rows = printed(summary_of(reference=graded(0.4), policy=graded(0.6)))
+    assert rows["policy reward"] == "0.600  (95% 0.500 to 0.700)"
+    assert rows["best@4"] == "reference 0.950, policy 0.950"
+    assert not {name for name in rows if "pass" in name}

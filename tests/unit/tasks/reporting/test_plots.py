@@ -56,3 +56,16 @@ def test_the_same_evaluation_gives_the_same_bytes(tmp_path):
     for name in ("one.png", "two.png"):
         plot_evaluation(evaluation(sets=["one", "two"]), tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_graded_rewards_are_plotted_by_their_name():
+    graded = evaluation()
+    for name in ("reference", "policy"):
+        figures = graded[name]
+        figures |= {"reward": figures.pop("pass@1"), "best@4": figures.pop("pass@4")}
+        del figures["pass@2"]
+    accuracies, at_k = evaluation_figure(graded).axes
+    assert accuracies.get_xlabel() == "reward, with 95% interval"
+    reference, *_ = at_k.lines
+    assert (list(reference.get_xdata()), list(reference.get_ydata())) == ([1, 4], [0.4, 0.95])
+    assert at_k.get_ylabel() == "best reward of k samples"

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from apo_core.decisions.promotion_rule import PromotionDecision
+from apo_core.evaluation.schema import PolicyScores
 from apo_core.system.files import read_json, write_json
 from tasks.reporting.summary import Report, Summary, complete_summary, finished_summary
 from tasks.workspace import Workspace
@@ -99,3 +100,17 @@ def test_a_summary_that_no_run_has_completed_is_not_finished(workspace):
         rest = {key: value for key, value in whole.items() if key != name}
         workspace.summary.write_text(json.dumps(rest))  # of an earlier version
         assert finished_summary(workspace) is None
+
+
+def test_scores_of_graded_rewards_are_read_and_written_as_they_are():
+    graded = {name: value for name, value in scores(0.25).items() if not name.startswith("pass")}
+    graded |= {"reward": 0.25, "best@4": 0.5}
+    read = PolicyScores.model_validate(graded)
+    assert (read.mean_name, read.mean, read.at_k("best@4")) == ("reward", 0.25, 0.5)
+    assert read.model_dump(mode="json") == graded
+
+
+@pytest.mark.parametrize("more", [{"reward": 0.5}, {"pass@1": None}])
+def test_scores_have_one_mean(more):
+    with pytest.raises(ValueError, match="either pass@1 or reward"):
+        PolicyScores.model_validate(scores(0.25) | more)

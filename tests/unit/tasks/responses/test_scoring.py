@@ -150,3 +150,11 @@ def test_a_number_of_samples_that_no_prompt_may_have_is_refused(tmp_path):
     frame, checks = sample_checks(samples({"a": [1.0] * 3, "b": [0.0] * 4}), counts=[2, 4], prompts=2)
     with pytest.raises(DataQualityError, match=r"a/0.*does not count 2 or 4 samples"):
         validate(frame, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")
+
+
+def test_a_sample_that_is_there_twice_is_refused(tmp_path):
+    frame = samples({"a": [1.0, 0.0], "b": [0.0, 1.0]})
+    frame = pd.concat([frame.iloc[:3], frame.iloc[[0]]], ignore_index=True)  # as many rows as there should be
+    checked, checks = sample_checks(frame, counts=[1, 2], prompts=2)
+    with pytest.raises(DataQualityError, match=r"a/0 and 1 more rows: sample_index: is a duplicate"):
+        validate(checked, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")
