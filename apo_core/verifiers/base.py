@@ -74,3 +74,8 @@ def shortened(text: str, limit: int = _SHOWN) -> str:
     """Shorten text to one line of valid UTF-8, at most `limit` characters."""
     line = " ".join(text[: 4 * limit].encode("utf-8", "replace").decode().split())
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
+def quoted(text: str) -> str:
+    """Quote a text in a reason, shortened."""
+    return f'"{shortened(text)}"'

@@ -1,17 +1,21 @@
-"""Text, equal except for case and surrounding or repeated white space."""
+"""Text, equal except for case, white space, and code points that stand for the same characters."""
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from apo_core.verifiers.base import Verdict, compared
 from apo_core.verifiers.extraction import Rule, extract, nothing, unread
+from apo_core.verifiers.missing import missing_problem
+
+_INVISIBLE = str.maketrans(dict.fromkeys("\u200b\u2060\ufeff\u00ad"))  # spaces without width, soft hyphen
 
 
 @dataclass(frozen=True)
 class ExactVerifier:
-    """Verifier of text: right if completion and answer are equal after folding case and white space."""
+    """Verifier of text: right if completion and answer are equal after folding (NFKC, case, white space)."""
 
     rules: tuple[Rule, ...]
     name: ClassVar[str] = "exact"
@@ -21,14 +25,14 @@ class ExactVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"2:{','.join(self.rules)}"
+        return f"3:{','.join(self.rules)}"
 
     def load(self) -> None:
         """See `Verifier`."""
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """See `Verifier`."""
-        return None if _fold(answer) else "is empty"
+        return missing_problem(answer) or (None if _fold(answer) else "is empty")
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
@@ -42,4 +46,7 @@ class ExactVerifier:
 
 
 def _fold(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    if text.isascii():
+        return " ".join(text.split()).casefold()
+    folded = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())

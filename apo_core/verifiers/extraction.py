@@ -2,21 +2,30 @@ r"""Extraction of the answer from a completion: after the last `####`, in the la
 
 Rules are tried in order, and the first whose mark is in the text decides: a box that is empty or cut off
 holds no answer, whatever stood before it. So a single rule is strict, and every further rule makes the
-extraction more lenient.
+extraction more lenient. A `####` that begins a heading is no mark.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from apo_core.verifiers.base import Verdict
+from apo_core.verifiers.brackets import closing_brace
+from apo_core.verifiers.hashes import behind_hashes
 
 Rule = Literal["hashes", "boxed", "tag", "last", "whole"]
 MARKS: dict[Rule, str] = {"hashes": "####", "boxed": r"\boxed{}", "tag": "<answer></answer>"}
 
 _BOX = re.compile(r"\\boxed\s*\{")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped brace is skipped with its backslash
+_LONGEST_JOIN = 40  # characters between two boxes
+# Between boxes that are one answer: "$\boxed{3}$, $\boxed{5}$ and $x = \boxed{7}$"
+_SPACE = r"(?:[\s$]|\\[,;:! ()\[\]]|\\quad|~|\*\*)*"
+_JOIN = re.compile(
+    rf"{_SPACE}(?:[,;\u3001\uff0c]?{_SPACE}(?:\\(?:text|mathrm|mbox)\s*\{{\s*(?:and|or)\s*\}}|\b(?:and|or)\b|\u548c|\u6216|\u3068)"
+    rf"|[,;\u3001\uff0c]){_SPACE}(?:[A-Za-z](?:_\{{?\w\}}?)?\s*={_SPACE})?"
+)
 
 
 class Extract(NamedTuple):
@@ -26,13 +35,27 @@ class Extract(NamedTuple):
     text: str
 
 
-def extract(text: str, rules: tuple[Rule, ...]) -> Extract | None:
-    """Apply the first rule whose mark is in the text; `last` and `whole` need no mark."""
+def extract(text: str, rules: tuple[Rule, ...], holds: Callable[[str], bool] = bool) -> Extract | None:
+    """Apply the first rule whose mark is in the text; `last` and `whole` need no mark.
+
+    Args:
+        text: a completion.
+        rules: tried in order.
+        holds: whether a line behind `####` holds an answer of the verifier's kind.
+    """
     for rule in rules:
-        answer = _MARKED[rule](text) if rule in _MARKED else text
+        answer = _marked(text, rule, holds)
         if answer is not None:
             return Extract(rule, answer.strip())
     return None
+
+
+def _marked(text: str, rule: Rule, holds: Callable[[str], bool]) -> str | None:
+    if rule == "hashes":
+        return behind_hashes(text, holds)
+    if rule == "boxed":
+        return _in_boxes(text)
+    return _in_tag(text) if rule == "tag" else text
 
 
 def nothing(rules: tuple[Rule, ...]) -> Verdict:
@@ -46,25 +69,25 @@ def unread(extracted: Extract, what: str) -> Verdict:
     return Verdict(0.0, None, f"no {what} found{where}")
 
 
-def _behind_hashes(text: str) -> str | None:
-    """Extract the line after the last `####`."""
-    _, hashes, behind = text.rpartition("####")
-    return (behind.strip().splitlines() or [""])[0] if hashes else None
+def _in_boxes(text: str) -> str | None:
+    """Extract the last box, with those before it that a comma, "and" or "or" joins to it.
 
-
-def _in_box(text: str) -> str | None:
-    """Extract the last box; empty text if it is not closed, since its answer may be cut off."""
-    start = -1
-    for opened in _BOX.finditer(text):
-        start = opened.end()
-    if start < 0:
+    The text is empty if the last box is not closed, since its answer may be cut off.
+    """
+    starts = list(_BOX.finditer(text))
+    if not starts:
         return None
-    depth = 1
-    for brace in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(brace[0], 0)
-        if not depth:
-            return text[start : brace.start()]
-    return ""
+    end = closing_brace(text, starts[-1].end())
+    if end is None:
+        return ""
+    answers = [text[starts[-1].end() : end].strip()]
+    for opened, after in zip(reversed(starts[:-1]), reversed(starts[1:]), strict=True):
+        end = closing_brace(text, opened.end(), after.start())
+        between = after.start() - (end or 0)
+        if end is None or between > _LONGEST_JOIN or not _JOIN.fullmatch(text, end + 1, after.start()):
+            break
+        answers.insert(0, text[opened.end() : end].strip())
+    return ", ".join(dict.fromkeys(answers))
 
 
 def _in_tag(text: str) -> str | None:
@@ -73,6 +96,3 @@ def _in_tag(text: str) -> str | None:
         return None
     inside, closed, _ = behind.partition("</answer>")
     return inside if closed else ""
-
-
-_MARKED = {"hashes": _behind_hashes, "boxed": _in_box, "tag": _in_tag}

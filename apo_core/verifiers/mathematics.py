@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from dataclasses import dataclass
@@ -9,17 +10,31 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-from apo_core.verifiers.base import Verdict, compared
+from apo_core.verifiers import math_compare
+from apo_core.verifiers.base import Verdict, compared, quoted
+from apo_core.verifiers.brackets import closing_brace
+from apo_core.verifiers.choice_text import labelled, unwrapped
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
+from apo_core.verifiers.math_literal import (
+    conclusion,
+    derivative,
+    is_literal,
+    key,
+    left_side,
+    literal_equal,
+    residue,
+)
+from apo_core.verifiers.math_prose import last_expression, prepared_prose
+from apo_core.verifiers.math_text import prepared
+from apo_core.verifiers.missing import missing_problem
 
-# Notation that models write and math-verify does not read: thin spaces in thousands, upright numbers, the
-# letter of a multiple choice before its value, the full stop of the sentence.
-_TIDY = [
-    (re.compile(r"(?<=\d)(?:\\[,;:! ]|\{,\}|~)(?=\d{3}(?!\d))"), ""),
-    (re.compile(r"\\(?:text|mathrm|mathbf)(?:bf|rm|it)?\{\s*(-?[\d.,]+)\s*\}"), r"\1"),
-    (re.compile(r"^\\(?:text|mathrm|mathbf)(?:bf|rm)?\{\s*\([A-J]\)\s*\}(?:\\[ ,;:]|~|\s)*(?=\S)"), ""),
-    (re.compile(r"\.$"), ""),
-]
+_MARKED = re.compile(r"(?<!\\)\$|\\boxed|\\\[|\\\(")
+_PIECES = re.compile(r"(?<!\\)\$\$?([^$]+?)(?<!\\)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_BETWEEN = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))?\s*")
+_SENTENCE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}(?![A-Za-z])")
+_SOMETHING = re.compile(r"\w|\\[a-zA-Z{]|[^\x00-\x7f]")
+_LETTER = re.compile(r"\(?([A-J])\)?")
+_CIRCLE = r"^\circ"
 
 
 @dataclass(frozen=True)
@@ -38,65 +53,167 @@ class MathVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"5+math-verify-{version('math-verify')}:{','.join(self.rules)}"
+        return f"6+math-verify-{version('math-verify')}:{','.join(self.rules)}"
 
     def load(self) -> None:
         """See `Verifier`."""
         logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its limits are off
-        _same("1", _expressions(Extract("boxed", "2")))
+        math_compare.equal(_parsed("$1$")[0], _parsed(r"\boxed{2}")[0])
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
-        """See `Verifier`."""
-        return None if _gold(answer) else "has no expression to compare with"
+        """See `Verifier`; an answer that math-verify cannot compare with itself is refused."""
+        return missing_problem(answer) or _gold_problem(answer)
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
         extracted = extract(completion, self.rules)
         if extracted is None:
             return nothing(self.rules)
-        read = _expressions(extracted)
-        if not read:
+        read = _in_prose(extracted.text, answer) if extracted.rule == "last" else _marked(extracted)
+        if read is None:
             return unread(extracted, "expression")
-        # Without a mark, report the parsed expression instead of the whole text around it.
-        shown = str(read[-1]) if extracted.rule == "last" else extracted.text
-        return compared(_same(answer, read), shown[-1000:], answer)
+        return compared(_same(answer, read), read.shown[-1000:], answer)
 
 
-def _same(answer: str, read: tuple[Any, ...]) -> bool:
-    """Whether the gold answer equals the parsed expressions of a completion."""
-    from math_verify import verify
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What a completion gives as its answer."""
 
+    text: str  # LaTeX without its mark
+    source: str  # to be parsed, with its mark
+    shown: str
+
+    @property
+    def parsed(self) -> tuple[Any, ...]:
+        return _parsed(self.source)
+
+
+def _marked(extracted: Extract) -> _Answer | None:
+    text = conclusion(prepared(extracted.text))
+    if not text:
+        return None
+    source = rf"\boxed{{{text}}}" if extracted.rule == "boxed" else _as_latex(text)
+    read = _Answer(text=text, source=source, shown=extracted.text)
+    return read if is_literal(text) or read.parsed else None
+
+
+def _in_prose(text: str, answer: str) -> _Answer | None:
     gold = _gold(answer)
-    # math-verify parses to an expression, if it can, and the text of that expression last.
-    if gold[-1] == read[-1]:
+    if is_literal(gold) and (found := last_expression(text, key(gold))):
+        return _Answer(text=found, source=found, shown=found)
+    source = prepared_prose(text)
+    parsed = _parsed(source)
+    if not parsed:
+        return None
+    pieces = _pieces(source)
+    shown = str(parsed[-1])
+    return _Answer(text=prepared(pieces[-1]) if pieces else shown, source=source, shown=shown)
+
+
+def _same(answer: str, read: _Answer) -> bool:
+    """Whether the gold answer equals that of a completion."""
+    gold = _gold(answer)
+    if key(gold) == key(read.text):
         return True
-    return bool(verify(gold[0], read[0], timeout_seconds=None, raise_on_error=True))
+    if letter := _LETTER.fullmatch(gold):
+        return labelled(unwrapped(read.shown)) == letter[1]
+    if residue(gold) is None and (remainder := residue(read.text)) is not None:
+        return gold == remainder
+    sides = derivative(gold), derivative(read.text)
+    if any(sides):
+        return _derivatives_equal(gold, read.text)
+    literal = literal_equal(gold, read.text)
+    if literal is not None:
+        return literal
+    return _expressions_equal(gold, read)
 
 
-def _expressions(extracted: Extract) -> tuple[Any, ...]:
-    if extracted.rule == "last":
-        return _parsed(extracted.text)
-    text = _tidied(extracted.text)
-    return _parsed(rf"\boxed{{{text}}}" if extracted.rule == "boxed" else _as_latex(text))
+def _derivatives_equal(gold: str, text: str) -> bool:
+    """Compare `y' = 2x` with another such equation, or with its right side alone."""
+    own, other = derivative(gold), derivative(text)
+    sides = left_side(gold), left_side(text)
+    if None not in sides and sides[0] != sides[1]:
+        return False
+    left, right = own[1] if own else gold, other[1] if other else text
+    literal = literal_equal(left, right)
+    if literal is not None:
+        return literal
+    return _compared(_parsed(_as_latex(left)), _parsed(_as_latex(right)))
+
+
+def _expressions_equal(gold: str, read: _Answer) -> bool:
+    if _compared(_gold_parsed(gold), read.parsed):
+        return True
+    # An angle in degrees equals one in radians.
+    in_degrees = _CIRCLE in gold, _CIRCLE in read.text
+    if sum(in_degrees) != 1 or r"\pi" not in gold + read.text:
+        return False
+    one, other = (
+        rf"\frac{{{text.replace(_CIRCLE, '')} \pi}}{{180}}" if _CIRCLE in text else text
+        for text in (gold, read.text)
+    )
+    return _compared(_parsed(f"${one}$"), _parsed(f"${other}$"))
+
+
+def _compared(gold: tuple[Any, ...], answer: tuple[Any, ...]) -> bool:
+    if not gold or not answer:
+        return False
+    # math-verify parses to an expression, if it can, and the text of that expression last.
+    if gold[-1] == answer[-1]:
+        return True
+    return math_compare.equal(gold[0], answer[0])
+
+
+def _gold_problem(answer: str) -> str | None:
+    gold = _gold(answer)
+    if not gold or not _SOMETHING.search(gold):
+        return "has no expression to compare with"
+    if closing_brace(gold, 0) is not None or closing_brace(gold + "}", 0) != len(gold):
+        return f"{quoted(answer)} has a brace without its other"
+    pieces = list(_PIECES.finditer(answer))
+    if any(
+        not _BETWEEN.fullmatch(answer, one.end(), other.start()) for one, other in itertools.pairwise(pieces)
+    ):
+        return f"{quoted(answer)} holds {len(pieces)} expressions, not one"
+    if is_literal(gold) or _LETTER.fullmatch(gold):
+        return None
+    if not _MARKED.search(gold) and len(_SENTENCE.findall(gold)) > 2:
+        return f"{quoted(answer)} is a sentence: write the expression alone, or take verifier exact"
+    parsed = _gold_parsed(gold)
+    if not parsed:
+        return "has no expression to compare with"
+    try:
+        right = math_compare.equal(parsed[0], parsed[0])
+    except ValueError as error:
+        return f"{quoted(answer)} cannot be compared: {error}"
+    return None if right else f"{quoted(answer)} is not equal to itself in math-verify"
 
 
 @lru_cache(maxsize=256)  # a prompt has many completions
-def _gold(answer: str) -> tuple[Any, ...]:
-    return _parsed(_as_latex(_tidied(answer)))
+def _gold(answer: str) -> str:
+    """Read a gold answer: the text of its box, or of its only piece of LaTeX, or all of it."""
+    boxed = extract(answer, ("boxed",))
+    if boxed is not None:
+        return prepared(boxed.text)
+    pieces = _pieces(answer)
+    return prepared(pieces[0] if len(pieces) == 1 else answer)
+
+
+@lru_cache(maxsize=256)
+def _gold_parsed(gold: str) -> tuple[Any, ...]:
+    return _parsed(_as_latex(gold))
+
+
+def _pieces(text: str) -> list[str]:
+    return [next(part for part in found.groups() if part) for found in _PIECES.finditer(text)]
 
 
 def _as_latex(text: str) -> str:
     r"""A bare answer ("2\sqrt{13}") is LaTeX without its dollars: read as prose, it would be the number 2."""
-    marked = re.search(r"(?<!\\)\$", text) or "\\boxed" in text or "\\[" in text or "\\(" in text
-    return text if marked else f"${text}$"
+    return text if _MARKED.search(text) else f"${text}$"
 
 
-def _tidied(text: str) -> str:
-    for pattern, replacement in _TIDY:
-        text = pattern.sub(replacement, text.strip())
-    return text
-
-
+@lru_cache(maxsize=8)  # one completion asks for it twice
 def _parsed(text: str) -> tuple[Any, ...]:
     from math_verify import parse
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from apo_core.verifiers.base import Verifier
 from apo_core.verifiers.extraction import Rule
+from apo_core.verifiers.thinking import TAGS, Tags, Thinking, WithoutThinking
 
 _GYM = "reasoning_gym:"
 _ANSWERS: tuple[Rule, ...] = (
@@ -41,17 +42,35 @@ def rules_problem(name: str, rules: tuple[Rule, ...]) -> str | None:
     return None
 
 
-def make_verifier(name: str, rules: tuple[Rule, ...], directory: Path) -> Verifier:
+def make_verifier(
+    name: str,
+    rules: tuple[Rule, ...],
+    directory: Path,
+    *,
+    thinking: Thinking = "drop",
+    thinking_tags: Tags = TAGS,
+    thinking_opened: bool = False,
+) -> Verifier:
     """Make the verifier of that name.
 
     Args:
         name: without a `name_problem`.
         rules: without a `rules_problem`.
         directory: absolute path of the user's own modules.
+        thinking: whether the thinking part of a completion is dropped before it is scored.
+        thinking_tags: what opens and what closes a thinking part.
+        thinking_opened: whether the prompts end with the opening tag.
 
     Raises:
         ApoError: the user's module does not exist, or reasoning-gym is not installed.
     """
+    verifier = _make(name, rules, directory)
+    if thinking == "keep":
+        return verifier
+    return WithoutThinking(verifier, thinking_tags, thinking_opened)
+
+
+def _make(name: str, rules: tuple[Rule, ...], directory: Path) -> Verifier:
     if name in ("numeric", "gsm8k"):
         from apo_core.verifiers.numeric import NumericVerifier
 

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, ClassVar
 
-from apo_core.verifiers.base import Verdict, compared
+from apo_core.verifiers.base import Verdict, compared, quoted
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
+from apo_core.verifiers.missing import missing_problem
+from apo_core.verifiers.notation import to_ascii
+from apo_core.verifiers.number_text import Number, indices_in, numbers_in
 
-# A minus right behind a digit or a bracket subtracts; anywhere else it is the number's sign.
-# Commas that do not group by threes separate numbers. Exponents of five digits are not read.
-_NUMBER = re.compile(
-    r"(?:(?<![\d)])-)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,4}(?![\d.]))?"
+# Around the one number of a gold answer: words and units, a currency, a percent sign, "x =".
+_NAMED = re.compile(r"^[^\W\d]\w*(?:\([a-z]\))?\s*=")
+_WRAPPERS = re.compile(
+    r"\\(?:text|mathrm|mathbf|mbox|textbf|boxed|bf|rm|left|right|displaystyle|circ|degree|pounds|euro|quad)"
+    r"(?![A-Za-z])|\\[,;:!%$() \[\]]|\^\{?\\circ\}?"
 )
-_MAX_DIGITS = 100
+_UNITS = re.compile(r"(?<=[^\W\d_])(?:\*\*|\^|\s?[/*\u00b7]\s?|-)(?=[^\W\d_])|-(?=[^\W\d_]{2})")
+_PLAIN_TEXT = re.compile(r"[^+*^<>\u2264\u2265\u00b1\u2260\u00d7\u00f7\u221a\u03c0!|\\_/\u2026\u221e-]*")
+_VARIABLE = re.compile(r"\s*[abceijknqrtuvwxyz]\s*", re.ASCII)
+_JOINED = re.compile(r"[\s$]*(?:(?:,|;|\band\b|\bor\b|&)[\s$]*)+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class NumericVerifier:
-    """Verifier of numbers: right if equal as decimals. `gsm8k` has its gold answers after `####`."""
+    """Verifier of numbers: right if equal as decimals or fractions. `gsm8k` has its gold after `####`."""
 
     name: str
     rules: tuple[Rule, ...]
@@ -30,35 +39,100 @@ class NumericVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"4:{','.join(self.rules)}"
+        return f"5:{','.join(self.rules)}"
 
     def load(self) -> None:
         """See `Verifier`."""
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
-        """See `Verifier`."""
-        if self.name == "gsm8k" and "####" not in answer:
-            return "has no ####"
-        return None if self._gold(answer) is not None else "has no number to compare with"
+        """See `Verifier`; the answer must be one number, with its unit perhaps."""
+        if problem := missing_problem(answer):
+            return problem
+        text = self._gold_text(answer)
+        return "has no ####: verifier numeric reads plain numbers" if text is None else _gold_problem(text)
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
-        extracted = extract(completion, self.rules)
+        extracted = extract(to_ascii(completion), self.rules, holds=_has_number)
         if extracted is None:
             return nothing(self.rules)
-        number, gold = _number(extracted), self._gold(answer)
+        number, gold = _number(extracted), _gold(self._gold_text(answer) or "")
         if number is None:
             return unread(extracted, "number")
+        if isinstance(number, str):
+            return Verdict(0.0, None, number)
         return compared(number == gold, str(number), str(gold))
 
-    def _gold(self, answer: str) -> Decimal | None:
-        extracted = extract(answer, ("hashes",) if self.name == "gsm8k" else ("last",))
-        return _number(extracted) if extracted is not None else None
+    def _gold_text(self, answer: str) -> str | None:
+        text = to_ascii(answer)
+        extracted = extract(text, ("hashes",))  # GSM8K's whole solutions are golds of `numeric` too
+        if extracted is None:
+            return None if self.name == "gsm8k" else text.strip()
+        return extracted.text
 
 
-def _number(extracted: Extract) -> Decimal | None:
-    numbers = _NUMBER.findall(extracted.text)
+def _gold(text: str) -> Decimal | Fraction | None:
+    numbers = list(numbers_in(text))
+    return numbers[0].value if len(numbers) == 1 else None
+
+
+def _gold_problem(text: str) -> str | None:
+    """Say why a text is not one number; None if it is."""
+    numbers = list(numbers_in(text))
     if not numbers:
+        return "has no number to compare with"
+    if len(numbers) > 1:
+        shown = ", ".join(number.text.strip() for number in numbers[:4])
+        return f"{quoted(text)} holds {len(numbers)} numbers ({shown}): verifier math compares expressions"
+    if numbers[0].value is None and re.fullmatch(r"[\d,.]{100,}", numbers[0].text):
+        return "has no number of at most 100 digits"
+    if numbers[0].value is None or not _is_alone(text, numbers[0]):
+        return f"{quoted(text)} is not one plain number: verifier math compares expressions, exact text"
+    return None
+
+
+def _is_alone(text: str, number: Number) -> bool:
+    """Whether words and units alone stand around a number."""
+    start = _NAMED.match(text)
+    before = text[start.end() if start and start.end() <= number.start else 0 : number.start]
+    behind = list(text[number.end :])
+    for first, last in indices_in(text):
+        if first >= number.end:
+            behind[first - number.end : last - number.end] = " " * (last - first)
+    after = "".join(behind)
+    if _VARIABLE.fullmatch(after):
+        return False
+    return all(_PLAIN_TEXT.fullmatch(_UNITS.sub(" ", _WRAPPERS.sub(" ", part))) for part in (before, after))
+
+
+def _has_number(line: str) -> bool:
+    """Whether a line behind `####` gives a number, at its start or behind "=", ":" or "is"."""
+    return _behind_mark(line) is not None
+
+
+def _behind_mark(line: str) -> Number | None:
+    """Read the first number of a line, or the one behind its last equals sign."""
+    _, _, result = line.rpartition("=")
+    return next(numbers_in(result), None) or next(numbers_in(line), None)
+
+
+def _number(extracted: Extract) -> Decimal | Fraction | str | None:
+    """Read the answer; None if there is no number, text that says why if it is not one."""
+    if extracted.rule == "hashes":
+        number = _behind_mark(extracted.text)
+    else:
+        numbers = list(numbers_in(extracted.text))
+        if extracted.rule != "last" and _is_list(extracted.text, numbers):
+            return f"{quoted(extracted.text)} holds {len(numbers)} numbers, not one"
+        number = numbers[-1] if numbers else None
+    if number is None:
         return None
-    text = numbers[0] if extracted.rule == "hashes" else numbers[-1]
-    return Decimal(text.replace(",", "")) if len(text) <= _MAX_DIGITS else None
+    return number.value if number.value is not None else f"{quoted(number.text)} is no plain number"
+
+
+def _is_list(text: str, numbers: list[Number]) -> bool:
+    """Whether commas, "and" or "or" join different numbers, and nothing else is there."""
+    if len({number.value for number in numbers}) < 2 or text[: numbers[0].start].strip("$ "):
+        return False
+    pairs = itertools.pairwise(numbers)
+    return all(_JOINED.fullmatch(text, one.end, other.start) for one, other in pairs)

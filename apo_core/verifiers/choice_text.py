@@ -1,0 +1,144 @@
+"""Letters of a multiple choice in text: the one that a text names as its answer."""
+
+from __future__ import annotations
+
+import re
+
+from apo_core.verifiers.notation import to_ascii
+
+# Latin, Greek and Cyrillic letters, digits and apostrophes join a letter to a word. Chinese and Japanese
+# characters do not.
+_WORD = "0-9A-Za-z_'\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff"
+_START = rf"(?<![{_WORD}\\])"
+_END = rf"(?![{_WORD}]|-[A-Za-z])"
+_OPEN = r"[(\[<【「『\"]?\s*"
+_CLOSE = r"\s*[)\]>】」』\"]?"
+_CALLED = r"(?:the\s+)?(?:(?:correct|right|best)\s+)?(?:option|choice|letter|answer)\s*(?:is|:|=)?\s*"
+_WRAPPING = re.compile(
+    r"\\(?:text(?:bf|rm|it|sf)?|math(?:rm|bf|sf)?|boxed|bf|rm)\s*(?=\{)|\\[ ,;:()]|[*$`{}~]"
+)
+_REPEATED = re.compile(r"[^\S\n]+")
+
+_SINGLE = re.compile(r"\W*([A-Ja-j])\W*", re.ASCII)
+# A letter before the text of its option: "(B) Vitamin C", "B) ...", "B: ...", "B. ...", "B - ..."
+_LABEL = re.compile(
+    r"(?:[(\[]\s*([A-Ja-j])\s*[)\]][.:]?|([A-J])\s*(?:[).:\]、。]|\s[-=\u2014]\s)|([a-j])\s*[)\]])\s*(?=\S)"
+)
+_REASON = re.compile(
+    r"(?:([B-HJ])\s+(?!(?:and|or|to|nor|but)\b)[a-z]|([AI])\s+(?:is|because|since|as)\b"
+    r"|([A-J]),\s*(?:because|since|as|not)\b)"
+)
+_PREFIX = re.compile(
+    r"(?:(?:so|thus|hence|therefore|final|the|my|correct|right|best|answer|option|choice|letter|is|it)\b[\s,:]*)+",
+    re.IGNORECASE,
+)
+_LIST = re.compile(r"(?:\W|\band\b|\bor\b|\b[A-J]\b)*")
+
+_IS = rf"(?:\s*(?:(?:is|are|was|be|=|:|would be|should be|must be|will be)\s*)+|\s+){_OPEN}(?:{_CALLED})?"
+_ADVERB = r"(?:(?:therefore|thus|clearly|definitely|simply|indeed|actually|still|also)\s+)?"
+_RIGHT = (
+    rf"\s+(?:is|must be|would be|should be)\s+{_ADVERB}(?:the\s+)?(?:only\s+|most\s+)?"
+    r"(?:correct|right|best|true|valid|answer)\b"
+)
+_CHOSEN = (
+    r"(?:choose|chose|choosing|select|selecting|selected|pick|picked|picking|go(?:ing)? with|went with)\s+"
+)
+_ANSWER = r"(?:answer|solution|(?:correct|right|best|final)\s+(?:option|choice|letter))"
+_NAMED_LETTER = rf"{_OPEN}([A-J])(?!\s+(?<=I )[a-z]){_END}"
+# In Chinese, Japanese and Korean: "the answer (is)", "choose"; "is right", "is the answer".
+_CJK_ANSWER = (
+    r"(?:答案|答え|答|正解|选择|選擇|選択|选|選|정답|답)"
+    r"(?:项|項|肢)?(?:\s*(?:应该|應該|应|應|为|為|是|は|が|은|는|选|選|:|=))*\s*"
+)
+_CJK_RIGHT = (
+    r"\s*(?:选项|選項|项|項)?\s*(?:是)?\s*"
+    r"(?:正确|正確|对|對|が正|が答|です|を選|입니다)"
+)
+_DECLARATION = re.compile(
+    rf"(?i:\b{_ANSWER}(?:\s+(?:to|for|of)\s+[^.\n]{{0,40}}?)?{_IS}){_NAMED_LETTER}"
+    rf"|(?i:\b{_CHOSEN}(?:{_CALLED})?){_NAMED_LETTER}"
+    rf"|{_START}([A-J]){_END}{_CLOSE}(?i:{_RIGHT})"
+    rf"|{_CJK_ANSWER}{_NAMED_LETTER}"
+    rf"|{_START}([A-J]){_END}{_CLOSE}{_CJK_RIGHT}"
+)
+_DENIED = re.compile(r"(?:\bnot\b|n't|\bnor\b|\bneither\b|不|非)[\s\w:(「]{0,14}$", re.IGNORECASE)
+# A letter that is a clause of its own at the end of a line: "No, B.", "(B)", "A or B? B"
+_CLAUSE = re.compile(
+    rf"(?:^|[.:;!?=\n。、]|(?<![A-J]),)\s*(?:(?i:so|thus|hence|therefore|it is|it's)[\s,]+)?"
+    rf"{_OPEN}([A-J]){_CLOSE}"
+    r"\s*(?:[.!。]\s*)?(?:$|\n)"
+)
+# "A" and "I" before a lower-case word are English words and no choices, unless they follow "is", a colon, or
+# the word that says what they are, or the next word joins or explains. A lower-case letter counts only in
+# brackets.
+_ARTICLE = r"\s+(?!(?:and|or|nor|because|since|but)\b)[a-z]"
+_LETTER = re.compile(
+    rf"{_START}(?:[B-HJ]|(?:(?<=is )|(?<=: )|(?<=ption )|(?<=hoice )|(?<=nswer ))[AI]|[AI](?!{_ARTICLE}))"
+    rf"{_END}"
+    r"|(?<=\()[a-j](?=\))"
+)
+# "Hepatitis B", "Vitamin D", "group A": a letter that belongs to the name before it.
+_IN_A_NAME = re.compile(
+    r"(?:\b(?!(?:Option|Choice|Answer|Letter|So|Thus|Hence|Therefore|Is|Not|Select|Choose|Pick|Or|And|Only"
+    r"|Both|Neither|Either|Than|Then|With|It|The|Correct|Final|Maybe|Perhaps|But|Because|Since|Statement)\b)[A-Z][a-z]+"
+    r"|\b(?:vitamin|hepatitis|type|group|grade|figure|point|class|team|plan|section|influenza))\s$"
+)
+
+
+def unwrapped(text: str) -> str:
+    """Drop what stands around letters: bold face, dollars, boxes, LaTeX's text; full width becomes ASCII."""
+    return _REPEATED.sub(" ", _WRAPPING.sub(" ", to_ascii(text))).strip()
+
+
+def labelled(text: str) -> str | None:
+    """Read a text that is one letter, or begins with a letter and the option's text behind it."""
+    for start in (0, prefix.end() if (prefix := _PREFIX.match(text)) else 0):
+        if single := _SINGLE.fullmatch(text, start):
+            return single[1].upper()
+        label = _LABEL.match(text, start)
+        if label and not _LIST.fullmatch(text, label.end()):
+            return _letter_of(label).upper()
+    return None
+
+
+def given(text: str) -> str | None:
+    """Read an answer that a mark points to; None if it gives no letter, or several."""
+    if letter := labelled(text):
+        return letter
+    if reason := _REASON.match(text):
+        return _letter_of(reason)
+    return named(text) if len(letters_in(text)) < 2 or _DECLARATION.search(text) else None
+
+
+def named(text: str) -> str | None:
+    """Read the letter that a whole response names; None if none stands by itself.
+
+    A sentence that says so ("the answer is B", "B is correct") counts before other letters, and the last of
+    them unless a later line ends with a letter alone; else it is the last letter that stands by itself.
+    """
+    if single := _SINGLE.fullmatch(text):
+        return single[1].upper()
+    declared = [found for found in _DECLARATION.finditer(text) if not _is_denied(text, found)]
+    if declared:
+        later = [found for found in _CLAUSE.finditer(text) if found.start(1) > declared[-1].end()]
+        return _letter_of(later[-1] if later else declared[-1])
+    letters = list(_LETTER.finditer(text))
+    free = [
+        found for found in letters if not _IN_A_NAME.search(text[max(0, found.start() - 24) : found.start()])
+    ]
+    chosen = free or letters
+    return chosen[-1][0].upper() if chosen else None
+
+
+def letters_in(text: str) -> list[str]:
+    """List the different letters that stand by themselves, in order."""
+    return list(dict.fromkeys(found[0].upper() for found in _LETTER.finditer(text)))
+
+
+def _letter_of(found: re.Match[str]) -> str:
+    return next(letter for letter in found.groups() if letter)
+
+
+def _is_denied(text: str, found: re.Match[str]) -> bool:
+    start = next(found.start(group) for group in range(1, len(found.groups()) + 1) if found[group])
+    return _DENIED.search(text[max(0, start - 24) : start]) is not None

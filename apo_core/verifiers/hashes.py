@@ -1,0 +1,60 @@
+"""The answer behind `####`, and the headings of Markdown that are no answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_MARK = re.compile("####+")
+# Behind a mark, or the first line below that is not empty; up to the next mark.
+_LINE = re.compile(r"[^\S\n]*(?:\n\s*)?((?:[^\n#]|#(?!###))*)")
+_WORDS = (
+    "answer|answers|conclusion|result|results|solution|explanation|reasoning|summary|verification|check|"
+    "calculation|calculations|computation|proof|analysis|approach|note|notes|notation|discussion|steps|"
+    "understanding|problem|question|given|setup|method"
+)
+_TITLE = re.compile(
+    rf"[\W_]*(?:(?:the|your|my|our|final|short|full|detailed|step[- ]by[- ]step)\s+)*(?:{_WORDS})[\W_]*",
+    re.IGNORECASE,
+)
+# "3. Conclusion", "2) Adding up", "Step 3: ...", with more text below
+_NUMBERED = re.compile(r"[\W_]*(?:\d{1,2}[.):]\s+[^\W\d]|[IVX]+[.)]\s)")
+_STEP = re.compile(
+    r"[\W_]*(?:step|part|case|question|problem|example|phase|method|option|section|day|round|attempt)\s+"
+    r"(?:\d{1,2}|[ivx]+|[a-h])\b[\W_]*(?:$|[:.)-]|[^\W\d])",
+    re.IGNORECASE,
+)
+
+
+def behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> str | None:
+    """Extract the line behind the last `####` that is no heading.
+
+    Args:
+        text: a completion.
+        holds: whether a line holds an answer; one that does not is a heading.
+
+    Returns:
+        None without a mark; empty text where the completion ends with its only mark, the answer cut off.
+    """
+    end = text.rstrip()
+    for found in reversed(list(_MARK.finditer(text))):
+        line = _LINE.match(text, found.end())
+        assert line is not None
+        inside = line[1].strip()
+        if not inside:
+            if found.end() == len(end) and "#" not in _same_line(text, found.start()):
+                return ""
+        elif holds(inside) and not _is_heading(inside, text, line.end()):
+            return inside
+    return None
+
+
+def _same_line(text: str, position: int) -> str:
+    return text[text.rfind("\n", 0, position) + 1 : position]
+
+
+def _is_heading(line: str, text: str, end: int) -> bool:
+    if _TITLE.fullmatch(line):
+        return True
+    numbered = _NUMBERED.match(line) or _STEP.match(line)
+    return numbered is not None and bool(text[end:].strip(" \t\r\n#"))

@@ -1,0 +1,215 @@
+r"""Answers that are no expressions, or of which math-verify would cut a part off: compared as what they are.
+
+Times of day, numbers in a base, ranges, ratios, words; and expressions with a condition, a modulus, an
+ellipsis or a prime, which math-verify drops without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from math import gcd
+
+_SPACES = re.compile(
+    r"\\(?:[ ,;:!]|quad|qquad|left|right|displaystyle|limits|big|Big)(?![A-Za-z])|\\[ ,;:!]|[\s$~]"
+)
+_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|mbox|textrm|operatorname|mathit)(?:bf|rm|it)?\s*\{([^{}]*)\}")
+_SINGLE = re.compile(r"\{([\w*])\}")
+_TIME = re.compile(r"0?(\d{1,2}):([0-5]\d)(?::([0-5]\d))?\s*([ap])?\.?\s*(?:m\.?)?", re.IGNORECASE)
+_BASE = re.compile(r"(-?[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)_(?:\{?(\d+|[a-z]{3,})\}?)")
+_RANGE = re.compile(r"(\d+(?:\.\d+)?)(?:-|--)(\d+(?:\.\d+)?)")
+_RATIO = re.compile(r"\d+(?::\d+){2,9}")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*[A-Za-z][.!]?")
+_SHORT = {
+    "no",
+    "on",
+    "up",
+    "go",
+    "or",
+    "of",
+    "if",
+    "it",
+    "in",
+    "to",
+    "by",
+    "be",
+    "we",
+    "he",
+    "me",
+    "my",
+    "so",
+    "us",
+    "an",
+    "at",
+    "do",
+    "am",
+    "pm",
+    "is",
+    "as",
+    "ok",
+}
+_JOINERS = {"and", "or"}
+_SYMBOLS = {"infinity", "inf", "pi", "percent", "abc", "bcd", "xyz", "mnp", "pqr", "rst", "uvw", "lmn", "efg"}
+_NAMES = [
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+]
+_ELLIPSIS = re.compile(r"\.{3,}|\\[lc]?dots(?![A-Za-z])")
+_CONDITION = re.compile(
+    r"\\(?:forall|exists|nexists|pmod|bmod|mod|equiv|neg|lor|land|vee|wedge|iff|implies|Rightarrow)(?![A-Za-z])"
+    r"|(?<![A-Za-z\\])(?:for|if|when|where|such that|unless|except|mod|whenever)(?![A-Za-z])"
+)
+_PRIME = re.compile(r"(?<=[A-Za-z)}])(?:'+|\^\{?(?:\\prime\s*)+\}?)")
+_DERIVATIVE = re.compile(
+    r"([A-Za-z](?:'+|\^\{?(?:\\prime\s*)+\}?)(?:\([A-Za-z]\))?)\s*=(?!.*=)(.*)", re.DOTALL
+)
+_CONCLUSION = re.compile(r"\\(?:implies|Rightarrow|Longrightarrow|therefore)(?![A-Za-z])")
+_MODULUS = re.compile(r"^(?:[A-Za-z]\s*\\equiv\s*)?(-?\d+)\s*(?:\\[ ,;:!]|\s)*\\pmod\{\w+\}$")
+
+
+def key(text: str) -> str:
+    """Make texts alike that differ by spaces, sizes of brackets and upright letters only."""
+    text = _TEXT.sub(r"\1", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    text = _ELLIPSIS.sub(
+        "...", _PRIME.sub(lambda found: "'" * (found[0].count("prime") or len(found[0])), text)
+    )
+    text = _SINGLE.sub(r"\1", _SPACES.sub("", text))
+    return text.removesuffix(".") if not text.endswith("..") else text
+
+
+def conclusion(text: str) -> str:
+    r"""Take what an answer concludes: what follows its last `\implies`."""
+    return _CONCLUSION.split(text)[-1].strip()
+
+
+def residue(text: str) -> str | None:
+    r"""Read the number of `x \equiv 3 \pmod{7}`."""
+    found = _MODULUS.match(text.strip())
+    return found[1] if found else None
+
+
+def left_side(text: str) -> str | None:
+    """Read the left side of an equation, as `key` makes it; None if the text is no equation."""
+    left, equals, _ = text.partition("=")
+    return key(left) if equals and not left.rstrip().endswith(("\\", "<", ">", "!")) else None
+
+
+def derivative(text: str) -> tuple[str, str] | None:
+    """Split `y' = ...` into its sides."""
+    found = _DERIVATIVE.fullmatch(text.strip())
+    return (key(found[1]), found[2].strip()) if found else None
+
+
+def literal_equal(gold: str, answer: str) -> bool | None:
+    """Compare two answers of which one is no expression; None if both are expressions."""
+    for compare in (_times, _bases, _ranges, _ratios, _words, _marks):
+        equal = compare(gold, answer)
+        if equal is not None:
+            return equal
+    return None
+
+
+def is_literal(text: str) -> bool:
+    """Whether a text is compared as it is, without math-verify."""
+    return literal_equal(text, text) is not None
+
+
+def words_of(text: str) -> str | None:
+    """Read a text of words, in small letters; None if it may be a product of variables."""
+    plain = _TEXT.sub(r"\1", text)
+    upright = plain != text
+    plain = re.sub(r"\\[ ,;:!]|[~$]", " ", plain).strip()
+    if not _WORDS.fullmatch(plain):
+        return None
+    words = plain.rstrip(".!").casefold().split()
+    if all(len(word) == 1 or word in _JOINERS for word in words) or any(word in _SYMBOLS for word in words):
+        return None
+    if not upright and len(words) == 1 and len(words[0]) == 2 and words[0] not in _SHORT:
+        return None
+    return " ".join(words)
+
+
+def _words(gold: str, answer: str) -> bool | None:
+    read = words_of(gold), words_of(answer)
+    return None if read == (None, None) else read[0] == read[1]
+
+
+def _times(gold: str, answer: str) -> bool | None:
+    read = [_TIME.fullmatch(_plain(text)) for text in (gold, answer)]
+    if not any(read):
+        return None
+    if not all(read):
+        return False
+    one, other = ([part.casefold() if part else "" for part in found.groups()] for found in read if found)
+    same_half = one[3] == other[3] or not one[3] or not other[3]
+    return [int(part or 0) for part in one[:3]] == [int(part or 0) for part in other[:3]] and same_half
+
+
+def _bases(gold: str, answer: str) -> bool | None:
+    own, other = _BASE.fullmatch(key(gold)), _BASE.fullmatch(key(answer))
+    if own and other:
+        return own[1].casefold() == other[1].casefold() and _base(own[2]) == _base(other[2])
+    if own:  # the question names the base, and the answer need not
+        return own[1].casefold() == key(answer).casefold()
+    if other and key(gold).lstrip("-").isdigit():
+        return _value(other[1], _base(other[2])) == int(key(gold))
+    return False if other and "_" not in gold else None
+
+
+def _base(name: str) -> int:
+    return int(name) if name.isdigit() else _NAMES.index(name) + 2 if name in _NAMES else 0
+
+
+def _value(digits: str, base: int) -> int | None:
+    if not 2 <= base <= 36 or "." in digits or any(int(digit, 36) >= base for digit in digits.lstrip("-")):
+        return None
+    return int(digits, base)
+
+
+def _ranges(gold: str, answer: str) -> bool | None:
+    read = [_RANGE.fullmatch(key(text)) for text in (gold, answer)]
+    ends = [
+        (float(found[1]), float(found[2])) for found in read if found and float(found[1]) < float(found[2])
+    ]
+    return None if not ends else len(ends) == 2 and ends[0] == ends[1]
+
+
+def _ratios(gold: str, answer: str) -> bool | None:
+    read = [_RATIO.fullmatch(key(text)) for text in (gold, answer)]
+    if not any(read):
+        return None
+    parts = [_lowest([int(part) for part in found[0].split(":")]) for found in read if found]
+    return len(parts) == 2 and parts[0] == parts[1]
+
+
+def _lowest(parts: list[int]) -> list[int]:
+    divisor = gcd(*parts) or 1
+    return [part // divisor for part in parts]
+
+
+def _marks(gold: str, answer: str) -> bool | None:
+    read = [_marks_of(text) for text in (gold, answer)]
+    return None if read == [[], []] else key(gold) == key(answer)
+
+
+def _marks_of(text: str) -> list[str]:
+    if not any(sign in text for sign in ("'", "\\", "...", "f", "w", "m", "u")):
+        return []
+    plain = _TEXT.sub(r" \1 ", text)
+    return [found[0] for pattern in (_ELLIPSIS, _CONDITION, _PRIME) for found in pattern.finditer(plain)]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\[ ,;:!]|[$~]", " ", _TEXT.sub(r"\1", text)).strip()

@@ -1,0 +1,50 @@
+"""The last expression of a text, for math-verify to find."""
+
+from __future__ import annotations
+
+import re
+
+from apo_core.verifiers.math_literal import key
+from apo_core.verifiers.math_text import from_unicode, written_out
+
+_ASIAN = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
+_LATEX = re.compile(r"(?<!\\)\$|\\[(\[]|\\boxed")
+# A point or an interval in prose: "(1,2)", "[0, 1)", "(-infinity, 2]", with no number behind it.
+_TERM = r"\s*[-+]?\s*(?:[\w.]+(?:\s?[/^*]\s?[\w.]+)?|\\[a-z]+(?:\{\d+\}){0,2})\s*"
+_TUPLE = re.compile(rf"(?<![\w\\)\]])[(\[]{_TERM}(?:,{_TERM}){{1,9}}[)\]](?=[^\d]*$)")
+_WRITTEN_OUT = re.compile(
+    r"(?<![\d/.\\{}])-?(?:\d*\\frac\{\d+\}\{\d+\}|[\d.]+ \\times 10\^\{-?\d+\}|\d*\\sqrt(?:\[3\])?\{[^{}]*\})"
+)
+_END = re.compile(r"[\s.!*\"')\]$]*$")
+_LONGEST = 120  # characters of an answer that is compared as text
+
+
+def prepared_prose(text: str) -> str:
+    """Rewrite a text so that math-verify finds its last expression."""
+    text = from_unicode(text)
+    if not text.isascii():
+        text = _ASIAN.sub(" ", text)
+    text = written_out(text)
+    if _LATEX.search(text):
+        return text
+    text = _WRITTEN_OUT.sub(lambda found: f"${found[0]}$", text)
+    return text if "$" in text else _TUPLE.sub(lambda found: f"${found[0]}$", text)
+
+
+def last_expression(text: str, literal: str) -> str | None:
+    """Find an answer that is compared as text at the end of a response; None if it does not end so.
+
+    Args:
+        text: a response.
+        literal: the gold answer's `key`.
+    """
+    end = _END.sub("", text[-_LONGEST:])
+    for start in range(len(end)):
+        before = end[start - 1 : start]
+        if (
+            not before.isalnum()
+            and before not in ("-", "'", "\\")
+            and key(end[start:]).casefold() == literal.casefold()
+        ):
+            return end[start:]
+    return None

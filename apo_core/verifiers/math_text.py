@@ -1,0 +1,154 @@
+r"""Answers in mathematics, rewritten as the LaTeX that math-verify reads.
+
+What people write and math-verify does not read: signs of Unicode, currencies, units in plain words, groups
+of thousands, E notation, repeating decimals, mixed numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from apo_core.verifiers.notation import to_ascii
+
+_COMMANDS: Final = {
+    "\u221e": r"\infty", "\u03c0": r"\pi", "\u00d7": r"\times", "\u00b7": r"\cdot", "\u22c5": r"\cdot",
+    "\u00f7": r"\div", "\u2264": r"\le", "\u2a7d": r"\le", "\u2265": r"\ge", "\u2a7e": r"\ge",
+    "\u2260": r"\ne",
+    "\u00b1": r"\pm", "\u2213": r"\mp", "\u2205": r"\emptyset", "\u222a": r"\cup",
+    "\u2229": r"\cap",
+    "\u2208": r"\in", "\u2209": r"\notin", "\u2282": r"\subset", "\u2286": r"\subseteq",
+    "\u00b0": r"^\circ",
+    "\u2103": r"^\circ", "\u2109": r"^\circ", "\u211d": r"\mathbb{R}", "\u2124": r"\mathbb{Z}",
+    "\u2115": r"\mathbb{N}", "\u211a": r"\mathbb{Q}", "\u2102": r"\mathbb{C}", "\u2192": r"\to",
+    "\u21d2": r"\Rightarrow", "\u2200": r"\forall", "\u2203": r"\exists", "\u2261": r"\equiv",
+    "\u2248": r"\approx", "\u230a": r"\lfloor", "\u230b": r"\rfloor", "\u2308": r"\lceil", "\u2309": r"\rceil",
+    "\u2220": r"\angle", "\u25b3": r"\triangle", "\u2211": r"\sum", "\u222b": r"\int", "\u220f": r"\prod",
+    "\u2016": r"\|", "\u27e8": r"\langle", "\u27e9": r"\rangle", "\u2026": r"\ldots", "\u22ef": r"\ldots",
+    "\u03b1": r"\alpha", "\u03b2": r"\beta", "\u03b3": r"\gamma", "\u03b4": r"\delta", "\u03b5": r"\epsilon",
+    "\u03b8": r"\theta", "\u03bb": r"\lambda", "\u03bc": r"\mu", "\u03c1": r"\rho", "\u03c3": r"\sigma",
+    "\u03c4": r"\tau", "\u03c6": r"\phi", "\u03d5": r"\phi", "\u03c9": r"\omega", "\u0394": r"\Delta",
+    "\u03a3": r"\Sigma", "\u03a9": r"\Omega",
+}  # fmt: skip
+_TABLE = str.maketrans({sign: f"{command} " for sign, command in _COMMANDS.items()} | {"\u3002": "."})
+_ROOT = re.compile(r"([\u221a\u221b])\s*(?:\(([^()]*)\)|\{([^{}]*)\}|([\d.]+|[A-Za-z]|\\[a-z]+))")
+_ASIAN = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]"
+_ASIAN_WORDS = re.compile(rf"\s*(?:\\text\s*\{{\s*)?{_ASIAN}+(?:\s*\}})?\s*")
+
+_SPACE = r"(?:\\[ ,;:!]|~|\s|\\quad(?![A-Za-z]))*"
+_TEXT = r"\\(?:text|mathrm|mathbf|mbox|textrm|operatorname|rm)(?:bf|rm|it)?\s*"
+_GROUPED = re.compile(
+    r"(?<=\d)(?:\\[,;:! ]|,\\!|\{,\}|~|'(?=\d{3})|(?<!\d[ ]\d)[\u2009\u202f\u00a0])(?=\d{3}(?!\d))"
+)
+_SPACED = re.compile(r"-?[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?|-?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?")
+_UPRIGHT = re.compile(rf"{_TEXT}\{{\s*(-?[\d.,]+)\s*\}}")
+_ALL_UPRIGHT = re.compile(rf"{_TEXT}\{{([^{{}}]*)\}}")
+_DIGIT = re.compile(r"\d")
+_OPTION = re.compile(rf"^{_TEXT}\{{\s*\([A-J]\)\s*\}}{_SPACE}(?=\S)")
+_CURRENCY = re.compile(
+    rf"{_TEXT}\{{\s*\\?\$\s*\}}|\\\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2]|\\(?:pounds|euro|yen|cents?)(?![A-Za-z])"
+    r"|\b(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CAD|AUD|CHF|Rs\.?)(?=[\s\d]|\\|$)\s?|(?<=\d)\s?(?:USD|EUR|GBP|JPY|CNY|RMB|INR)\b"
+)
+_SCIENTIFIC = re.compile(r"(?<![\w.\\])(-?(?:\d+(?:\.\d*)?|\.\d+))[eE]([+-]?)0*(\d{1,4})(?![\w.]*[\w])")
+_REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{(\d+)\}|\((\d+)\))")
+_DECIMAL_DOTS = re.compile(r"(?<![\d.])(\d*)\.(\d+)\s?(?:\.{3,}|\\[lc]?dots|\u2026)(?=\s*(?:$|[$})\]]))")
+_MIXED = re.compile(r"(?<![\d/.^_{\\])(\d+)(?:\s|\\[ ,;:]|~)+(\d+)\s?/\s?(\d+)(?![\d/])")
+_DEGREES = re.compile(r"\\degrees?(?![A-Za-z])|\^\{?\\circ\}?")
+_TEMPERATURE = re.compile(rf"\^\\circ{_SPACE}(?:{_TEXT}\{{\s*[CFK]\s*\}}|[CFK]\b)")
+_SAME = [
+    (re.compile(r"\\varnothing|\\O(?![A-Za-z])|\\(?:text|mbox)\{\s*empty set\s*\}"), r"\\emptyset"),
+    (re.compile(r"\\pmod\s*(\d|[a-z](?![a-z]))"), r"\\pmod{\1}"),
+    (re.compile(r"\((?:\\bmod|\\mod|\\text\{\s*mod\s*\}|mod)\s*(\w+)\s*\)"), r"\\pmod{\1}"),
+]
+# A unit behind a number: "18 dollars", "5 km/h", "5 m^2", "3 \text{ cm}^{3}". Words that are none: names of
+# functions, words that join or state a condition, and letters that are variables side by side.
+_NO_UNIT = (
+    r"(?!(?:and|or|if|for|when|where|mod|to|infinity|inf|sqrt|sin|cos|tan|log|ln|exp|pi|percent|pct|percentage|am|pm"
+    r"|dx|dy|dt|abc?|bc|ac|xyz?|yz|xz|ax|bx|by|cx|mn|pqr?|qr|rst?|uv|nk|kn|rt)\b)"
+)
+_SYMBOL = r"(?:[kcmdµn]?(?:m|g|s|L|l|N|J|W|V|A|K|C|F|Hz|Pa|eV|mol|rad)|[hTHt])(?![A-Za-z])"
+_POWER = r"(?:\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
+_NAME = rf"(?:{_NO_UNIT}[A-Za-z]{{2,}}\.?|{_SYMBOL}){_POWER}"
+_UNIT = re.compile(
+    rf"(?P<number>.*[\d)}}\]]|\\pi)(?P<space>{_SPACE})"
+    rf"(?P<unit>{_NAME}(?:\s?(?:/|\\cdot|\*|\s)\s?{_NAME}){{0,5}}|(?:{_SPACE}{_TEXT}\{{[^{{}}]*\}}{_POWER}){{1,3}})\s*\.?"
+)
+_LONGEST = 200  # characters of an answer with a unit
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_LETTERS = re.compile(r"[A-Za-z]")
+
+
+def from_unicode(text: str) -> str:
+    """Rewrite mathematical signs of Unicode as LaTeX, and all else as `to_ascii` does."""
+    if text.isascii():
+        return text
+    text = _ROOT.sub(_root, text)
+    return to_ascii(text.translate(_TABLE))
+
+
+def prepared(text: str) -> str:
+    """Rewrite one answer, without its mark, as LaTeX that math-verify reads whole."""
+    text = text.strip()
+    text = text if text.endswith("..") else text.removesuffix(".").strip()
+    text = _GROUPED.sub("", text)
+    if not text.isascii():
+        text = from_unicode(text)
+        if any(character.isdigit() for character in text):
+            text = _ASIAN_WORDS.sub(" ", text).strip()
+    text = _OPTION.sub("", _UPRIGHT.sub(r"\1", text))
+    if (upright := _ALL_UPRIGHT.fullmatch(text)) and _DIGIT.search(upright[1]):
+        text = upright[1].strip()
+    if "$" in text or "\\" in text or _LETTERS.search(text) or not text.isascii():
+        text = _CURRENCY.sub("", text).strip()
+    if _SPACED.fullmatch(text):
+        text = text.replace(" ", "").replace(",", "")
+    for pattern, replacement in _SAME:
+        text = pattern.sub(replacement, text)
+    text = _TEMPERATURE.sub(r"^\\circ", _DEGREES.sub(r"^\\circ", text))
+    return without_unit(written_out(text))
+
+
+def written_out(text: str) -> str:
+    """Write out E notation, repeating decimals and mixed numbers."""
+    text = _SCIENTIFIC.sub(_power_of_ten, text)
+    if "." in text:
+        text = _DECIMAL_DOTS.sub(_dotted, _REPEATING.sub(_repeating, text))
+    return _MIXED.sub(r"\1\\frac{\2}{\3}", text) if "/" in text else text
+
+
+def without_unit(text: str) -> str:
+    """Drop the unit behind a number; letters that may be variables stay."""
+    found = _UNIT.fullmatch(text) if len(text) <= _LONGEST else None
+    if found is None or _LETTERS.search(_COMMAND.sub("", found["number"])):
+        return text
+    # Without a space "2ab" may be a product.
+    alone = found["space"] or found["unit"].startswith("\\") or "/" in found["unit"] or len(found["unit"]) > 3
+    return found["number"].strip() if alone else text
+
+
+def _root(found: re.Match[str]) -> str:
+    index = "[3]" if found[1] == "\u221b" else ""
+    return rf"\sqrt{index}{{{found[2] or found[3] or found[4] or ''}}}"
+
+
+def _power_of_ten(found: re.Match[str]) -> str:
+    sign = "-" if found[2] == "-" else ""
+    return rf"{found[1]} \times 10^{{{sign}{found[3]}}}"
+
+
+def _repeating(found: re.Match[str]) -> str:
+    return _fraction(found[1], found[2], found[3] or found[4])
+
+
+def _dotted(found: re.Match[str]) -> str:
+    """A decimal with dots behind it: repeating if it ends with three like digits, else rounded."""
+    whole, decimals = found[1], found[2]
+    if len(decimals) >= 3 and len(set(decimals[-3:])) == 1:
+        return _fraction(whole, decimals[:-1], decimals[-1])
+    return f"{whole}.{decimals}"
+
+
+def _fraction(whole: str, fixed: str, repeated: str) -> str:
+    """Write 0.1(6) as a fraction: (16 - 1) / 90."""
+    top = int(whole + fixed + repeated) - int(whole + fixed or "0")
+    return rf"\frac{{{top}}}{{{'9' * len(repeated) + '0' * len(fixed)}}}"

@@ -1,0 +1,204 @@
+r"""Numbers in text: where they are, and the value of each.
+
+Whole numbers and decimals with groups of all kinds, currencies, fractions, mixed numbers, powers (`10^5`) and
+`1.5 \times 10^3` have a value. What is made of digits and is no plain number has none: `10:30`, `2\sqrt{3}`,
+`1011_2`, `0.333...`. Digits of units, indices and words (`m^2`, `x_1`, `H2O`) are no numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
+
+from apo_core.verifiers.brackets import closing_brace
+
+_LONGEST = 100  # characters of a number that is read
+_HIGHEST = 999  # exponent of a power that is computed
+
+_GROUP = r"(?:,\\!|\{,\}|\\[,;:! ]|[,'~_ ])"
+_WHOLE = (
+    rf"(?:[1-9]\d{{0,2}}(?:{_GROUP}\d{{3}}){{1,30}}(?![\d_])"  # 1,234,567
+    r"|[1-9]\d{0,2}(?:\.\d{3}){2,30}(?![\d.]\d)"  # 1.234.567
+    r"|\d{1,2}(?:,\d{2}){1,30},\d{3}(?!\d)"  # 12,34,567
+    r"|\d+)"
+)
+_PLAIN = rf"(?:{_WHOLE}(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{{1,4}}(?![\d.]))?"
+_SPACE = r"(?:[\s~]|\\[,;:! ]){0,4}"
+_CURRENCY = (
+    r"(?:\\?\$|\\text\{\s*\\?\$\s*\}|\\pounds|\\euro|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd]|"
+    r"\b(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|Rs\.?|RM|US\$))\s?"
+)
+_TERM = rf"(?:\{{\s*(?P<{{0}}>-?\s?{_PLAIN})\s*\}}|(?P<{{0}}_digit>\d))"
+_POWER = r"(?:\^|\*\*)(?:\{\s*([+-]?\d{1,4})\s*\}|\(([+-]?\d{1,4})\)|([+-]?\d{1,4}))(?!\d|\.\d|\*\*)"
+_TIMES = r"(?:\\times|\\cdot|[*x\u00d7\u00b7\u22c5])"
+
+
+def _term(name: str) -> str:
+    return _TERM.replace("{0}", name)
+
+
+def _power(name: str) -> str:
+    return rf"(?P<{name}>{_POWER})"
+
+
+_TOKEN = re.compile(
+    rf"""
+      (?P<index>(?<=[^\W\d_]|[}})\]])(?:(?:\^|_)(?:\{{[^{{}}]*\}}|[+-]?\d+)|\*\*[+-]?\d+(?!\d|\*\*)))
+    | (?P<hex>\b0[xX][0-9a-fA-F]+)
+    | (?P<word>(?<![A-Za-z\\])(?!(?<=\d)[xXeE]\d)(?!{_CURRENCY}\d)[A-Za-z]+\d\w*)
+    | (?P<number>
+        (?P<sign>[-+]\s*)?(?:{_CURRENCY})?(?P<inner>-)?
+        (?:
+          (?:(?P<whole>\d{{1,9}}){_SPACE})?\\[dtc]?frac\s?{_term("top")}\s?{_term("bottom")}
+        | (?P<integer>\d{{1,9}})(?:[ ]|\\[ ,;:])(?P<over>\d{{1,9}})\s?/\s?(?P<under>\d{{1,9}})(?![\d/])
+        | (?P<plain>{_PLAIN})
+          (?: {_SPACE}{_TIMES}{_SPACE}10{_power("tens")}
+            | {_power("exponent")}
+            | \s?(?:/|\\div\s?|\u00f7)\s?(?P<divisor>{_PLAIN})(?![\d/]|{_SPACE}(?:\\sqrt|\\pi|\u221a|\u03c0))
+          )?
+        )
+        (?P<more>
+            (?:(?<=\.\d)|(?<=\.\d\d)|(?<=\.\d\d\d)|(?<=\d\d\d\d))(?:\.\.+|\s?\\[lcd]?dots|\u2026)
+          | \.?\\(?:overline|bar|dot)\b
+          | (?:[:/]|\.(?=\d)|[eE][+-]?(?=\d))\d[\d:/.]*
+          | {_SPACE}(?:\\sqrt|\\pi|\u221a|\u03c0)(?![A-Za-z])
+          | _(?:\{{[^{{}}]*\}}|\w)
+          | \^(?!\{{?\\circ|\{{?\\prime)
+        )?
+      )
+    | (?P<command>\\(?:[dtc]?frac|[dt]?binom|sqrt|log|ln)|[\u221a])
+    """,
+    re.VERBOSE,
+)
+_ARGUMENT = re.compile(r"\s?(?P<script>[\^_])?\s?(?:\[[^\[\]]*\]\s?)?(?:(?P<brace>\{)|\\[A-Za-z]+|[\w.]+)")
+_LATIN = re.compile(r"(?:\\[A-Za-z]+|(?P<letter>[^\W\d_]))\s*$")
+_BEFORE_A_SIGN = frozenset("=([{,:<>$&\u2248\u2264\u2265")
+
+
+class Number(NamedTuple):
+    """A number, or something made of digits that is no plain number."""
+
+    value: Decimal | Fraction | None
+    text: str
+    start: int
+    end: int
+
+
+def numbers_in(text: str) -> Iterator[Number]:
+    """Yield the numbers of a text that `notation.to_ascii` has gone through, in order."""
+    at = 0
+    while found := _TOKEN.search(text, at):
+        at = found.end()
+        if found.lastgroup == "command" or found["command"]:
+            at = _behind_arguments(text, found.end(), 2 if found[0][-4:] in ("frac", "inom") else 1)
+            yield Number(None, text[found.start() : at], found.start(), at)
+        elif found["number"]:
+            if found["more"]:
+                at = _behind_arguments(text, found.end(), 1) if _takes_more(found["more"]) else found.end()
+            yield _number(text, found, at)
+        elif found["hex"]:
+            yield Number(None, found[0], found.start(), at)
+
+
+def indices_in(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where digits stand that belong to units, variables and words."""
+    for found in _TOKEN.finditer(text):
+        if found["index"] or found["word"]:
+            yield found.span()
+
+
+def _takes_more(more: str) -> bool:
+    return more[-1] not in "0123456789}."
+
+
+def _behind_arguments(text: str, at: int, count: int) -> int:
+    r"""Find where the arguments of a command end, as of `\frac`, in braces or single."""
+    while count and (argument := _ARGUMENT.match(text, at)):
+        closing = closing_brace(text, argument.end()) if argument["brace"] else argument.end() - 1
+        at = len(text) if closing is None else closing + 1
+        count -= not argument["script"]  # an index or exponent stands before the argument
+    return at
+
+
+def _number(text: str, found: re.Match[str], end: int) -> Number:
+    negative, start = _sign(text, found)
+    shown = text[start:end]
+    if found["more"] or len(found[0]) > _LONGEST or _is_deviation(text, found.start()):
+        return Number(None, shown, start, end)
+    value = _value(found)
+    if value is not None and negative != (found["inner"] == "-"):
+        value = -value
+    return Number(value, shown, start, end)
+
+
+def _sign(text: str, found: re.Match[str]) -> tuple[bool, int]:
+    """Whether a minus before a number is its sign, and where the number begins with its sign.
+
+    A minus right behind a digit, a letter or a bracket subtracts or joins words. Followed by a space it is a
+    sign where nothing stands before it that could be subtracted from, and not the mark of a list.
+    """
+    sign = found["sign"]
+    start = found.start()
+    if not sign:
+        return _named_minus(text, start), start
+    before = text[max(0, start - 40) : start]
+    if len(sign) == 1:
+        command = _LATIN.search(before) if before and not before[-1].isspace() else None
+        joined = before[-1:].isdigit() or before[-1:] in (")", "]", "'") or (command and command["letter"])
+        is_sign = not joined
+    else:
+        before = before.rstrip(" \t~")
+        command = _LATIN.search(before)
+        is_sign = before[-1:] in _BEFORE_A_SIGN if before else "\n" not in text
+        is_sign = bool(is_sign or (command and not command["letter"]))
+    return is_sign and sign[0] == "-", start if is_sign else start + len(sign)
+
+
+def _named_minus(text: str, start: int) -> bool:
+    before = text[max(0, start - 12) : start].casefold()
+    named = re.search(r"(.?)\s?\b(?:minus|negative)\s$", before)
+    return named is not None and not named[1].isdigit()
+
+
+def _is_deviation(text: str, start: int) -> bool:
+    return text[max(0, start - 4) : start].rstrip().endswith(("\u00b1", r"\pm", r"\mp"))
+
+
+def _value(found: re.Match[str]) -> Decimal | Fraction | None:
+    if found["top"] or found["top_digit"]:
+        top, bottom = (_fraction(found[name] or found[f"{name}_digit"]) for name in ("top", "bottom"))
+        return int(found["whole"] or 0) + top / bottom if bottom else None
+    if found["over"]:
+        under = int(found["under"])
+        return int(found["integer"]) + Fraction(int(found["over"]), under) if under else None
+    plain = _decimal(found["plain"])
+    if found["divisor"]:
+        divisor = _fraction(found["divisor"])
+        return Fraction(plain) / divisor if divisor else None
+    if found["tens"]:
+        return Decimal(f"{plain}e{_exponent(found['tens'])}") if "E" not in str(plain) else None
+    if found["exponent"]:
+        return _powered(plain, _exponent(found["exponent"]))
+    return plain
+
+
+def _powered(base: Decimal, exponent: int) -> Fraction | None:
+    if abs(exponent) > _HIGHEST or (base == 0 and exponent < 0):
+        return None
+    return Fraction(base) ** exponent
+
+
+def _exponent(power: str) -> int:
+    return int(re.sub(r"[^\d-]", "", power))
+
+
+def _fraction(text: str) -> Fraction:
+    return Fraction(_decimal(text))
+
+
+def _decimal(text: str) -> Decimal:
+    text = re.sub(r"[^\d.eE+-]", "", text)
+    return Decimal(text.replace(".", "") if text.count(".") > 1 else text)
