@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from apo_core.config.section import Positive, PositiveFloat, Section
 from apo_core.verifiers.extraction import Rule
 from apo_core.verifiers.names import name_problem, rules_problem
+from apo_core.verifiers.thinking import Tags, Thinking, tags_problem
 
 _Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -52,6 +53,11 @@ class Verifier(Section):
     """Where in a response the answer stands: behind the last `####` (hashes), in the last `boxed{}` (boxed)
     or `<answer></answer>` (tag), the last one anywhere (last), or the text as it is (whole). The first rule
     whose mark the response has decides; with one rule alone, a response without its mark has no answer."""
+    thinking: Thinking
+    """`drop`: the thinking part of a response, all before its last closing tag, is no answer, and a response
+    that ends while thinking has none; `keep`: the verifier, yours too, gets the response whole."""
+    thinking_tags: tuple[str, str]
+    """The two tags around a thinking part, `["<think>", "</think>"]` with most models."""
     when: When | None
     """The prompts that it scores, by `set` and `group`; null: all."""
     weight: PositiveFloat
@@ -68,6 +74,14 @@ class Verifier(Section):
     """Share of the rows of a stage (in training: of the last `train.guard.window` steps) on which the
     verifier may hang, crash or raise before the stage stops. Such a row has no reward and takes no part. Of
     several verifiers, the smallest share counts."""
+
+    @field_validator("thinking_tags")
+    @classmethod
+    def _are_tags(cls, tags: Tags) -> Tags:
+        problem = tags_problem(tags)
+        if problem is not None:
+            raise ValueError(problem)
+        return tags
 
     @field_validator("name")
     @classmethod

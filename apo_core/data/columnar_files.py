@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from apo_core.data.answer_text import features_of, restorer
 from apo_core.data.json_files import Row
 from apo_core.data.text_files import open_text
 from apo_core.errors import InputError
@@ -88,12 +89,17 @@ def saved_rows(directory: Path) -> Iterator[Row]:
     if isinstance(dataset, datasets.DatasetDict):
         splits = ", ".join(f"{directory.name}/{split}" for split in dataset)
         raise InputError(directory, f"holds several splits; name one of them: {splits}")
-    yield from _numbered(dataset.with_format("arrow").iter(batch_size=_ROWS))
+    schema = dataset.features.arrow_schema  # with the names of class labels
+    batches = dataset.with_format("arrow").iter(batch_size=_ROWS)
+    yield from _numbered(batch.replace_schema_metadata(schema.metadata) for batch in batches)
 
 
 def _numbered(tables: Iterable[Any]) -> Iterator[Row]:
     position = 0
     for table in tables:
+        features = features_of(table.schema)
+        restorers = {field.name: restorer(field.type, features.get(field.name)) for field in table.schema}
+        changed = {name: restore for name, restore in restorers.items() if restore is not None}
         for row in table.to_pylist():
             position += 1
-            yield position, row
+            yield position, row | {name: restore(row[name]) for name, restore in changed.items()}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from apo_core.data.answer_text import number_text
 from apo_core.data.messages import is_conversation, prompt_of_turns
 from apo_core.errors import InputError
 
@@ -124,17 +124,12 @@ def text_of(
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise InputError(file, "holds half of a surrogate pair", row=number, field=field)
         return value
-    # bool is a subclass of int in Python, and never an answer.
-    if (
-        numbers
-        and isinstance(value, int | float | Decimal)
-        and not isinstance(value, bool)
-        and (isinstance(value, int) or math.isfinite(value))
-    ):
-        return str(value)
+    if numbers and isinstance(value, int | float | Decimal) and (text := number_text(value)) is not None:
+        return text
     kind = "text or a number" if numbers else "text"
     shown = json.dumps(value, default=str)[:40]
-    raise InputError(file, f"must be {kind}, found {shown}", row=number, field=field)
+    advice = f'; write it as text, "{shown}"' if numbers and isinstance(value, bool) else ""
+    raise InputError(file, f"must be {kind}, found {shown}{advice}", row=number, field=field)
 
 
 def _prompt_text(file: Path, number: int, row: Mapping[str, Any], field: str) -> str:

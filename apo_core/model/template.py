@@ -8,15 +8,24 @@ from apo_core.data.messages import turns_of
 from apo_core.errors import ApoError, InputError
 from apo_core.model.chat_template import Messages, check_chat_template, encode_chat
 from apo_core.model.directory import ModelRef, check_model_directory
+from apo_core.model.end_tokens import end_tokens_of, marks_of
 
 
 class Template:
     """A template over a tokenizer; the same one serves every stage."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, style: str, text: str, system: str | None
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        style: str,
+        text: str,
+        system: str | None,
+        end_ids: frozenset[int] = frozenset(),
     ) -> None:
+        """Take a tokenizer, and the tokens that end a response beside the tokenizer's own."""
         self.tokenizer = tokenizer
+        self._dropped = end_ids | marks_of(tokenizer)
         self.style = style
         self.text = text
         self.system = system
@@ -44,9 +53,17 @@ class Template:
             messages.insert(0, {"role": "system", "content": self.system})
         return encode_chat(self.tokenizer, [*messages, {"role": "user", "content": text}])
 
+    def ends_with(self, text: str) -> bool:
+        """Whether every prompt ends with a text, as a chat template's that opens the thinking part does."""
+        return str(self.tokenizer.decode(self.encode("x"))).rstrip().endswith(text)
+
     def decode(self, token_ids: list[int]) -> str:
-        """A response's text without special tokens."""
-        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+        """A response's text without the tokens that end it, padding and the like.
+
+        Special tokens that a model's authors added stay: `<answer>` or `</think>` may be among them.
+        """
+        kept = [token for token in token_ids if token not in self._dropped]
+        return str(self.tokenizer.decode(kept, skip_special_tokens=False))
 
 
 def load_template(source: ModelRef, *, style: str, text: str, system: str | None) -> Template:
@@ -57,7 +74,9 @@ def load_template(source: ModelRef, *, style: str, text: str, system: str | None
             the turns.
     """
     try:
-        return make_template(load_tokenizer(source), style=style, text=text, system=system)
+        return make_template(
+            load_tokenizer(source), style=style, text=text, system=system, end_ids=end_tokens_of(source.path)
+        )
     except InputError:
         raise
     except ApoError as error:
@@ -65,9 +84,21 @@ def load_template(source: ModelRef, *, style: str, text: str, system: str | None
 
 
 def make_template(
-    tokenizer: PreTrainedTokenizerBase, *, style: str, text: str, system: str | None
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    style: str,
+    text: str,
+    system: str | None,
+    end_ids: frozenset[int] = frozenset(),
 ) -> Template:
     """Make a template over a tokenizer.
+
+    Args:
+        tokenizer: of the model.
+        style: `template.style`.
+        text: `template.text`.
+        system: `template.system`.
+        end_ids: tokens that end a response, as `end_tokens_of` finds them.
 
     Raises:
         ApoError: the style is chat, and the tokenizer has no chat template that writes the turns.
@@ -76,7 +107,7 @@ def make_template(
         if not tokenizer.chat_template:
             raise ApoError("the tokenizer has no chat template (template.style: chat)")
         check_chat_template(tokenizer, text, system)
-    return Template(tokenizer, style=style, text=text, system=system)
+    return Template(tokenizer, style=style, text=text, system=system, end_ids=end_ids)
 
 
 def load_tokenizer(source: ModelRef) -> PreTrainedTokenizerBase:

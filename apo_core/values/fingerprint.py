@@ -12,6 +12,7 @@ from apo_core.system.files import sha256_of
 
 Fingerprint = dict[str, str]
 _WEIGHTS = "*.safetensors"
+_DECODING = 2  # changes whenever the text of the same response may
 
 
 def fingerprint(
@@ -38,7 +39,9 @@ def fingerprint(
     weights = [file for file in files if file.match(_WEIGHTS) or file.name == "config.json"]
     return {
         "reference": _of_files(weights),
-        "tokenizer": digest([_of_files([file for file in files if file not in weights]), template]),
+        "tokenizer": digest(
+            [_of_files([file for file in files if file not in weights]), template, _DECODING]
+        ),
         "sampler": digest(generation),
         "verifier": f"{verifier}@{verifier_version}",
         "prompts": digest(sorted(prompts)),

@@ -87,10 +87,22 @@ class Number(NamedTuple):
     end: int
 
 
-def numbers_in(text: str) -> Iterator[Number]:
+def last_number(text: str) -> Number | None:
+    """Find the last number of a text, line by line from the end."""
+    end = len(text)
+    while end >= 0:
+        start = text.rfind("\n", 0, end) + 1
+        numbers = list(numbers_in(text, start, end))
+        if numbers:
+            return numbers[-1]
+        end = start - 1
+    return None
+
+
+def numbers_in(text: str, at: int = 0, end: int | None = None) -> Iterator[Number]:
     """Yield the numbers of a text that `notation.to_ascii` has gone through, in order."""
-    at = 0
-    while found := _TOKEN.search(text, at):
+    end = len(text) if end is None else end
+    while found := _TOKEN.search(text, at, end):
         at = found.end()
         if found.lastgroup == "command" or found["command"]:
             at = _behind_arguments(text, found.end(), 2 if found[0][-4:] in ("frac", "inom") else 1)

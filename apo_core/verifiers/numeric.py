@@ -13,7 +13,7 @@ from apo_core.verifiers.base import Verdict, compared, quoted
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 from apo_core.verifiers.missing import missing_problem
 from apo_core.verifiers.notation import to_ascii
-from apo_core.verifiers.number_text import Number, indices_in, numbers_in
+from apo_core.verifiers.number_text import Number, indices_in, last_number, numbers_in
 
 # Around the one number of a gold answer: words and units, a currency, a percent sign, "x =".
 _NAMED = re.compile(r"^[^\W\d]\w*(?:\([a-z]\))?\s*=")
@@ -120,9 +120,11 @@ def _number(extracted: Extract) -> Decimal | Fraction | str | None:
     """Read the answer; None if there is no number, text that says why if it is not one."""
     if extracted.rule == "hashes":
         number = _behind_mark(extracted.text)
+    elif extracted.rule == "last":
+        number = last_number(extracted.text)
     else:
         numbers = list(numbers_in(extracted.text))
-        if extracted.rule != "last" and _is_list(extracted.text, numbers):
+        if _is_list(extracted.text, numbers):
             return f"{quoted(extracted.text)} holds {len(numbers)} numbers, not one"
         number = numbers[-1] if numbers else None
     if number is None:

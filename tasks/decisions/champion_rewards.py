@@ -73,7 +73,13 @@ def _evaluate(
             "order": prompt_order(prompts),
         },
     )
-    with scorer_of(params.verifier, workspace.raw_verifiers, rows=count, shaped=False) as scorer:
+    prompt_template = load_prompt_template(
+        ModelRef(path=directory, trust_remote_code=params.trust_remote_code),
+        load_template_section(own_params),
+    )
+    with scorer_of(
+        params.verifier, workspace.raw_verifiers, rows=count, prompt_template=prompt_template, shaped=False
+    ) as scorer:
         evaluator = Evaluator(
             questions=to_questions(prompts),
             work=work,
@@ -84,9 +90,5 @@ def _evaluate(
             generation=params.generation,
             sampler=params.sampler,
             evaluation=params.evaluation,
-        )
-        prompt_template = load_prompt_template(
-            ModelRef(path=directory, trust_remote_code=params.trust_remote_code),
-            load_template_section(own_params),
         )
         return evaluator.evaluate("champion", directory, prompt_template, greedy=False, reference=None)

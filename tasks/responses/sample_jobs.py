@@ -56,7 +56,9 @@ class JobSpec:
         prompt_template = load_prompt_template(source, self.template)
         tokenizer = prompt_template.tokenizer
         with (
-            scorer_of(self.verifier, self.verifiers, rows=self.rows) as scorer,
+            scorer_of(
+                self.verifier, self.verifiers, rows=self.rows, prompt_template=prompt_template
+            ) as scorer,
             open_sampler(
                 self.sampler,
                 source,

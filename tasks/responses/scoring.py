@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,18 +14,36 @@ from apo_core.values.fingerprint import digest
 from apo_core.verifiers import ErrorBudget, RowError, Scorer, Verifier, make_verifier, open_scorer
 from apo_core.verifiers.combined import CombinedScorer, Part
 
+if TYPE_CHECKING:
+    from apo_core.model.template import Template  # with transformers, which takes seconds
 
-def verifiers_of(verifiers: config.Verifiers, directory: Path) -> list[Verifier]:
+
+def verifiers_of(
+    verifiers: config.Verifiers, directory: Path, prompt_template: Template | None = None
+) -> list[Verifier]:
     """The verifiers that the configuration names.
 
     Args:
         verifiers: the configuration.
         directory: the user's own verifier modules.
+        prompt_template: of the responses to score; where it ends with the tag that opens a thinking part,
+            responses begin inside. None: nothing is scored.
 
     Raises:
         ApoError: there is no such verifier.
     """
-    return [make_verifier(verifier.name, verifier.extract, directory.resolve()) for verifier in verifiers]
+    return [
+        make_verifier(
+            verifier.name,
+            verifier.extract,
+            directory.resolve(),
+            thinking=verifier.thinking,
+            thinking_tags=verifier.thinking_tags,
+            thinking_opened=prompt_template is not None
+            and prompt_template.ends_with(verifier.thinking_tags[0]),
+        )
+        for verifier in verifiers
+    ]
 
 
 def verifier_identity(verifiers: config.Verifiers, directory: Path) -> tuple[str, str]:
@@ -46,7 +65,12 @@ def verifier_identity(verifiers: config.Verifiers, directory: Path) -> tuple[str
 
 @contextmanager
 def scorer_of(
-    verifiers: config.Verifiers, directory: Path, *, rows: int, shaped: bool = True
+    verifiers: config.Verifiers,
+    directory: Path,
+    *,
+    rows: int,
+    prompt_template: Template | None = None,
+    shaped: bool = True,
 ) -> Iterator[Scorer]:
     """The scorer that runs the configured verifiers, for as long as the context is open.
 
@@ -54,6 +78,7 @@ def scorer_of(
         verifiers: the configuration.
         directory: the user's own verifier modules.
         rows: number of rows of which `verifier.max_error_share` may be errors; a call with more errors ends.
+        prompt_template: of the responses to score; None where nothing is scored.
         shaped: whether a long response loses what `verifier.overlong` says; an evaluation counts answers.
 
     Raises:
@@ -68,7 +93,9 @@ def scorer_of(
                 weight=verifier.weight,
                 overlong=None if verifier.overlong is None or not shaped else _overlong(verifier.overlong),
             )
-            for verifier, rule in zip(verifiers, verifiers_of(verifiers, directory), strict=True)
+            for verifier, rule in zip(
+                verifiers, verifiers_of(verifiers, directory, prompt_template), strict=True
+            )
         ]
         yield CombinedScorer(parts) if needs_parts(verifiers) else parts[0].scorer
 

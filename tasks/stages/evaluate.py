@@ -48,7 +48,9 @@ def run(
         },
     )
     count = 2 * (1 + evaluation.samples) * len(prompts)
-    with scorer_of(verifier, workspace.raw_verifiers, rows=count, shaped=False) as scorer:
+    with scorer_of(
+        verifier, workspace.raw_verifiers, rows=count, prompt_template=prompt_template, shaped=False
+    ) as scorer:
         evaluator = Evaluator(
             questions=to_questions(prompts),
             work=work,

@@ -85,7 +85,7 @@ def open_context(
     learner = make_learner(source, generation, algorithm, train, seed)
     recent = train.guard.window * train.batch_size * algorithm.responses  # responses the error share is of
     with (
-        scorer_of(verifier, verifiers, rows=recent) as scorer,
+        scorer_of(verifier, verifiers, rows=recent, prompt_template=template) as scorer,
         _open_sampler(source, learner, template, training_set, train, vllm, stop, max_length) as sampler,
     ):
         yield TrainingContext(

@@ -53,7 +53,18 @@ def test_text_outside_ascii_and_separators_inside_it_survive(tmp_path):
     assert [(row.prompt, row.answer) for row in read(file)] == [(prompt, "é")]
 
 
-@pytest.mark.parametrize(("answer", "expected"), [("7", "7"), ("-2.5", "-2.5"), ("14.0", "14.0"), ('""', "")])
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("7", "7"),
+        ("-2.5", "-2.5"),
+        ("14.0", "14"),
+        ("1e-05", "0.00001"),
+        ("1e22", "1" + "0" * 22),
+        ("0.1", "0.1"),
+        ('""', ""),
+    ],
+)
 def test_numbers_are_answers(tmp_path, answer, expected):
     file = write(tmp_path, f'{{"question": "x", "answer": {answer}}}')
     assert read(file)[0].answer == expected
