@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from apo_core.verifiers.base import Verdict, Verifier
@@ -65,6 +66,11 @@ class WithoutThinking:
     def reads_row(self) -> bool:
         """See `Verifier`."""
         return self.verifier.reads_row
+
+    @property
+    def directory(self) -> Path | None:
+        """Where a user's own verifier is, so that errors can name its lines."""
+        return getattr(self.verifier, "directory", None)
 
     def load(self) -> None:
         """See `Verifier`."""
