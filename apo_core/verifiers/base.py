@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 _SHOWN = 60  # characters of a text in a reason
 
@@ -61,6 +61,15 @@ class Verifier(Protocol):
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """Score one completion against an answer that has no `answer_problem`."""
+        ...
+
+
+@runtime_checkable
+class LimitsItself(Protocol):
+    """A verifier that keeps the limits of time and memory itself: what breaks them is wrong, not an error."""
+
+    def limited(self, *, time_limit_seconds: float, memory_limit_mib: int) -> Verifier:
+        """Return this verifier with other limits."""
         ...
 
 

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from apo_core.verifiers.base import Verifier
+from apo_core.verifiers.base import LimitsItself, Verifier
 from apo_core.verifiers.scorer import InProcess, Scorer
+
+_BACKSTOP_SECONDS = 60.0  # beyond the limit that a verifier keeps itself, after which it must have failed
 
 
 @contextmanager
@@ -32,6 +34,10 @@ def open_scorer(
         yield InProcess(verifier)
         return
     from apo_core.verifiers.pool import PooledScorer
+
+    if isinstance(verifier, LimitsItself):
+        verifier = verifier.limited(time_limit_seconds=time_limit_seconds, memory_limit_mib=memory_limit_mib)
+        time_limit_seconds += _BACKSTOP_SECONDS
 
     scorer = PooledScorer(
         verifier,

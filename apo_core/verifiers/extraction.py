@@ -15,8 +15,8 @@ from apo_core.verifiers.base import Verdict
 from apo_core.verifiers.brackets import closing_brace
 from apo_core.verifiers.hashes import behind_hashes
 
-Rule = Literal["hashes", "boxed", "tag", "last", "whole"]
-MARKS: dict[Rule, str] = {"hashes": "####", "boxed": r"\boxed{}", "tag": "<answer></answer>"}
+Rule = Literal["hashes", "boxed", "tag", "code", "last", "whole"]
+MARKS: dict[Rule, str] = {"hashes": "####", "boxed": r"\boxed{}", "tag": "<answer></answer>", "code": "```"}
 
 _BOX = re.compile(r"\\boxed\s*\{")
 _LONGEST_JOIN = 40  # characters between two boxes

@@ -17,7 +17,15 @@ _ANSWERS: tuple[Rule, ...] = (
     "last",
 )  # verifiers that find an answer within text
 _TEXTS: tuple[Rule, ...] = ("hashes", "boxed", "tag", "whole")
-_RULES = {"numeric": _ANSWERS, "gsm8k": _ANSWERS, "math": _ANSWERS, "choice": _ANSWERS, "exact": _TEXTS}
+_PROGRAMS: tuple[Rule, ...] = ("code", "whole")
+_RULES = {
+    "numeric": _ANSWERS,
+    "gsm8k": _ANSWERS,
+    "math": _ANSWERS,
+    "choice": _ANSWERS,
+    "exact": _TEXTS,
+    "code": _PROGRAMS,
+}
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
@@ -87,6 +95,10 @@ def _make(name: str, rules: tuple[Rule, ...], directory: Path) -> Verifier:
         from apo_core.verifiers.mathematics import MathVerifier
 
         return MathVerifier(rules)
+    if name == "code":
+        from apo_core.verifiers.code.verifier import CodeVerifier
+
+        return CodeVerifier(rules)
     if name.startswith(_GYM):
         from apo_core.verifiers.reasoning_gym import ReasoningGymVerifier
 

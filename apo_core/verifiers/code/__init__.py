@@ -1,0 +1,1 @@
+"""Python programs that a model writes, run against tests in a sandbox."""

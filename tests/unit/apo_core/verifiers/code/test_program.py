@@ -1,0 +1,72 @@
+import pytest
+
+from apo_core.verifiers.code.program import continued, find_program, modules_of, split_setup
+
+FENCED = "First:\n```python\na = 1\n```\nor better\n```python\na = 2\n```\nThat is it."
+
+
+@pytest.mark.parametrize(
+    ("completion", "program"),
+    [
+        (FENCED, "a = 2\n"),
+        ("```\na = 1\n```", "a = 1\n"),
+        ("~~~py\na = 1\n~~~", "a = 1\n"),
+        ("```Python3 title=x\na = 1\n```", "a = 1\n"),
+        (
+            "```python\na = 1\n```\nIt prints\n```\n1\n```",
+            "a = 1\n",
+        ),  # a block that names Python is the program
+        ("```python\na = 1\n```\n```bash\nls\n```", "a = 1\n"),
+        ("```json\n{}\n```", None),
+        ("```python\na = 1", "a = 1"),  # the end of the response is the end of the block
+        ("a = 1\n```\n", "a = 1\n"),  # of a block that the prompt has opened
+        ("````python\n'''\n```\n'''\n````", "'''\n```\n'''\n"),
+        ("  ```python\n  a = 1\n  ```", "  a = 1\n"),
+        ("```python\n```", ""),
+        ("a = `1`", None),
+        ("", None),
+    ],
+)
+def test_the_program_is_the_last_block_of_python(completion, program):
+    assert find_program(completion, ("code",)) == program
+
+
+def test_without_a_block_rule_whole_takes_all_of_it():
+    assert find_program("    return 1", ("code", "whole")) == "    return 1"
+    assert find_program(FENCED, ("code", "whole")) == "a = 2\n"
+    assert find_program(FENCED, ("whole",)) == FENCED
+
+
+PROMPT = 'import math\n\ndef half(n):\n    return n / 2\n\ndef area(r):\n    """Area."""\n'
+
+
+@pytest.mark.parametrize(
+    ("code", "together"),
+    [
+        ("    return math.pi * r**2\n\nprint(area(2))\n", ("", PROMPT + "    return math.pi * r**2\n\n")),
+        (
+            "def area(r):\n    return half(r)\n",
+            (PROMPT.partition("def area")[0], "def area(r):\n    return half(r)\n"),
+        ),
+        ("area = half\n", (PROMPT.partition("def area")[0], "area = half\n")),
+    ],
+)
+def test_a_completion_continues_the_prompt_or_has_the_whole_function(code, together):
+    assert continued(code, PROMPT, "area") == together
+
+
+def test_without_a_prompt_the_completion_is_the_program():
+    assert continued("a = 1", "", "area") == ("", "a = 1")
+
+
+def test_tests_know_the_imports_and_functions_of_their_setup_only():
+    setup = "import math\nclass Node: pass\nroot = Node()\ndef close(a, b):\n    return a == b\n"
+    assert split_setup(setup) == ("import math", "import math\ndef close(a, b):\n    return a == b")
+
+
+def test_common_modules_are_found_by_their_names():
+    assert modules_of("import math, re\n  from collections import deque\nx = 'import heapq'") == (
+        "collections",
+        "math",
+        "re",
+    )
