@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-_SIGKILL = 9
+_SIGKILL, _SIGXCPU = 9, 24
 _FIRST_FREE = 200  # no process has as many files
 _STDERR = 1_000  # last bytes of standard error that are reported
 
@@ -138,9 +138,10 @@ def wait(process: int, deadline: float, cpu_seconds: float) -> str:
     if not in_time:
         os.kill(process, _SIGKILL)
     _, status, usage = os.wait4(process, 0)
-    if not in_time or (os.WIFSIGNALED(status) and usage.ru_utime + usage.ru_stime >= cpu_seconds):
-        return "time"
     code = os.waitstatus_to_exitcode(status)
+    too_long = code == -_SIGXCPU or (code == -_SIGKILL and usage.ru_utime + usage.ru_stime >= cpu_seconds)
+    if not in_time or too_long:
+        return "time"
     return f"signal {-code}" if code < 0 else f"exit {code}" if code else ""
 
 
