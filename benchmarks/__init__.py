@@ -37,6 +37,11 @@ Parts, which print their tables:
     python -m benchmarks.verifiers [--only VERIFIER]
         Speed, errors and memory of the verifiers on hostile completions. Seconds per verifier, except
         `math`, which waits for its time limit on many of them.
+    python -m benchmarks.code_problems
+        Programs per second of verifier `code`, on a right and a wrong program of 200 problems. A minute.
+    python -m benchmarks.hostile_programs
+        10,000 programs that try to get out of its sandbox, to pass without solving anything, or to stop the
+        scoring; fails if one does. A quarter of an hour.
 
 What the results mean, and what was tried besides, is in docs/experiments.md.
 """

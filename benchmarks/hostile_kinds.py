@@ -18,13 +18,13 @@ class Outside(NamedTuple):
     process: int
 
 
-def hostile_program(kind: str, place: Outside, rng: random.Random) -> str:
+def hostile_program(kind: str, target: Outside, rng: random.Random) -> str:
     """Make a program of a kind: one of its attacks, with random numbers and names, begun in a random way."""
     words = {
-        "FILE": place.file,
-        "PORT": str(place.port),
-        "ABSTRACT": place.abstract,
-        "PROCESS": str(place.process),
+        "FILE": target.file,
+        "PORT": str(target.port),
+        "ABSTRACT": target.abstract,
+        "PROCESS": str(target.process),
         "NUMBER": str(rng.randrange(1, 100)),
         "LARGE": str(10 ** rng.randrange(6, 11)),
         "SIGNAL": str(rng.randrange(1, 32)),

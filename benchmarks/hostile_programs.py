@@ -52,13 +52,13 @@ def main() -> None:
     kinds = [arguments.only] if arguments.only else sorted(KINDS)
     verifier = make_verifier("code", ("code",), Path())
     with (
-        outside() as (place, touched),
+        outside() as (target, touched),
         open_scorer(
             verifier, workers=arguments.workers, time_limit_seconds=arguments.time_limit, memory_limit_mib=512
         ) as scorer,
     ):
         scorer.check()
-        problems, seconds = run(hostile_programs(place, kinds, arguments.programs), scorer)
+        problems, seconds = run(hostile_programs(target, kinds, arguments.programs), scorer)
         problems += touched()
     problems += [f"a process is left: {name}" for name in processes()]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
@@ -69,14 +69,14 @@ def main() -> None:
     sys.exit(bool(problems))
 
 
-def hostile_programs(place: Outside, kinds: list[str], count: int) -> Iterator[Program]:
+def hostile_programs(target: Outside, kinds: list[str], count: int) -> Iterator[Program]:
     """Make programs, which are the same in every run except for the addresses of what is outside."""
     rng = random.Random(0)
     for index in range(count):
         kind = kinds[index % len(kinds)]
         secret = rng.randrange(10**9, 10**10)
         answer, row = rng.choice(_TESTS)(secret)
-        source = hostile_program(kind, place, rng)
+        source = hostile_program(kind, target, rng)
         yield Program(kind, Attempt(f"```python\n{source}\n```", answer, json.dumps(row)))
 
 
@@ -101,17 +101,17 @@ def run(programs: Iterator[Program], scorer: Scorer) -> tuple[list[str], float]:
 
 def processes() -> list[str]:
     """List processes of sandboxes, once those that are ending have had time to."""
-    found: list[str] = []
+    left: list[str] = []
     for _ in range(20):
-        found = [
+        left = [
             " ".join(process.info["cmdline"])
             for process in psutil.process_iter(["cmdline"])
             if process.info["cmdline"] and "inside.runner" in process.info["cmdline"][-1]
         ]
-        if not found:
+        if not left:
             break
         time.sleep(0.25)
-    return found
+    return left
 
 
 @contextmanager

@@ -47,12 +47,13 @@ class Verifier(Section):
     """
 
     name: str
-    """The verifier: numeric, gsm8k, math, choice, exact, `reasoning_gym:TASK`, or `package.module:function`
-    of your own, below `data/raw/verifiers` or installed."""
+    """The verifier: numeric, gsm8k, math, choice, exact, code, `reasoning_gym:TASK`, or
+    `package.module:function` of your own, below `data/raw/verifiers` or installed."""
     extract: Annotated[tuple[Rule, ...], Field(min_length=1)]
     """Where in a response the answer stands: behind the last `####` (hashes), in the last `boxed{}` (boxed)
-    or `<answer></answer>` (tag), the last one anywhere (last), or the text as it is (whole). The first rule
-    whose mark the response has decides; with one rule alone, a response without its mark has no answer."""
+    or `<answer></answer>` (tag), in its last block of code (code), the last one anywhere (last), or the text
+    as it is (whole). The first rule whose mark the response has decides; with one rule alone, a response
+    without its mark has no answer."""
     thinking: Thinking
     """`drop`: the thinking part of a response, all before its last closing tag, is no answer, and a response
     that ends while thinking has none; `keep`: the verifier, yours too, gets the response whole."""
@@ -65,9 +66,10 @@ class Verifier(Section):
     overlong: Overlong | None
     """What a response that is nearly too long loses, in sampling and training; null: nothing."""
     time_limit_seconds: PositiveFloat
-    """Seconds per response, for verifiers that run in processes of their own: math, reasoning_gym, yours."""
+    """Seconds per response, for verifiers that run in processes of their own: math, code, reasoning_gym,
+    yours. For code: of all tests of a program together."""
     memory_limit_mib: Annotated[int, Field(ge=64)]
-    """MiB per such process, at least 64."""
+    """MiB per such process, at least 64; for code: per process of a program."""
     workers: Positive
     """Such processes per stage, or per sampling worker or rank."""
     max_error_share: Annotated[float, Field(ge=0, lt=1)]

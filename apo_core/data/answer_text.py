@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -101,3 +101,22 @@ def _list_restorer(kind: pa.DataType, feature: Any) -> Restore | None:
     if restore is None:
         return None
     return lambda values: None if values is None else [restore(value) for value in values]
+
+
+def tests_text(value: object) -> str | None:
+    """Convert tests of a program, a list or an object in data sets, to JSON.
+
+    Args:
+        value: of the answer's field.
+
+    Returns:
+        The JSON; None of anything that is no list of assertions or of inputs and outputs.
+    """
+    if isinstance(value, list):
+        is_tests = bool(value) and all(
+            "assert" in item if isinstance(item, str) else isinstance(item, Mapping) and "input" in item
+            for item in value
+        )
+    else:
+        is_tests = isinstance(value, Mapping) and ("inputs" in value or "input" in value)
+    return json.dumps(value, default=str) if is_tests else None

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from apo_core.data.answer_text import number_text
+from apo_core.data.answer_text import number_text, tests_text
 from apo_core.data.messages import is_conversation, prompt_of_turns
 from apo_core.errors import InputError
 
@@ -69,7 +69,9 @@ def prompt_of(
         InputError: a field is missing, empty or of a wrong type; names file, row and field.
     """
     prompt = _prompt_text(file, number, row, fields.prompt)
-    answer = text_of(file, number, row, fields.answer, numbers=True, one_of_list=True)
+    answer = tests_text(_found(row, fields.answer, None)) or text_of(
+        file, number, row, fields.answer, numbers=True, one_of_list=True
+    )
     if not prompt.strip():
         raise InputError(file, "is empty", row=number, field=fields.prompt)
     group = None

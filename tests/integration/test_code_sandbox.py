@@ -14,6 +14,7 @@ import pytest
 from apo_core.errors import ApoError
 from apo_core.verifiers import Attempt, make_verifier, open_scorer
 from apo_core.verifiers.code import sandbox
+from benchmarks.code_problems import mistakes_of, problems
 
 pytestmark = pytest.mark.needs_no_run
 
@@ -208,6 +209,13 @@ def test_the_answers_are_not_in_the_process_of_the_program(pool):
     )
 
 
+@pytest.mark.long
+def test_200_problems():
+    assert len(problems()) == len({problem.name for problem in problems()}) == 200
+    with scorer(seconds=20.0) as code:
+        assert mistakes_of(code) == []
+
+
 def test_a_test_does_not_see_what_another_has_left(pool):
     program = "import os, sys, math\nprint(getattr(math, 'left', 0))\nmath.left = 1\nos.environ['left'] = '1'"
     assert score(pool, program, {"inputs": ["", ""], "outputs": ["0", "0"]}).reward == 1.0
@@ -269,14 +277,14 @@ def test_no_sandbox_outlives_the_process_it_scores_for(number):
 
 
 def children(pid):
-    found = []
+    running = []
     for child in psutil.Process(pid).children(recursive=True):
         try:
             child.cmdline()
-            found.append(child)
+            running.append(child)
         except psutil.NoSuchProcess:
             continue
-    return found
+    return running
 
 
 def wait_for(condition):

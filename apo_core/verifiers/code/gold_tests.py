@@ -107,7 +107,7 @@ def _read_columns(content: Mapping[str, Any], row: Mapping[str, Any]) -> Runs | 
     function = content.get("fn_name")
     if function is None:
         return Runs(
-            tuple(Run(_text(given), _text(want)) for given, want in zip(inputs, outputs, strict=True))
+            tuple(Run(_text(stdin), _text(want)) for stdin, want in zip(inputs, outputs, strict=True))
         )
     _check_function(function)
     calls = []

@@ -166,8 +166,8 @@ class Sandbox:
         )
         if ending.ended:
             raise SandboxFailed(ending.problem or ending.ended)
-        found: list[Any] = json.loads(ending.output)
-        return found
+        seen: list[Any] = json.loads(ending.output)
+        return seen
 
 
 _LOOK_AROUND = """
@@ -261,8 +261,12 @@ def _python() -> tuple[Path, list[Path]]:
 
 def _site_packages() -> list[Path]:
     stdlib = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix}))
-    places = [stdlib / "site-packages", stdlib / "dist-packages", stdlib.parent / "python3" / "dist-packages"]
-    return [place for place in places if place.is_dir()]
+    folders = [
+        stdlib / "site-packages",
+        stdlib / "dist-packages",
+        stdlib.parent / "python3" / "dist-packages",
+    ]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def _folders(package: str) -> list[Path]:
@@ -270,8 +274,8 @@ def _folders(package: str) -> list[Path]:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         return []
-    folder = Path(spec.origin).parent
-    return [place for place in (folder, folder.with_name(f"{package}.libs")) if place.is_dir()]
+    modules = Path(spec.origin).parent
+    return [folder for folder in (modules, modules.with_name(f"{package}.libs")) if folder.is_dir()]
 
 
 def _has_all_users() -> bool:

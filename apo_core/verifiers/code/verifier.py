@@ -168,9 +168,9 @@ def _call_problem(output: bytes, expected: Any) -> str | None:
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError, MemoryError):
         return "returned nothing that can be compared"
     # APPS has what is returned in a list of one; not always.
-    alone = isinstance(expected, list) and len(expected) == 1
+    single = isinstance(expected, list) and len(expected) == 1
     try:
-        same = same_value(value, expected) or (alone and same_value(value, expected[0]))
+        same = same_value(value, expected) or (single and same_value(value, expected[0]))
     except RecursionError:
         same = False
     return None if same else f"returned {shortened(repr(value))}"

@@ -83,14 +83,14 @@ def _check(tests: Any) -> None:
 def _names(peer: Peer, tests: Any) -> dict[str, Any]:
     """Make the names that tests know: the program's, except for those of Python's own library."""
     names: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
-    for name in peer.ask("names"):
+    for name in peer.request("names"):
         if name.startswith("__") or (hasattr(builtins, name) and name not in tests["functions"]):
             continue
         # Its own, not the program's, which may have replaced what is in it.
         library = name in sys.stdlib_module_names
-        names[name] = __import__(name) if library else peer.ask("name", name=name)
+        names[name] = __import__(name) if library else peer.request("name", name=name)
     if tests["candidate"] is not None:
-        names["candidate"] = peer.ask("name", name=tests["candidate"])
+        names["candidate"] = peer.request("name", name=tests["candidate"])
     exec(compile(tests["prelude"], "setup", "exec"), names)
     return names
 

@@ -64,7 +64,7 @@ class Peer:
         self._names: dict[str, Any] = {}
         self._failure: BaseException | None = None
 
-    def ask(
+    def request(
         self, do: str, of: int = -1, name: str = "", arguments: tuple[Any, ...] = (), named: Any = None
     ) -> Any:
         """Have the other side do something, answer what it asks meanwhile, and return its result."""
@@ -162,12 +162,12 @@ class Remote:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call it, there."""
-        return self._peer.ask("call", self._number, "", arguments, named)
+        return self._peer.request("call", self._number, "", arguments, named)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__name__":
             raise AttributeError(name)
-        return self._peer.ask("attribute", self._number, name)
+        return self._peer.request("attribute", self._number, name)
 
     def __hash__(self) -> int:
         return self._number
@@ -175,7 +175,7 @@ class Remote:
 
 def _forward_alone(name: str) -> Any:
     def forward(self: Remote, *arguments: Any) -> Any:
-        return self._peer.ask("operate", self._number, name, arguments)
+        return self._peer.request("operate", self._number, name, arguments)
 
     return forward
 
@@ -183,7 +183,7 @@ def _forward_alone(name: str) -> Any:
 def _forward_among(name: str) -> Any:
     def forward(self: Remote, other: object) -> Any:
         return (
-            self._peer.ask("operate", self._number, name, (other,))
+            self._peer.request("operate", self._number, name, (other,))
             if type(other) is Remote
             else NotImplemented
         )

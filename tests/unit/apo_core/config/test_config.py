@@ -141,6 +141,13 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
     ("old", "new", "section", "problem"),
     [
         ("extract: [last]", "extract: [whole]", "verifier", "extract: whole is unknown to verifier numeric"),
+        ("extract: [last]", "extract: [code]", "verifier", "extract: code is unknown to verifier numeric"),
+        (
+            "name: numeric",
+            "name: code",
+            "verifier",
+            "last is unknown to verifier code, which has code, whole",
+        ),
         ("epochs: null", "epochs: 1.0", "train", "exactly one of steps and epochs"),
         ("steps: 64", "steps: null", "train", "exactly one of steps and epochs"),
         ("  ranks: 1", "  ranks: 3", "train", "256 is not a multiple of ranks 3"),

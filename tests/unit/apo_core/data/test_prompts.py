@@ -71,6 +71,20 @@ def test_numbers_are_answers(tmp_path, answer, expected):
 
 
 @pytest.mark.parametrize(
+    "tests",
+    [
+        ["assert f(1) == 2"],
+        {"inputs": ["1"], "outputs": ["2"]},
+        {"input": ["1"], "output": ["2"]},
+        [{"input": "1", "output": "2", "testtype": "stdin"}],
+    ],
+)
+def test_tests_of_a_program_are_answers(tmp_path, tests):
+    file = write(tmp_path, json.dumps({"question": "x", "answer": tests}))
+    assert json.loads(read(file)[0].answer) == tests
+
+
+@pytest.mark.parametrize(
     ("line", "problem"),
     [
         ('{"question": "x", "answer": }', "malformed JSON: Expecting value (column 29)"),

@@ -124,7 +124,7 @@ def names():
     thread = threading.Thread(target=program.serve, args=(PROGRAM, None))
     thread.start()
     tests = Peer(replies_end, requests, calls_only=True)
-    yield {name: tests.ask("name", name=name) for name in PROGRAM}
+    yield {name: tests.request("name", name=name) for name in PROGRAM}
     os.close(requests)
     thread.join()
 
@@ -175,7 +175,7 @@ def test_a_program_may_only_call_what_it_was_passed(message):
     replies_end, replies = os.pipe()
     send(replies, message)  # in the place of an answer
     send(replies, {"value": None, "changed": [None]})
-    Peer(replies_end, requests, calls_only=True).ask("call", 0, "", (lambda: 12345,))
+    Peer(replies_end, requests, calls_only=True).request("call", 0, "", (lambda: 12345,))
     assert receive(requests_end)["do"] == "call"
     assert "raised" in receive(requests_end)
 
