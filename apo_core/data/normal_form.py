@@ -43,7 +43,7 @@ def words_of(text: str) -> list[str]:
         text = unicodedata.normalize("NFKC", text).replace("⁄", "/")  # ½ becomes 1⁄2
     text = _THOUSANDS.sub("", text.casefold())
     if "!" in text:
-        text = _FACTORIAL.sub(lambda found: found[1] + len(found[2]) * " factorial ", text)
+        text = _FACTORIAL.sub(lambda match: match[1] + len(match[2]) * " factorial ", text)
         text = text.replace(" !=", " ≠")
     if not {"'", "’", "′"}.isdisjoint(text):
         text = _APOSTROPHE.sub("", _PRIME.sub(lambda prime: prime[1] + len(prime[2]) * " prime ", text))

@@ -30,7 +30,7 @@ def join_tens(text: str) -> str:
     """Write tens and units that belong together as one number: `forty-eight` as 48."""
     if "y" not in text:  # as all tens have
         return text
-    return _TENS_AND_UNIT.sub(lambda found: str(_TENS[found[1]] + _SMALL[found[2] or found[3]]), text)
+    return _TENS_AND_UNIT.sub(lambda match: str(_TENS[match[1]] + _SMALL[match[2] or match[3]]), text)
 
 
 def in_digits(words: list[str]) -> list[str]:
@@ -53,11 +53,11 @@ def _with_compounds(words: list[str]) -> list[str]:
 
 def _number(words: list[str], at: int) -> tuple[int, str]:
     """The number that begins at a word, and the position behind it; any other word is itself."""
-    following = words[at + 1] if at + 1 < len(words) else ""
-    if following in _COMPOUNDS and (value := _value(words[at])) is not None:
-        if following in _FACTORS:
+    next_word = words[at + 1] if at + 1 < len(words) else ""
+    if next_word in _COMPOUNDS and (value := _value(words[at])) is not None:
+        if next_word in _FACTORS:
             return _product(words, at)
-        return at + 2, f"{_plain(value)}/{_PARTS[following]}"
+        return at + 2, f"{_plain(value)}/{_PARTS[next_word]}"
     return at + 1, _ALONE.get(words[at], words[at])
 
 
@@ -83,8 +83,8 @@ def _remainder(words: list[str], at: int, factor: int) -> Decimal | None:
     """What is added behind a factor: less than it, and not multiplied by as much."""
     if at >= len(words) or factor < 100 or not (words[at] in _SMALL or words[at] in _JOINED):
         return None
-    value, following = _value(words[at]), words[at + 1] if at + 1 < len(words) else ""
-    if value is None or value >= factor or _FACTORS.get(following, 0) >= factor:
+    value, next_word = _value(words[at]), words[at + 1] if at + 1 < len(words) else ""
+    if value is None or value >= factor or _FACTORS.get(next_word, 0) >= factor:
         return None
     return value
 

@@ -101,7 +101,7 @@ def labelled(text: str) -> str | None:
     return None
 
 
-def given(text: str) -> str | None:
+def stated_letter(text: str) -> str | None:
     """Read an answer that a mark points to; None if it gives no letter, or several."""
     if letter := labelled(text):
         return letter
@@ -118,13 +118,13 @@ def named(text: str) -> str | None:
     """
     if single := _SINGLE.fullmatch(text):
         return single[1].upper()
-    declared = [found for found in _DECLARATION.finditer(text) if not _is_denied(text, found)]
+    declared = [match for match in _DECLARATION.finditer(text) if not _is_denied(text, match)]
     if declared:
-        later = [found for found in _CLAUSE.finditer(text) if found.start(1) > declared[-1].end()]
+        later = [match for match in _CLAUSE.finditer(text) if match.start(1) > declared[-1].end()]
         return _letter_of(later[-1] if later else declared[-1])
     letters = list(_LETTER.finditer(text))
     free = [
-        found for found in letters if not _IN_A_NAME.search(text[max(0, found.start() - 24) : found.start()])
+        match for match in letters if not _IN_A_NAME.search(text[max(0, match.start() - 24) : match.start()])
     ]
     chosen = free or letters
     return chosen[-1][0].upper() if chosen else None
@@ -132,13 +132,13 @@ def named(text: str) -> str | None:
 
 def letters_in(text: str) -> list[str]:
     """List the different letters that stand by themselves, in order."""
-    return list(dict.fromkeys(found[0].upper() for found in _LETTER.finditer(text)))
+    return list(dict.fromkeys(match[0].upper() for match in _LETTER.finditer(text)))
 
 
-def _letter_of(found: re.Match[str]) -> str:
-    return next(letter for letter in found.groups() if letter)
+def _letter_of(match: re.Match[str]) -> str:
+    return next(letter for letter in match.groups() if letter)
 
 
-def _is_denied(text: str, found: re.Match[str]) -> bool:
-    start = next(found.start(group) for group in range(1, len(found.groups()) + 1) if found[group])
+def _is_denied(text: str, match: re.Match[str]) -> bool:
+    start = next(match.start(group) for group in range(1, len(match.groups()) + 1) if match[group])
     return _DENIED.search(text[max(0, start - 24) : start]) is not None

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from apo_core.verifiers.base import LimitsItself, Verifier
+from apo_core.verifiers.base import Verifier
 from apo_core.verifiers.scorer import InProcess, Scorer
+from apo_core.verifiers.wrapped import with_own_limits
 
 _BACKSTOP_SECONDS = 60.0  # beyond the limit that a verifier keeps itself, after which it must have failed
 
@@ -35,10 +36,12 @@ def open_scorer(
         return
     from apo_core.verifiers.pool import PooledScorer
 
-    if isinstance(verifier, LimitsItself):
-        verifier = verifier.limited(time_limit_seconds=time_limit_seconds, memory_limit_mib=memory_limit_mib)
+    limited = with_own_limits(
+        verifier, time_limit_seconds=time_limit_seconds, memory_limit_mib=memory_limit_mib
+    )
+    if limited is not None:
+        verifier = limited
         time_limit_seconds += _BACKSTOP_SECONDS
-
     scorer = PooledScorer(
         verifier,
         workers=workers,

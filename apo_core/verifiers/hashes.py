@@ -37,12 +37,12 @@ def behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> str | None:
         None without a mark; empty text where the completion ends with its only mark, the answer cut off.
     """
     end = text.rstrip()
-    for found in reversed(list(_MARK.finditer(text))):
-        line = _LINE.match(text, found.end())
+    for match in reversed(list(_MARK.finditer(text))):
+        line = _LINE.match(text, match.end())
         assert line is not None
         inside = line[1].strip()
         if not inside:
-            if found.end() == len(end) and "#" not in _same_line(text, found.start()):
+            if match.end() == len(end) and "#" not in _same_line(text, match.start()):
                 return ""
         elif holds(inside) and not _is_heading(inside, text, line.end()):
             return inside

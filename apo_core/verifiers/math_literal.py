@@ -83,7 +83,7 @@ def key(text: str) -> str:
     """Make texts alike that differ by spaces, sizes of brackets and upright letters only."""
     text = _TEXT.sub(r"\1", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
     text = _ELLIPSIS.sub(
-        "...", _PRIME.sub(lambda found: "'" * (found[0].count("prime") or len(found[0])), text)
+        "...", _PRIME.sub(lambda match: "'" * (match[0].count("prime") or len(match[0])), text)
     )
     text = _SINGLE.sub(r"\1", _SPACES.sub("", text))
     return text.removesuffix(".") if not text.endswith("..") else text
@@ -96,8 +96,8 @@ def conclusion(text: str) -> str:
 
 def residue(text: str) -> str | None:
     r"""Read the number of `x \equiv 3 \pmod{7}`."""
-    found = _MODULUS.match(text.strip())
-    return found[1] if found else None
+    match = _MODULUS.match(text.strip())
+    return match[1] if match else None
 
 
 def left_side(text: str) -> str | None:
@@ -108,8 +108,8 @@ def left_side(text: str) -> str | None:
 
 def derivative(text: str) -> tuple[str, str] | None:
     """Split `y' = ...` into its sides."""
-    found = _DERIVATIVE.fullmatch(text.strip())
-    return (key(found[1]), found[2].strip()) if found else None
+    match = _DERIVATIVE.fullmatch(text.strip())
+    return (key(match[1]), match[2].strip()) if match else None
 
 
 def literal_equal(gold: str, answer: str) -> bool | None:
@@ -152,9 +152,9 @@ def _times(gold: str, answer: str) -> bool | None:
         return None
     if not all(read):
         return False
-    one, other = ([part.casefold() if part else "" for part in found.groups()] for found in read if found)
-    same_half = one[3] == other[3] or not one[3] or not other[3]
-    return [int(part or 0) for part in one[:3]] == [int(part or 0) for part in other[:3]] and same_half
+    first, other = ([part.casefold() if part else "" for part in match.groups()] for match in read if match)
+    same_half = first[3] == other[3] or not first[3] or not other[3]
+    return [int(part or 0) for part in first[:3]] == [int(part or 0) for part in other[:3]] and same_half
 
 
 def _bases(gold: str, answer: str) -> bool | None:
@@ -181,7 +181,7 @@ def _value(digits: str, base: int) -> int | None:
 def _ranges(gold: str, answer: str) -> bool | None:
     read = [_RANGE.fullmatch(key(text)) for text in (gold, answer)]
     ends = [
-        (float(found[1]), float(found[2])) for found in read if found and float(found[1]) < float(found[2])
+        (float(match[1]), float(match[2])) for match in read if match and float(match[1]) < float(match[2])
     ]
     return None if not ends else len(ends) == 2 and ends[0] == ends[1]
 
@@ -190,7 +190,7 @@ def _ratios(gold: str, answer: str) -> bool | None:
     read = [_RATIO.fullmatch(key(text)) for text in (gold, answer)]
     if not any(read):
         return None
-    parts = [_lowest([int(part) for part in found[0].split(":")]) for found in read if found]
+    parts = [_lowest([int(part) for part in match[0].split(":")]) for match in read if match]
     return len(parts) == 2 and parts[0] == parts[1]
 
 
@@ -208,7 +208,7 @@ def _marks_of(text: str) -> list[str]:
     if not any(sign in text for sign in ("'", "\\", "...", "f", "w", "m", "u")):
         return []
     plain = _TEXT.sub(r" \1 ", text)
-    return [found[0] for pattern in (_ELLIPSIS, _CONDITION, _PRIME) for found in pattern.finditer(plain)]
+    return [match[0] for pattern in (_ELLIPSIS, _CONDITION, _PRIME) for match in pattern.finditer(plain)]
 
 
 def _plain(text: str) -> str:

@@ -27,8 +27,8 @@ def prepared_prose(text: str) -> str:
     text = written_out(text)
     if _LATEX.search(text):
         return text
-    text = _WRITTEN_OUT.sub(lambda found: f"${found[0]}$", text)
-    return text if "$" in text else _TUPLE.sub(lambda found: f"${found[0]}$", text)
+    text = _WRITTEN_OUT.sub(lambda match: f"${match[0]}$", text)
+    return text if "$" in text else _TUPLE.sub(lambda match: f"${match[0]}$", text)
 
 
 def last_expression(text: str, literal: str) -> str | None:

@@ -119,31 +119,33 @@ def written_out(text: str) -> str:
 
 def without_unit(text: str) -> str:
     """Drop the unit behind a number; letters that may be variables stay."""
-    found = _UNIT.fullmatch(text) if len(text) <= _LONGEST else None
-    if found is None or _LETTERS.search(_COMMAND.sub("", found["number"])):
+    match = _UNIT.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None or _LETTERS.search(_COMMAND.sub("", match["number"])):
         return text
     # Without a space "2ab" may be a product.
-    alone = found["space"] or found["unit"].startswith("\\") or "/" in found["unit"] or len(found["unit"]) > 3
-    return found["number"].strip() if alone else text
+    may_go = (
+        match["space"] or match["unit"].startswith("\\") or "/" in match["unit"] or len(match["unit"]) > 3
+    )
+    return match["number"].strip() if may_go else text
 
 
-def _root(found: re.Match[str]) -> str:
-    index = "[3]" if found[1] == "\u221b" else ""
-    return rf"\sqrt{index}{{{found[2] or found[3] or found[4] or ''}}}"
+def _root(match: re.Match[str]) -> str:
+    index = "[3]" if match[1] == "\u221b" else ""
+    return rf"\sqrt{index}{{{match[2] or match[3] or match[4] or ''}}}"
 
 
-def _power_of_ten(found: re.Match[str]) -> str:
-    sign = "-" if found[2] == "-" else ""
-    return rf"{found[1]} \times 10^{{{sign}{found[3]}}}"
+def _power_of_ten(match: re.Match[str]) -> str:
+    sign = "-" if match[2] == "-" else ""
+    return rf"{match[1]} \times 10^{{{sign}{match[3]}}}"
 
 
-def _repeating(found: re.Match[str]) -> str:
-    return _fraction(found[1], found[2], found[3] or found[4])
+def _repeating(match: re.Match[str]) -> str:
+    return _fraction(match[1], match[2], match[3] or match[4])
 
 
-def _dotted(found: re.Match[str]) -> str:
+def _dotted(match: re.Match[str]) -> str:
     """A decimal with dots behind it: repeating if it ends with three like digits, else rounded."""
-    whole, decimals = found[1], found[2]
+    whole, decimals = match[1], match[2]
     if len(decimals) >= 3 and len(set(decimals[-3:])) == 1:
         return _fraction(whole, decimals[:-1], decimals[-1])
     return f"{whole}.{decimals}"

@@ -99,8 +99,8 @@ def _marked(extracted: Extract) -> _Answer | None:
 
 def _in_prose(text: str, answer: str) -> _Answer | None:
     gold = _gold(answer)
-    if is_literal(gold) and (found := last_expression(text, key(gold))):
-        return _Answer(text=found, source=found, shown=found)
+    if is_literal(gold) and (last := last_expression(text, key(gold))):
+        return _Answer(text=last, source=last, shown=last)
     source = prepared_prose(text)
     parsed = _parsed(source)
     if not parsed:
@@ -148,11 +148,11 @@ def _expressions_equal(gold: str, read: _Answer) -> bool:
     in_degrees = _CIRCLE in gold, _CIRCLE in read.text
     if sum(in_degrees) != 1 or r"\pi" not in gold + read.text:
         return False
-    one, other = (
+    first, other = (
         rf"\frac{{{text.replace(_CIRCLE, '')} \pi}}{{180}}" if _CIRCLE in text else text
         for text in (gold, read.text)
     )
-    return _compared(_parsed(f"${one}$"), _parsed(f"${other}$"))
+    return _compared(_parsed(f"${first}$"), _parsed(f"${other}$"))
 
 
 def _compared(gold: tuple[Any, ...], answer: tuple[Any, ...]) -> bool:
@@ -172,7 +172,8 @@ def _gold_problem(answer: str) -> str | None:
         return f"{quoted(answer)} has a brace without its other"
     pieces = list(_PIECES.finditer(answer))
     if any(
-        not _BETWEEN.fullmatch(answer, one.end(), other.start()) for one, other in itertools.pairwise(pieces)
+        not _BETWEEN.fullmatch(answer, first.end(), other.start())
+        for first, other in itertools.pairwise(pieces)
     ):
         return f"{quoted(answer)} holds {len(pieces)} expressions, not one"
     if is_literal(gold) or _LETTER.fullmatch(gold):
@@ -205,7 +206,7 @@ def _gold_parsed(gold: str) -> tuple[Any, ...]:
 
 
 def _pieces(text: str) -> list[str]:
-    return [next(part for part in found.groups() if part) for found in _PIECES.finditer(text)]
+    return [next(part for part in last.groups() if part) for last in _PIECES.finditer(text)]
 
 
 def _as_latex(text: str) -> str:

@@ -39,8 +39,8 @@ def to_ascii(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _RAISED.sub(lambda found: f"^{{{_plain(found[0])}}}", text)
-    text = _LOWERED.sub(lambda found: f"_{{{_plain(found[0])}}}", text)
+    text = _RAISED.sub(lambda match: f"^{{{_plain(match[0])}}}", text)
+    text = _LOWERED.sub(lambda match: f"_{{{_plain(match[0])}}}", text)
     text = _FRACTION.sub(_written_out, text)
     text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
     return "".join(map(_digit, text))
@@ -50,9 +50,9 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).translate(_SIGNS)
 
 
-def _written_out(found: re.Match[str]) -> str:
-    fraction = _plain(found["fraction"])
-    return f"{found['whole'].strip()} {fraction}" if found["whole"] else fraction
+def _written_out(match: re.Match[str]) -> str:
+    fraction = _plain(match["fraction"])
+    return f"{match['whole'].strip()} {fraction}" if match["whole"] else fraction
 
 
 def _digit(character: str) -> str:

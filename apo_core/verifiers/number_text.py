@@ -102,24 +102,24 @@ def last_number(text: str) -> Number | None:
 def numbers_in(text: str, at: int = 0, end: int | None = None) -> Iterator[Number]:
     """Yield the numbers of a text that `notation.to_ascii` has gone through, in order."""
     end = len(text) if end is None else end
-    while found := _TOKEN.search(text, at, end):
-        at = found.end()
-        if found.lastgroup == "command" or found["command"]:
-            at = _behind_arguments(text, found.end(), 2 if found[0][-4:] in ("frac", "inom") else 1)
-            yield Number(None, text[found.start() : at], found.start(), at)
-        elif found["number"]:
-            if found["more"]:
-                at = _behind_arguments(text, found.end(), 1) if _takes_more(found["more"]) else found.end()
-            yield _number(text, found, at)
-        elif found["hex"]:
-            yield Number(None, found[0], found.start(), at)
+    while match := _TOKEN.search(text, at, end):
+        at = match.end()
+        if match.lastgroup == "command" or match["command"]:
+            at = _behind_arguments(text, match.end(), 2 if match[0][-4:] in ("frac", "inom") else 1)
+            yield Number(None, text[match.start() : at], match.start(), at)
+        elif match["number"]:
+            if match["more"]:
+                at = _behind_arguments(text, match.end(), 1) if _takes_more(match["more"]) else match.end()
+            yield _number(text, match, at)
+        elif match["hex"]:
+            yield Number(None, match[0], match.start(), at)
 
 
 def indices_in(text: str) -> Iterator[tuple[int, int]]:
     """Yield where digits stand that belong to units, variables and words."""
-    for found in _TOKEN.finditer(text):
-        if found["index"] or found["word"]:
-            yield found.span()
+    for match in _TOKEN.finditer(text):
+        if match["index"] or match["word"]:
+            yield match.span()
 
 
 def _takes_more(more: str) -> bool:
@@ -135,25 +135,25 @@ def _behind_arguments(text: str, at: int, count: int) -> int:
     return at
 
 
-def _number(text: str, found: re.Match[str], end: int) -> Number:
-    negative, start = _sign(text, found)
+def _number(text: str, match: re.Match[str], end: int) -> Number:
+    negative, start = _sign(text, match)
     shown = text[start:end]
-    if found["more"] or len(found[0]) > _LONGEST or _is_deviation(text, found.start()):
+    if match["more"] or len(match[0]) > _LONGEST or _is_deviation(text, match.start()):
         return Number(None, shown, start, end)
-    value = _value(found)
-    if value is not None and negative != (found["inner"] == "-"):
+    value = _value(match)
+    if value is not None and negative != (match["inner"] == "-"):
         value = -value
     return Number(value, shown, start, end)
 
 
-def _sign(text: str, found: re.Match[str]) -> tuple[bool, int]:
+def _sign(text: str, match: re.Match[str]) -> tuple[bool, int]:
     """Whether a minus before a number is its sign, and where the number begins with its sign.
 
     A minus right behind a digit, a letter or a bracket subtracts or joins words. Followed by a space it is a
     sign where nothing stands before it that could be subtracted from, and not the mark of a list.
     """
-    sign = found["sign"]
-    start = found.start()
+    sign = match["sign"]
+    start = match.start()
     if not sign:
         return _named_minus(text, start), start
     before = text[max(0, start - 40) : start]
@@ -179,21 +179,21 @@ def _is_deviation(text: str, start: int) -> bool:
     return text[max(0, start - 4) : start].rstrip().endswith(("\u00b1", r"\pm", r"\mp"))
 
 
-def _value(found: re.Match[str]) -> Decimal | Fraction | None:
-    if found["top"] or found["top_digit"]:
-        top, bottom = (_fraction(found[name] or found[f"{name}_digit"]) for name in ("top", "bottom"))
-        return int(found["whole"] or 0) + top / bottom if bottom else None
-    if found["over"]:
-        under = int(found["under"])
-        return int(found["integer"]) + Fraction(int(found["over"]), under) if under else None
-    plain = _decimal(found["plain"])
-    if found["divisor"]:
-        divisor = _fraction(found["divisor"])
+def _value(match: re.Match[str]) -> Decimal | Fraction | None:
+    if match["top"] or match["top_digit"]:
+        top, bottom = (_fraction(match[name] or match[f"{name}_digit"]) for name in ("top", "bottom"))
+        return int(match["whole"] or 0) + top / bottom if bottom else None
+    if match["over"]:
+        under = int(match["under"])
+        return int(match["integer"]) + Fraction(int(match["over"]), under) if under else None
+    plain = _decimal(match["plain"])
+    if match["divisor"]:
+        divisor = _fraction(match["divisor"])
         return Fraction(plain) / divisor if divisor else None
-    if found["tens"]:
-        return Decimal(f"{plain}e{_exponent(found['tens'])}") if "E" not in str(plain) else None
-    if found["exponent"]:
-        return _powered(plain, _exponent(found["exponent"]))
+    if match["tens"]:
+        return Decimal(f"{plain}e{_exponent(match['tens'])}") if "E" not in str(plain) else None
+    if match["exponent"]:
+        return _powered(plain, _exponent(match["exponent"]))
     return plain
 
 

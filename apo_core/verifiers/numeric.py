@@ -137,4 +137,4 @@ def _is_list(text: str, numbers: list[Number]) -> bool:
     if len({number.value for number in numbers}) < 2 or text[: numbers[0].start].strip("$ "):
         return False
     pairs = itertools.pairwise(numbers)
-    return all(_JOINED.fullmatch(text, one.end, other.start) for one, other in pairs)
+    return all(_JOINED.fullmatch(text, first.end, other.start) for first, other in pairs)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from apo_core.verifiers.base import Verdict, Verifier
+from apo_core.verifiers.base import Verdict
+from apo_core.verifiers.wrapped import Wrapped
 
 Thinking = Literal["drop", "keep"]
 Tags = tuple[str, str]
@@ -40,45 +40,16 @@ def without_thinking(text: str, tags: Tags, *, opened: bool = False) -> str | No
 
 
 @dataclass(frozen=True)
-class WithoutThinking:
+class WithoutThinking(Wrapped):
     """A verifier that another one is given completions by, their thinking parts dropped."""
 
-    verifier: Verifier
-    tags: Tags
+    tags: Tags = TAGS
     opened: bool = False
-
-    @property
-    def name(self) -> str:
-        """See `Verifier`."""
-        return self.verifier.name
 
     @property
     def version(self) -> str:
         """See `Verifier`."""
         return f"{self.verifier.version}:without {self.tags[0]}{self.tags[1]}"
-
-    @property
-    def bounded(self) -> bool:
-        """See `Verifier`."""
-        return self.verifier.bounded
-
-    @property
-    def reads_row(self) -> bool:
-        """See `Verifier`."""
-        return self.verifier.reads_row
-
-    @property
-    def directory(self) -> Path | None:
-        """Where a user's own verifier is, so that errors can name its lines."""
-        return getattr(self.verifier, "directory", None)
-
-    def load(self) -> None:
-        """See `Verifier`."""
-        self.verifier.load()
-
-    def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
-        """See `Verifier`."""
-        return self.verifier.answer_problem(answer, row)
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`; a thinking part that is not closed has no answer."""

@@ -24,9 +24,9 @@ def try_verifiers(workspace: Workspace, params: Params, completions: Path | None
         Whether every gold answer is read and right against itself, and nothing failed.
     """
     every = _distinct(_prompts(workspace, params))
-    given = read_completions(completions, every, params.data.prompt_field) if completions else []
+    completed = read_completions(completions, every, params.data.prompt_field) if completions else []
     prompts = evenly(every, limit)
-    outcomes = dry_run(params.verifier, workspace.raw_verifiers, prompts, given)
+    outcomes = dry_run(params.verifier, workspace.raw_verifiers, prompts, completed)
     unscored = [
         prompt
         for prompt in prompts
@@ -68,17 +68,17 @@ def _print(outcomes: list[DryRun], title: str) -> None:
 
 def _lines(outcome: DryRun) -> dict[str, str]:
     """What is said of a verifier, by the name of the line; empty text says nothing."""
-    given = outcome.completions
+    completed = outcome.completions
     seconds, source = outcome.slowest
     return {
         "prompts": str(outcome.prompts),
         "gold answers refused": str(outcome.refused),
         "right against themselves": _right(outcome.golds),
         "the next prompt's is accepted": _right(outcome.neighbours),
-        "completions": str(given.scored or ""),
-        "their mean reward": "" if given.mean is None else f"{given.mean:.3f}",
-        "no answer read": f"{given.unread / given.scored:.1%}" if given.scored else "",
-        "the verifier failed": str(outcome.golds.errors + outcome.neighbours.errors + given.errors),
+        "completions": str(completed.scored or ""),
+        "their mean reward": "" if completed.mean is None else f"{completed.mean:.3f}",
+        "no answer read": f"{completed.unread / completed.scored:.1%}" if completed.scored else "",
+        "the verifier failed": str(outcome.golds.errors + outcome.neighbours.errors + completed.errors),
         "slowest": f"{1000 * seconds:.1f} ms ({source})" if source else "",
     }
 

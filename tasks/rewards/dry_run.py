@@ -105,7 +105,9 @@ def dry_run(
     for verifier, rule in zip(verifiers, verifiers_of(verifiers, directory), strict=True):
         fits = (verifier.when or config.When()).fits
         own = [prompt for prompt in prompts if fits(prompt.set, prompt.group)]
-        answers = [given for given in completions if fits(given.prompt.set, given.prompt.group)]
+        answers = [
+            completion for completion in completions if fits(completion.prompt.set, completion.prompt.group)
+        ]
         outcome = DryRun(verifier.name, len(own))
         with open_scorer(
             Timed(rule),
@@ -153,16 +155,18 @@ def _score_golds(outcome: DryRun, scorer: Scorer, verifier: config.Verifier, pro
 
 
 def _score_completions(outcome: DryRun, scorer: Scorer, completions: list[Completion]) -> None:
-    expected = {(given.prompt.prompt_id, given.text): given.reward for given in completions}
+    expected = {
+        (completion.prompt.prompt_id, completion.text): completion.reward for completion in completions
+    }
 
     def is_unexpected(prompt: Prompt, text: str, verdict: Verdict) -> bool:
-        wanted = expected[prompt.prompt_id, text]
-        return wanted is not None and verdict.reward is not None and abs(verdict.reward - wanted) > 1e-9
+        reward = expected[prompt.prompt_id, text]
+        return reward is not None and verdict.reward is not None and abs(verdict.reward - reward) > 1e-9
 
     def is_unread(prompt: Prompt, text: str, verdict: Verdict) -> bool:
         return verdict.reward is not None and verdict.extracted is None
 
-    pairs = [(given.prompt, given.text) for given in completions]
+    pairs = [(completion.prompt, completion.text) for completion in completions]
     verdicts = _score(
         outcome, scorer, pairs, outcome.completions, "another reward than expected", is_unexpected
     )

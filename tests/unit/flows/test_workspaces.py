@@ -56,7 +56,9 @@ def test_prompts_may_be_of_any_format_or_a_directory(tmp_path):
     workspace = make_workspace(tmp_path / "new", "gsm8k-smollm2", **files)
     assert load_params(workspace.params).data.train_files == ("many",)
     assert (workspace.raw_prompts / "many/a.csv").read_text() == "many/a.csv"
-    with pytest.raises(ApoError, match=r"notes.txt: is no .jsonl, .json, .csv or .parquet file, nor a dir"):
+    with pytest.raises(
+        ApoError, match=r"notes.txt: is no .jsonl, .ndjson, .json, .csv or .parquet file, nor"
+    ):
         make_workspace(
             tmp_path / "other", "gsm8k-smollm2", **files | {"eval_prompts": [tmp_path / "notes.txt"]}
         )
@@ -67,7 +69,7 @@ def test_what_is_missing_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ApoError, match=r"prompts: missing in .*: train.jsonl, test.jsonl"):
         refuse_missing_inputs(workspace, load_params(workspace.params))
     for name in ("train.jsonl", "test.jsonl"):
-        (workspace.raw_prompts / name).write_text("{}")
+        (workspace.raw_prompts / name).write_text('{"question": "1+1=", "answer": "#### 2"}')
     with pytest.raises(ApoError, match=r"model: .*data/raw/model"):
         refuse_missing_inputs(workspace, load_params(workspace.params))
 

@@ -34,8 +34,8 @@ def refusal(directory):
         ({"bits": 2}, "unknown method"),
     ],
 )
-def test_quantised_weights_are_refused_by_their_method(model_directory, settings, method):
-    edit(model_directory / "config.json", quantization_config=settings)
+def test_quantised_weights_are_refused_by_their_method(model_directory, quantisation, method):
+    edit(model_directory / "config.json", quantization_config=quantisation)
     assert refusal(model_directory) == (
         f"{model_directory}: is quantised ({method}): a policy that trains needs plain weights"
     )
@@ -47,8 +47,8 @@ def test_a_part_of_a_model_may_say_that_it_is_quantised():
 
 
 @pytest.mark.parametrize("settings", [None, {}])
-def test_settings_that_are_empty_quantise_nothing(model_directory, settings):
-    edit(model_directory / "config.json", quantization_config=settings)
+def test_settings_that_are_empty_quantise_nothing(model_directory, quantisation):
+    edit(model_directory / "config.json", quantization_config=quantisation)
     check_model_directory(model_directory)
 
 
@@ -137,10 +137,10 @@ def test_a_directory_with_its_own_code_says_itself_what_it_is(model_directory):
     check_model_directory(model_directory)
 
 
-def test_an_encoder_with_a_decoder_is_no_policy(model_directory):
+def test_a_sequence_to_sequence_model_is_no_policy(model_directory):
     edit(
         model_directory / "config.json",
         architectures=["BartForConditionalGeneration"],
-        is_encoder_decoder=True,
+        **{"is_encoder_decoder": True},
     )
     assert "a policy is a decoder alone" in refusal(model_directory)

@@ -66,7 +66,7 @@ def test_each_verifier_sees_the_prompts_that_it_is_for(tmp_path):
     assert (second.prompts, second.golds.mean, second.neighbours.mean) == (2, 1.0, 0.0)
 
 
-def test_a_gold_that_a_users_verifier_calls_wrong_and_its_errors_are_told(tmp_path):
+def test_a_gold_that_a_users_verifier_calls_wrong_and_its_errors_are_named(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def score(completion, answer, row):\n"
         "    if answer == 'b':\n"
