@@ -15,7 +15,7 @@ Restore = Callable[[Any], Any]
 
 
 def number_text(value: float | Decimal) -> str | None:
-    """Write a number as people do, without an exponent and without zeros at the end: 0.00001, 5, 2.5.
+    """Write a number out, without an exponent and without zeros at the end: 0.00001, 5, 2.5.
 
     Returns:
         None if the value is no number: NaN, infinite, or a bool, which is an int to Python.

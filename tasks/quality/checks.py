@@ -70,6 +70,7 @@ def prompt_checks(
             "answer",
             "cannot be read by the verifier",
             gxe.ExpectColumnValuesToBeNull(column="answer_problem"),
+            reason="answer_problem",
         ),
         Check(
             "prompt",

@@ -13,6 +13,7 @@ from apo_core.errors import ApoError
 from apo_core.system.files import write_json
 
 _REPORTED_ROWS = 10  # per check
+_REPORTED_LENGTH = 200  # characters of a value
 
 
 class Check(NamedTuple):
@@ -21,6 +22,7 @@ class Check(NamedTuple):
     field: str
     problem: str
     expectation: gxe.Expectation
+    reason: str | None = None  # the column that says of a row what its problem is
 
 
 class DataQualityError(ApoError):
@@ -46,7 +48,7 @@ def validate(
         DataQualityError: a check failed.
     """
     results = _results(frame, checks, row)
-    verdicts = [_verdict(check, results[index], frame, row) for index, check in enumerate(checks)]
+    verdicts = [_verdict(check, results[index], row) for index, check in enumerate(checks)]
     content = {"table": str(table), "rows": len(frame), "checks": verdicts}
     write_json(report, content)
     failed = [verdict for verdict in verdicts if not verdict["passed"]]
@@ -70,7 +72,7 @@ def _results(frame: pd.DataFrame, checks: list[Check], row: str) -> dict[int, An
     return {result.expectation_config.meta["position"]: result for result in outcome.results}
 
 
-def _verdict(check: Check, result: Any, frame: pd.DataFrame, row: str) -> dict[str, Any]:
+def _verdict(check: Check, result: Any, row: str) -> dict[str, Any]:
     if result.exception_info.get("exception_message"):
         raise RuntimeError(f"{check.problem}: {result.exception_info['exception_message']}")
     rows = result.result.get("unexpected_index_list") or []
@@ -81,6 +83,7 @@ def _verdict(check: Check, result: Any, frame: pd.DataFrame, row: str) -> dict[s
         "passed": bool(result.success),
         "failed_rows": len(rows),
         "rows": [_shown(entry, row) for entry in rows[:_REPORTED_ROWS]],
+        "reason": str(rows[0][check.reason]) if rows and check.reason else None,
         "observed": _plain(result.result.get("observed_value")),
     }
 
@@ -88,7 +91,7 @@ def _verdict(check: Check, result: Any, frame: pd.DataFrame, row: str) -> dict[s
 def _shown(entry: dict[str, Any], row: str) -> dict[str, str]:
     """The row's name and the values that failed, short enough to read."""
     return {"row": str(entry[row])} | {
-        column: str(value)[:80] for column, value in entry.items() if column != row
+        column: str(value)[:_REPORTED_LENGTH] for column, value in entry.items() if column != row
     }
 
 
@@ -101,5 +104,7 @@ def _message(table: Path, failed: list[dict[str, Any]], report: Path) -> str:
     row = first["rows"][0]["row"] if first["rows"] else "the whole table"
     more = f" and {first['failed_rows'] - 1} more rows" if first["failed_rows"] > 1 else ""
     others = f"; {len(failed) - 1} other checks failed too" if len(failed) > 1 else ""
+    reason = f": {first['reason']}" if first["reason"] else ""
     observed = "" if first["rows"] or first["observed"] is None else f", found {first['observed']}"
-    return f"{table}: {row}{more}: {first['field']}: {first['must_not']}{observed}{others} (rows in {report})"
+    problem = f"{first['field']}: {first['must_not']}{reason}{observed}"
+    return f"{table}: {row}{more}: {problem}{others} (rows in {report})"

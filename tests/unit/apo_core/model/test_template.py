@@ -1,4 +1,5 @@
 import json
+from copy import deepcopy
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,38 @@ def test_characters_have_the_ids_of_their_places(tokenizer):
 
 def test_special_tokens_are_left_out_of_a_responses_text(tokenizer):
     assert Template(tokenizer, **RAW).decode([8, 16, 0, 1]) == "5#"
+
+
+def test_tags_of_an_answer_survive_decoding(bytewise):
+    bytewise = deepcopy(bytewise)
+    bytewise.add_special_tokens(
+        {"eos_token": "<end>", "additional_special_tokens": ["<answer>", "</answer>", "<turn>"]}
+    )
+    ids = bytewise.encode("<answer>7</answer><turn><end>")
+    assert len(ids) == 5
+    turn = bytewise.convert_tokens_to_ids("<turn>")
+    assert Template(bytewise, **RAW).decode(ids) == "<answer>7</answer><turn>"
+    assert Template(bytewise, **RAW, end_ids=frozenset({turn})).decode(ids) == "<answer>7</answer>"
+
+
+@pytest.mark.parametrize(("ids", "kept"), [(8, "07"), ([1, 8], "07"), (None, "057")])
+def test_the_tokens_that_end_a_response_come_from_the_models_settings(model_directory, ids, kept):
+    (model_directory / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
+    assert load_template(ModelRef(path=model_directory), **RAW).decode([3, 8, 10, 1]) == kept
+
+
+def test_without_generation_settings_the_models_own_count(model_directory):
+    (model_directory / "generation_config.json").unlink(missing_ok=True)
+    config = json.loads((model_directory / "config.json").read_text())
+    (model_directory / "config.json").write_text(json.dumps(config | {"eos_token_id": [1, 8]}))
+    assert load_template(ModelRef(path=model_directory), **RAW).decode([3, 8, 10, 1]) == "07"
+
+
+@pytest.mark.parametrize(
+    ("text", "opened"), [("{prompt}\nA: <think>\n", True), ("<think></think>{prompt}", False)]
+)
+def test_a_template_may_open_the_thinking_part(bytewise, text, opened):
+    assert Template(bytewise, style="raw", text=text, system=None).ends_with("<think>") == opened
 
 
 @pytest.mark.parametrize(

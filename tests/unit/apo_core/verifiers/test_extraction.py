@@ -45,6 +45,53 @@ def test_the_first_rule_whose_mark_is_there_decides(text, expected):
     assert extract(text, ("hashes", "boxed", "last")) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\boxed{3}, \boxed{5}, \boxed{7}", "3, 5, 7"),
+        (r"$\boxed{3}$, $\boxed{5}$ and $\boxed{7}$", "3, 5, 7"),
+        (r"$x = \boxed{3}$ or $x = \boxed{5}$", "3, 5"),
+        (r"\boxed{3}\text{ and }\boxed{5}", "3, 5"),
+        (r"\boxed{3}; \boxed{5}", "3, 5"),
+        (r"\boxed{3}、\boxed{5}", "3, 5"),
+        (r"\boxed{5}, \boxed{5}", "5"),
+        (r"\boxed{2} \boxed{3}, \boxed{5}", "3, 5"),
+        (r"\boxed{3}. No: \boxed{5}", "5"),
+        (r"\boxed{3}, so the answer is \boxed{5}", "5"),
+        (r"\boxed{3}, \boxed{5", ""),
+        (r"\boxed{\boxed{3}, \boxed{5}}", "3, 5"),
+    ],
+)
+def test_boxes_that_a_comma_or_a_word_joins_are_one_answer(text, expected):
+    assert extract(text, ("boxed",)) == Extract("boxed", expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("#### Final Answer\n18", None),
+        ("#### The Solution:\n18", None),
+        ("#### 18\n#### Explanation", "18"),
+        ("#### 18 ####", "18"),
+        ("#### 3. Conclusion\nIt is 18.", None),
+        ("#### Step 2: Add\nIt is 18.", None),
+        ("#### Case 1\n18", None),
+        ("#### 3. Rest", "3. Rest"),  # nothing below
+        ("##### 18", "18"),
+        ("18 ####", ""),  # cut off
+    ],
+)
+def test_a_heading_is_no_mark(text, expected):
+    found = extract(text, ("hashes",))
+    assert (found and found.text) == expected
+
+
+def test_a_line_that_holds_no_answer_of_the_verifier_is_no_mark():
+    assert extract("#### 18\n#### Done", ("hashes",), holds=lambda line: "18" in line) == Extract(
+        "hashes", "18"
+    )
+
+
 @given(st.text(alphabet="{}\\ab", max_size=20), st.text(max_size=5))
 def test_a_box_holds_what_its_braces_balance(inside, after):
     depth, escaped = 0, False
