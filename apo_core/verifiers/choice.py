@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from apo_core.verifiers.base import Verdict, compared, quoted
-from apo_core.verifiers.choice_text import labelled, letters_in, named, stated_letter, unwrapped
+from apo_core.verifiers.choice_text import labelled, letters_in, marked_choice, named, unwrapped
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 
 
@@ -44,7 +44,7 @@ class ChoiceVerifier:
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
         extracted = extract(
-            completion, self.rules, holds=lambda line: stated_letter(unwrapped(line)) is not None
+            completion, self.rules, holds=lambda line: marked_choice(unwrapped(line)) is not None
         )
         if extracted is None:
             return nothing(self.rules)
@@ -54,4 +54,4 @@ class ChoiceVerifier:
 
 def _letter(extracted: Extract) -> str | None:
     text = unwrapped(extracted.text)
-    return named(text) if extracted.rule == "last" else stated_letter(text)
+    return named(text) if extracted.rule == "last" else marked_choice(text)

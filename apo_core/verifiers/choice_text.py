@@ -101,7 +101,7 @@ def labelled(text: str) -> str | None:
     return None
 
 
-def stated_letter(text: str) -> str | None:
+def marked_choice(text: str) -> str | None:
     """Read an answer that a mark points to; None if it gives no letter, or several."""
     if letter := labelled(text):
         return letter

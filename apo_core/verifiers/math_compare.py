@@ -25,8 +25,8 @@ def equal(gold: Any, answer: Any) -> bool:
     """
     from math_verify import verify
 
-    equal = verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True)
-    return near(gold, answer) if equal else _equal_where_real(gold, answer)
+    is_equal = verify(gold, answer, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True)
+    return near(gold, answer) if is_equal else _equal_where_real(gold, answer)
 
 
 def near(gold: Any, answer: Any) -> bool:
@@ -55,7 +55,7 @@ def _near_parts(gold: Any, answer: Any) -> bool:
     """Compare sets and tuples, whose parts math-verify has paired in some order: each has its like."""
     if len(gold.args) != len(answer.args):
         return True
-    return all(any(near(part, other) for other in answer.args) for part in gold.args)
+    return all(any(near(first, other) for other in answer.args) for first in gold.args)
 
 
 def _right_side(expression: Any) -> Any:

@@ -123,10 +123,10 @@ def without_unit(text: str) -> str:
     if match is None or _LETTERS.search(_COMMAND.sub("", match["number"])):
         return text
     # Without a space "2ab" may be a product.
-    may_go = (
+    is_unit = (
         match["space"] or match["unit"].startswith("\\") or "/" in match["unit"] or len(match["unit"]) > 3
     )
-    return match["number"].strip() if may_go else text
+    return match["number"].strip() if is_unit else text
 
 
 def _root(match: re.Match[str]) -> str:

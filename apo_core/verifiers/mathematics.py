@@ -99,8 +99,8 @@ def _marked(extracted: Extract) -> _Answer | None:
 
 def _in_prose(text: str, answer: str) -> _Answer | None:
     gold = _gold(answer)
-    if is_literal(gold) and (last := last_expression(text, key(gold))):
-        return _Answer(text=last, source=last, shown=last)
+    if is_literal(gold) and (literal := last_expression(text, key(gold))):
+        return _Answer(text=literal, source=literal, shown=literal)
     source = prepared_prose(text)
     parsed = _parsed(source)
     if not parsed:
@@ -206,7 +206,7 @@ def _gold_parsed(gold: str) -> tuple[Any, ...]:
 
 
 def _pieces(text: str) -> list[str]:
-    return [next(part for part in last.groups() if part) for last in _PIECES.finditer(text)]
+    return [next(part for part in match.groups() if part) for match in _PIECES.finditer(text)]
 
 
 def _as_latex(text: str) -> str:

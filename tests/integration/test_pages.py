@@ -23,7 +23,7 @@ from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.long
 
-OWN_VERIFIER = "apo run --set verifier.name=mine:score --set verifier.extract=[whole]"
+OWN_VERIFIER = "apo run --set verifier.name=mine:score --set 'verifier.extract=[whole]'"
 # Where each command is run for real: a test here, or another file of tests.
 ELSEWHERE = {
     "make run": "conftest.py: first_run",

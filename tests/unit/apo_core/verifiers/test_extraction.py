@@ -82,8 +82,8 @@ def test_boxes_that_a_comma_or_a_word_joins_are_one_answer(text, expected):
     ],
 )
 def test_a_heading_is_no_mark(text, expected):
-    found = extract(text, ("hashes",))
-    assert (found and found.text) == expected
+    match = extract(text, ("hashes",))
+    assert (match and match.text) == expected
 
 
 def test_a_line_that_holds_no_answer_of_the_verifier_is_no_mark():

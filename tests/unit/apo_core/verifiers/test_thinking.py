@@ -45,7 +45,7 @@ def test_no_verifier_reads_what_was_thought(name, rules, gold, completion, rewar
     assert make_verifier(name, rules, Path()).score(completion, gold, {}).reward == reward
 
 
-def test_a_response_that_ends_while_thinking_is_told_so():
+def test_a_response_that_ends_while_thinking_says_so():
     verdict = make_verifier("numeric", ("last",), Path()).score("<think>5", "5", {})
     assert verdict == Verdict(0.0, None, "no answer: the thinking part is not closed by </think>")
 

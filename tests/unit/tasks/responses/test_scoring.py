@@ -14,7 +14,7 @@ from apo_core.values.pooled import Prior
 from apo_core.verifiers import RowError
 from tasks.quality.checks import sample_checks, value_checks
 from tasks.quality.expectations import DataQualityError, validate
-from tasks.responses.scoring import error_budget, row_errors
+from tasks.responses.scoring import error_budget, row_errors, verifier_of
 from tasks.responses.shards import run_shards
 from tasks.responses.workers import run_serially
 from tasks.stages.values import value_table
@@ -152,9 +152,16 @@ def test_a_number_of_samples_that_no_prompt_may_have_is_refused(tmp_path):
         validate(frame, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")
 
 
-def test_a_sample_that_is_there_twice_is_refused(tmp_path):
-    frame = samples({"a": [1.0, 0.0], "b": [0.0, 1.0]})
-    frame = pd.concat([frame.iloc[:3], frame.iloc[[0]]], ignore_index=True)  # as many rows as there should be
-    checked, checks = sample_checks(frame, counts=[1, 2], prompts=2)
-    with pytest.raises(DataQualityError, match=r"a/0 and 1 more rows: sample_index: is a duplicate"):
-        validate(checked, checks, table=Path("samples"), row="row", report=tmp_path / "samples.json")
+@pytest.mark.parametrize(("text", "reward"), [("{prompt}\nA:", 1.0), ("{prompt}\nA: <think>\n", 0.0)])
+def test_responses_begin_inside_a_thinking_part_that_their_prompt_opens(params, tmp_path, text, reward):
+    class PromptTemplate:
+        def ends_with(self, tag):
+            return text.rstrip().endswith(tag)
+
+    assert verifier_of(params.verifier, tmp_path, PromptTemplate()).score("5", "5", {}).reward == reward
+
+
+def test_thinking_is_kept_where_the_configuration_says_so(params, tmp_path):
+    kept = params.verifier.model_copy(update={"thinking": "keep"})
+    assert verifier_of(kept, tmp_path).score("<think>5", "5", {}).reward == 1.0
+    assert verifier_of(params.verifier, tmp_path).score("<think>5", "5", {}).reward == 0.0
