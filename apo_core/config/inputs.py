@@ -88,16 +88,17 @@ class Data(Section):
     source: Literal["arithmetic", "files"]
     """`arithmetic` generates chains (section `arithmetic`); `files` reads `train_files` and `eval_files`."""
     train_files: tuple[str, ...]
-    """Training prompts. Each entry is a .jsonl, .json, .csv or .parquet file below `data/raw/prompts`, a
-    directory of such files, or a directory that `datasets` saved; `s3://bucket/key`, `s3://bucket/prefix/`
-    (all prompts below it) or `hf:owner/name[/config][@revision][:split]`, which `apo run` mirrors there; or
-    `reasoning_gym:task`."""
+    """Training prompts. Each entry is a .jsonl, .ndjson, .json, .csv or .parquet file below
+    `data/raw/prompts`, text compressed (.gz, .bz2, .xz) or not; a directory of such files, or one that
+    `datasets` saved; `s3://bucket/key`, `s3://bucket/prefix/` (all prompts below it) or
+    `hf:owner/name[/config][@revision][:split]`, which `apo run` mirrors there; or `reasoning_gym:task`."""
     eval_files: tuple[str, ...]
     """Evaluation prompts, in the same forms; each entry is one evaluation set."""
     prompt_field: str
-    """Field of a row that `template.text` is filled with."""
+    """Field of a row that `template.text` is filled with: a text, or chat messages {role, content}. Dots lead
+    into a field: `task.question`."""
     answer_field: str
-    """Field of a row that the verifier compares with."""
+    """Field of a row that the verifier compares with; dots lead into a field: `reward_model.ground_truth`."""
     group_field: str | None
     """Field of a row that results are broken down by; null: none."""
     split: Literal["files", "column", "seed"]
@@ -115,7 +116,7 @@ class Data(Section):
     """Number of evaluation prompts, as `train_prompts`."""
     duplicates: Literal["refuse", "drop"]
     """Whether prompts that repeat another of their split, except for case, punctuation and white space, are
-    refused or dropped."""
+    refused or dropped; signs of mathematics are no punctuation."""
     contamination: Literal["refuse", "drop"]
     """Whether training prompts that give an evaluation prompt away are refused or dropped: see
     `apo_core.data.contamination`."""
@@ -191,9 +192,10 @@ class Template(Section):
     text: str
     """Text around a prompt, with {prompt} where the prompt goes."""
     system: str | None
-    """The system's turn before it, with `style: chat` only; null: none."""
+    """The system's turn before it, with `style: chat` only; null: none, or that of a prompt's messages."""
     max_prompt_tokens: Positive
-    """Tokens per prompt, at most; see `data.too_long`."""
+    """Tokens per prompt, at most; see `data.too_long`. With `generation.max_new_tokens` it must fit into the
+    model's positions."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

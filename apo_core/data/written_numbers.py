@@ -30,7 +30,7 @@ def join_tens(text: str) -> str:
     """Write tens and units that belong together as one number: `forty-eight` as 48."""
     if "y" not in text:  # as all tens have
         return text
-    return _TENS_AND_UNIT.sub(lambda match: str(_TENS[match[1]] + _SMALL[match[2] or match[3]]), text)
+    return _TENS_AND_UNIT.sub(lambda tens: str(_TENS[tens[1]] + _SMALL[tens[2] or tens[3]]), text)
 
 
 def in_digits(words: list[str]) -> list[str]:

@@ -69,22 +69,22 @@ def _is_quantised(source: Path | str, method: str) -> InputError:
 def quantisation_of(config: dict[str, Any]) -> str | None:
     """The method by which a configuration, or a part of it, says that the weights are quantised."""
     for key in ("quantization_config", "compression_config"):
-        if quantisation := config.get(key):
-            return _method_of(quantisation)
+        if method_config := config.get(key):
+            return _method_of(method_config)
     for part in config.values():  # of models with several parts: text_config
         if isinstance(part, dict) and (method := quantisation_of(part)):
             return method
     return None
 
 
-def _method_of(quantisation: Any) -> str:
-    if not isinstance(quantisation, dict):
+def _method_of(method_config: Any) -> str:
+    if not isinstance(method_config, dict):
         return "unknown method"
     for name in ("quant_method", "quant_algo", "format"):
-        if isinstance(method := quantisation.get(name), str):
+        if isinstance(method := method_config.get(name), str):
             return method
     # bitsandbytes named no method at first.
-    return "bitsandbytes" if {"load_in_4bit", "load_in_8bit"} & quantisation.keys() else "unknown method"
+    return "bitsandbytes" if {"load_in_4bit", "load_in_8bit"} & method_config.keys() else "unknown method"
 
 
 def _quantiser_of(directory: Path) -> str | None:

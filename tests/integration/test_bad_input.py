@@ -1,5 +1,6 @@
 """Bad input ends in one clear line, an exit status that is not 0, and nothing half-written."""
 
+import gzip
 import json
 import re
 import shutil
@@ -54,6 +55,23 @@ def write(paths, name, rows):
     (paths.raw_prompts / name).write_text("".join(f"{line}\n" for line in lines))
 
 
+def test_files_of_other_usual_forms_pass(files):
+    rows = [
+        {"prompt": [{"role": "user", "content": row["prompt"]}], "answer": [row["answer"]], "index": index}
+        for index, row in enumerate(GOOD)
+    ]
+    (files.raw_prompts / "train.jsonl").unlink()
+    (files.raw_prompts / "train.ndjson.gz").write_bytes(
+        gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    )
+    set_params(files.params, ["data.train_files=[train.ndjson.gz]"])
+    assert run_stage(prepare, files)["train"] == 5
+    assert run_stage(validate, files)["prompts"] == 6
+    prompts = read_table(files.prompts, PROMPTS)
+    assert set(prompts["set"]) == {"train", "test"}
+    assert list(prompts["prompt"][:2]) == ["1+1=", "1+2="]
+
+
 def test_good_files_pass(files):
     assert run_stage(prepare, files)["train"] == 5
     assert run_stage(validate, files)["prompts"] == 6
@@ -87,6 +105,10 @@ def test_a_missing_file_is_refused(files):
     [
         ({"prompt": "3+3=", "answer": "six"}, "train.jsonl:6: answer: cannot be read by the verifier"),
         ({"prompt": "1+" * 40 + "1=", "answer": 41}, "train.jsonl:6: prompt: is longer than"),
+        (
+            {"prompt": [{"role": "system", "content": "1"}, {"role": "user", "content": "2"}], "answer": 2},
+            "train.jsonl:6: prompt: has turns of system, user; template.style raw reads one text",
+        ),
     ],
 )
 def test_prompts_that_cannot_be_trained_on_are_refused(files, row, expected):
@@ -95,6 +117,24 @@ def test_prompts_that_cannot_be_trained_on_are_refused(files, row, expected):
     assert expected in refused(validate, files)
     report = json.loads(files.validation("prompts").read_text())
     assert [check for check in report["checks"] if check["rows"]]
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (
+            "generation.max_new_tokens=500",
+            "params.yaml: template.max_prompt_tokens 64 and",
+        ),
+        ("generation.stop_character=é", "generation.stop_character: the tokenizer has no token whose text"),
+        ("template.text={prompt}<eos>", "train.jsonl:1 and 5 more rows: prompt: ends with '<eos>'"),
+        ("template.style=chat", "the tokenizer has no chat template"),
+    ],
+)
+def test_a_configuration_that_does_not_suit_the_model_is_refused(files, setting, expected):
+    run_stage(prepare, files)
+    set_params(files.params, [setting])
+    assert expected in refused(validate, files)
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_a_directory_without_prompts_is_refused(tmp_path):
         ("a.jsonl", '\ufeff[{"x": 1}, {"x": 2}]'),
     ],
 )
-def test_lines_and_arrays_differ_by_what_they_hold(tmp_path, name, text):
+def test_lines_and_arrays_are_recognised_by_their_content(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert [row for _, _, row in rows_of(tmp_path / name)] == [{"x": 1}, {"x": 2}]
 

@@ -21,7 +21,7 @@ def refusal(directory):
 
 
 @pytest.mark.parametrize(
-    ("settings", "method"),
+    ("content", "method"),
     [
         ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8"),
         ({"quant_method": "mxfp4", "modules_to_not_convert": []}, "mxfp4"),
@@ -34,8 +34,8 @@ def refusal(directory):
         ({"bits": 2}, "unknown method"),
     ],
 )
-def test_quantised_weights_are_refused_by_their_method(model_directory, quantisation, method):
-    edit(model_directory / "config.json", quantization_config=quantisation)
+def test_quantised_weights_are_refused_by_their_method(model_directory, content, method):
+    edit(model_directory / "config.json", quantization_config=content)
     assert refusal(model_directory) == (
         f"{model_directory}: is quantised ({method}): a policy that trains needs plain weights"
     )
@@ -46,9 +46,9 @@ def test_a_part_of_a_model_may_say_that_it_is_quantised():
     assert quantisation_of({"compression_config": {"format": "pack-quantized"}}) == "pack-quantized"
 
 
-@pytest.mark.parametrize("settings", [None, {}])
-def test_settings_that_are_empty_quantise_nothing(model_directory, quantisation):
-    edit(model_directory / "config.json", quantization_config=quantisation)
+@pytest.mark.parametrize("content", [None, {}])
+def test_settings_that_are_empty_quantise_nothing(model_directory, content):
+    edit(model_directory / "config.json", quantization_config=content)
     check_model_directory(model_directory)
 
 
@@ -137,7 +137,7 @@ def test_a_directory_with_its_own_code_says_itself_what_it_is(model_directory):
     check_model_directory(model_directory)
 
 
-def test_a_sequence_to_sequence_model_is_no_policy(model_directory):
+def test_two_halves_are_no_policy(model_directory):
     edit(
         model_directory / "config.json",
         architectures=["BartForConditionalGeneration"],

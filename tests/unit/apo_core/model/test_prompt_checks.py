@@ -22,8 +22,8 @@ def tokenizer(single="$A"):
 def problem(own, prompt, style="raw", text="{prompt}", embeddings=7, end_ids=frozenset({1})):
     check = token_check(own, style=style, end_ids=set(end_ids), embeddings=embeddings)
     template = Template(own, style="raw", text=text, system=None)
-    _, [problem] = read_prompts(template, [prompt], check)
-    return problem
+    _, [answer] = read_prompts(template, [prompt], check)
+    return answer
 
 
 def test_plain_prompts_have_no_problem():

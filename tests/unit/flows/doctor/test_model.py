@@ -28,13 +28,13 @@ def workspace(tmp_path, root, model_directory):
 
 def params_of(**changes):
     """Preset ci with that model and those files, and changes of sections."""
-    tree = load_preset("ci").model_dump()
-    tree["reference"] |= {"source": "directory"}
-    tree["data"] |= {"source": "files", "train_files": ("train.jsonl",), "eval_files": ("test.jsonl",)}
-    tree["data"] |= {"train_prompts": None, "eval_prompts": None}
+    content = load_preset("ci").model_dump()
+    content["reference"] |= {"source": "directory"}
+    content["data"] |= {"source": "files", "train_files": ("train.jsonl",), "eval_files": ("test.jsonl",)}
+    content["data"] |= {"train_prompts": None, "eval_prompts": None}
     for section, keys in changes.items():
-        tree[section] = tree[section] | keys
-    return Params.model_validate(tree)
+        content[section] = content[section] | keys
+    return Params.model_validate(content)
 
 
 def edit(file, **changes):
@@ -75,7 +75,7 @@ def test_a_configuration_that_no_policy_has_is_said(workspace):
     edit(workspace.raw_model / "config.json", quantization_config={"quant_method": "fp8"})
     for finding in (
         examine_model(workspace, params_of()),
-        *(item for item in examine_inputs(workspace, params_of()) if item.subject == "model"),
+        *(entry for entry in examine_inputs(workspace, params_of()) if entry.subject == "model"),
     ):
         assert not finding.good
         assert "is quantised (fp8): a policy that trains needs plain weights" in finding.detail
@@ -105,6 +105,6 @@ def test_an_embedding_that_ends_before_a_prompts_tokens_is_said(workspace):
 )
 def test_fields_that_the_first_rows_do_not_have_are_said(workspace, data, problem):
     findings = examine_inputs(workspace, params_of(data=data))
-    [finding] = [item for item in findings if item.subject == "prompts"]
+    [finding] = [finding for finding in findings if finding.subject == "prompts"]
     assert not finding.good
     assert problem in finding.detail
