@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from apo_core.data.text_files import open_text
+from apo_core.data.text_files import format_of, open_text
 from apo_core.errors import InputError
 
 Row = tuple[int, dict[str, Any]]
@@ -23,14 +23,25 @@ def rows_of_json(file: Path) -> Iterator[Row]:
     Raises:
         InputError: see `lines_of_objects` and `array_of_objects`.
     """
+    named_json = format_of(file) == ".json"
     with open_text(file) as stream:
-        start = stream.read(1)
-        while start.isspace():
-            start = stream.read(1)
-    if start == "[" or (start == "" and file.name.endswith(".json")):
+        while (start := stream.read(1)).isspace():
+            pass
+        first = start + stream.readline() if start == "{" and named_json else start
+    if start == "[" or (not start and named_json):
         yield from array_of_objects(file)
+    elif named_json and not _is_json(first):  # an object over several lines
+        raise InputError(file, "must be an array of objects, or have an object in every line")
     else:
         yield from lines_of_objects(file)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def lines_of_objects(file: Path) -> Iterator[Row]:

@@ -23,12 +23,13 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     """List what takes memory while this configuration trains.
 
     Raises:
-        ApoError: the model's configuration is not to be had.
+        ApoError: the model's configuration is not to be had, or its architecture cannot be trained here.
     """
     import torch
 
     from apo_core.algorithms import make_algorithm
     from apo_core.model.acceleration import packs_weights
+    from apo_core.model.architecture_checks import check_states
     from apo_core.model.loading import device
     from apo_core.model.memory_plan import TrainingShape, plan_training
 
@@ -38,6 +39,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
     engine = train.sampler.engine == "vllm"
     vllm = params.sampler.vllm_in_training(train.sampler.vllm_override)
     model = model_config(workspace, params.reference, params.trust_remote_code)
+    check_states(model)
     shape = TrainingShape(
         config=model,
         dtype=train.dtype,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from apo_core.data.messages import text_of_turns
 from apo_core.evaluation.examples import Kind, choose_examples
 from tasks.reporting.markdown import frame_table
 
@@ -18,7 +19,8 @@ def examples_of(rows: pd.DataFrame, prompts: pd.DataFrame) -> str:
         rows: table `tables.EVALUATIONS`.
         prompts: table `tables.PROMPTS`; sets are named where there are several.
     """
-    kinds = choose_examples(rows, prompts, show=_SHOW)
+    readable = prompts.assign(prompt=prompts["prompt"].map(text_of_turns))
+    kinds = choose_examples(rows, readable, show=_SHOW)
     one_set = prompts["set"].nunique() == 1
     total = sum(kind.prompts for kind in kinds)
     intro = f"Greedy responses of the reference (before) and the policy (after), by outcome; {total} prompts."

@@ -90,6 +90,7 @@ def test_a_json_array_is_read_piece_by_piece(tmp_path, monkeypatch, chunk):
     [
         ("a.json", "", ": must be an array of objects"),
         ("a.json", '{"x": 1}\n{"x": }', ":2: malformed JSON: Expecting value"),
+        ("a.json", '{\n "data": [{"x": 1}]\n}', ": must be an array of objects, or have an object in every"),
         ("a.jsonl", '[{"x": 1}, {"x": }]', ":2: malformed JSON: Expecting value"),
         ("a.jsonl.gz", '{"x": 1}', ": is damaged, or not compressed as its name says: Not a gzipped file"),
         ("a.csv", ",\n1,2\n", ":1: must begin with a header of different names"),

@@ -112,6 +112,23 @@ def test_contamination_is_refused_or_dropped_and_reported(workspace):
     assert prompts(workspace, "train") == ["a 1", LONG.replace("5", "4")]
 
 
+def conversation(*turns):
+    return [{"role": role, "content": content} for role, content in turns]
+
+
+def test_conversations_are_compared_by_what_is_asked(workspace):
+    asked = conversation(("system", "You add numbers."), ("user", "What is 11 + 22?"))
+    other = conversation(("system", "You are terse."), ("user", "what is 11+22"))
+    unlike = conversation(("system", "You add numbers."), ("user", "What is 11 + 23?"))
+    write(workspace, "train.jsonl", rows(other, unlike))
+    write(workspace, "test.jsonl", rows(asked))
+    with pytest.raises(ApoError, match=r"train.jsonl:1: prompt: gives test.jsonl:1 of set test away"):
+        run(workspace)
+    assert run(workspace, "data.contamination=drop")["dropped_contaminated"] == 1
+    [left] = prompts(workspace, "train")
+    assert "11 + 23" in left
+
+
 def test_the_gate_looks_at_every_evaluation_prompt_however_few_are_taken(workspace):
     write(workspace, "train.jsonl", rows("a 1", "What is 2 + 2?", LONG.upper()))
     assert run(workspace, "data.eval_prompts=1", "data.contamination=drop")["dropped_contaminated"] == 2
