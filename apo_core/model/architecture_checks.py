@@ -27,15 +27,21 @@ def check_states(config: PretrainedConfig, model_class: type | None = None) -> N
     """
     if model_class is None:
         model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    stateful = getattr(model_class, "_is_stateful", False)
-    if stateful or not all(
-        hasattr(layer, "batch_select_indices") for layer in DynamicCache(config=config).layers
-    ):
+    if getattr(model_class, "_is_stateful", False) or not _selects_rows(config):
         raise ApoError(
             f"models of type {config.model_type} keep convolutional or recurrent states beside keys and "
             "values, which the sampler cannot carry on when responses end one by one; take a model of "
             "attention layers"
         )
+
+
+def _selects_rows(config: PretrainedConfig) -> bool:
+    """Whether the cache that the sampler makes gives up single rows in every layer."""
+    try:
+        layers = DynamicCache(config=config).layers
+    except KeyError:  # a kind of layer that transformers has no cache for
+        return False
+    return all(hasattr(layer, "batch_select_indices") for layer in layers)
 
 
 def check_context(config: PretrainedConfig, *, prompt_tokens: int, new_tokens: int) -> None:

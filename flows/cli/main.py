@@ -156,7 +156,7 @@ def doctor(
         typer.Option(help="Plan this configuration, whole or a preset's, instead of the workspace's."),
     ] = None,
 ) -> None:
-    """Check that this machine can run the pipeline, and plan its memory; exit status 1 if it cannot."""
+    """Check machine, model and prompts, and plan the memory of training; exit status 1 for a problem."""
     from apo_core.config.file import load_params
     from flows.cli.tables import print_findings, print_plan
     from flows.doctor.machine import examine_machine, examine_plan, examine_workspace

@@ -87,7 +87,7 @@ def _check_head(model: PreTrainedModel, source: Path) -> None:
 
 def _check_special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: Path) -> None:
     try:
-        check_special_tokens(tokenizer, embeddings=model.get_input_embeddings().num_embeddings)
+        check_special_tokens(tokenizer, embeddings=len(model.get_input_embeddings().weight))
     except ApoError as error:
         raise InputError(source, str(error)) from None
 

@@ -113,3 +113,9 @@ def test_a_prompt_and_its_response_must_fit_into_the_positions():
         "template.max_prompt_tokens 25 and generation.max_new_tokens 40 are together 65 tokens, the model "
         "has 64 positions"
     )
+
+
+def test_a_kind_of_layer_without_a_cache_is_refused():
+    config = LlamaConfig(num_hidden_layers=1)
+    config.layer_types = ["attention_of_tomorrow"]
+    refused_by_type(config)
