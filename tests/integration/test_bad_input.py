@@ -127,7 +127,7 @@ def test_prompts_that_cannot_be_trained_on_are_refused(files, row, expected):
             "params.yaml: template.max_prompt_tokens 64 and",
         ),
         ("generation.stop_character=é", "generation.stop_character: the tokenizer has no token whose text"),
-        ("template.text={prompt}<eos>", "train.jsonl:1 and 5 more rows: prompt: ends with '<eos>'"),
+        ("template.text='{prompt}<eos>'", "train.jsonl:1 and 5 more rows: prompt: ends with '<eos>'"),
         ("template.style=chat", "the tokenizer has no chat template"),
     ],
 )

@@ -69,7 +69,11 @@ def test_what_is_missing_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ApoError, match=r"prompts: missing in .*: train.jsonl, test.jsonl"):
         refuse_missing_inputs(workspace, load_params(workspace.params))
     for name in ("train.jsonl", "test.jsonl"):
-        (workspace.raw_prompts / name).write_text('{"question": "1+1=", "answer": "#### 2"}')
+        (workspace.raw_prompts / name).write_text("{}")
+    with pytest.raises(ApoError, match=r"prompts: .*train.jsonl:1: question: is missing"):
+        refuse_missing_inputs(workspace, load_params(workspace.params))
+    for name in ("train.jsonl", "test.jsonl"):
+        (workspace.raw_prompts / name).write_text('{"question": "1+1?", "answer": "#### 2"}')
     with pytest.raises(ApoError, match=r"model: .*data/raw/model"):
         refuse_missing_inputs(workspace, load_params(workspace.params))
 
