@@ -230,7 +230,8 @@ def test_a_broken_fetch_of_a_prefix_leaves_the_mirror_that_was(prefix_workspace,
 def test_a_prefix_without_prompts_is_refused(prefix_workspace, upload):
     set_params(prefix_workspace.params, [f"data.train_files=[{upload.prefix}deep/empty/]"])
     assert last_line(prefix_workspace) == (
-        f"error: {upload.prefix}deep/empty/: there is no .jsonl, .ndjson, .json, .csv or .parquet object below it"
+        f"error: {upload.prefix}deep/empty/: there is no .jsonl, .ndjson, .json, .csv or .parquet object "
+        "below it"
     )
 
 
