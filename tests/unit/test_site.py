@@ -114,16 +114,16 @@ def test_settings_in_commands_can_be_given(command, tmp_path):
     set_params(params, assignments, write=False)
 
 
-@pytest.mark.parametrize("page", ["docs/data.md", "docs/verifiers.md"])
-def test_the_configuration_in_a_page_is_one(page, tmp_path):
-    texts = [block.text.rstrip() + "\n" for block in blocks("yaml") if block.page == page]
-    assert texts
-    # Files of prompts and a scratch reference do not go together; nor do they have so many prompts.
-    rest = "  train_prompts: null\n  eval_prompts: null\nreference:\n  source: directory\n"
+@pytest.mark.parametrize("block", blocks("yaml"), ids=lambda block: block.page)
+def test_a_configuration_in_a_page_is_one(block, tmp_path):
+    yaml = YAML(typ="safe")
+    changes = {"data": {"train_prompts": None, "eval_prompts": None}, "reference": {"source": "directory"}}
+    for section, values in yaml.load(block.text).items():
+        changes[section] = values if isinstance(values, list) else changes.get(section, {}) | values
     file = tmp_path / "page.yaml"
-    for text in texts:
-        file.write_text(text + (rest if page == "docs/data.md" else ""), encoding="utf-8")
-        load_overlay(ROOT / "presets/embedded.yaml", file)
+    with file.open("w") as stream:
+        yaml.dump(changes, stream)
+    load_overlay(ROOT / "presets/embedded.yaml", file)
 
 
 @pytest.mark.parametrize(
