@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
+from importlib import import_module
 
 from apo_core.verifiers.extraction import Rule
 
-# What LeetCode's programs take for granted. `pow` of module math would hide the one with a modulus.
-LIBRARY = """
-import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string, sys
-from bisect import *
-from collections import *
-from functools import *
-from heapq import *
-from itertools import *
-from math import *
-from typing import *
-del pow
-"""
+# What LeetCode's programs take for granted: these modules, and what is in the first of them.
+_OPEN = ("typing", "collections", "heapq", "bisect", "itertools", "functools", "math")
+_LIBRARY = (*_OPEN, "copy", "operator", "random", "re", "string", "sys")
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 _IMPORT = re.compile(r"^[ \t]*(?:import|from)[ \t]+(.*)$", re.MULTILINE)
 _COMMON = (
     *("bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools"),
@@ -93,6 +87,16 @@ def split_setup(setup: str) -> tuple[str, str]:
         elif isinstance(node, ast.FunctionDef):
             functions.append(ast.unparse(node))
     return "\n".join(imports), "\n".join(imports + functions)
+
+
+def library_of(code: str) -> str:
+    """Write the imports that a program of LeetCode's form has forgotten, or does without."""
+    words = set(_WORD.findall(code))
+    lines = [f"import {name}" for name in _LIBRARY if name in words]
+    for name in _OPEN:
+        known = set(vars(import_module(name))) - set(vars(builtins))  # such as pow, which has a modulus
+        lines += [f"from {name} import {word}" for word in sorted(words & known) if not word.startswith("_")]
+    return "\n".join(lines)
 
 
 def modules_of(code: str) -> tuple[str, ...]:

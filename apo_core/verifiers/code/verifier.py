@@ -15,7 +15,7 @@ from apo_core.verifiers.base import Verdict, shortened
 from apo_core.verifiers.code.comparison import same_output, same_value
 from apo_core.verifiers.code.gold_tests import Assertions, Calls, Runs, UnreadableTests, read_tests
 from apo_core.verifiers.code.inside.values import decode, encode
-from apo_core.verifiers.code.program import LIBRARY, continued, find_program, modules_of, split_setup
+from apo_core.verifiers.code.program import continued, find_program, library_of, modules_of, split_setup
 from apo_core.verifiers.code.sandbox import Ending, Sandbox
 from apo_core.verifiers.extraction import Rule, nothing
 
@@ -123,7 +123,7 @@ class CodeVerifier:
             }
             for test in tests.tests
         ]
-        endings = self.sandbox.run(_job(program, prelude=LIBRARY, runs=runs))
+        endings = self.sandbox.run(_job(program, prelude=library_of(program), runs=runs))
         for ending, test in zip(endings, tests.tests, strict=True):
             yield self._described(ending) if ending.ended else _call_problem(ending.output, test.expected)
 

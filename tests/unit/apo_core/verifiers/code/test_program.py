@@ -1,6 +1,6 @@
 import pytest
 
-from apo_core.verifiers.code.program import continued, find_program, modules_of, split_setup
+from apo_core.verifiers.code.program import continued, find_program, library_of, modules_of, split_setup
 
 FENCED = "First:\n```python\na = 1\n```\nor better\n```python\na = 2\n```\nThat is it."
 
@@ -62,6 +62,14 @@ def test_without_a_prompt_the_completion_is_the_program():
 def test_tests_know_the_imports_and_functions_of_their_setup_only():
     setup = "import math\nclass Node: pass\nroot = Node()\ndef close(a, b):\n    return a == b\n"
     assert split_setup(setup) == ("import math", "import math\ndef close(a, b):\n    return a == b")
+
+
+def test_leetcodes_programs_need_no_imports():
+    assert library_of("def f(a: List[int]): return pow(math.inf, len(Counter(a)), 7) + gcd(1, 2)") == (
+        "import math\nfrom typing import Counter\nfrom typing import List\nfrom collections import Counter\n"
+        "from math import gcd\nfrom math import inf"
+    )
+    assert library_of("def f(a): return a") == ""
 
 
 def test_common_modules_are_found_by_their_names():
