@@ -87,6 +87,10 @@ def run(programs: Iterator[Program], scorer: Scorer) -> tuple[list[str], float]:
     started = time.perf_counter()
     while batch := list(islice(programs, _BATCH)):
         verdicts = scorer.score([program.attempt for program in batch])
+        print(
+            f"{sum(ends.values()) + len(batch):,} programs in {time.perf_counter() - started:.0f} s",
+            flush=True,
+        )
         for program, verdict in zip(batch, verdicts, strict=True):
             ends[program.kind, _end(verdict)] += 1
             if verdict.reward != 0.0:

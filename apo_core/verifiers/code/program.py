@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+from collections.abc import Iterator
 from importlib import import_module
+from typing import NamedTuple
 
 from apo_core.verifiers.extraction import Rule
 
 # What LeetCode's programs take for granted: these modules, and what is in the first of them.
 _OPEN = ("typing", "collections", "heapq", "bisect", "itertools", "functools", "math")
 _LIBRARY = (*_OPEN, "copy", "operator", "random", "re", "string", "sys")
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([^\s`]*)[^\n`]*$", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 _IMPORT = re.compile(r"^[ \t]*(?:import|from)[ \t]+(.*)$", re.MULTILINE)
 _COMMON = (
@@ -38,27 +39,48 @@ def last_block(text: str) -> str | None:
     A block that is not closed goes to the end of the text. One closing fence alone ends a block that the
     prompt has opened.
     """
-    fences = list(_FENCE.finditer(text))
-    if len(fences) == 1 and not fences[0][2] and not text[fences[0].end() :].strip():
-        return text[: fences[0].start()]
+    fences = list(_fences(text))
+    if len(fences) == 1 and not fences[0].language and not text[fences[0].end :].strip():
+        return text[: fences[0].start]
     blocks: dict[bool, str] = {}
-    opened: re.Match[str] | None = None
+    opened: _Fence | None = None
     for fence in fences:
         if opened is None:
             opened = fence
-        elif not fence[2] and fence[1].startswith(opened[1]):
-            _keep(blocks, opened, text[opened.end() + 1 : fence.start()])
+        elif not fence.language and fence.marks.startswith(opened.marks):
+            _keep(blocks, opened, text[opened.end : fence.start])
             opened = None
     if opened is not None:
-        _keep(blocks, opened, text[opened.end() + 1 :])
+        _keep(blocks, opened, text[opened.end :])
     return blocks.get(True, blocks.get(False))
 
 
-def _keep(blocks: dict[bool, str], opened: re.Match[str], content: str) -> None:
+class _Fence(NamedTuple):
+    """A line that opens or closes a block."""
+
+    marks: str  # ``` or ~~~, or more of them
+    language: str
+    start: int
+    end: int  # where the next line starts
+
+
+def _fences(text: str) -> Iterator[_Fence]:
+    """Find fences in time linear in the text."""
+    start = 0
+    for line in text.split("\n"):
+        end = start + len(line) + 1
+        content = line.strip()
+        behind = content.lstrip(content[:1])
+        marks = content[: len(content) - len(behind)]
+        if len(marks) >= 3 and marks[0] in "`~" and "`" not in behind:
+            yield _Fence(marks, (behind.split() or [""])[0].lower(), start, end)
+        start = end
+
+
+def _keep(blocks: dict[bool, str], opened: _Fence, content: str) -> None:
     """Keep a block, the last of those that name Python and the last of those that name nothing."""
-    language = opened[2].lower()
-    if language in _PYTHON:
-        blocks[bool(language)] = content
+    if opened.language in _PYTHON:
+        blocks[bool(opened.language)] = content
 
 
 def continued(code: str, prompt: str, function: str | None) -> tuple[str, str]:

@@ -20,6 +20,7 @@ class _Machine(NamedTuple):
     newest: int
     clone: int
     prlimit: int
+    prctl: int
     denied: tuple[int, ...]
     denied_strictly: tuple[int, ...]
 
@@ -27,19 +28,36 @@ class _Machine(NamedTuple):
 _NEWEST = 462  # mseal, of Linux 6.10; the same on all architectures
 _CLONE3 = 435
 # The same on all architectures: memory of other processes, io_uring, mounts, memory without a file.
-_COMMON = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 440, 442, 447, 448)
+_COMMON = (425, 426, 427, 428, 429, 430, 431, 432, 433, 438, 440, 442, 443, 447, 448, 457, 458)
 _X86_64 = _Machine(
     audit=0xC000003E,
     newest=_NEWEST,
     clone=56,
     prlimit=302,
+    prctl=157,
     denied=(
         *_COMMON,
-        *(41, 101, 310, 311, 312),  # socket, ptrace, process_vm_readv, process_vm_writev, kcmp
+        *(
+            41,
+            42,
+            49,
+            101,
+            310,
+            311,
+            312,
+        ),  # socket, connect, bind, ptrace, process_vm_readv, process_vm_writev, kcmp
         *(155, 161, 165, 166, 272, 308),  # pivot_root, chroot, mount, umount2, unshare, setns
         *(248, 249, 250, 298, 321, 323),  # add_key, request_key, keyctl, perf_event_open, bpf, userfaultfd
         *(29, 30, 31, 64, 65, 66, 220, 68, 69, 70, 71, 240),  # shared memory, semaphores, message queues
-        *(135, 154, 300, 303, 304),  # personality, modify_ldt, fanotify_init, file handles
+        *(
+            103,
+            135,
+            154,
+            278,
+            300,
+            303,
+            304,
+        ),  # syslog, personality, modify_ldt, vmsplice, fanotify_init, file handles
         *(206, 253, 256, 279, 294),  # io_setup, inotify_init, migrate_pages, move_pages, inotify_init1
     ),
     denied_strictly=(
@@ -52,13 +70,22 @@ _AARCH64 = _Machine(
     newest=_NEWEST,
     clone=220,
     prlimit=261,
+    prctl=167,
     denied=(
         *_COMMON,
-        *(198, 117, 270, 271, 272),  # socket, ptrace, process_vm_readv, process_vm_writev, kcmp
+        *(
+            198,
+            203,
+            200,
+            117,
+            270,
+            271,
+            272,
+        ),  # socket, connect, bind, ptrace, process_vm_readv, process_vm_writev, kcmp
         *(41, 51, 40, 39, 97, 268),  # pivot_root, chroot, mount, umount2, unshare, setns
         *(217, 218, 219, 241, 280, 282),  # add_key, request_key, keyctl, perf_event_open, bpf, userfaultfd
         *(194, 195, 196, 190, 191, 192, 193, 186, 187, 188, 189, 180),  # as above
-        *(92, 262, 264, 265),  # personality, fanotify_init, file handles
+        *(116, 92, 75, 262, 264, 265),  # syslog, personality, vmsplice, fanotify_init, file handles
         *(0, 238, 239, 26),  # io_setup, migrate_pages, move_pages, inotify_init1
     ),
     denied_strictly=(
@@ -70,8 +97,10 @@ _MACHINES = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 _LOAD, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in the kernel's struct seccomp_data
-_ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
-_EPERM, _ENOSYS = 1, 38
+_ALLOW, _KILL = 0x7FFF0000, 0x80000000
+_EPERM, _ENOSYS = 0x00050001, 0x00050026  # fails with this error
+_ITSELF = 0  # as the id of a process
+_SET_DUMPABLE = 4  # PR_SET_DUMPABLE
 _THREAD = 0x00010000  # CLONE_THREAD
 _NEW_NAMESPACES = 0x7E020080  # CLONE_NEW*
 
@@ -89,24 +118,26 @@ def system_call_filter(*, strict: bool) -> bytes:
         _instruction(_LOAD, _ARCHITECTURE),
         *_return_if(_EQUAL, machine.audit, _KILL, otherwise=True),
         _instruction(_LOAD, _NUMBER),
-        *_return_if(_GREATER, machine.newest, _ERROR | _ENOSYS),
-        *_return_if(
-            _EQUAL, _CLONE3, _ERROR | _ENOSYS
-        ),  # its flags are out of a filter's sight; libc asks clone
+        *_return_if(_GREATER, machine.newest, _ENOSYS),
+        # A filter cannot see the flags of clone3; the C library then takes clone.
+        *_return_if(_EQUAL, _CLONE3, _ENOSYS),
     ]
     for number in denied:
-        code += _return_if(_EQUAL, number, _ERROR | _EPERM)
-    # Limits: its own (process 0), not those of another process.
-    code.append(_instruction(_EQUAL, machine.prlimit, 0, 4))
-    code.append(_instruction(_LOAD, _FIRST_ARGUMENT))
-    code += _return_if(_EQUAL, 0, _ALLOW)
-    code.append(_instruction(_RETURN, _ERROR | _EPERM))
-    code += _return_if(_EQUAL, machine.clone, _ALLOW, otherwise=True)
-    code.append(_instruction(_LOAD, _FIRST_ARGUMENT))
-    code += _return_if(_ANY_BIT, _NEW_NAMESPACES, _ERROR | _EPERM)
+        code += _return_if(_EQUAL, number, _EPERM)
+    code += _with_argument(machine.prlimit, _return_if(_EQUAL, _ITSELF, _EPERM, otherwise=True))
+    no_namespace = _return_if(_ANY_BIT, _NEW_NAMESPACES, _EPERM)
     if strict:
-        code += _return_if(_ANY_BIT, _THREAD, _ERROR | _EPERM, otherwise=True)
+        # A core dump would start the machine's own program for them, outside.
+        code += _with_argument(machine.prctl, _return_if(_EQUAL, _SET_DUMPABLE, _EPERM))
+        no_namespace += _return_if(_ANY_BIT, _THREAD, _EPERM, otherwise=True)
+    code += _with_argument(machine.clone, no_namespace)
     return b"".join([*code, _instruction(_RETURN, _ALLOW)])
+
+
+def _with_argument(number: int, checks: list[bytes]) -> list[bytes]:
+    """Check the first argument of a system call; what no check returns on is allowed."""
+    body = [_instruction(_LOAD, _FIRST_ARGUMENT), *checks, _instruction(_RETURN, _ALLOW)]
+    return [_instruction(_EQUAL, number, 0, len(body)), *body]
 
 
 def _instruction(code: int, k: int, jump_true: int = 0, jump_false: int = 0) -> bytes:

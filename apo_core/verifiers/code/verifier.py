@@ -171,9 +171,9 @@ def _call_problem(output: bytes, expected: Any) -> str | None:
     single = isinstance(expected, list) and len(expected) == 1
     try:
         same = same_value(value, expected) or (single and same_value(value, expected[0]))
-    except RecursionError:
-        same = False
-    return None if same else f"returned {shortened(repr(value))}"
+        return None if same else f"returned {shortened(repr(value))}"
+    except (RecursionError, MemoryError):
+        return "returned nothing that can be compared"
 
 
 def _results(output: bytes) -> list[str | None]:

@@ -58,6 +58,10 @@ class Confinement:
             (resource.RLIMIT_MSGQUEUE, 0),
         ):
             resource.setrlimit(kind, (limit, limit))
+        pr_set_dumpable = 4
+        self._prctl(
+            pr_set_dumpable, 0, 0, 0, 0
+        )  # no core dump, which the machine would take care of, outside
         self._deny_system_calls()
 
     def _deny_system_calls(self) -> None:

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from apo_core.verifiers.code.program import continued, find_program, library_of, modules_of, split_setup
@@ -29,6 +31,17 @@ FENCED = "First:\n```python\na = 1\n```\nor better\n```python\na = 2\n```\nThat 
 )
 def test_the_program_is_the_last_block_of_python(completion, program):
     assert find_program(completion, ("code",)) == program
+
+
+@pytest.mark.parametrize(
+    "unit", ["```", "``` ", " `", "~~~a\n", "\t", "async \n", "def ", "import ", "```\n", "\n"]
+)
+def test_hostile_text_takes_linear_time(unit):
+    started = time.process_time()
+    text = unit * (300_000 // len(unit)) + "`x"
+    program = find_program(text, ("code", "whole"))
+    modules_of(program), library_of(program), continued(program, "def f(x):\n", "f")
+    assert time.process_time() - started < 2
 
 
 def test_without_a_block_rule_whole_takes_all_of_it():

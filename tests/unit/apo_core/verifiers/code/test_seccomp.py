@@ -53,6 +53,11 @@ def test_limits_of_other_processes_are_denied(code):
     assert run(code, 302, argument=1) == EPERM
 
 
+def test_core_dumps_stay_off(code, strict):
+    assert run(code, 157, argument=4) == (EPERM if strict else ALLOW)
+    assert run(code, 157, argument=15) == ALLOW  # the name of a thread
+
+
 def test_what_is_unknown_does_not_exist(code):
     assert run(code, 463) == run(code, 0x40000000) == run(code, 435) == ENOSYS
 
