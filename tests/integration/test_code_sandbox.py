@@ -267,7 +267,7 @@ def test_no_sandbox_outlives_the_process_it_scores_for(number):
     running = children(owner.pid)
     os.kill(owner.pid, number)
     owner.join(timeout=20)
-    wait_for(lambda: not any(process.is_running() for process in running))
+    wait_for(lambda: not list(filter(is_alive, running)))
 
 
 def children(pid):
@@ -279,6 +279,13 @@ def children(pid):
         except psutil.NoSuchProcess:
             continue
     return running
+
+
+def is_alive(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(condition):

@@ -3,7 +3,7 @@
 `inside/` is what runs in it. Everything it has of the machine is bound read-only: Python's interpreter and
 library, the system's shared libraries, numpy. There is no /proc, /dev, /tmp, /home or /etc, and nothing can
 be written. Its processes are in namespaces of their own and end with the first of them, which ends with
-bubblewrap, which ends with this process.
+bubblewrap, and when this process no longer reads its standard error.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _SIGKILL, _SIGXCPU = 9, 24
 _FIRST_FREE = 200  # no process has as many files
-_STDERR = 1_000  # last bytes of standard error that are reported
+_STDERR = 2
+_REPORTED = 1_000  # last bytes of a program's standard error
 
 
 class Limits:
@@ -133,11 +134,18 @@ def _exit_code(end: SystemExit) -> int:
 
 
 def wait(process: int, deadline: float, cpu_seconds: float) -> str:
-    """Wait for the end of a process, kill it at the deadline, and say how it ended: "" if well."""
+    """Wait for the end of a process, kill it at the deadline, and say how it ended: "" if well.
+
+    Ends the sandbox if who started it is gone. Bubblewrap sees to that too, but not while it starts.
+    """
     pidfd = os.pidfd_open(process)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    in_time = bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    poll.register(_STDERR, 0)  # a pipe, which is in error once nobody can read it
+    ready = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    if _STDERR in ready:
+        os._exit(1)
+    in_time = pidfd in ready
     os.close(pidfd)
     if not in_time:
         os.kill(process, _SIGKILL)
@@ -152,5 +160,5 @@ def wait(process: int, deadline: float, cpu_seconds: float) -> str:
 def last_line(stderr: int) -> str:
     """Read the last line that a process wrote to standard error: of a traceback, the exception."""
     size = os.fstat(stderr).st_size
-    text = os.pread(stderr, _STDERR, max(0, size - _STDERR)).decode("utf-8", "replace")
+    text = os.pread(stderr, _REPORTED, max(0, size - _REPORTED)).decode("utf-8", "replace")
     return (text.strip().splitlines() or [""])[-1]
