@@ -41,7 +41,7 @@ Parts, which print their tables:
         Programs per second of verifier `code`, on a right and a wrong program of 200 problems. A minute.
     python -m benchmarks.hostile_programs
         10,000 programs that try to get out of its sandbox, to pass without solving anything, or to stop the
-        scoring; fails if one does. A quarter of an hour.
+        scoring; fails if one does. Half an hour.
 
 What the results mean, and what was tried besides, is in docs/experiments.md.
 """

@@ -15,6 +15,8 @@ from apo_core.errors import ApoError
 from apo_core.verifiers import Attempt, make_verifier, open_scorer
 from apo_core.verifiers.code import sandbox
 from benchmarks.code_problems import mistakes_of, problems
+from benchmarks.hostile_kinds import KINDS
+from benchmarks.hostile_programs import hostile_programs, outside, run
 
 pytestmark = pytest.mark.needs_no_run
 
@@ -214,6 +216,15 @@ def test_200_problems():
     assert len(problems()) == len({problem.name for problem in problems()}) == 200
     with scorer(seconds=20.0) as code:
         assert mistakes_of(code) == []
+
+
+@pytest.mark.long
+def test_hostile_programs_of_every_kind(pool):
+    with outside() as (target, touched):
+        programs = list(hostile_programs(target, sorted(KINDS), 8 * len(KINDS)))
+        assert len({program.attempt for program in programs}) == len(programs)
+        problems_seen, _ = run(iter(programs), pool)
+        assert problems_seen + touched() == []
 
 
 def test_a_test_does_not_see_what_another_has_left(pool):
