@@ -24,6 +24,7 @@ _SINGLE = re.compile(r"\W*([A-Ja-j])\W*", re.ASCII)
 _LABEL = re.compile(
     r"(?:[(\[]\s*([A-Ja-j])\s*[)\]][.:]?|([A-J])\s*(?:[).:\]、。]|\s[-=\u2014]\s)|([a-j])\s*[)\]])\s*(?=\S)"
 )
+_OPTIONS = re.compile(r"^\s*\(?[A-Ja-j][).:]", re.MULTILINE)  # of a list of options
 _REASON = re.compile(
     r"(?:([B-HJ])\s+(?!(?:and|or|to|nor|but)\b)[a-z]|([AI])\s+(?:is|because|since|as)\b"
     r"|([A-J]),\s*(?:because|since|as|not)\b)"
@@ -122,6 +123,8 @@ def named(text: str) -> str | None:
     if declared:
         later = [match for match in _CLAUSE.finditer(text) if match.start(1) > declared[-1].end()]
         return _letter_of(later[-1] if later else declared[-1])
+    if len(_OPTIONS.findall(text)) < 2 and (letter := labelled(text)):
+        return letter
     letters = list(_LETTER.finditer(text))
     free = [
         match for match in letters if not _IN_A_NAME.search(text[max(0, match.start() - 24) : match.start()])

@@ -24,6 +24,8 @@ _STEP = re.compile(
     r"(?:\d{1,2}|[ivx]+|[a-h])\b[\W_]*(?:$|[:.)-]|[^\W\d])",
     re.IGNORECASE,
 )
+# "Cost of 3 days", with the answer below: words before the number, and nothing that says what it is
+_PHRASE = re.compile(r"[\W_]*[A-Z][a-z]+(?:[ -](?!is\b|are\b)[\w']+)*? \d[^:=]*")
 
 
 def behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> str | None:
@@ -56,5 +58,6 @@ def _same_line(text: str, position: int) -> str:
 def _is_heading(line: str, text: str, end: int) -> bool:
     if _TITLE.fullmatch(line):
         return True
-    numbered = _NUMBERED.match(line) or _STEP.match(line)
-    return numbered is not None and bool(text[end:].strip(" \t\r\n#"))
+    if _NUMBERED.match(line) or _STEP.match(line):
+        return bool(text[end:].strip(" \t\r\n#"))
+    return _PHRASE.fullmatch(line) is not None and re.search(r"\d", text[end:]) is not None

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from typing import Any
 
-_NEAR = 1e-4  # relative difference of numbers that are equal, one of them rounded
+# Relative difference of numbers that are equal, one of them rounded. math-verify's six decimals decide over
+# numbers that are not small.
+_NEAR, _SMALL, _NEAR_IF_SMALL = 1e-4, 1e-3, 2e-6
 _POINTS = (0.37, 1.83, 2.71, 5.3, -0.61, -1.7, -4.9)
 
 
@@ -75,7 +77,7 @@ def _near_numbers(gold: Any, answer: Any) -> bool:
     if not (own.is_number and other.is_number and own.is_finite and other.is_finite):
         return True
     size = max(abs(own), abs(other))
-    return bool(size == 0 or abs(own - other) <= _NEAR * size)
+    return bool(size == 0 or abs(own - other) <= (_NEAR_IF_SMALL if size < _SMALL else _NEAR) * size)
 
 
 def _equal_where_real(gold: Any, answer: Any) -> bool:

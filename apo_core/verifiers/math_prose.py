@@ -8,6 +8,7 @@ from apo_core.verifiers.math_literal import key
 from apo_core.verifiers.math_text import from_unicode, written_out
 
 _ASIAN = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
+_COLON = re.compile(r"(?<!\d):(?=-?\d)")  # math-verify reads a number behind a space only
 _LATEX = re.compile(r"(?<!\\)\$|\\[(\[]|\\boxed")
 # A point or an interval in prose: "(1,2)", "[0, 1)", "(-infinity, 2]", with no number behind it.
 _TERM = r"\s*[-+]?\s*(?:[\w.]+(?:\s?[/^*]\s?[\w.]+)?|\\[a-z]+(?:\{\d+\}){0,2})\s*"
@@ -24,7 +25,7 @@ def prepared_prose(text: str) -> str:
     text = from_unicode(text)
     if not text.isascii():
         text = _ASIAN.sub(" ", text)
-    text = written_out(text)
+    text = written_out(_COLON.sub(": ", text))
     if _LATEX.search(text):
         return text
     text = _WRITTEN_OUT.sub(lambda match: f"${match[0]}$", text)

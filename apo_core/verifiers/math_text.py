@@ -47,7 +47,7 @@ _ALL_UPRIGHT = re.compile(rf"{_TEXT}\{{([^{{}}]*)\}}")
 _DIGIT = re.compile(r"\d")
 _OPTION = re.compile(rf"^{_TEXT}\{{\s*\([A-J]\)\s*\}}{_SPACE}(?=\S)")
 _CURRENCY = re.compile(
-    rf"{_TEXT}\{{\s*\\?\$\s*\}}|\\\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2]|\\(?:pounds|euro|yen|cents?)(?![A-Za-z])"
+    rf"{_TEXT}\{{\s*\\?\$\s*\}}|(?:\b(?:US|CA?|AU?|HK|NT|S))?\\\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2]|\\(?:pounds|euro|yen|cents?)(?![A-Za-z])"
     r"|\b(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CAD|AUD|CHF|Rs\.?)(?=[\s\d]|\\|$)\s?|(?<=\d)\s?(?:USD|EUR|GBP|JPY|CNY|RMB|INR)\b"
 )
 _SCIENTIFIC = re.compile(r"(?<![\w.\\])(-?(?:\d+(?:\.\d*)?|\.\d+))[eE]([+-]?)0*(\d{1,4})(?![\w.]*[\w])")

@@ -22,7 +22,9 @@ _WRAPPERS = re.compile(
     r"(?![A-Za-z])|\\[,;:!%$() \[\]]|\^\{?\\circ\}?"
 )
 _UNITS = re.compile(r"(?<=[^\W\d_])(?:\*\*|\^|\s?[/*\u00b7]\s?|-)(?=[^\W\d_])|-(?=[^\W\d_]{2})")
-_PLAIN_TEXT = re.compile(r"[^+*^<>\u2264\u2265\u00b1\u2260\u00d7\u00f7\u221a\u03c0!|\\_/\u2026\u221e-]*")
+_PLAIN_TEXT = re.compile(
+    r"[^+*^<>\u2248\u2264\u2265\u00b1\u2260\u00d7\u00f7\u221a\u03c0!|\\_/\u2026\u221e-]*"
+)
 _VARIABLE = re.compile(r"\s*[abceijknqrtuvwxyz]\s*", re.ASCII)
 _JOINED = re.compile(r"[\s$]*(?:(?:,|;|\band\b|\bor\b|&)[\s$]*)+", re.IGNORECASE)
 
@@ -100,7 +102,7 @@ def _is_alone(text: str, number: Number) -> bool:
         if first >= number.end:
             behind[first - number.end : last - number.end] = " " * (last - first)
     after = "".join(behind)
-    if _VARIABLE.fullmatch(after):
+    if _VARIABLE.fullmatch(after) or before.strip() == "~":  # "5x", "~5"
         return False
     return all(_PLAIN_TEXT.fullmatch(_UNITS.sub(" ", _WRAPPERS.sub(" ", part))) for part in (before, after))
 

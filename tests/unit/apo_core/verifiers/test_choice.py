@@ -58,6 +58,8 @@ def test_the_letter_of_the_answer_is_read(rules, gold, completion, reward):
         ("So it must be (C) Hepatitis B", "C"),
         ("Therefore B: Vitamin D", "B"),
         ("B) Vitamin C", "B"),
+        ("B。因为A错误", "B"),
+        ("A. hot\nB. cold\nC. wet", "C"),
         ("Correct answer: B", "B"),
         ("A because it is", "A"),
         ("The best choice is E, since A and B fail", "E"),
@@ -74,7 +76,7 @@ def test_the_letter_of_the_answer_is_read(rules, gold, completion, reward):
         ("Option B is the best answer", "B"),
         (r"\[ \boxed{B} \]", "B"),
         ("Final Answer\n\nB", "B"),
-        ("the answer is b", None),
+        ("the answer is b", "B"),
         ("Answer: C. A and B are false", "C"),
     ],
 )

@@ -201,6 +201,12 @@ def test_answers_are_read_as_people_write_them(gold, completion, reward):
         (r"\theta", "θ"),
         ("72", "72 sq. cm"),
         ("5:3", r"\frac{5}{3}"),
+        ("18", r"US\$18"),
+        ("0.000333333", r"\frac{1}{3000}"),
+        ("3.0e8", r"3 \times 10^8"),
+        (r"\{1,2\}", "｛1，2｝"),
+        ("30^\\circ", "30 degrees"),
+        ("5", r"5\,\text{years old}"),
     ],
 )
 def test_right_in_another_notation(gold, answer):
@@ -275,6 +281,11 @@ def test_right_in_another_notation(gold, answer):
         ("0", r"1.6\times 10^{-19}"),
         ("10^{-20}", "0"),
         (r"\lim", "5"),
+        ("6.62607015e-34", "6.626e-34"),
+        ("0.000333", r"\frac{1}{3000}"),
+        ("9:45", "9:15"),
+        ("15-20", "-5"),
+        ("FF_{16}", "FE_{16}"),
     ],
 )
 def test_wrong_though_a_part_of_it_is_right(gold, answer):
