@@ -47,7 +47,7 @@ class Verifier(Section):
     """
 
     name: str
-    """The verifier: numeric, gsm8k, math, choice, exact, code, `reasoning_gym:TASK`, or
+    """The verifier: numeric, gsm8k, math, choice, exact, code, form, `reasoning_gym:TASK`, or
     `package.module:function` of your own, below `data/raw/verifiers` or installed."""
     extract: Annotated[tuple[Rule, ...], Field(min_length=1)]
     """Where in a response the answer stands: behind the last `####` (hashes), in the last `boxed{}` (boxed)

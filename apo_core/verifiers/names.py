@@ -17,6 +17,7 @@ _ANSWERS: tuple[Rule, ...] = (
     "last",
 )  # verifiers that find an answer within text
 _TEXTS: tuple[Rule, ...] = ("hashes", "boxed", "tag", "whole")
+_MARKED: tuple[Rule, ...] = ("hashes", "boxed", "tag")
 _PROGRAMS: tuple[Rule, ...] = ("code", "whole")
 _RULES = {
     "numeric": _ANSWERS,
@@ -25,6 +26,7 @@ _RULES = {
     "choice": _ANSWERS,
     "exact": _TEXTS,
     "code": _PROGRAMS,
+    "form": _MARKED,
 }
 _FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
@@ -72,6 +74,10 @@ def make_verifier(
     Raises:
         ApoError: the user's module does not exist, or reasoning-gym is not installed.
     """
+    if name == "form":
+        from apo_core.verifiers.form import FormVerifier
+
+        return FormVerifier(rules, None if thinking == "keep" else thinking_tags, thinking_opened)
     verifier = _make(name, rules, directory)
     if thinking == "keep":
         return verifier

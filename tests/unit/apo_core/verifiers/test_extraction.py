@@ -122,7 +122,8 @@ def test_a_name_may_be_a_function(name):
 )
 def test_other_names_are_refused_with_those_that_there_are(name):
     assert name_problem(name) == (
-        "must be numeric, gsm8k, math, choice, exact, code, reasoning_gym:TASK or package.module:function"
+        "must be numeric, gsm8k, math, choice, exact, code, form, reasoning_gym:TASK "
+        "or package.module:function"
     )
 
 

@@ -14,7 +14,7 @@ from apo_core.values.pooled import Prior
 from apo_core.verifiers import RowError
 from tasks.quality.checks import sample_checks, value_checks
 from tasks.quality.expectations import DataQualityError, validate
-from tasks.responses.scoring import error_budget, row_errors, verifier_of
+from tasks.responses.scoring import error_budget, row_errors, verifiers_of
 from tasks.responses.shards import run_shards
 from tasks.responses.workers import run_serially
 from tasks.stages.values import value_table
@@ -158,10 +158,12 @@ def test_responses_begin_inside_a_thinking_part_that_their_prompt_opens(params, 
         def ends_with(self, tag):
             return text.rstrip().endswith(tag)
 
-    assert verifier_of(params.verifier, tmp_path, PromptTemplate()).score("5", "5", {}).reward == reward
+    (verifier,) = verifiers_of(params.verifier, tmp_path, PromptTemplate())
+    assert verifier.score("5", "5", {}).reward == reward
 
 
 def test_thinking_is_kept_where_the_configuration_says_so(params, tmp_path):
-    kept = params.verifier.model_copy(update={"thinking": "keep"})
-    assert verifier_of(kept, tmp_path).score("<think>5", "5", {}).reward == 1.0
-    assert verifier_of(params.verifier, tmp_path).score("<think>5", "5", {}).reward == 0.0
+    kept = params.verifier[0].model_copy(update={"thinking": "keep"})
+    for verifiers, reward in (((kept,), 1.0), (params.verifier, 0.0)):
+        (verifier,) = verifiers_of(verifiers, tmp_path)
+        assert verifier.score("<think>5", "5", {}).reward == reward
