@@ -31,7 +31,10 @@ def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
         source = ModelRef(path=workspace.reference, dtype=params.sampling.dtype, trust_remote_code=trust)
         prompt_template = load_prompt_template(source, params.template)
         model = load_policy(source)
-        with scorer_of(params.verifier, workspace.raw_verifiers, rows=samples * len(questions)) as scorer:
+        rows = samples * len(questions)
+        with scorer_of(
+            params.verifier, workspace.raw_verifiers, rows=rows, prompt_template=prompt_template
+        ) as scorer:
             scored = sample_and_score(
                 questions,
                 samples,

@@ -114,9 +114,16 @@ def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> 
     evaluation = params.evaluation.model_copy(update={"samples": samples} if samples else {})
     rows = len(prompts) * (evaluation.samples + 1)
     reference = ModelRef(path=workspace.reference, trust_remote_code=params.trust_remote_code)
+    prompt_template = load_prompt_template(reference, params.template)
     with (
         tempfile.TemporaryDirectory() as work,
-        scorer_of(params.verifier, workspace.raw_verifiers, rows=rows) as scorer,
+        scorer_of(
+            params.verifier,
+            workspace.raw_verifiers,
+            rows=rows,
+            prompt_template=prompt_template,
+            shaped=False,
+        ) as scorer,
     ):
         evaluator = Evaluator(
             questions=to_questions(prompts),
@@ -129,7 +136,6 @@ def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> 
             sampler=params.sampler,
             evaluation=evaluation,
         )
-        prompt_template = load_prompt_template(reference, params.template)
         table = evaluator.evaluate(
             "policy", policy, prompt_template, greedy=True, reference=workspace.reference
         )
