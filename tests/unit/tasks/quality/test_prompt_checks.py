@@ -1,3 +1,5 @@
+"""The table of prompts under the checks of stage `validate`."""
+
 import pandas as pd
 import pytest
 
@@ -19,7 +21,11 @@ def test_a_refused_gold_is_named_with_its_reading(tmp_path):
         }
     )
     frame, checks = prompt_checks(
-        prompts, count_tokens=len, answer_problems=[None, PROBLEM, None], max_tokens=8
+        prompts,
+        tokens=[1, 1, 1],
+        prompt_problems=[None] * 3,
+        answer_problems=[None, PROBLEM, None],
+        max_tokens=8,
     )
     report = tmp_path / "report.json"
     with pytest.raises(DataQualityError) as refusal:
