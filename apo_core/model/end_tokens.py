@@ -27,3 +27,9 @@ def marks_of(tokenizer: Any) -> frozenset[int]:
     purposes = ("bos", "eos", "pad", "unk", "sep", "cls", "mask")
     ids = (getattr(tokenizer, f"{purpose}_token_id", None) for purpose in purposes)
     return frozenset(token for token in ids if token is not None)
+
+
+def special_tokens_of(tokenizer: Any) -> frozenset[int]:
+    """List the tokens that a tokenizer's authors added beside its vocabulary of text, and called special."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(token for token, description in added if description.special)

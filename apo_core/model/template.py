@@ -8,7 +8,7 @@ from apo_core.data.messages import turns_of
 from apo_core.errors import ApoError, InputError
 from apo_core.model.chat_template import Messages, check_chat_template, encode_chat
 from apo_core.model.directory import ModelRef, check_model_directory
-from apo_core.model.end_tokens import end_tokens_of, marks_of
+from apo_core.model.end_tokens import end_tokens_of, marks_of, special_tokens_of
 
 
 class Template:
@@ -25,7 +25,8 @@ class Template:
     ) -> None:
         """Take a tokenizer, and the tokens that end a response beside the tokenizer's own."""
         self.tokenizer = tokenizer
-        self._dropped = end_ids | marks_of(tokenizer)
+        # A policy's directory names tokens of text as ends, too: those with `generation.stop_character`.
+        self._dropped = (end_ids & special_tokens_of(tokenizer)) | marks_of(tokenizer)
         self.style = style
         self.text = text
         self.system = system

@@ -12,7 +12,7 @@ from apo_core.system.files import sha256_of
 
 Fingerprint = dict[str, str]
 _WEIGHTS = "*.safetensors"
-_DECODING = 2  # changes whenever the text of the same response may
+_DECODING = 2  # changes whenever the text that a verifier gets of the same response may
 
 
 def fingerprint(
@@ -39,11 +39,9 @@ def fingerprint(
     weights = [file for file in files if file.match(_WEIGHTS) or file.name == "config.json"]
     return {
         "reference": _of_files(weights),
-        "tokenizer": digest(
-            [_of_files([file for file in files if file not in weights]), template, _DECODING]
-        ),
+        "tokenizer": digest([_of_files([file for file in files if file not in weights]), template]),
         "sampler": digest(generation),
-        "verifier": f"{verifier}@{verifier_version}",
+        "verifier": f"{verifier}@{verifier_version}/text-{_DECODING}",
         "prompts": digest(sorted(prompts)),
     }
 

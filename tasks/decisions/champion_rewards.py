@@ -10,7 +10,7 @@ import pandas as pd
 
 from apo_core.config import Params
 from apo_core.config.file import load_template_section
-from apo_core.errors import ApoError
+from apo_core.errors import ApoError, InputError
 from apo_core.evaluation.comparison import per_prompt
 from apo_core.model.directory import ModelRef
 from apo_core.tables import EVALUATIONS, read_metadata, read_table
@@ -44,9 +44,20 @@ def champion_accuracy(
     with tempfile.TemporaryDirectory(dir=workspace.state, prefix="champion-") as directory:
         scratch = Path(directory)
         table = download_artifact(client, current.run_id, "tables/evaluations.parquet", scratch)
-        if table is None or _conditions(table) != _conditions(workspace.evaluations):
+        rows = None if table is None else _comparable(table, workspace.evaluations)
+        if rows is None:
             return per_prompt(_evaluate(client, workspace, params, current, scratch), "champion")
-        return per_prompt(read_table(table, EVALUATIONS), "policy")
+        return per_prompt(rows, "policy")
+
+
+def _comparable(table: Path, evaluations: Path) -> pd.DataFrame | None:
+    """The rows of the champion's own evaluation; None if other conditions or an older version made it."""
+    if _conditions(table) != _conditions(evaluations):
+        return None
+    try:
+        return read_table(table, EVALUATIONS)
+    except InputError:  # without a column that it has today
+        return None
 
 
 def _conditions(table: Path) -> dict[str, Any]:

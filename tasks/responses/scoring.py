@@ -13,6 +13,7 @@ from apo_core import config
 from apo_core.values.fingerprint import digest
 from apo_core.verifiers import ErrorBudget, RowError, Scorer, Verifier, make_verifier, open_scorer
 from apo_core.verifiers.combined import CombinedScorer, Part
+from apo_core.verifiers.wrapped import with_own_limits
 
 if TYPE_CHECKING:
     from apo_core.model.template import Template  # with transformers, which takes seconds
@@ -32,18 +33,26 @@ def verifiers_of(
     Raises:
         ApoError: there is no such verifier.
     """
-    return [
-        make_verifier(
-            verifier.name,
-            verifier.extract,
-            directory.resolve(),
-            thinking=verifier.thinking,
-            thinking_tags=verifier.thinking_tags,
-            thinking_opened=prompt_template is not None
-            and prompt_template.ends_with(verifier.thinking_tags[0]),
-        )
-        for verifier in verifiers
-    ]
+    return [_rule(verifier, directory.resolve(), prompt_template) for verifier in verifiers]
+
+
+def _rule(verifier: config.Verifier, directory: Path, prompt_template: Template | None) -> Verifier:
+    opened = prompt_template is not None and prompt_template.ends_with(verifier.thinking_tags[0])
+    rule = make_verifier(
+        verifier.name,
+        verifier.extract,
+        directory,
+        thinking=verifier.thinking,
+        thinking_tags=verifier.thinking_tags,
+        thinking_opened=opened,
+    )
+    # Where limits decide rewards, they are in the version.
+    limited = with_own_limits(
+        rule,
+        time_limit_seconds=verifier.time_limit_seconds,
+        memory_limit_mib=verifier.memory_limit_mib,
+    )
+    return rule if limited is None else limited
 
 
 def verifier_identity(verifiers: config.Verifiers, directory: Path) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from apo_core.values.fingerprint import check_fingerprint
 from tasks.git import commit_of
 from tasks.prompts.prompt_template import load_prompt_template
 from tasks.prompts.table import read_split
-from tasks.responses.conditions import prompt_order, value_conditions
+from tasks.responses.conditions import prompt_order, value_conditions, verifier_limits
 from tasks.responses.shards import open_work
 from tasks.stages.process import Facts
 from tasks.stages.training_setup import make_checkpoints, make_guard, open_context, select_training_set
@@ -61,6 +61,7 @@ def run(
         "algorithm": algorithm.model_dump(mode="json"),
         "train": train.model_dump(mode="json", exclude=_MAY_CHANGE),
         "engine": train.sampler.engine,
+        "limits": verifier_limits(verifier),
     }
     work = ranks.first_only(lambda: open_work(workspace.work("train"), work_conditions))
     metrics_file = work / "metrics.jsonl"

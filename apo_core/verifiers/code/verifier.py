@@ -41,13 +41,14 @@ class CodeVerifier:
 
     @property
     def version(self) -> str:
-        """See `Verifier`; programs run on this Python, and may use numpy."""
+        """See `Verifier`; programs run on this Python, may use numpy, and are wrong beyond the limits."""
         try:
             numpy = version("numpy")
         except PackageNotFoundError:
             numpy = "none"
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        return f"1+python-{python}+numpy-{numpy}:{','.join(self.rules)}"
+        limits = f"{self.sandbox.time_limit:g}s+{self.sandbox.memory_limit_mib}MiB"
+        return f"1+python-{python}+numpy-{numpy}+{limits}:{','.join(self.rules)}"
 
     def limited(self, *, time_limit_seconds: float, memory_limit_mib: int) -> CodeVerifier:
         """See `LimitsItself`."""

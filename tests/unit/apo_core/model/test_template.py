@@ -8,9 +8,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from apo_core.embedded.arithmetic import ALPHABET
-from apo_core.embedded.tiny_decoder import character_tokenizer
+from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import ApoError, InputError
 from apo_core.model.directory import ModelRef, check_model_directory
+from apo_core.model.end_tokens import end_tokens_of
+from apo_core.model.loading import save_policy
 from apo_core.model.template import Template, load_template, load_tokenizer, stop_ids
 
 CHAT = (
@@ -82,17 +84,19 @@ def test_tags_of_an_answer_survive_decoding(bytewise):
     assert Template(bytewise, **RAW, end_ids=frozenset({turn})).decode(ids) == "<answer>7</answer>"
 
 
-@pytest.mark.parametrize(("ids", "kept"), [(8, "07"), ([1, 8], "07"), (None, "057")])
-def test_the_tokens_that_end_a_response_come_from_the_models_settings(model_directory, ids, kept):
+@pytest.mark.parametrize(("ids", "ends"), [(8, {8}), ([1, 8], {1, 8}), (None, set())])
+def test_the_tokens_that_end_a_response_come_from_the_models_settings(model_directory, ids, ends):
     (model_directory / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
-    assert load_template(ModelRef(path=model_directory), **RAW).decode([3, 8, 10, 1]) == kept
+    assert end_tokens_of(model_directory) == ends
+    # Token 8 is text: what ends a response there is read all the same.
+    assert load_template(ModelRef(path=model_directory), **RAW).decode([3, 8, 10, 1]) == "057"
 
 
 def test_without_generation_settings_the_models_own_count(model_directory):
     (model_directory / "generation_config.json").unlink(missing_ok=True)
     config = json.loads((model_directory / "config.json").read_text())
     (model_directory / "config.json").write_text(json.dumps(config | {"eos_token_id": [1, 8]}))
-    assert load_template(ModelRef(path=model_directory), **RAW).decode([3, 8, 10, 1]) == "07"
+    assert end_tokens_of(model_directory) == {1, 8}
 
 
 @pytest.mark.parametrize(
@@ -208,6 +212,16 @@ def test_a_tokenizer_that_cannot_end_a_sequence_is_refused(model_directory):
 def test_a_tokenizer_without_padding_pads_with_its_end(model_directory):
     without(model_directory, "pad_token")
     assert load_tokenizer(ModelRef(path=model_directory)).pad_token_id == 1
+
+
+def test_a_policy_that_stops_at_a_character_reads_responses_as_its_reference_does(tmp_path):
+    """The tokens with the character are ends in its directory, and text all the same."""
+    tokenizer = character_tokenizer()
+    model = tiny_decoder(tokenizer, hidden_size=8, layers=1, heads=2, seed=0)
+    response = [*tokenizer.encode("1+6=7"), tokenizer.eos_token_id]
+    for name, stop in (("reference", None), ("policy", stop_ids(tokenizer, "7"))):
+        save_policy(model, tokenizer, tmp_path / name, stop=stop)
+        assert load_template(ModelRef(path=tmp_path / name), **RAW).decode(response) == "1+6=7"
 
 
 def test_special_tokens_do_not_stop(tokenizer):

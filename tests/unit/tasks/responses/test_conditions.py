@@ -64,6 +64,14 @@ def test_the_verifiers_limits_are_conditions_and_its_workers_are_not(root):
     assert len(identities) == 1
 
 
+def test_limits_decide_rewards_where_a_verifier_keeps_them_itself(root):
+    (verifier,) = load_params(root / "presets/embedded.yaml").verifier
+    code = verifier.model_copy(update={"name": "code", "extract": ("code",)})
+    slower = code.model_copy(update={"time_limit_seconds": 9.0})
+    larger = code.model_copy(update={"memory_limit_mib": 64})
+    assert len({verifier_identity((changes,), Path()) for changes in (code, slower, larger)}) == 3
+
+
 def test_a_weight_a_condition_and_a_shape_decide_rewards(root):
     (verifier,) = load_params(root / "presets/embedded.yaml").verifier
     heavier = verifier.model_copy(update={"weight": 2.0})
