@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from apo_core.config import Params
 from apo_core.data.entries import parse_entry
+from apo_core.data.prompts import Prompt
 from apo_core.data.readers import is_readable
 from apo_core.errors import ApoError
 from apo_core.model.directory import check_model_directory
+from apo_core.verifiers.base import Attempt
 from tasks.prompts.sources import first_prompts
 from tasks.workspace import Workspace
 
@@ -99,16 +101,38 @@ def _sampler(params: Params) -> Iterator[Finding]:
 
 
 def _verifier(workspace: Workspace, params: Params) -> Iterator[Finding]:
-    """Load verifiers that need what may be missing here, in separate processes."""
-    names = [verifier.name for verifier in params.verifier if ":" in verifier.name or verifier.name == "code"]
-    if not names:
+    """Load verifiers that need what may be missing here, and have them read the first gold answers."""
+    installed = [rule.name for rule in params.verifier if ":" in rule.name or rule.name == "code"]
+    prompts = _readable_prompts(workspace, params)
+    if not installed and not prompts:
         return
     from tasks.responses.scoring import scorer_of  # with pandas, which takes a second
 
+    names = (
+        "code, in a sandbox of bubblewrap" if rule.name == "code" else rule.name for rule in params.verifier
+    )
     try:
-        with scorer_of(params.verifier, workspace.raw_verifiers, rows=0) as scorer:
+        with scorer_of(params.verifier, workspace.raw_verifiers, rows=len(prompts)) as scorer:
             scorer.check()
-        said = ("code, in a sandbox of bubblewrap" if name == "code" else name for name in names)
-        yield Finding("verifier", True, ", ".join(said))
+            problems = scorer.answer_problems(
+                [Attempt("", prompt.answer, prompt.row, prompt.set, prompt.group) for prompt in prompts]
+            )
     except ApoError as error:
         yield Finding("verifier", False, str(error))
+        return
+    for prompt, problem in zip(prompts, problems, strict=True):
+        if problem is not None:
+            detail = f"{prompt.source}: {params.data.answer_field}: cannot be read by the verifier: {problem}"
+            yield Finding("verifier", False, detail)
+            return
+    yield Finding("verifier", True, ", ".join(names))
+
+
+def _readable_prompts(workspace: Workspace, params: Params) -> list[Prompt]:
+    """The first prompts of every file; none where they cannot be read, which `_prompts` says."""
+    if params.data.source != "files":
+        return []
+    try:
+        return list(first_prompts(workspace.raw_prompts, params.data))
+    except ApoError:
+        return []

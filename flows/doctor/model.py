@@ -92,8 +92,11 @@ def _check_tokens(
         ends |= saved_end_ids(source.path, tokenizer)
     problem_of = token_check(tokenizer, style=template.style, end_ids=ends, embeddings=embeddings)
     prompts = _first_prompts(workspace, params)
-    _, problems = read_prompts(written, [prompt.prompt for prompt in prompts], problem_of)
-    for prompt, problem in zip(prompts, problems, strict=True):
+    lengths, problems = read_prompts(written, [prompt.prompt for prompt in prompts], problem_of)
+    for prompt, length, problem in zip(prompts, lengths, problems, strict=True):
+        if problem is None and length > template.max_prompt_tokens and params.data.too_long == "refuse":
+            limit = f"template.max_prompt_tokens is {template.max_prompt_tokens}"
+            problem = f"has {length} tokens, and {limit}; data.too_long: drop leaves such prompts out"
         if problem is not None:
             raise InputError(prompt.source, problem, field=params.data.prompt_field)
 

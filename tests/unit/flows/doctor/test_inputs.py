@@ -1,8 +1,11 @@
 """The doctor's findings on inputs."""
 
+import json
+
+from apo_core.config import When
 from apo_core.config.file import load_params
 from flows.doctor.inputs import examine_inputs
-from flows.workspaces import preset_text
+from flows.workspaces import load_preset, preset_text
 from tasks.workspace import Workspace
 
 
@@ -23,3 +26,41 @@ def test_a_sandbox_that_is_missing_is_named(tmp_path, monkeypatch):
     assert not finding.good
     assert "bubblewrap makes no sandbox here" in finding.detail
     assert "No permissions to create new namespace" in finding.detail
+
+
+def params_of_files(workspace, *rows, **changes):
+    """Preset ci over a file of rows."""
+    workspace.raw_prompts.mkdir(parents=True)
+    for name in ("train.jsonl", "test.jsonl"):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (workspace.raw_prompts / name).write_text(text)
+    params = load_preset("ci")
+    data = params.data.model_copy(
+        update={"source": "files", "train_files": ("train.jsonl",), "eval_files": ("test.jsonl",)}
+    )
+    verifier = params.verifier[0].model_copy(update=changes)
+    return params.model_copy(update={"data": data, "verifier": (verifier,)})
+
+
+def verifier_finding(workspace, params):
+    (finding,) = [item for item in examine_inputs(workspace, params) if item.subject == "verifier"]
+    return finding
+
+
+def test_the_first_gold_answers_are_read_by_the_verifier(tmp_path):
+    workspace = Workspace(tmp_path)
+    params = params_of_files(workspace, {"prompt": "1+1=", "answer": "2"}, {"prompt": "2+1=", "answer": "a"})
+    finding = verifier_finding(workspace, params)
+    assert not finding.good
+    assert finding.detail.startswith("train.jsonl:2: answer: cannot be read by the verifier: ")
+    exact = params.verifier[0].model_copy(update={"name": "exact", "extract": ("whole",)})
+    finding = verifier_finding(workspace, params.model_copy(update={"verifier": (exact,)}))
+    assert (finding.good, finding.detail) == (True, "exact")
+
+
+def test_a_set_without_a_verifier_is_named(tmp_path):
+    workspace = Workspace(tmp_path)
+    params = params_of_files(workspace, {"prompt": "1+1=", "answer": "2"}, when=When(set=("train",)))
+    finding = verifier_finding(workspace, params)
+    assert not finding.good
+    assert "no verifier is for set test" in finding.detail

@@ -56,6 +56,7 @@ def test_the_embedded_task_fits_together(tmp_path, root):
     [
         ({"generation": {"max_new_tokens": 500}}, "together 564 tokens, the model has 512 positions"),
         ({"generation": {"stop_character": "é"}}, "no token whose text contains 'é'"),
+        ({"template": {"max_prompt_tokens": 3}}, "tokens, and template.max_prompt_tokens is 3"),
         (
             {"template": {"style": "chat", "system": "1"}},
             "refuses template.system: no system role",
