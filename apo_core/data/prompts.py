@@ -120,7 +120,7 @@ def text_of(
     value = _value_of(file, number, row, field)
     if one_of_list and isinstance(value, list):
         if len(value) != 1:
-            raise InputError(file, f"must be one answer, found {len(value)}", row=number, field=field)
+            raise InputError(file, f"must be one answer, the list has {len(value)}", row=number, field=field)
         (value,) = value
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
