@@ -65,4 +65,11 @@ class Params(Section):
             raise ValueError(
                 f"sampler.engine: vllm needs generation.temperature of at least {_VLLM_MIN_TEMPERATURE}"
             )
+        for verifier in self.verifier:
+            overlong = verifier.overlong
+            if overlong is not None and overlong.buffer_tokens >= self.generation.max_new_tokens:
+                raise ValueError(
+                    f"verifier.overlong.buffer_tokens: {overlong.buffer_tokens} is not less than "
+                    f"generation.max_new_tokens, {self.generation.max_new_tokens}"
+                )
         return self

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from apo_core.verifiers.base import Attempt, Verdict
@@ -33,8 +34,12 @@ class CombinedScorer:
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        """Take the parts; the answer that is read is that of the first that fits."""
-        self.parts = parts
+        """Take the parts; the answer that is read is that of the first that fits.
+
+        Of parts with one name the second is called `NAME 2`, and so on, whichever of them a prompt has.
+        """
+        names = numbered([part.name for part in parts])
+        self.parts = [replace(part, name=name) for part, name in zip(parts, names, strict=True)]
 
     def check(self) -> None:
         """See `Scorer`."""
@@ -66,6 +71,16 @@ class CombinedScorer:
 
     def _rows_of(self, part: Part, attempts: list[Attempt]) -> list[int]:
         return [row for row, attempt in enumerate(attempts) if part.fits(attempt.set_name, attempt.group)]
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Names that differ: of those that are alike the second becomes `NAME 2`, the third `NAME 3`."""
+    seen: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(name if seen[name] == 1 else f"{name} {seen[name]}")
+    return distinct
 
 
 def overlong_penalty(tokens: int, max_tokens: int, buffer_tokens: int, penalty: float) -> float:

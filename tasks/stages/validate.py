@@ -15,6 +15,7 @@ from tasks.prompts.table import to_questions
 from tasks.quality.checks import prompt_checks
 from tasks.quality.expectations import validate
 from tasks.responses.scoring import scorer_of
+from tasks.rewards.unused import unused_verifier
 from tasks.stages.process import Facts
 from tasks.workspace import Workspace
 
@@ -34,6 +35,10 @@ def run(
         check_context(model, prompt_tokens=template.max_prompt_tokens, new_tokens=generation.max_new_tokens)
     except ApoError as error:
         raise InputError(workspace.params, str(error)) from None
+    questions = to_questions(prompts)
+    unused = unused_verifier(verifier, ((question.set, question.group) for question in questions))
+    if unused is not None:
+        raise InputError(workspace.params, unused, field="verifier")
     prompt_template = load_prompt_template(source, template)
     tokenizer = prompt_template.tokenizer
     stop = stop_ids(tokenizer, generation.stop_character)
@@ -44,10 +49,7 @@ def run(
         embeddings=model.get_text_config(decoder=True).vocab_size,
     )
     lengths, prompt_problems = read_prompts(prompt_template, prompts["prompt"], problem)
-    answers = [
-        question._replace(answer=question.answer or "").attempt("", 0, 0)
-        for question in to_questions(prompts)
-    ]
+    answers = [question._replace(answer=question.answer or "").attempt("", 0, 0) for question in questions]
     with scorer_of(verifier, workspace.raw_verifiers, rows=len(answers)) as scorer:
         problems = scorer.answer_problems(answers)
     frame, checks = prompt_checks(

@@ -96,3 +96,8 @@ def test_every_set_has_its_own_verifier(paths):
     refused = execute("dvc repro --single-item validate", paths.root, check=False)
     assert refused.returncode != 0
     assert "no verifier is for set exact: see verifier.when" in refused.stdout
+
+    set_params(paths.params, [f"verifier={json.dumps([*verifiers, {'when': {'set': ['plian']}}])}"])
+    refused = execute("dvc repro --single-item validate", paths.root, check=False)
+    assert refused.returncode != 0
+    assert "with when {set: [plian]} is for no prompt; there are sets: exact, plain" in refused.stdout

@@ -199,6 +199,10 @@ def test_a_bad_combination_is_named_with_its_section(file, text, old, new, secti
         ),
         ([("style: raw", "style: chat")], "chat needs a model with a chat template"),
         (
+            [("overlong: null", "overlong: {buffer_tokens: 48, penalty: 1.0}")],
+            "verifier.overlong.buffer_tokens: 48 is not less than generation.max_new_tokens, 48",
+        ),
+        (
             [("engine: transformers", "engine: vllm"), ("temperature: 1.0", "temperature: 0.009")],
             "sampler.engine: vllm needs generation.temperature of at least 0.01",
         ),

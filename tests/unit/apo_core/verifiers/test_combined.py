@@ -67,6 +67,22 @@ def test_the_reward_is_the_weighted_mean_and_its_parts_stand_beside_it():
     assert wrong.reward == pytest.approx(0.5 / 4)
 
 
+def test_parts_of_one_name_have_the_same_number_in_every_row():
+    scorer = CombinedScorer(
+        [
+            part("numeric", Fixed(0.25), set=("a", "b")),
+            part("form", Fixed(1.0)),
+            part("numeric", Fixed(0.75), set=("b", "c")),
+        ]
+    )
+    rows = [Attempt("7", "7", "{}", name) for name in "abc"]
+    first, both, second = scorer.score(rows)
+    assert first.parts == {"numeric": 0.25, "form": 1.0}
+    assert both.parts == {"numeric": 0.25, "form": 1.0, "numeric 2": 0.75}
+    assert second.parts == {"form": 1.0, "numeric 2": 0.75}
+    assert "1 x 0.75 (numeric 2): " in both.reason
+
+
 def test_a_failure_of_one_is_an_error_row():
     scorer = CombinedScorer([part("numeric", numeric()), part("broken", Fixed(None))])
     (verdict,) = scorer.score([Attempt("7", "7", "{}")])
