@@ -68,7 +68,7 @@ def prompt_of(
     Raises:
         InputError: a field is missing, empty or of a wrong type; names file, row and field.
     """
-    prompt = _prompt_text(file, number, row, fields.prompt)
+    prompt = prompt_text(file, number, row, fields.prompt)
     answer = tests_text(_found(row, fields.answer, None)) or text_of(
         file, number, row, fields.answer, numbers=True, one_of_list=True
     )
@@ -134,8 +134,18 @@ def text_of(
     raise InputError(file, f"must be {kind}, found {shown}{advice}", row=number, field=field)
 
 
-def _prompt_text(file: Path, number: int, row: Mapping[str, Any], field: str) -> str:
-    """A prompt's text, or its turns as the table keeps them."""
+def prompt_text(file: Path, number: int, row: Mapping[str, Any], field: str) -> str:
+    """Read a prompt's text, or its turns as the table keeps them.
+
+    Args:
+        file: file of the row, for error messages.
+        number: number of the row in the file, for error messages.
+        row: the source row.
+        field: as in `text_of`.
+
+    Raises:
+        InputError: the field is missing or of another type; names file, row and field.
+    """
     value = _value_of(file, number, row, field)
     if not is_conversation(value):
         return text_of(file, number, row, field)
@@ -163,6 +173,11 @@ def _found(row: Mapping[str, Any], field: str, default: Any) -> Any:
         more, dot, inner = inner.partition(".")
         outer = f"{outer}.{more}"
     return default
+
+
+def has_field(row: Mapping[str, Any], field: str) -> bool:
+    """Whether a row has a field, which may be inside of others: see `text_of`."""
+    return _found(row, field, _MISSING) is not _MISSING
 
 
 def _names(row: Mapping[str, Any], prefix: str = "") -> str:

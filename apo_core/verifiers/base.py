@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+GIVEN_UP = "error: given up"  # begins the reason of a row that was not tried, after too many errors
 _SHOWN = 60  # characters of a text in a reason
 
 

@@ -15,7 +15,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from apo_core.errors import ApoError
 from apo_core.verifiers import worker
-from apo_core.verifiers.base import Attempt, Verdict, Verifier
+from apo_core.verifiers.base import GIVEN_UP, Attempt, Verdict, Verifier
 
 _ROWS = 10_000  # rows per process, which is then replaced, so that memory leaks cannot add up
 _GRACE = 1.0  # seconds beyond the time limit, after which a process that has not ended itself is killed
@@ -83,7 +83,7 @@ class PooledScorer:
                     failed += _is_error(outcomes[-1])
                     if failed > self.max_errors:  # every error may cost the whole time limit
                         self.close()
-                        return outcomes + [f"error: given up after {failed} others"] * (
+                        return outcomes + [f"{GIVEN_UP} after {failed} others"] * (
                             len(attempts) - len(outcomes)
                         )
             except RuntimeError:  # such as BrokenProcessPool: a process died between two rows

@@ -2,85 +2,156 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from apo_core.config import Params
+from apo_core import config
 from apo_core.data.prompts import Prompt
 from tasks.prompts.sources import chain_prompts, named_prompts
-from tasks.rewards.completions import read_completions
-from tasks.rewards.dry_run import Count, DryRun, dry_run, evenly
+from tasks.rewards.choosing import choose
+from tasks.rewards.completions import Completion, matched, read_rows
+from tasks.rewards.dry_run import DryRun, dry_run
+from tasks.rewards.expected import Rewards, score_completions
+from tasks.rewards.outcome import Count, Doubt
+from tasks.rewards.unused import unused_verifier
 from tasks.workspace import Workspace
 
+if TYPE_CHECKING:
+    from apo_core.model.template import Template  # with transformers, which takes seconds
 
-def try_verifiers(workspace: Workspace, params: Params, completions: Path | None, limit: int) -> bool:
+
+def try_verifiers(workspace: Workspace, params: config.Params, file: Path | None, limit: int) -> bool:
     """Print what the verifiers make of the golds of at most `limit` prompts, and of a file of completions.
 
     Returns:
-        Whether every gold answer is read and right against itself, and nothing failed.
+        Whether every gold answer is read and right against itself, every reward is the one expected, and
+        nothing failed.
     """
-    every = _distinct(_prompts(workspace, params))
-    completed = read_completions(completions, every, params.data.prompt_field) if completions else []
-    prompts = evenly(every, limit)
-    outcomes = dry_run(params.verifier, workspace.raw_verifiers, prompts, completed)
-    unscored = [
-        prompt
-        for prompt in prompts
-        if not any(rule.when is None or rule.when.fits(prompt.set, prompt.group) for rule in params.verifier)
-    ]
-    _print(outcomes, f"{len(prompts)} of {len(every)} prompts")
-    if unscored:
-        first = unscored[0]
-        problem = f"{len(unscored)} prompts have no verifier, such as {first.source} of set {first.set}"
-        Console().print(f"{problem}: see verifier.when", markup=False)
-    return not unscored and all(outcome.good for outcome in outcomes)
+    rows = read_rows(file, params.data.prompt_field) if file else []
+    ids = {key for row in rows for key in row.prompt_ids}
+    chosen = choose(_prompts(workspace, params), limit, ids)
+    completions = matched(rows, chosen.asked)
+    notes = _notes(workspace, params, completions)
+    template = _template(workspace, params) if completions else None
+    verifiers, directory = params.verifier, workspace.raw_verifiers
+    outcomes = dry_run(verifiers, directory, chosen.prompts, completions, template)
+    rewards = None
+    if completions:
+        max_tokens = params.generation.max_new_tokens
+        rewards = score_completions(
+            verifiers, directory, completions, max_tokens=max_tokens, prompt_template=template
+        )
+    problems = _unfit(verifiers, chosen.kinds)
+    _print(outcomes, rewards, f"{len(chosen.prompts)} of {chosen.rows} prompts", [*notes, *problems])
+    as_expected = rewards is None or rewards.good
+    return not problems and as_expected and all(outcome.good for outcome in outcomes)
 
 
-def _prompts(workspace: Workspace, params: Params) -> Iterable[Prompt]:
+def _prompts(workspace: Workspace, params: config.Params) -> Iterable[Prompt]:
     if params.data.source == "files":
         return named_prompts(workspace.raw_prompts, params.data, params.seed)
     return chain_prompts(workspace.params, params.arithmetic, params.data, params.seed)
 
 
-def _distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
-    return list({prompt.prompt_id: prompt for prompt in prompts}.values())
+def _template(workspace: Workspace, params: config.Params) -> Template | None:
+    """The prompt template, once there is a reference policy with its tokenizer."""
+    if not workspace.reference.exists():
+        return None
+    from apo_core.model.directory import ModelRef
+    from tasks.prompts.prompt_template import load_prompt_template
+
+    source = ModelRef(path=workspace.reference, trust_remote_code=params.trust_remote_code)
+    return load_prompt_template(source, params.template)
 
 
-def _print(outcomes: list[DryRun], title: str) -> None:
+def _notes(workspace: Workspace, params: config.Params, completions: list[Completion]) -> list[str]:
+    """What a reward of a run may depend on and is not known here."""
+    if not completions:
+        return []
+    notes = []
+    if not workspace.reference.exists() and any(rule.thinking == "drop" for rule in params.verifier):
+        notes.append(
+            "data/reference is not there yet: a prompt that ends inside a thinking part is not known as such"
+        )
+    unknown = sum(completion.row.tokens is None for completion in completions)
+    if unknown and any(rule.overlong is not None for rule in params.verifier):
+        notes.append(f"{unknown} completions have no token_ids: verifier.overlong takes nothing off them")
+    return notes
+
+
+def _unfit(verifiers: config.Verifiers, kinds: Mapping[tuple[str, str | None], str]) -> list[str]:
+    """Verifiers without a prompt, and prompts without a verifier."""
+    unused = unused_verifier(verifiers, kinds)
+    problems = [] if unused is None else [f"verifier: {unused}"]
+    for kind, source in kinds.items():
+        if not any(rule.when is None or rule.when.fits(*kind) for rule in verifiers):
+            group = "" if kind[1] is None else f", group {kind[1]}"
+            problems.append(f"no verifier is for set {kind[0]}{group} ({source}): see verifier.when")
+            break
+    return problems
+
+
+def _print(outcomes: list[DryRun], rewards: Rewards | None, title: str, notes: list[str]) -> None:
+    console = Console()
     table = Table(title, *(escape(outcome.name) for outcome in outcomes), title_justify="left")
     rows = [_lines(outcome) for outcome in outcomes]
     for name in rows[0]:
         if any(row[name] for row in rows):
             table.add_row(name, *(escape(row[name]) for row in rows))
-    Console().print(table)
-    doubts = Table("row", "gold", "read", "why", title="To look at", title_justify="left")
-    for outcome in outcomes:
-        for doubt in outcome.doubts:
-            why = f"{doubt.kind}: {doubt.reason}"
-            doubts.add_row(*map(escape, (doubt.source, doubt.gold, doubt.read, why)))
-    if doubts.row_count:
-        Console().print(doubts)
+    console.print(table)
+    if rewards is not None:
+        table = Table("completions", str(rewards.count.scored))
+        for name, figure in _reward_lines(rewards).items():
+            table.add_row(name, figure)
+        console.print(table)
+    doubts = [doubt for outcome in outcomes for doubt in outcome.doubts.rows]
+    _print_doubts(console, doubts + (rewards.doubts.rows if rewards else []))
+    for note in notes:
+        console.print(note, markup=False, highlight=False)
+
+
+def _print_doubts(console: Console, doubts: list[Doubt]) -> None:
+    """Print rows by kind: where, gold answer, what was read, and below it why."""
+    for kind in dict.fromkeys(doubt.kind for doubt in doubts):
+        table = Table("row", "gold", "read", "why", title=kind, title_justify="left")
+        for doubt in doubts:
+            if doubt.kind == kind:
+                table.add_row(*map(escape, (doubt.source, doubt.gold, doubt.read, doubt.reason)))
+        console.print(table)
 
 
 def _lines(outcome: DryRun) -> dict[str, str]:
     """What is said of a verifier, by the name of the line; empty text says nothing."""
-    completed = outcome.completions
     seconds, source = outcome.slowest
     return {
         "prompts": str(outcome.prompts),
         "gold answers refused": str(outcome.refused),
         "right against themselves": _right(outcome.golds),
         "the next prompt's is accepted": _right(outcome.neighbours),
-        "completions": str(completed.scored or ""),
-        "their mean reward": "" if completed.mean is None else f"{completed.mean:.3f}",
-        "no answer read": f"{completed.unread / completed.scored:.1%}" if completed.scored else "",
-        "the verifier failed": str(outcome.golds.errors + outcome.neighbours.errors + completed.errors),
+        "the verifier failed": _failures(outcome.errors, outcome.stopped),
         "slowest": f"{1000 * seconds:.1f} ms ({source})" if source else "",
     }
+
+
+def _reward_lines(rewards: Rewards) -> dict[str, str]:
+    count = rewards.count
+    lines = {
+        "mean reward": "-" if count.mean is None else f"{count.mean:.3f}",
+        "no answer read": f"{count.unread / count.scored:.1%}" if count.scored else "-",
+        "a verifier failed": _failures(count.errors, count.stopped),
+    }
+    if rewards.expected:
+        lines["another reward than expected"] = f"{rewards.unexpected} of {rewards.expected}"
+    return lines
+
+
+def _failures(errors: int, stopped: bool) -> str:
+    return f"stopped after {errors} failures" if stopped else str(errors)
 
 
 def _right(count: Count) -> str:

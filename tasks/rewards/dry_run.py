@@ -1,57 +1,26 @@
-"""A dry run of the verifiers: golds against themselves and their neighbours, and given completions."""
+"""A dry run of each verifier: golds against themselves and their neighbours, and how long scores take."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from apo_core import config
 from apo_core.data.prompts import Prompt
 from apo_core.verifiers import Attempt, Scorer, Verdict, open_scorer
-from apo_core.verifiers.base import shortened
+from apo_core.verifiers.base import GIVEN_UP
+from apo_core.verifiers.combined import numbered
 from apo_core.verifiers.golds import gold_completion
 from apo_core.verifiers.timed import SECONDS, Timed
 from tasks.responses.scoring import verifiers_of
 from tasks.rewards.completions import Completion
+from tasks.rewards.outcome import MAX_ERRORS, Count, Doubts, was_given_up
 
-_SHOWN = 5  # doubtful rows of a kind
-_END = 40  # characters of a gold answer that are shown
-_MAX_ERRORS = 20  # each may cost the whole time limit
-
-
-class Doubt(NamedTuple):
-    """A row that a person should look at."""
-
-    kind: str
-    source: str  # file:line
-    gold: str
-    read: str  # the completion, or the answer that was read in it
-    reason: str
-
-
-@dataclass
-class Count:
-    """What became of the attempts of one kind."""
-
-    scored: int = 0
-    rewards: float = 0.0
-    unread: int = 0
-    errors: int = 0
-
-    @property
-    def mean(self) -> float | None:
-        """The mean reward; None where nothing was scored."""
-        counted = self.scored - self.errors
-        return self.rewards / counted if counted else None
-
-    def add(self, verdict: Verdict) -> None:
-        """Count a verdict."""
-        self.scored += 1
-        self.errors += verdict.reward is None
-        self.unread += verdict.reward is not None and verdict.extracted is None
-        self.rewards += verdict.reward or 0.0
+if TYPE_CHECKING:
+    from apo_core.model.template import Template  # with transformers, which takes seconds
 
 
 @dataclass
@@ -66,22 +35,36 @@ class DryRun:
     neighbours: Count = field(default_factory=Count)
     """The next prompt's gold answer: a reward is one for guessing."""
     completions: Count = field(default_factory=Count)
+    """What this verifier says of completions; their rewards may be of several."""
     slowest: tuple[float, str] = (0.0, "")
     """Seconds of the slowest score, and its source."""
-    doubts: list[Doubt] = field(default_factory=list)
-    """A few rows of each kind that a person should look at."""
+    doubts: Doubts = field(default_factory=Doubts)
+    checks_stopped: bool = False
+    """Whether the verifier failed on too many golds that it was asked about."""
 
     @property
     def good(self) -> bool:
         """Whether every gold answer is read and right against itself, and nothing failed."""
         wrong_golds = self.golds.mean is not None and self.golds.mean < 1
-        return not (self.refused or wrong_golds or self.golds.errors or self.completions.errors)
+        return not (self.refused or wrong_golds or self.errors or self.stopped)
 
-    def doubt(self, kind: str, source: str, gold: str, read: str | None, reason: str) -> None:
-        """Keep a row to be looked at, unless there are enough of its kind."""
-        if sum(known.kind == kind for known in self.doubts) < _SHOWN:
-            texts = [shortened(text) for text in (_end_of(gold), read or "", reason)]
-            self.doubts.append(Doubt(kind, source, *texts))
+    @property
+    def errors(self) -> int:
+        """How often the verifier failed; on a few golds that it was asked about, they are refused instead."""
+        checks = MAX_ERRORS if self.checks_stopped else 0
+        return checks + sum(count.errors for count in self._counts)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it failed too often to go on."""
+        return self.checks_stopped or any(count.stopped for count in self._counts)
+
+    @property
+    def _counts(self) -> tuple[Count, ...]:
+        return self.golds, self.neighbours, self.completions
+
+
+_Row = tuple[Attempt, str]  # with its source
 
 
 def dry_run(
@@ -89,6 +72,7 @@ def dry_run(
     directory: Path,
     prompts: Sequence[Prompt],
     completions: Sequence[Completion],
+    prompt_template: Template | None = None,
 ) -> list[DryRun]:
     """Score golds and completions with every verifier, on the prompts that it is for.
 
@@ -97,119 +81,106 @@ def dry_run(
         directory: the user's own verifier modules.
         prompts: whose golds are scored.
         completions: with the prompts that they answer.
+        prompt_template: of the completions.
 
     Raises:
         ApoError: a verifier cannot be loaded.
     """
+    rules = verifiers_of(verifiers, directory), verifiers_of(verifiers, directory, prompt_template)
+    names = numbered([verifier.name for verifier in verifiers])
     outcomes = []
-    for verifier, rule in zip(verifiers, verifiers_of(verifiers, directory), strict=True):
+    for name, verifier, rule, rule_of_responses in zip(names, verifiers, *rules, strict=True):
         fits = (verifier.when or config.When()).fits
         own = [prompt for prompt in prompts if fits(prompt.set, prompt.group)]
-        answers = [
-            completion for completion in completions if fits(completion.prompt.set, completion.prompt.group)
-        ]
-        outcome = DryRun(verifier.name, len(own))
-        with open_scorer(
-            Timed(rule),
-            workers=verifier.workers,
-            time_limit_seconds=verifier.time_limit_seconds,
-            memory_limit_mib=verifier.memory_limit_mib,
-            max_errors=_MAX_ERRORS,
-        ) as scorer:
+        outcome = DryRun(name, len(own))
+        with _open(verifier, Timed(rule)) as scorer:
             scorer.check()
-            readable = _check_golds(outcome, scorer, own)
-            _score_golds(outcome, scorer, verifier, readable)
-            _score_completions(outcome, scorer, answers)
+            _score_golds(outcome, scorer, verifier, _check_golds(outcome, scorer, own))
+        answers = [answer for answer in completions if fits(answer.prompt.set, answer.prompt.group)]
+        if answers:
+            with _open(verifier, Timed(rule_of_responses)) as scorer:
+                rows = [(answer.attempt(0), answer.source) for answer in answers]
+                _score(outcome, scorer, rows, outcome.completions)
         outcomes.append(outcome)
     return outcomes
+
+
+def _open(verifier: config.Verifier, rule: Timed) -> AbstractContextManager[Scorer]:
+    return open_scorer(
+        rule,
+        workers=verifier.workers,
+        time_limit_seconds=verifier.time_limit_seconds,
+        memory_limit_mib=verifier.memory_limit_mib,
+        max_errors=MAX_ERRORS - 1,
+    )
 
 
 def _check_golds(outcome: DryRun, scorer: Scorer, prompts: list[Prompt]) -> list[Prompt]:
     """Count golds that are refused; the prompts of all others."""
     problems = scorer.answer_problems([_attempt(prompt, "") for prompt in prompts])
+    readable = []
     for prompt, problem in zip(prompts, problems, strict=True):
-        if problem is not None:
+        if problem is None:
+            readable.append(prompt)
+        elif problem.startswith(GIVEN_UP):
+            outcome.checks_stopped = True
+        else:
             outcome.refused += 1
-            outcome.doubt("gold refused", prompt.source, prompt.answer, None, problem)
-    return [prompt for prompt, problem in zip(prompts, problems, strict=True) if problem is None]
+            outcome.doubts.add("gold refused", prompt.source, prompt.answer, None, problem)
+    return readable
 
 
 def _score_golds(outcome: DryRun, scorer: Scorer, verifier: config.Verifier, prompts: list[Prompt]) -> None:
     written = [gold_completion(verifier.name, verifier.extract, prompt.answer) for prompt in prompts]
     pairs = [(prompt, text) for prompt, text in zip(prompts, written, strict=True) if text is not None]
+    rows = [(_attempt(prompt, text), prompt.source) for prompt, text in pairs]
+    _score(outcome, scorer, rows, outcome.golds, "gold wrong against itself", lambda _, reward: reward != 1)
+    if len(pairs) < 2:
+        return  # the only one has no neighbour
+    own = [text for _, text in pairs]
+    others = [*own[1:], *own[:1]]
+    shifted = [
+        (_attempt(prompt, text), prompt.source) for (prompt, _), text in zip(pairs, others, strict=True)
+    ]
 
-    def is_wrong(prompt: Prompt, text: str, verdict: Verdict) -> bool:
-        return verdict.reward != 1
+    def is_accident(row: int, reward: float) -> bool:
+        return bool(reward) and _plain(own[row]) != _plain(others[row])
 
-    _score(outcome, scorer, pairs, outcome.golds, "gold wrong against itself", is_wrong)
-    texts = [text for _, text in pairs]
-    # Of the next prompt; with a single one there is none.
-    shifted = [(prompt, text) for (prompt, _), text in zip(pairs, [*texts[1:], *texts[:1]], strict=True)]
-    own = dict(zip((prompt.prompt_id for prompt, _ in pairs), texts, strict=True))
-
-    def is_accident(prompt: Prompt, text: str, verdict: Verdict) -> bool:
-        return bool(verdict.reward) and _plain(text) != _plain(own[prompt.prompt_id])
-
-    neighbours = shifted if len(shifted) > 1 else []
-    _score(outcome, scorer, neighbours, outcome.neighbours, "another gold is accepted", is_accident)
-
-
-def _score_completions(outcome: DryRun, scorer: Scorer, completions: list[Completion]) -> None:
-    expected = {
-        (completion.prompt.prompt_id, completion.text): completion.reward for completion in completions
-    }
-
-    def is_unexpected(prompt: Prompt, text: str, verdict: Verdict) -> bool:
-        reward = expected[prompt.prompt_id, text]
-        return reward is not None and verdict.reward is not None and abs(verdict.reward - reward) > 1e-9
-
-    def is_unread(prompt: Prompt, text: str, verdict: Verdict) -> bool:
-        return verdict.reward is not None and verdict.extracted is None
-
-    pairs = [(completion.prompt, completion.text) for completion in completions]
-    verdicts = _score(
-        outcome, scorer, pairs, outcome.completions, "another reward than expected", is_unexpected
-    )
-    for (prompt, text), verdict in zip(pairs, verdicts, strict=True):
-        if is_unread(prompt, text, verdict):
-            outcome.doubt("no answer read", prompt.source, prompt.answer, text[-200:], verdict.reason)
+    _score(outcome, scorer, shifted, outcome.neighbours, "another gold is accepted", is_accident)
 
 
 def _score(
     outcome: DryRun,
     scorer: Scorer,
-    pairs: list[tuple[Prompt, str]],
+    rows: list[_Row],
     count: Count,
-    doubtful: str,
-    is_doubtful: Callable[[Prompt, str, Verdict], bool],
-) -> list[Verdict]:
-    """Score completions, count them, and keep what is doubtful, slow or failed."""
-    verdicts = scorer.score([_attempt(prompt, text) for prompt, text in pairs])
-    for (prompt, text), verdict in zip(pairs, verdicts, strict=True):
+    doubtful: str = "",
+    is_doubtful: Callable[[int, float], bool] = lambda row, reward: False,
+) -> None:
+    """Score rows, unless too many failed before; count them, and keep what is doubtful, slow or failed."""
+    if outcome.stopped:
+        return
+    verdicts = scorer.score([attempt for attempt, _ in rows])
+    for number, ((attempt, source), verdict) in enumerate(zip(rows, verdicts, strict=True)):
         count.add(verdict)
-        seconds = (verdict.parts or {}).get(SECONDS, 0.0)
-        outcome.slowest = max(outcome.slowest, (seconds, prompt.source))
+        outcome.slowest = max(outcome.slowest, (_seconds(verdict), source))
+        kind = ""
         if verdict.reward is None:
-            outcome.doubt("the verifier failed", prompt.source, prompt.answer, text, verdict.reason)
-        elif is_doubtful(prompt, text, verdict):
-            outcome.doubt(doubtful, prompt.source, prompt.answer, verdict.extracted or text, verdict.reason)
-    return verdicts
+            kind = "" if was_given_up(verdict) else "the verifier failed"
+        elif is_doubtful(number, verdict.reward):
+            kind = doubtful
+        if kind:
+            read = verdict.extracted or attempt.completion
+            outcome.doubts.add(kind, source, attempt.answer, read, verdict.reason)
+
+
+def _seconds(verdict: Verdict) -> float:
+    return (verdict.parts or {}).get(SECONDS, 0.0)
 
 
 def _attempt(prompt: Prompt, text: str) -> Attempt:
     return Attempt(text, prompt.answer, prompt.row, prompt.set, prompt.group)
 
 
-def _end_of(gold: str) -> str:
-    """The last of a long gold answer, where its number stands."""
-    return gold if len(gold) <= _END else f"...{gold[-_END:]}"
-
-
 def _plain(text: str) -> str:
     return "".join(text.split()).casefold()
-
-
-def evenly(prompts: Sequence[Prompt], most: int) -> list[Prompt]:
-    """At most so many of the prompts, evenly from all of them."""
-    count = min(most, len(prompts))
-    return [prompts[index * len(prompts) // count] for index in range(count)]

@@ -25,11 +25,11 @@ def unused_verifier(verifiers: config.Verifiers, kinds: Iterable[tuple[str, str 
                 for key, names in (("set", when.set), ("group", when.group))
                 if names is not None
             )
-            there = f"sets: {_listed({name for name, _ in kinds})}"
+            known = f"sets: {_listed({name for name, _ in kinds})}"
             if when.group is not None:
                 groups = {group for _, group in kinds if group is not None}
-                there += f"; groups: {_listed(groups) or 'none, see data.group_field'}"
-            return f"{verifier.name} with when {{{asked}}} is for no prompt; there are {there}"
+                known += f"; groups: {_listed(groups) or 'none, see data.group_field'}"
+            return f"{verifier.name} with when {{{asked}}} is for no prompt; there are {known}"
     return None
 
 

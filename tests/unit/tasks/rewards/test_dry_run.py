@@ -1,17 +1,13 @@
-"""Golds and completions before any training: what is right, doubtful, slow."""
-
-import json
+"""Golds before any training: what is right, doubtful, slow."""
 
 import pytest
 from builders import ROOT
 
 from apo_core.config import When
 from apo_core.data.prompts import Prompt, prompt_id
-from apo_core.errors import InputError
 from apo_core.verifiers.golds import gold_completion
 from flows.workspaces import load_preset
-from tasks.rewards.completions import read_completions
-from tasks.rewards.dry_run import dry_run, evenly
+from tasks.rewards.dry_run import dry_run
 
 
 def prompt(number, answer, set_name="mine"):
@@ -48,7 +44,7 @@ def test_golds_are_scored_against_themselves_and_the_next_ones(tmp_path):
     assert (outcome.golds.scored, outcome.golds.mean) == (3, 1.0)
     assert (outcome.neighbours.scored, outcome.neighbours.rewards) == (3, 1.0)
     assert outcome.slowest[0] > 0 and outcome.slowest[1].startswith("mine.jsonl:")
-    kinds = {(doubt.kind, doubt.source) for doubt in outcome.doubts}
+    kinds = {(doubt.kind, doubt.source) for doubt in outcome.doubts.rows}
     assert kinds == {("gold refused", "mine.jsonl:3"), ("another gold is accepted", "mine.jsonl:1")}
     assert not outcome.good
     (outcome,) = dry_run((verifier(),), tmp_path, prompts[:2], [])
@@ -66,6 +62,7 @@ def test_each_verifier_sees_the_prompts_that_it_is_for(tmp_path):
     assert (second.prompts, second.golds.mean, second.neighbours.mean) == (2, 1.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_gold_that_a_users_verifier_calls_wrong_and_its_errors_are_named(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def score(completion, answer, row):\n"
@@ -77,50 +74,31 @@ def test_a_gold_that_a_users_verifier_calls_wrong_and_its_errors_are_named(tmp_p
     (outcome,) = dry_run((own,), tmp_path, [prompt(1, "a"), prompt(2, "b")], [])
     assert not outcome.good
     assert (outcome.golds.mean, outcome.golds.errors) == (0.5, 1)
-    reasons = {doubt.kind: doubt.reason for doubt in outcome.doubts}
+    reasons = {doubt.kind: doubt.reason for doubt in outcome.doubts.rows}
     assert reasons["the verifier failed"] == "error: KeyError: 'nothing' (mine.py:3)"
     assert "gold wrong against itself" in reasons
 
 
-def test_completions_are_scored_against_what_is_expected(tmp_path):
-    prompts = [prompt(1, "5"), prompt(2, "6")]
-    file = tmp_path / "completions.jsonl"
-    rows = [
-        {"prompt": "question 1", "completion": "so 5", "reward": 1},
-        {"prompt_id": prompts[1].prompt_id, "text": "so 5", "reward": 1.0},
-        {"prompt": "question 2", "response": "no idea"},
-    ]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (outcome,) = dry_run((verifier(),), tmp_path, prompts, read_completions(file, prompts, "prompt"))
-    counted = outcome.completions
-    assert (counted.scored, counted.unread, counted.errors) == (3, 1, 0)
-    assert counted.mean == pytest.approx(1 / 3)
-    assert [(doubt.kind, doubt.source, doubt.read) for doubt in outcome.doubts] == [
-        ("another reward than expected", "mine.jsonl:2", "5"),
-        ("no answer read", "mine.jsonl:2", "no idea"),
-    ]
+@pytest.mark.slow
+def test_a_failure_on_a_neighbours_gold_is_one(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def score(completion, answer, row):\n    return 1.0 if completion == answer else 1 / 0\n"
+    )
+    own = verifier(name="mine:score", extract=("whole",), workers=1)
+    (outcome,) = dry_run((own,), tmp_path, [prompt(1, "a"), prompt(2, "b")], [])
+    assert (outcome.golds.mean, outcome.golds.errors, outcome.neighbours.errors) == (1.0, 0, 2)
+    assert not outcome.good
 
 
-@pytest.mark.parametrize(
-    ("row", "problem"),
-    [
-        ({"completion": "7"}, "prompt: is missing, and so is prompt_id"),
-        ({"prompt": "another", "completion": "7"}, "prompt: is none of the configured prompts"),
-        ({"prompt": "question 1"}, "has none of completion, response, text"),
-        ({"prompt": "question 1", "completion": 7}, "completion: must be text, found 7"),
-        ({"prompt": "question 1", "completion": "7", "reward": 2}, "reward: must be a number from 0 to 1"),
-    ],
-)
-def test_a_row_that_cannot_be_scored_is_named(tmp_path, row, problem):
-    file = tmp_path / "completions.jsonl"
-    file.write_text(json.dumps(row) + "\n")
-    with pytest.raises(InputError) as refused:
-        read_completions(file, [prompt(1, "5")], "prompt")
-    assert f"{file}:1: " in str(refused.value) and problem in str(refused.value)
+@pytest.mark.slow
+def test_rows_behind_too_many_failures_count_nowhere(tmp_path):
+    (tmp_path / "mine.py").write_text("def score(completion, answer, row):\n    return row['nothing']\n")
+    own = verifier(name="mine:score", extract=("whole",), workers=1)
+    (outcome,) = dry_run((own,), tmp_path, [prompt(number, "a") for number in range(40)], [])
+    assert (outcome.golds.scored, outcome.errors, outcome.stopped, outcome.good) == (20, 20, True, False)
+    assert outcome.neighbours.scored == 0
 
 
-def test_prompts_are_taken_evenly():
-    prompts = [prompt(number, "1") for number in range(10)]
-    assert [taken.prompt for taken in evenly(prompts, 3)] == ["question 0", "question 3", "question 6"]
-    assert evenly(prompts, 20) == prompts
-    assert evenly([], 3) == []
+def test_verifiers_of_one_name_have_a_number(tmp_path):
+    outcomes = dry_run((verifier(), verifier(extract=("boxed",))), tmp_path, [prompt(1, "5")], [])
+    assert [outcome.name for outcome in outcomes] == ["numeric", "numeric 2"]

@@ -16,7 +16,7 @@ def verifiers(*whens):
 
 
 @pytest.mark.parametrize(
-    ("when", "asked", "there"),
+    ("when", "asked", "known"),
     [
         ({"set": ("tpyo",)}, "set: [tpyo]", "sets: gsm8k, math"),
         ({"group": ("middle",)}, "group: [middle]", "sets: gsm8k, math; groups: easy, hard"),
@@ -27,9 +27,9 @@ def verifiers(*whens):
         ),
     ],
 )
-def test_a_verifier_that_is_for_no_prompt_is_named(when, asked, there):
+def test_a_verifier_that_is_for_no_prompt_is_named(when, asked, known):
     problem = unused_verifier(verifiers(None, When(**when)), KINDS)
-    assert problem == f"numeric with when {{{asked}}} is for no prompt; there are {there}"
+    assert problem == f"numeric with when {{{asked}}} is for no prompt; there are {known}"
 
 
 def test_where_no_prompt_has_a_group_the_key_is_named():
