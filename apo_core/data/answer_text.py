@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -113,10 +114,27 @@ def tests_text(value: object) -> str | None:
         The JSON; None of anything that is no list of assertions or of inputs and outputs.
     """
     if isinstance(value, list):
-        is_tests = bool(value) and all(
-            "assert" in item if isinstance(item, str) else isinstance(item, Mapping) and "input" in item
-            for item in value
-        )
+        # One assertion tells tests: what is wrong with another is for the verifier to say.
+        texts = all(isinstance(item, str) for item in value)
+        is_tests = any(map(_asserts, value)) if texts else all(map(_is_case, value))
     else:
-        is_tests = isinstance(value, Mapping) and ("inputs" in value or "input" in value)
+        is_tests = _is_case(value)
     return json.dumps(value, default=str) if is_tests else None
+
+
+def _asserts(value: object) -> bool:
+    """Whether a text is Python with an assertion."""
+    if not isinstance(value, str) or "assert" not in value:
+        return False
+    try:
+        tree = ast.parse(value)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # what is no Python, or too deep
+        return False
+    return any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+
+
+def _is_case(value: object) -> bool:
+    """Whether an object has what goes in and what comes out, or lists of both."""
+    return isinstance(value, Mapping) and any(
+        {f"input{many}", f"output{many}"} <= value.keys() for many in ("", "s")
+    )

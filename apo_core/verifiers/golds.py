@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from apo_core.verifiers.extraction import Rule
+import re
+
+from apo_core.verifiers.extraction import Rule, extract
 
 _WRITTEN: dict[Rule, str] = {"hashes": "#### {}", "boxed": r"\boxed{{{}}}", "tag": "<answer>{}</answer>"}
+_PIECE = re.compile(r"(?<!\\)\$\$?([^$]+?)(?<!\\)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 
 def gold_completion(name: str, rules: tuple[Rule, ...], gold: str) -> str | None:
@@ -22,8 +25,26 @@ def gold_completion(name: str, rules: tuple[Rule, ...], gold: str) -> str | None
         return None
     answer = gold.rpartition("####")[2].strip() if name == "gsm8k" else gold.strip()
     rule = rules[0]
+    if name == "math":
+        expression = _expression(answer)
+        if rule == "last":  # as prose, "2x" would be 2
+            return f"${answer}$" if expression is None else answer
+        answer = answer if expression is None else expression
     if rule == "hashes" and "\n" in answer:
         return None  # the rule reads one line
-    if rule == "last" and name == "math" and "$" not in answer and "\\boxed" not in answer:
-        return f"${answer}$"  # as prose, "2x" would be 2
     return _WRITTEN[rule].format(answer) if rule in _WRITTEN else answer
+
+
+def _expression(gold: str) -> str | None:
+    """What is marked in a gold answer of verifier `math`: its boxes, or its only piece of LaTeX.
+
+    Returns:
+        Several pieces with all that is between them; None where nothing is marked.
+    """
+    boxed = extract(gold, ("boxed",))
+    if boxed is not None:
+        return boxed.text
+    pieces = [next(filter(None, match.groups())) for match in _PIECE.finditer(gold)]
+    if not pieces:
+        return None
+    return pieces[0].strip() if len(pieces) == 1 else gold

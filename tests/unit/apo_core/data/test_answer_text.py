@@ -1,3 +1,4 @@
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apo_core.data.answer_text import number_text
+from apo_core.data.answer_text import tests_text as text_of_tests
 from apo_core.data.prompts import Fields, prompt_of
 from apo_core.data.readers import rows_of
 from apo_core.errors import InputError
@@ -104,3 +106,50 @@ def test_a_bool_is_refused_with_what_to_do():
             split="train",
             set_name="f",
         )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["assert f(1) == 2"],
+        ["assert f(1) == 2", "x = [1]\nassert f(x) == 2, 'why'"],
+        ["assert f(1) == 2", "assert f(2) = 3"],
+        ["for x in range(3):\n    assert f(x)"],
+        {"inputs": ["1\n"], "outputs": ["2\n"]},
+        {"input": [[1]], "output": [2], "fn_name": "f"},
+        [{"input": "1", "output": "2", "testtype": "stdin"}],
+    ],
+)
+def test_tests_of_a_program_become_json(value):
+    assert json.loads(text_of_tests(value)) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["assertive"],
+        ["to assert oneself"],
+        ["# assert f(1) == 2"],
+        ["'assert'"],
+        ["assert f(1) == 2", {"input": "1", "output": "2"}],
+        ["assert \0"],
+        [],
+        ["7"],
+        "assert f(1) == 2",
+        {"input": "x"},
+        {"inputs": ["x"]},
+        {"inputs": ["x"], "output": "y"},
+        [{"input": "x"}],
+        None,
+    ],
+)
+def test_other_answers_are_no_tests(value):
+    assert text_of_tests(value) is None
+
+
+def test_an_answer_that_only_looks_like_tests_stays_as_it_is():
+    row = {"q": "x", "a": ["assertive"]}
+    where = {"file": Path("f"), "number": 1, "source": "f:1", "split": "train", "set_name": "f"}
+    assert prompt_of(row, Fields("q", "a"), **where).answer == "assertive"
+    with pytest.raises(InputError, match="must be text or a number, found"):
+        prompt_of({"q": "x", "a": {"input": "x"}}, Fields("q", "a"), **where)
