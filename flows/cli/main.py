@@ -188,7 +188,7 @@ def verify(
         Path | None,
         typer.Option(help="File of completions to score: rows with completion, and prompt_id or the prompt."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most prompts to look at, evenly from all.")] = 2000,
+    limit: Annotated[int, typer.Option(min=1, help="Most prompts to look at, from all alike.")] = 2000,
 ) -> None:
     """Try the verifier on the gold answers, before any training; exit status 1 if they do not fit."""
     from apo_core.config.file import set_params

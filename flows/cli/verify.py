@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from apo_core import config
 from apo_core.data.prompts import Prompt
@@ -47,7 +47,7 @@ def try_verifiers(workspace: Workspace, params: config.Params, file: Path | None
             verifiers, directory, completions, max_tokens=max_tokens, prompt_template=template
         )
     problems = _unfit(verifiers, chosen.kinds)
-    _print(outcomes, rewards, f"{len(chosen.prompts)} of {chosen.rows} prompts", [*notes, *problems])
+    _print(outcomes, rewards, f"{chosen.rows} rows of prompts", [*notes, *problems])
     as_expected = rewards is None or rewards.good
     return not problems and as_expected and all(outcome.good for outcome in outcomes)
 
@@ -76,7 +76,8 @@ def _notes(workspace: Workspace, params: config.Params, completions: list[Comple
     notes = []
     if not workspace.reference.exists() and any(rule.thinking == "drop" for rule in params.verifier):
         notes.append(
-            "data/reference is not there yet: a prompt that ends inside a thinking part is not known as such"
+            "data/reference is not there yet: "
+            "completions are scored as if no prompt ended inside a thinking part"
         )
     unknown = sum(completion.row.tokens is None for completion in completions)
     if unknown and any(rule.overlong is not None for rule in params.verifier):
@@ -104,6 +105,10 @@ def _print(outcomes: list[DryRun], rewards: Rewards | None, title: str, notes: l
         if any(row[name] for row in rows):
             table.add_row(name, *(escape(row[name]) for row in rows))
     console.print(table)
+    for outcome in outcomes:
+        seconds, source = outcome.slowest
+        if source:
+            _say(console, f"slowest score of {outcome.name}: {1000 * seconds:.1f} ms, {source}")
     if rewards is not None:
         table = Table("completions", str(rewards.count.scored))
         for name, figure in _reward_lines(rewards).items():
@@ -112,13 +117,18 @@ def _print(outcomes: list[DryRun], rewards: Rewards | None, title: str, notes: l
     doubts = [doubt for outcome in outcomes for doubt in outcome.doubts.rows]
     _print_doubts(console, doubts + (rewards.doubts.rows if rewards else []))
     for note in notes:
-        console.print(note, markup=False, highlight=False)
+        _say(console, note)
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a line as it is, however narrow the terminal."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_doubts(console: Console, doubts: list[Doubt]) -> None:
-    """Print rows by kind: where, gold answer, what was read, and below it why."""
+    """Print rows by kind; file and line stay whole, however narrow the terminal."""
     for kind in dict.fromkeys(doubt.kind for doubt in doubts):
-        table = Table("row", "gold", "read", "why", title=kind, title_justify="left")
+        table = Table(Column("row", overflow="fold"), "gold", "read", "why", title=kind, title_justify="left")
         for doubt in doubts:
             if doubt.kind == kind:
                 table.add_row(*map(escape, (doubt.source, doubt.gold, doubt.read, doubt.reason)))
@@ -127,14 +137,12 @@ def _print_doubts(console: Console, doubts: list[Doubt]) -> None:
 
 def _lines(outcome: DryRun) -> dict[str, str]:
     """What is said of a verifier, by the name of the line; empty text says nothing."""
-    seconds, source = outcome.slowest
     return {
-        "prompts": str(outcome.prompts),
+        "prompts looked at": str(outcome.prompts),
         "gold answers refused": str(outcome.refused),
         "right against themselves": _right(outcome.golds),
         "the next prompt's is accepted": _right(outcome.neighbours),
         "the verifier failed": _failures(outcome.errors, outcome.stopped),
-        "slowest": f"{1000 * seconds:.1f} ms ({source})" if source else "",
     }
 
 

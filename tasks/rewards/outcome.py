@@ -10,6 +10,7 @@ from apo_core.verifiers.base import GIVEN_UP, shortened
 
 MAX_ERRORS = 20  # each may cost the whole time limit
 _SHOWN = 5  # doubtful rows of a kind
+_LONGEST_REASON = 160  # characters
 _END = 40  # characters of a gold answer that are shown
 
 
@@ -60,8 +61,8 @@ class Doubts:
     def add(self, kind: str, source: str, gold: str, read: str | None, reason: str) -> None:
         """Keep a row, unless there are enough of its kind."""
         if sum(known.kind == kind for known in self.rows) < _SHOWN:
-            texts = [shortened(text) for text in (_end_of(gold), read or "", reason)]
-            self.rows.append(Doubt(kind, source, *texts))
+            texts = shortened(_end_of(gold)), shortened(read or "")
+            self.rows.append(Doubt(kind, source, *texts, shortened(reason, _LONGEST_REASON)))
 
 
 def was_given_up(verdict: Verdict) -> bool:

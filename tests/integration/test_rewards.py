@@ -46,6 +46,11 @@ def test_a_graded_reward_of_two_verifiers_trains_and_is_called_a_reward(paths):
     assert samples["reward"].nunique() > 5
     assert "0.75 x" not in samples["reason"][0] and "3 x " in samples["reason"][0]
 
+    command = "apo verify --limit 20 --completions data/samples.parquet"
+    tried = execute(command, paths.root, check=False).stdout
+    assert f" 0 of {len(samples)}" in tried  # rewards that are not as in the table
+    assert "data/reference" not in tried
+
     # An evaluation counts answers: without what long responses lose.
     evaluations = read_table(paths.evaluations, EVALUATIONS)
     assert set(parts_of(evaluations)) == {"numeric", "mine:short"}
