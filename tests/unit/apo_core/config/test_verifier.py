@@ -1,11 +1,12 @@
 """Section `verifier`: one verifier, or a list of them."""
 
 import json
+import re
 
 import pytest
 from builders import ROOT
 
-from apo_core.config import When
+from apo_core.config import Verifier, When
 from apo_core.config.file import load_params, set_params
 from apo_core.config.overlay import load_overlay
 from apo_core.errors import InputError
@@ -90,3 +91,19 @@ def test_one_key_of_a_list_is_not_set_from_the_command_line(file):
         InputError, match=r"verifier.name: is a list of verifiers here: change it in the file"
     ):
         set_params(file, ["verifier.name=exact"])
+
+
+def test_the_page_on_upgrading_has_the_lines_that_a_section_of_before_lacks(file):
+    before = {"name", "extract", "time_limit_seconds", "memory_limit_mib", "workers", "max_error_share"}
+    page = (ROOT / "docs/upgrading.md").read_text(encoding="utf-8")
+    block = page.partition("new in section `verifier`")[2].split("\n\n")[1]
+    lines = [line.removeprefix("    ") for line in block.splitlines()]
+    assert {line.split(":")[0].strip() for line in lines} == set(Verifier.model_fields) - before
+    new = re.compile(rf"  ({'|'.join(set(Verifier.model_fields) - before)}): ")
+    kept = [line for line in file.read_text(encoding="utf-8").splitlines() if not new.match(line)]
+    file.write_text("\n".join(kept), encoding="utf-8")
+    with pytest.raises(InputError):
+        load_params(file)
+    start = kept.index("verifier:") + 1
+    file.write_text("\n".join([*kept[:start], *lines, *kept[start:]]), encoding="utf-8")
+    assert load_params(file) == load_params(BASE)
