@@ -114,8 +114,9 @@ def _print(outcomes: list[DryRun], rewards: Rewards | None, title: str, notes: l
         for name, figure in _reward_lines(rewards).items():
             table.add_row(name, figure)
         console.print(table)
-    doubts = [doubt for outcome in outcomes for doubt in outcome.doubts.rows]
-    _print_doubts(console, doubts + (rewards.doubts.rows if rewards else []))
+    for outcome in outcomes:
+        _print_doubts(console, outcome.doubts.rows, f" ({outcome.name})" if len(outcomes) > 1 else "")
+    _print_doubts(console, rewards.doubts.rows if rewards else [])
     for note in notes:
         _say(console, note)
 
@@ -125,10 +126,13 @@ def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_doubts(console: Console, doubts: list[Doubt]) -> None:
+def _print_doubts(console: Console, doubts: list[Doubt], whose: str = "") -> None:
     """Print rows by kind; file and line stay whole, however narrow the terminal."""
     for kind in dict.fromkeys(doubt.kind for doubt in doubts):
-        table = Table(Column("row", overflow="fold"), "gold", "read", "why", title=kind, title_justify="left")
+        title = escape(f"{kind}{whose}")
+        table = Table(
+            Column("row", overflow="fold"), "gold", "read", "why", title=title, title_justify="left"
+        )
         for doubt in doubts:
             if doubt.kind == kind:
                 table.add_row(*map(escape, (doubt.source, doubt.gold, doubt.read, doubt.reason)))

@@ -96,3 +96,8 @@ def test_a_verifier_without_a_prompt_and_a_prompt_without_a_verifier_are_not_goo
 def test_file_and_line_stay_whole(verify):
     _, output = verify(completions=[{"x": {"q": "2+1"}, "completion": "no idea " * 30}])
     assert "no answer read" in output and "completions.jsonl:1" in output
+
+
+def test_rows_to_look_at_name_the_verifier_where_there_are_several(verify):
+    _, output = verify({}, {"name": "choice"})
+    assert "gold refused (choice)" in output and "(numeric)" not in output
