@@ -18,6 +18,7 @@ _WRAPPING = re.compile(
     r"\\(?:text(?:bf|rm|it|sf)?|math(?:rm|bf|sf)?|boxed|bf|rm)\s*(?=\{)|\\[ ,;:()]|[*$`{}~]"
 )
 _REPEATED = re.compile(r"[^\S\n]+")
+_EMPTY_LINES = re.compile(r" ?\n\s*")  # patterns below are not linear in white space
 
 _SINGLE = re.compile(r"\W*([A-Ja-j])\W*", re.ASCII)
 # A letter before the text of its option: "(B) Vitamin C", "B) ...", "B: ...", "B. ...", "B - ..."
@@ -49,7 +50,7 @@ _NAMED_LETTER = rf"{_OPEN}([A-J])(?!\s+(?<=I )[a-z]){_END}"
 # In Chinese, Japanese and Korean: "the answer (is)", "choose"; "is right", "is the answer".
 _CJK_ANSWER = (
     r"(?:答案|答え|答|正解|选择|選擇|選択|选|選|정답|답)"
-    r"(?:项|項|肢)?(?:\s*(?:应该|應該|应|應|为|為|是|は|が|은|는|选|選|:|=))*\s*"
+    r"(?:项|項|肢)?(?:\s*(?:应该|應該|应|應|为|為|是|は|が|은|는|选|選|:|=)){0,4}\s*"
 )
 _CJK_RIGHT = (
     r"\s*(?:选项|選項|项|項)?\s*(?:是)?\s*"
@@ -88,7 +89,8 @@ _IN_A_NAME = re.compile(
 
 def unwrapped(text: str) -> str:
     """Drop what stands around letters: bold face, dollars, boxes, LaTeX's text; full width becomes ASCII."""
-    return _REPEATED.sub(" ", _WRAPPING.sub(" ", to_ascii(text))).strip()
+    text = _REPEATED.sub(" ", _WRAPPING.sub(" ", to_ascii(text)))
+    return _EMPTY_LINES.sub("\n", text).strip()
 
 
 def labelled(text: str) -> str | None:

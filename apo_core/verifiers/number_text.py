@@ -7,6 +7,7 @@ Whole numbers and decimals with groups of all kinds, currencies, fractions, mixe
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from apo_core.verifiers.brackets import closing_brace
 
 _LONGEST = 100  # characters of a number that is read
-_HIGHEST = 999  # exponent of a power that is computed
+_MOST_DIGITS = 400  # of a power or fraction that is computed
 
 _GROUP = r"(?:,\\!|\{,\}|\\[,;:! ]|[,'~_ ])"
 _WHOLE = (
@@ -142,7 +143,7 @@ def _number(text: str, match: re.Match[str], end: int) -> Number:
         return Number(None, shown, start, end)
     value = _value(match)
     if value is not None and negative != (match["inner"] == "-"):
-        value = -value
+        value = value.copy_negate() if isinstance(value, Decimal) else -value  # `-` would round
     return Number(value, shown, start, end)
 
 
@@ -180,35 +181,40 @@ def _is_deviation(text: str, start: int) -> bool:
 
 
 def _value(match: re.Match[str]) -> Decimal | Fraction | None:
+    """Compute the value; None if there is none, or if it would have too many digits to compute with."""
     if match["top"] or match["top_digit"]:
-        top, bottom = (_fraction(match[name] or match[f"{name}_digit"]) for name in ("top", "bottom"))
-        return int(match["whole"] or 0) + top / bottom if bottom else None
+        terms = (match[name] or match[f"{name}_digit"] for name in ("top", "bottom"))
+        top, bottom = (_fraction(_decimal(term)) for term in terms)
+        return int(match["whole"] or 0) + top / bottom if top is not None and bottom else None
     if match["over"]:
         under = int(match["under"])
         return int(match["integer"]) + Fraction(int(match["over"]), under) if under else None
     plain = _decimal(match["plain"])
     if match["divisor"]:
-        divisor = _fraction(match["divisor"])
-        return Fraction(plain) / divisor if divisor else None
+        top, bottom = _fraction(plain), _fraction(_decimal(match["divisor"]))
+        return top / bottom if top is not None and bottom else None
     if match["tens"]:
         return Decimal(f"{plain}e{_exponent(match['tens'])}") if "E" not in str(plain) else None
     if match["exponent"]:
-        return _powered(plain, _exponent(match["exponent"]))
+        return _powered(_fraction(plain), _exponent(match["exponent"]))
     return plain
 
 
-def _powered(base: Decimal, exponent: int) -> Fraction | None:
-    if abs(exponent) > _HIGHEST or (base == 0 and exponent < 0):
+def _powered(base: Fraction | None, exponent: int) -> Fraction | None:
+    if base is None or (base == 0 and exponent < 0):
         return None
-    return Fraction(base) ** exponent
+    digits = math.log10(max(abs(base.numerator), base.denominator)) * abs(exponent)
+    return base**exponent if digits <= _MOST_DIGITS else None
 
 
 def _exponent(power: str) -> int:
     return int(re.sub(r"[^\d-]", "", power))
 
 
-def _fraction(text: str) -> Fraction:
-    return Fraction(_decimal(text))
+def _fraction(number: Decimal) -> Fraction | None:
+    """Make a fraction; None if writing the number out takes too many digits (1e9999)."""
+    _, digits, exponent = number.as_tuple()
+    return Fraction(number) if len(digits) + abs(int(exponent)) <= _MOST_DIGITS else None
 
 
 def _decimal(text: str) -> Decimal:

@@ -7,18 +7,16 @@ import os
 import resource
 import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from apo_core.errors import ApoError
 from apo_core.system.processes import set_parent_death_signal
 from apo_core.verifiers.base import Attempt, Verdict, Verifier, shortened
+from apo_core.verifiers.failure import REASON, described, error_row
 
 LOAD_SECONDS = 120
-_REASON = 200  # characters
 
 _LOADED: list[Verifier] = []  # the verifier of this process, once loaded
 _PROBLEM: list[str] = []
@@ -40,7 +38,7 @@ def begin(verifier: Verifier, time_limit_seconds: float, memory_limit_mib: int) 
     except ApoError as error:
         _PROBLEM.append(str(error))
     except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit too
-        _PROBLEM.append(f"verifier.name: {verifier.name}: cannot be loaded: {_described(error, verifier)}")
+        _PROBLEM.append(f"verifier.name: {verifier.name}: cannot be loaded: {described(error, verifier)}")
 
 
 def load_problem() -> str | None:
@@ -54,9 +52,9 @@ def score(attempt: Attempt) -> Verdict:
         verifier = _LOADED[0]
         with _killed_after(_LIMIT[0]):
             verdict = verifier.score(attempt.completion, attempt.answer, _row(verifier, attempt))
-        return verdict._replace(reason=shortened(verdict.reason, _REASON))
+        return verdict._replace(reason=shortened(verdict.reason, REASON))
     except BaseException as error:  # noqa: BLE001 - a user's function may raise anything, SystemExit too
-        return Verdict(None, None, f"error: {_described(error, _LOADED[0])}")
+        return error_row(error, _LOADED[0])
 
 
 def answer_problem(attempt: Attempt) -> str | None:
@@ -66,7 +64,7 @@ def answer_problem(attempt: Attempt) -> str | None:
         with _killed_after(_LIMIT[0]):
             return verifier.answer_problem(attempt.answer, _row(verifier, attempt))
     except BaseException as error:  # noqa: BLE001 - as above
-        return f"error: {_described(error, _LOADED[0])}"
+        return f"error: {described(error, _LOADED[0])}"
 
 
 @contextmanager
@@ -86,22 +84,6 @@ def _killed_after(seconds: float) -> Iterator[None]:
 def _row(verifier: Verifier, attempt: Attempt) -> dict[str, Any]:
     row: dict[str, Any] = json.loads(attempt.row) if verifier.reads_row else {}
     return row
-
-
-def _described(error: BaseException, verifier: Verifier) -> str:
-    # Not str(error), which fails if a user's exception overrides it badly.
-    text = traceback.format_exception_only(error)[-1].strip()
-    return shortened(f"{text}{_line_of(error, getattr(verifier, 'directory', None))}", _REASON)
-
-
-def _line_of(error: BaseException, directory: Path | None) -> str:
-    """File and line of a user's own verifier that raised or called what raised; else empty."""
-    frames = traceback.extract_tb(error.__traceback__)
-    files = [Path(frame.filename) for frame in frames]
-    for file, frame in zip(reversed(files), reversed(frames), strict=True):
-        if directory is not None and file.is_relative_to(directory):
-            return f" ({file.relative_to(directory)}:{frame.lineno})"
-    return ""
 
 
 def _be_silent() -> None:

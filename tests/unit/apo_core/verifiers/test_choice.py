@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,15 @@ def test_a_gold_is_one_letter_with_its_text_perhaps(gold):
 )
 def test_other_golds_are_refused(gold, problem):
     assert verifier().answer_problem(gold, {}).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["选", "選", "答案", "정답", "答え", "选项", "选:", "答案 为", "选\n", "\n", "answer ", "so ", "A ", "("],
+)
+def test_a_repeated_word_takes_linear_time(unit):
+    text = unit * (20_000 // len(unit))
+    for completion in (text, f"the answer{text}", f"{text}A"):
+        started = time.process_time()
+        verifier().score(completion, "A", {})
+        assert time.process_time() - started < 0.3

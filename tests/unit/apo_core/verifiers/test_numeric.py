@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,31 @@ def test_a_verdict_says_what_is_no_plain_number():
     assert (
         verifier(rules=("boxed",)).score(r"\boxed{5, 7}", "5", {}).reason == '"5, 7" holds 2 numbers, not one'
     )
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "99999^{999}",
+        "123456^999",
+        "1/3e9999",
+        r"\frac{1e9999}{2}",
+        r"3\frac{1}{1e-9999}",
+        "1e9999/3",
+        "1e5^{999}",
+        "1e9999^{999}",
+        "9e9999**(-999)",
+    ],
+)
+def test_a_number_of_very_many_digits_is_not_written_out(number):
+    started = time.process_time()
+    verdict = verifier(rules=("boxed",)).score(rf"\boxed{{{number}}}", "5", {})
+    assert (verdict.reward, verdict.reason) == (0.0, f'"{number}" is no plain number')
+    assert "is not one plain number" in verifier().answer_problem(number, {})
+    assert time.process_time() - started < 0.5
+
+
+def test_high_powers_that_can_be_written_out_have_a_value():
+    assert verifier(rules=("boxed",)).score(r"\boxed{2^{999}}", str(2**99), {}).reward == 0.0
+    assert verifier(rules=("boxed",)).score(r"\boxed{10^{300}}", "1e300", {}).reward == 1.0
+    assert verifier().score("-" + "1" * 40, "-" + "1" * 39 + "2", {}).reward == 0.0
