@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from math import gcd
 
+from apo_core.verifiers.math_words import worded
+
 _SPACES = re.compile(
     r"\\(?:[ ,;:!]|quad|qquad|left|right|displaystyle|limits|big|Big)(?![A-Za-z])|\\[ ,;:!]|[\s$~]"
 )
@@ -114,7 +116,7 @@ def derivative(text: str) -> tuple[str, str] | None:
 
 def literal_equal(gold: str, answer: str) -> bool | None:
     """Compare two answers of which one is no expression; None if both are expressions."""
-    for compare in (_times, _bases, _ranges, _ratios, _words, _marks):
+    for compare in (_times, _worded, _bases, _ranges, _ratios, _words, _marks):
         equal = compare(gold, answer)
         if equal is not None:
             return equal
@@ -143,6 +145,11 @@ def words_of(text: str) -> str | None:
 
 def _words(gold: str, answer: str) -> bool | None:
     read = words_of(gold), words_of(answer)
+    return None if read == (None, None) else read[0] == read[1]
+
+
+def _worded(gold: str, answer: str) -> bool | None:
+    read = worded(gold), worded(answer)
     return None if read == (None, None) else read[0] == read[1]
 
 

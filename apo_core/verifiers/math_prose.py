@@ -6,6 +6,7 @@ import re
 
 from apo_core.verifiers.math_literal import key
 from apo_core.verifiers.math_text import from_unicode, written_out
+from apo_core.verifiers.math_words import scaled_in_prose
 
 _ASIAN = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
 _COLON = re.compile(r"(?<!\d):(?=-?\d)")  # math-verify reads a number behind a space only
@@ -25,6 +26,7 @@ def prepared_prose(text: str) -> str:
     text = from_unicode(text)
     if not text.isascii():
         text = _ASIAN.sub(" ", text)
+    text = scaled_in_prose(text)
     text = written_out(_COLON.sub(": ", text))
     if _LATEX.search(text):
         return text

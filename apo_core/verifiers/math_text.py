@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from apo_core.verifiers.math_words import is_unit, plain, scaled, without_units
 from apo_core.verifiers.notation import to_ascii
 
 _COMMANDS: Final = {
@@ -64,7 +65,7 @@ _SAME = [
 # A unit behind a number: "18 dollars", "5 km/h", "5 m^2", "3 \text{ cm}^{3}". Words that are none: names of
 # functions, words that join or state a condition, and letters that are variables side by side.
 _NO_UNIT = (
-    r"(?!(?:and|or|if|for|when|where|mod|to|infinity|inf|sqrt|sin|cos|tan|log|ln|exp|pi|percent|pct|percentage|am|pm"
+    r"(?!(?i:and|or|if|for|when|where|mod|to|infinity|inf|sqrt|sin|cos|tan|log|ln|exp|pi|percent|pct|percentage|am|pm"
     r"|dx|dy|dt|abc?|bc|ac|xyz?|yz|xz|ax|bx|by|cx|mn|pqr?|qr|rst?|uv|nk|kn|rt)\b)"
 )
 _SYMBOL = r"(?:[kcmdµn]?(?:m|g|s|L|l|N|J|W|V|A|K|C|F|Hz|Pa|eV|mol|rad)|[hTHt])(?![A-Za-z])"
@@ -74,6 +75,7 @@ _UNIT = re.compile(
     rf"(?P<number>.*[\d)}}\]]|\\pi)(?P<space>{_SPACE})"
     rf"(?P<unit>{_NAME}(?:\s?(?:/|\\cdot|\*|\s)\s?{_NAME}){{0,5}}|(?:{_SPACE}{_TEXT}\{{[^{{}}]*\}}{_POWER}){{1,3}})\s*\.?"
 )
+_VARIABLES = {"i", "e", "x", "y", "z"}  # upright ones too
 _LONGEST = 200  # characters of an answer with a unit
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LETTERS = re.compile(r"[A-Za-z]")
@@ -118,15 +120,24 @@ def written_out(text: str) -> str:
 
 
 def without_unit(text: str) -> str:
-    """Drop the unit behind a number; letters that may be variables stay."""
+    """Drop the unit behind a number, multiplied by scale words; letters that may be variables stay."""
+    if numbers := without_units(text):
+        return numbers
     match = _UNIT.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or _LETTERS.search(_COMMAND.sub("", match["number"])):
         return text
+    if r"\text" in match["number"] or r"\mathrm" in match["number"]:
+        return text
+    words = plain(match["unit"])
+    number, unit = scaled(match["number"].strip(), words)
+    if unit in _VARIABLES and match["unit"] != unit:
+        return f"{number} {unit}"
+    if not is_unit(unit):
+        return text
     # Without a space "2ab" may be a product.
-    is_unit = (
-        match["space"] or match["unit"].startswith("\\") or "/" in match["unit"] or len(match["unit"]) > 3
-    )
-    return match["number"].strip() if is_unit else text
+    behind = match["unit"]
+    has_unit = number != match["number"].strip() or match["space"] or behind.startswith("\\")
+    return number if has_unit or "/" in behind or len(behind) > 3 else text
 
 
 def _root(match: re.Match[str]) -> str:
