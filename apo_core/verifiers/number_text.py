@@ -2,7 +2,7 @@ r"""Numbers in text: where they are, and the value of each.
 
 Whole numbers and decimals with groups of all kinds, currencies, fractions, mixed numbers, powers (`10^5`) and
 `1.5 \times 10^3` have a value. What is made of digits and is no plain number has none: `10:30`, `2\sqrt{3}`,
-`1011_2`, `0.333...`. Digits of units, indices and words (`m^2`, `x_1`, `H2O`) are no numbers.
+`1011_2`, `0.333...`, `3,14`. Digits of units, indices and words (`m^2`, `x_1`, `H2O`) are no numbers.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ _TOKEN = re.compile(
         (?P<more>
             (?:(?<=\.\d)|(?<=\.\d\d)|(?<=\.\d\d\d)|(?<=\d\d\d\d))(?:\.\.+|\s?\\[lcd]?dots|\u2026)
           | \.?\\(?:overline|bar|dot)\b
+          | (?<!,\d)(?<!,\d\d)(?:,|\{{,\}})\d{{1,2}}(?![\d,])
           | (?:[:/]|\.(?=\d)|[eE][+-]?(?=\d))\d[\d:/.]*
           | {_SPACE}(?:\\sqrt|\\pi|\u221a|\u03c0)(?![A-Za-z])
           | _(?:\{{[^{{}}]*\}}|\w)

@@ -18,7 +18,7 @@ from apo_core.verifiers.number_text import Number, indices_in, last_number, numb
 # Around the one number of a gold answer: words and units, a currency, a percent sign, "x =".
 _NAMED = re.compile(r"^[^\W\d]\w*(?:\([a-z]\))?\s*=")
 _WRAPPERS = re.compile(
-    r"\\(?:text|mathrm|mathbf|mbox|textbf|boxed|bf|rm|left|right|displaystyle|circ|degree|pounds|euro|quad)"
+    r"\\(?:text|mathrm|mathbf|mbox|textbf|textit|underline|boxed|bf|rm|left|right|displaystyle|circ|degree|pounds|euro|quad)"
     r"(?![A-Za-z])|\\[,;:!%$() \[\]]|\^\{?\\circ\}?"
 )
 _UNITS = re.compile(r"(?<=[^\W\d_])(?:\*\*|\^|\s?[/*\u00b7]\s?|-)(?=[^\W\d_])|-(?=[^\W\d_]{2})")
@@ -26,6 +26,8 @@ _PLAIN_TEXT = re.compile(
     r"[^+*^<>\u2248\u2264\u2265\u00b1\u2260\u00d7\u00f7\u221a\u03c0!|\\_/\u2026\u221e-]*"
 )
 _VARIABLE = re.compile(r"\s*[abceijknqrtuvwxyz]\s*", re.ASCII)
+_LAST_EQUALS = re.compile(r"(?<![<>!\\])=|\\approx(?![A-Za-z])|\u2248")
+_EQUATIONS = re.compile(r"=[^=]*(?:[,;]|\band\b|\bor\b)[}\s$\\]*[A-Za-z]\w*\s*=")  # "x = 1, y = 2"
 _JOINED = re.compile(r"[\s$]*(?:(?:,|;|\band\b|\bor\b|&)[\s$]*)+", re.IGNORECASE)
 
 
@@ -125,18 +127,33 @@ def _number(extracted: Extract) -> Decimal | Fraction | str | None:
     elif extracted.rule == "last":
         number = last_number(extracted.text)
     else:
-        numbers = list(numbers_in(extracted.text))
-        if _is_list(extracted.text, numbers):
-            return f"{quoted(extracted.text)} holds {len(numbers)} numbers, not one"
-        number = numbers[-1] if numbers else None
+        return _in_mark(extracted.text)
     if number is None:
         return None
     return number.value if number.value is not None else f"{quoted(number.text)} is no plain number"
 
 
+def _in_mark(text: str) -> Decimal | Fraction | str | None:
+    """Read a box or a tag, as strictly as a gold answer: one number, or one behind its last equals sign."""
+    if _EQUATIONS.search(text):
+        return f"{quoted(text)} holds several equations, not one"
+    result = _LAST_EQUALS.split(text)[-1].strip("*_` \n")
+    numbers = list(numbers_in(result))
+    if not numbers:
+        return None
+    values = {number.value for number in numbers}
+    if len(values) > 1:
+        return f"{quoted(text)} holds {len(numbers)} numbers, not one"
+    number = numbers[-1]
+    if number.value is None:
+        return f"{quoted(number.text)} is no plain number"
+    is_number = _is_alone(result, number) if len(numbers) == 1 else _is_list(result, numbers)
+    return number.value if is_number else f"{quoted(text)} is not one plain number"
+
+
 def _is_list(text: str, numbers: list[Number]) -> bool:
-    """Whether commas, "and" or "or" join different numbers, and nothing else is there."""
-    if len({number.value for number in numbers}) < 2 or text[: numbers[0].start].strip("$ "):
-        return False
+    """Whether commas, "and" or "or" join numbers, and nothing else is there."""
     pairs = itertools.pairwise(numbers)
-    return all(_JOINED.fullmatch(text, first.end, other.start) for first, other in pairs)
+    return not text[: numbers[0].start].strip("$ ") and all(
+        _JOINED.fullmatch(text, first.end, other.start) for first, other in pairs
+    )

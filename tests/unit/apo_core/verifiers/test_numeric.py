@@ -236,3 +236,97 @@ def test_high_powers_that_can_be_written_out_have_a_value():
     assert verifier(rules=("boxed",)).score(r"\boxed{2^{999}}", str(2**99), {}).reward == 0.0
     assert verifier(rules=("boxed",)).score(r"\boxed{10^{300}}", "1e300", {}).reward == 1.0
     assert verifier().score("-" + "1" * 40, "-" + "1" * 39 + "2", {}).reward == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("3+4", "4"),
+        ("3-4", "4"),
+        ("3\\times4", "4"),
+        ("2^3 \\cdot 3", "3"),
+        ("3x", "3"),
+        ("x > 3", "3"),
+        ("3!", "3"),
+        ("(3,4)", "4"),
+        ("3\\text{ or }4", "4"),
+        ("5\\text{ h }30\\text{ min}", "30"),
+        ("3{,}14", "14"),
+        ("3,14", "14"),
+        ("3,5", "5"),
+        ("1,23", "123"),
+        ("x=3y", "3"),
+        ("x=1, y=2", "2"),
+        ("3n+1", "1"),
+        ("\\pm 3", "3"),
+        ("x \\ne 3", "3"),
+        ("[3,4]", "4"),
+        ("3:4", "4"),
+        ("5 to 7", "7"),
+        ("x \\in (0, 3)", "3"),
+        ("\\ge 3", "3"),
+        ("n-1", "1"),
+        ("3+4=", "4"),
+        ("x=1\\text{ or }x=2", "2"),
+    ],
+)
+def test_digits_of_an_expression_in_a_mark_are_not_read(answer, gold):
+    assert verifier(rules=("boxed",)).score(rf"\boxed{{{answer}}}", gold, {}).reward == 0.0
+    assert verifier(rules=("tag",)).score(f"<answer>{answer}</answer>", gold, {}).reward == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("3", "3"),
+        ("x = 3", "3"),
+        ("3 + 4 = 7", "7"),
+        ("\\text{The total is } 18", "18"),
+        ("18 dollars", "18"),
+        ("18\\text{ m}^2", "18"),
+        ("\\$18", "18"),
+        ("50\\%", "50"),
+        ("1{,}000", "1000"),
+        ("x=y=3", "3"),
+        ("2 \\times 3 = 6\\text{ cm}", "6"),
+        ("\\text{Answer: }18", "18"),
+        ("18.", "18"),
+        ("Answer: 18", "18"),
+        ("-5", "-5"),
+        ("\\frac{1}{2}", "0.5"),
+        ("3 \\approx 3", "3"),
+        ("\\approx 3.14", "3.14"),
+        ("90^\\circ", "90"),
+        ("5\\ \\text{apples}", "5"),
+        ("7, 7", "7"),
+        ("**18**", "18"),
+        ("f(x)=3", "3"),
+        ("x_1 = 3", "3"),
+        ("\\text{Total} = 3", "3"),
+        ("3 \\text{ (three)}", "3"),
+        ("\\mathbf{18}", "18"),
+        ("P = \\frac{1}{2}", "0.5"),
+        ("18 apples in total", "18"),
+        ("\n18\n", "18"),
+        ("18 km/h", "18"),
+        ("\\displaystyle 18", "18"),
+        ("18\\,\\text{km/h}", "18"),
+        ("\\underline{18}", "18"),
+        ("{18}", "18"),
+        ("$18$", "18"),
+        ("a_{10} = 3", "3"),
+        ("2+2 = 4", "4"),
+        ("(18)", "18"),
+        ("12 hours = 720 minutes", "720"),
+        ("1{,}800\\text{ calories}", "1800"),
+    ],
+)
+def test_a_mark_holds_one_number_or_ends_with_its_value(answer, gold):
+    assert verifier(rules=("boxed",)).score(rf"\boxed{{{answer}}}", gold, {}).reward == 1.0
+    assert verifier(rules=("tag",)).score(f"<answer>{answer}</answer>", gold, {}).reward == 1.0
+
+
+def test_a_decimal_comma_is_refused():
+    assert verifier().score("It is 3,14.", "14", {}).reason == '"3,14" is no plain number'
+    assert "is not one plain number" in verifier().answer_problem("3,14", {})
+    assert verifier().score("It is one of 3,4,5", "5", {}).reward == 1.0
