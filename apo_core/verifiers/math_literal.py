@@ -17,6 +17,11 @@ _SPACES = re.compile(
 _TEXT = re.compile(r"\\(?:text|mathrm|mathbf|mbox|textrm|operatorname|mathit)(?:bf|rm|it)?\s*\{([^{}]*)\}")
 _SINGLE = re.compile(r"\{([\w*])\}")
 _TIME = re.compile(r"0?(\d{1,2}):([0-5]\d)(?::([0-5]\d))?\s*([ap])?\.?\s*(?:m\.?)?", re.IGNORECASE)
+_DATE = re.compile(
+    r"[12]\d{3}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
+    r"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2[12]\d{3}"
+)
+_TELEPHONE = re.compile(r"(?:\+?1[- ])?(?P<number>(?:(?:\(\d{3}\)\s?|\d{3}[- .])\d{3}|\d{3})-\d{4})")
 _BASE = re.compile(r"(-?[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)_(?:\{?(\d+|[a-z]{3,})\}?)")
 _RANGE = re.compile(r"(\d+(?:\.\d+)?)(?:-|--)(\d+(?:\.\d+)?)")
 _RATIO = re.compile(r"\d+(?::\d+){2,9}")
@@ -116,7 +121,7 @@ def derivative(text: str) -> tuple[str, str] | None:
 
 def literal_equal(gold: str, answer: str) -> bool | None:
     """Compare two answers of which one is no expression; None if both are expressions."""
-    for compare in (_times, _worded, _bases, _ranges, _ratios, _words, _marks):
+    for compare in (_times, _dates, _worded, _bases, _ranges, _telephones, _ratios, _words, _marks):
         equal = compare(gold, answer)
         if equal is not None:
             return equal
@@ -161,7 +166,32 @@ def _times(gold: str, answer: str) -> bool | None:
         return False
     first, other = ([part.casefold() if part else "" for part in match.groups()] for match in read if match)
     same_half = first[3] == other[3] or not first[3] or not other[3]
-    return [int(part or 0) for part in first[:3]] == [int(part or 0) for part in other[:3]] and same_half
+    if [int(part or 0) for part in first[:3]] == [int(part or 0) for part in other[:3]] and same_half:
+        return True
+    return bool(first[3] or other[3]) and _seconds(first) == _seconds(other)
+
+
+def _seconds(time: list[str]) -> int:
+    hour, minute, second = (int(part or 0) for part in time[:3])
+    if time[3] and hour <= 12:
+        hour = hour % 12 + 12 * (time[3] == "p")
+    return (hour * 60 + minute) * 60 + second
+
+
+def _dates(gold: str, answer: str) -> bool | None:
+    read = [_DATE.fullmatch(_plain(text)) for text in (gold, answer)]
+    if not any(read):
+        return None
+    parts = [[int(part) for part in re.split(r"\D", match[0])] for match in read if match]
+    return len(parts) == 2 and parts[0] == parts[1]
+
+
+def _telephones(gold: str, answer: str) -> bool | None:
+    read = [_TELEPHONE.fullmatch(_plain(text)) for text in (gold, answer)]
+    if not any(read):
+        return None
+    numbers = [re.sub(r"\D", "", match["number"]) for match in read if match]
+    return len(numbers) == 2 and numbers[0] == numbers[1]
 
 
 def _bases(gold: str, answer: str) -> bool | None:

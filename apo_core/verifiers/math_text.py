@@ -48,7 +48,7 @@ _ALL_UPRIGHT = re.compile(rf"{_TEXT}\{{([^{{}}]*)\}}")
 _DIGIT = re.compile(r"\d")
 _OPTION = re.compile(rf"^{_TEXT}\{{\s*\([A-J]\)\s*\}}{_SPACE}(?=\S)")
 _CURRENCY = re.compile(
-    rf"{_TEXT}\{{\s*\\?\$\s*\}}|(?:\b(?:US|CA?|AU?|HK|NT|S))?\\\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2]|\\(?:pounds|euro|yen|cents?)(?![A-Za-z])"
+    rf"{_TEXT}\{{\s*\\?\$\s*\}}|(?:\b(?:US|CA?|AU?|HK|NT|NZ|R|S))?\\\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2]|\\(?:pounds|euro|yen|cents?)(?![A-Za-z])"
     r"|\b(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CAD|AUD|CHF|Rs\.?)(?=[\s\d]|\\|$)\s?|(?<=\d)\s?(?:USD|EUR|GBP|JPY|CNY|RMB|INR)\b"
 )
 _SCIENTIFIC = re.compile(r"(?<![\w.\\])(-?(?:\d+(?:\.\d*)?|\.\d+))[eE]([+-]?)0*(\d{1,4})(?![\w.]*[\w])")
@@ -58,6 +58,9 @@ _MIXED = re.compile(r"(?<![\d/.^_{\\])(\d+)(?:\s|\\[ ,;:]|~)+(\d+)\s?/\s?(\d+)(?
 _DEGREES = re.compile(r"\\degrees?(?![A-Za-z])|\^\{?\\circ\}?")
 _TEMPERATURE = re.compile(rf"\^\\circ{_SPACE}(?:{_TEXT}\{{\s*[CFK]\s*\}}|[CFK]\b)")
 _SAME = [
+    (re.compile(r"(?<=\d)(?:\\[ ,;:!]|~|\s)+(?=\\%)"), ""),
+    (re.compile(r"(?<=\d)\{\s*\}(?=\^)"), ""),
+    (re.compile(r"\\ang\s*\{(-?[\d.]+)\}"), r"\1^\\circ"),
     (re.compile(r"\\varnothing|\\O(?![A-Za-z])|\\(?:text|mbox)\{\s*empty set\s*\}"), r"\\emptyset"),
     (re.compile(r"\\pmod\s*(\d|[a-z](?![a-z]))"), r"\\pmod{\1}"),
     (re.compile(r"\((?:\\bmod|\\mod|\\text\{\s*mod\s*\}|mod)\s*(\w+)\s*\)"), r"\\pmod{\1}"),
@@ -76,6 +79,17 @@ _UNIT = re.compile(
     rf"(?P<unit>{_NAME}(?:\s?(?:/|\\cdot|\*|\s)\s?{_NAME}){{0,5}}|(?:{_SPACE}{_TEXT}\{{[^{{}}]*\}}{_POWER}){{1,3}})\s*\.?"
 )
 _VARIABLES = {"i", "e", "x", "y", "z"}  # upright ones too
+# Units that are LaTeX: "5\,\Omega", "5~k\Omega", "5\,\mu m", "5\frac{m}{s}", "\SI{5}{m}", "\ang{45}"
+_SPACING = r"(?:\\[ ,;:!]|~|\s)+"
+_SMALL = r"(?:[kcm]?m|mi|ft|k?g|m?L|l|J|N|mol|W|C|V)"
+_DIVISOR = r"(?:s|min|h|hr|[cmk]?m|k?g|m?L|mol|C)(?:\^(?:\d|\{\d\}))?"
+_IN_TEXT = r"(?:\\(?:text|mathrm)\s*\{{\s*{0}\s*\}}|{0})"
+_LATEX_UNIT = re.compile(
+    r"(?P<number>-?\d[\d.,]*(?:\s*\\(?:times|cdot)\s*10\^(?:\d|\{-?\d+\}))?)"
+    rf"(?:{_SPACING}(?:[kMGm]?\\Omega|\\mu\s*{_IN_TEXT.format('[msgFLVACHNW]')})"
+    rf"|{_SPACE}\\[dt]?frac\s*\{{\s*{_IN_TEXT.format(_SMALL)}\s*\}}\s*\{{\s*{_IN_TEXT.format(_DIVISOR)}\s*\}})"
+)
+_SIUNITX = re.compile(r"\\(?:SI|qty)\s*(?:\[[^\[\]]*\])?\s*\{([^{}]*)\}\s*\{[^{}]*\}|\\num\s*\{([^{}]*)\}")
 _LONGEST = 200  # characters of an answer with a unit
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _LETTERS = re.compile(r"[A-Za-z]")
@@ -98,6 +112,7 @@ def prepared(text: str) -> str:
         text = from_unicode(text)
         if any(character.isdigit() for character in text):
             text = _ASIAN_WORDS.sub(" ", text).strip()
+    text = _SIUNITX.sub(lambda match: match[1] or match[2] or "", text)
     text = _OPTION.sub("", _UPRIGHT.sub(r"\1", text))
     if (upright := _ALL_UPRIGHT.fullmatch(text)) and _DIGIT.search(upright[1]):
         text = upright[1].strip()
@@ -123,6 +138,8 @@ def without_unit(text: str) -> str:
     """Drop the unit behind a number, multiplied by scale words; letters that may be variables stay."""
     if numbers := without_units(text):
         return numbers
+    if latex := _LATEX_UNIT.fullmatch(text):
+        return latex["number"]
     match = _UNIT.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or _LETTERS.search(_COMMAND.sub("", match["number"])):
         return text

@@ -34,6 +34,7 @@ _BETWEEN = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))?\s*")
 _SENTENCE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}(?![A-Za-z])")
 _SOMETHING = re.compile(r"\w|\\[a-zA-Z{]|[^\x00-\x7f]")
 _LETTER = re.compile(r"\(?([A-J])\)?")
+_HALF_FRACTION = re.compile(r"\\[dtc]?frac\s*\{[^{}]*\}\s*(?:$|[-+=,)])")
 _CIRCLE = r"^\circ"
 
 
@@ -113,7 +114,7 @@ def _in_prose(text: str, answer: str) -> _Answer | None:
 def _same(answer: str, read: _Answer) -> bool:
     """Whether the gold answer equals that of a completion."""
     gold = _gold(answer)
-    if key(gold) == key(read.text):
+    if key(gold) == key(read.text) or (gold != conclusion(gold) and key(gold) == key(prepared(read.shown))):
         return True
     if letter := _LETTER.fullmatch(gold):
         return labelled(unwrapped(read.shown)) == letter[1]
@@ -170,6 +171,8 @@ def _gold_problem(answer: str) -> str | None:
         return "has no expression to compare with"
     if closing_brace(gold, 0) is not None or closing_brace(gold + "}", 0) != len(gold):
         return f"{quoted(answer)} has a brace without its other"
+    if _HALF_FRACTION.search(gold):
+        return f"{quoted(answer)} has a fraction without its denominator"
     pieces = list(_PIECES.finditer(answer))
     if any(
         not _BETWEEN.fullmatch(answer, first.end(), other.start())

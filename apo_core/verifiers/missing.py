@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 _ANY_CASE = {"nan", "none", "null", "<na>", "n/a", "#n/a", "<null>", "<none>", "-nan", "+nan"}
 _AS_WRITTEN = {"NA", "#NA", "NaT", "nil", "1.#QNAN", "-1.#IND", "#N/A N/A", "#VALUE!", "#REF!", "#DIV/0!"}
 
+_NO_ANSWERS = {"TBD", "TBA", "TODO"}
+_NO_ANSWER = re.compile(
+    r"see (?:below|above|(?:the )?(?:solution|explanation|proof|figure|diagram|graph))|to be determined"
+    r"|(?:the )?(?:sample )?answers? (?:may|will|can) vary|answers vary",
+    re.IGNORECASE,
+)
+_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}")
+
 
 def missing_problem(answer: str) -> str | None:
-    """Say that a gold answer is the name of a missing value; None if it is not.
+    """Say that a gold answer is the name of a missing value, or says that there is none; else None.
 
     `NA` counts in capitals only, since "Na" is sodium.
     """
+    name = _TEXT.sub(r"\1", answer).strip(" \n\t\"'$.")
+    if name in _NO_ANSWERS or _NO_ANSWER.fullmatch(name):
+        return f"is {name!r}, which is no answer: drop the row, or write its answer"
     name = answer.strip().strip("\"'")
     if name.casefold() in _ANY_CASE or name in _AS_WRITTEN:
         return f"is {name!r}, the name of a missing value: drop the row, or write its answer"

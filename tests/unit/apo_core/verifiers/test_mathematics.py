@@ -358,3 +358,75 @@ def test_several_values_that_are_one_answer(gold):
     assert MATH.answer_problem(gold, {}) is None
     assert MATH.score(r"\boxed{3} and \boxed{5}", gold, {}).reward == 1.0
     assert MATH.score(r"\boxed{5}", gold, {}).reward == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("50\\,\\%", "50"),
+        ("50~\\%", "50"),
+        ("50\\,\\%", "0.5"),
+        ("p \\implies q", "p \\implies q"),
+        ("2024-01-05", "2024-1-5"),
+        ("2023/01/05", "2023/1/5"),
+        ("555-1234", "555-1234"),
+        ("(555) 123-4567", "555-123-4567"),
+        ("17:30", "17:30"),
+        ("17:30", "5:30 PM"),
+        ("12:05 AM", "0:05"),
+        ("5\\,\\Omega", "5"),
+        ("5\\ k\\Omega", "5"),
+        ("5\\,\\mu m", "5"),
+        ("5\\frac{m}{s}", "5"),
+        ("5\\,\\frac{\\text{m}}{\\text{s}}", "5"),
+        ("\\SI{5}{m}", "5"),
+        ("5", "\\SI{5}{m}"),
+        ("\\num{5}", "5"),
+        ("\\ang{45}", "45"),
+        ("5{}^\\circ", "5"),
+        ("R\\$18", "18"),
+        ("20-5", "15"),
+        ("5-3-1", "1"),
+        ("2\\mu", "2\\mu"),
+    ],
+)
+def test_units_of_latex_dates_and_telephone_numbers(answer, gold):
+    assert MATH.answer_problem(gold, {}) is None
+    assert MATH.score(rf"\boxed{{{answer}}}", gold, {}).reward == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("2018", "2024-01-05"),
+        ("2024-01-05", "2018"),
+        ("2024-01-05", "2024-01-06"),
+        ("-679", "555-1234"),
+        ("555-1234", "555-1235"),
+        ("17:30", "5:30"),
+        ("17:30", "5:30 AM"),
+        ("q", "p \\implies q"),
+        ("3", "n\\equiv 3 \\pmod{7}"),
+        ("2", "2\\mu"),
+        ("2", "2\\Omega"),
+        ("2\\frac{a}{b}", "2"),
+    ],
+)
+def test_dates_and_telephone_numbers_are_not_computed(answer, gold):
+    assert MATH.score(rf"\boxed{{{answer}}}", gold, {}).reward == 0.0
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        "TBD",
+        "see below",
+        "\\text{Answers may vary}",
+        "Answers will vary.",
+        "to be determined",
+        "\\frac{1}",
+        "\\frac{1}+2",
+    ],
+)
+def test_a_gold_that_is_no_answer_is_refused(gold):
+    assert MATH.answer_problem(gold, {})
