@@ -20,7 +20,7 @@ _WRAPPING = re.compile(
 _REPEATED = re.compile(r"[^\S\n]+")
 _EMPTY_LINES = re.compile(r" ?\n\s*")  # patterns below are not linear in white space
 
-_SINGLE = re.compile(r"\W*([A-Ja-j])\W*", re.ASCII)
+_SINGLE = re.compile(r"(?![^A-Za-z]*[不非])\W*([A-Ja-j])\W*", re.ASCII)
 # A letter before the text of its option: "(B) Vitamin C", "B) ...", "B: ...", "B. ...", "B - ..."
 _LABEL = re.compile(
     r"(?:[(\[]\s*([A-Ja-j])\s*[)\]][.:]?|([A-J])\s*(?:[).:\]、。]|\s[-=\u2014]\s)|([a-j])\s*[)\]])\s*(?=\S)"
@@ -36,7 +36,10 @@ _PREFIX = re.compile(
 )
 _LIST = re.compile(r"(?:\W|\band\b|\bor\b|\b[A-J]\b)*")
 
-_IS = rf"(?:\s*(?:(?:is|are|was|be|=|:|would be|should be|must be|will be)\s*)+|\s+){_OPEN}(?:{_CALLED})?"
+_IS = (
+    r"(?:\s*(?:(?:is|are|was|be|=|:|would be|should be|must be|will be)\s*)+|\s+)"
+    rf"{_OPEN}(?:(?:both|either)\s+)?(?:{_CALLED})?"
+)
 _ADVERB = r"(?:(?:therefore|thus|clearly|definitely|simply|indeed|actually|still|also)\s+)?"
 _RIGHT = (
     rf"\s+(?:is|must be|would be|should be)\s+{_ADVERB}(?:the\s+)?(?:only\s+|most\s+)?"
@@ -45,7 +48,7 @@ _RIGHT = (
 _CHOSEN = (
     r"(?:choose|chose|choosing|select|selecting|selected|pick|picked|picking|go(?:ing)? with|went with)\s+"
 )
-_ANSWER = r"(?:answer|solution|(?:correct|right|best|final)\s+(?:option|choice|letter))"
+_ANSWER = r"(?:answer|solution|(?:correct|right|best|final)\s+(?:option|choice|letter|one))"
 _NAMED_LETTER = rf"{_OPEN}([A-J])(?!\s+(?<=I )[a-z]){_END}"
 # In Chinese, Japanese and Korean: "the answer (is)", "choose"; "is right", "is the answer".
 _CJK_ANSWER = (
@@ -56,14 +59,37 @@ _CJK_RIGHT = (
     r"\s*(?:选项|選項|项|項)?\s*(?:是)?\s*"
     r"(?:正确|正確|对|對|が正|が答|です|を選|입니다)"
 )
+# "it is B.", "I say B": at the end of a clause only
+_IT_IS = (
+    r"\b(?:it(?:'s|\s+(?:is|(?:must|should|has\s+to)\s+be))|I(?:'d|\s+would)?\s+(?:say|answer|conclude))\s+"
+)
+_CLAUSE_ENDS = r"(?=\s*[)\]>】」』\"]?\s*(?:[.,;!。]|$|\n|(?:because|since|as)\b))"
 _DECLARATION = re.compile(
     rf"(?i:\b{_ANSWER}(?:\s+(?:to|for|of)\s+[^.\n]{{0,40}}?)?{_IS}){_NAMED_LETTER}"
     rf"|(?i:\b{_CHOSEN}(?:{_CALLED})?){_NAMED_LETTER}"
+    rf"|(?i:{_IT_IS}(?:{_CALLED})?){_NAMED_LETTER}{_CLAUSE_ENDS}"
     rf"|{_START}([A-J]){_END}{_CLOSE}(?i:{_RIGHT})"
     rf"|{_CJK_ANSWER}{_NAMED_LETTER}"
     rf"|{_START}([A-J]){_END}{_CLOSE}{_CJK_RIGHT}"
 )
-_DENIED = re.compile(r"(?:\bnot\b|n't|\bnor\b|\bneither\b|不|非)[\s\w:(「]{0,14}$", re.IGNORECASE)
+_DENIED = re.compile(
+    r"(?:\b(?:not|cannot|never|nor|neither|except|anything but|(?:other|rather) than|instead of)\b|n't|不|非)"
+    r"(?:(?!\bbut\b)[\s\w:(「]){0,14}$",
+    re.IGNORECASE,
+)
+_WRONG = re.compile(
+    r"\s*[)\]]?\s*(?:(?:is|are|was|looks|seems|must be|has to be)(?:n't\b|\s+(?:clearly\s+|also\s+)?"
+    r"(?:not|wrong|incorrect|false|impossible)\b)|can(?:not|'t)\b)"
+)
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless)(?:\s+that)?\s+$", re.IGNORECASE
+)
+# Another letter joined to one: "A and B", "A, B or C", "A/B"; not "A, and B is wrong"
+_ANOTHER = r"\s*[)\]]?\s*(?:[,/&、+]\s*|\b(?:and|or)\b\s*|[和或及]\s*){1,3}"
+_AND_MORE = re.compile(
+    rf"(?:{_ANOTHER}[(\[]?(?:option\s+)?[A-J]{_END}){{1,9}}[)\]]?"
+    r"(?!\s*(?:is|are|was|were|do|does|has|have|can|cannot|fails?|would|looks?|seems?|gives?|[a-z]+s)\b|\s*[).:]\s*\w)"
+)
 # A letter that is a clause of its own at the end of a line: "No, B.", "(B)", "A or B? B"
 _CLAUSE = re.compile(
     rf"(?:^|[.:;!?=\n。、]|(?<![A-J]),)\s*(?:(?i:so|thus|hence|therefore|it is|it's)[\s,]+)?"
@@ -108,26 +134,31 @@ def marked_choice(text: str) -> str | None:
     """Read an answer that a mark points to; None if it gives no letter, or several."""
     if letter := labelled(text):
         return letter
-    if reason := _REASON.match(text):
+    reason = _REASON.match(text)
+    if reason and not _WRONG.match(text, reason.start() + 1):
         return _letter_of(reason)
-    return named(text) if len(letters_in(text)) < 2 or _DECLARATION.search(text) else None
+    several = len({match[0].upper() for match in _LETTER.finditer(text) if not _is_denied(text, match)}) > 1
+    return named(text) if not several or _DECLARATION.search(text) else None
 
 
 def named(text: str) -> str | None:
     """Read the letter that a whole response names; None if none stands by itself.
 
     A sentence that says so ("the answer is B", "B is correct") counts before other letters, and the last of
-    them unless a later line ends with a letter alone; else it is the last letter that stands by itself.
+    them unless a later line ends with a letter alone; else it is the last letter that stands by itself. A
+    letter that the text denies counts nowhere, and a sentence that names several gives none.
     """
     if single := _SINGLE.fullmatch(text):
         return single[1].upper()
     declared = [match for match in _DECLARATION.finditer(text) if not _is_denied(text, match)]
     if declared:
         later = [match for match in _CLAUSE.finditer(text) if match.start(1) > declared[-1].end()]
+        if not later and _AND_MORE.match(text, _end_of_letter(declared[-1])):
+            return None
         return _letter_of(later[-1] if later else declared[-1])
     if len(_OPTIONS.findall(text)) < 2 and (letter := labelled(text)):
         return letter
-    letters = list(_LETTER.finditer(text))
+    letters = [match for match in _LETTER.finditer(text) if not _is_denied(text, match)]
     free = [
         match for match in letters if not _IN_A_NAME.search(text[max(0, match.start() - 24) : match.start()])
     ]
@@ -144,6 +175,13 @@ def _letter_of(match: re.Match[str]) -> str:
     return next(letter for letter in match.groups() if letter)
 
 
+def _end_of_letter(match: re.Match[str]) -> int:
+    return next(match.end(group) for group in range(1, len(match.groups()) + 1) if match[group])
+
+
 def _is_denied(text: str, match: re.Match[str]) -> bool:
-    start = next(match.start(group) for group in range(1, len(match.groups()) + 1) if match[group])
-    return _DENIED.search(text[max(0, start - 24) : start]) is not None
+    """Whether a text says that a letter is not the answer, or only supposes that it is."""
+    end = _end_of_letter(match) if match.groups() else match.end()
+    if _SUPPOSED.search(text[max(0, match.start() - 24) : match.start()]) or _WRONG.match(text, end):
+        return True
+    return _DENIED.search(text[max(0, end - 25) : end - 1]) is not None

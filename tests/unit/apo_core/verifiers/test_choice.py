@@ -170,3 +170,77 @@ def test_a_repeated_word_takes_linear_time(unit):
         started = time.process_time()
         verifier().score(completion, "A", {})
         assert time.process_time() - started < 0.3
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("\\text{not A}", None),
+        ("not A", None),
+        ("A and B", None),
+        ("A or B", None),
+        ("A, not B", "A"),
+        ("neither A nor B", None),
+        ("A is not correct", None),
+        ("Not A but B", "B"),
+        ("not A, B", "B"),
+        ("The answer is A or B", None),
+        ("The answer is A and B", None),
+        ("cannot be A", None),
+        ("A is wrong", None),
+        ("Both A and B", None),
+        ("A/B", None),
+        ("anything but A", None),
+        ("A and a half of B", None),
+        ("All except A", None),
+    ],
+)
+def test_a_letter_that_a_mark_denies_or_one_of_several_is_no_choice(answer, letter):
+    assert verifier(("boxed",)).score(rf"\boxed{{{answer}}}", "A", {}).extracted == letter
+
+
+@pytest.mark.parametrize(
+    ("completion", "letter"),
+    [
+        ("The answer is A and B", None),
+        ("The answer is A or B", None),
+        ("The answer cannot be A", None),
+        ("I would not choose A", None),
+        ("The answer isn't A", None),
+        ("The answer is A, B and C", None),
+        ("The answer is both A and C", None),
+        ("The answer is either A or B", None),
+        ("At first I thought the answer is A, but it is B", "B"),
+        ("Some say the answer is A. I say B.", "B"),
+        ("The answer is not A.", None),
+        ("I wouldn't pick A", None),
+        ("A is not the answer", None),
+        ("A cannot be correct", None),
+        ("The answer can't be A, so it is B", "B"),
+        ("The answer is A. It is not B.", "A"),
+        ("The answer is A, not B", "A"),
+        ("The answer is A because B and C are wrong", "A"),
+        ("The answer is A and B is wrong", "A"),
+        ("The answer is A/B", None),
+        ("The answer is A & B", None),
+        ("I first chose A, but the correct one is B", "B"),
+        ("One might choose A, however B is correct", "B"),
+        ("The answer is A. B and C are wrong", "A"),
+        ("The answer is A, and B is false", "A"),
+        ("Is the answer A? No, it is B.", "B"),
+        ("I thought A, but now I say B", "B"),
+        ("The answer is A, since B is too small.", "A"),
+        ("Not A", None),
+        ("The answer is A.\nB is too small, but C is close", "A"),
+        ("The answer is A, but B is close", "A"),
+        ("答案不是A", None),
+        ("The answer is A or B? It is B", "B"),
+        ("The answer is A; it is not B.", "A"),
+        ("The answer is A. If it is B, then x = 2.", "A"),
+        ("Suppose the answer is A. That fails, so it is B.", "B"),
+        ("I would say C", "C"),
+        ("The answer is A. I say that B is too small.", "A"),
+    ],
+)
+def test_a_letter_that_a_sentence_denies_or_takes_back_is_no_choice(completion, letter):
+    assert verifier().score(completion, "A", {}).extracted == letter
