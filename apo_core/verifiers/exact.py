@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from apo_core.verifiers.base import Verdict, compared
 from apo_core.verifiers.extraction import Rule, extract, nothing, unread
 from apo_core.verifiers.missing import missing_problem
+from apo_core.verifiers.notation import based_in_ascii, raised_in_ascii
 
 _INVISIBLE = str.maketrans(dict.fromkeys("\u200b\u2060\ufeff\u00ad"))  # spaces without width, soft hyphen
 
@@ -48,5 +49,6 @@ class ExactVerifier:
 def _fold(text: str) -> str:
     if text.isascii():
         return " ".join(text.split()).casefold()
-    folded = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).casefold()
+    text = based_in_ascii(raised_in_ascii(text.translate(_INVISIBLE)))
+    folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())

@@ -39,6 +39,7 @@ def behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> str | None:
         None without a mark; empty text where the completion ends with its only mark, the answer cut off.
     """
     end = text.rstrip()
+    title = None  # that nothing follows: an answer if no other mark has one
     for match in reversed(list(_MARK.finditer(text))):
         line = _LINE.match(text, match.end())
         assert line is not None
@@ -47,8 +48,10 @@ def behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> str | None:
             if match.end() == len(end) and "#" not in _same_line(text, match.start()):
                 return ""
         elif holds(inside) and not _is_heading(inside, text, line.end()):
-            return inside
-    return None
+            if not _TITLE.fullmatch(inside):
+                return inside
+            title = inside
+    return title
 
 
 def _same_line(text: str, position: int) -> str:
@@ -56,8 +59,8 @@ def _same_line(text: str, position: int) -> str:
 
 
 def _is_heading(line: str, text: str, end: int) -> bool:
-    if _TITLE.fullmatch(line):
+    if _TITLE.fullmatch(line) and line.rstrip("*_ ").endswith(":"):
         return True
-    if _NUMBERED.match(line) or _STEP.match(line):
-        return bool(text[end:].strip(" \t\r\n#"))
+    if _TITLE.fullmatch(line) or _NUMBERED.match(line) or _STEP.match(line):
+        return bool(text[end:].strip(" \t\r\n#"))  # "proof" at the end is an answer
     return _PHRASE.fullmatch(line) is not None and re.search(r"\d", text[end:]) is not None

@@ -28,6 +28,7 @@ _SIGNS = str.maketrans(
 )
 _RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u207b\u207f\u2071]+")
 _LOWERED = re.compile("[\u2080-\u2089]+")
+_BASE = re.compile("(?<=[0-9])[\u2080-\u2089]+")
 _FRACTION = re.compile(r"(?P<whole>\d\s*)?(?P<fraction>[\u00bc-\u00be\u2150-\u215e\u2189])")
 
 
@@ -39,11 +40,21 @@ def to_ascii(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _RAISED.sub(lambda match: f"^{{{_plain(match[0])}}}", text)
+    text = raised_in_ascii(text)
     text = _LOWERED.sub(lambda match: f"_{{{_plain(match[0])}}}", text)
     text = _FRACTION.sub(_written_out, text)
     text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
     return "".join(map(_digit, text))
+
+
+def raised_in_ascii(text: str) -> str:
+    """Rewrite raised digits as `^{2}`, which compatibility decomposition would make digits like others."""
+    return _RAISED.sub(lambda match: f"^{{{_plain(match[0])}}}", text)
+
+
+def based_in_ascii(text: str) -> str:
+    """Rewrite lowered digits behind a digit as `_{2}`; behind a letter they may be like others (H2O)."""
+    return _BASE.sub(lambda match: f"_{{{_plain(match[0])}}}", text)
 
 
 def _plain(text: str) -> str:
