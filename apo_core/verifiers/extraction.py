@@ -7,13 +7,14 @@ extraction more lenient. A `####` that begins a heading is no mark.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from apo_core.verifiers.base import Verdict
 from apo_core.verifiers.brackets import closing_brace
-from apo_core.verifiers.hashes import behind_hashes
+from apo_core.verifiers.hashes import all_behind_hashes, behind_hashes
 
 Rule = Literal["hashes", "boxed", "tag", "code", "last", "whole"]
 MARKS: dict[Rule, str] = {"hashes": "####", "boxed": r"\boxed{}", "tag": "<answer></answer>", "code": "```"}
@@ -69,6 +70,16 @@ def unread(extracted: Extract, what: str) -> Verdict:
     return Verdict(0.0, None, f"no {what} found{where}")
 
 
+def count(text: str, rule: Rule) -> int:
+    """Count the answers that a rule's marks give; boxes that a comma, "and" or "or" joins are one."""
+    if rule == "hashes":
+        return sum(1 for _ in all_behind_hashes(text))
+    if rule == "boxed":
+        starts = list(_BOX.finditer(text))
+        return len(starts) - sum(_joined(text, *pair) is not None for pair in itertools.pairwise(starts))
+    return text.count("<answer>")
+
+
 def _in_boxes(text: str) -> str | None:
     """Extract the last box, with those before it that a comma, "and" or "or" joins to it.
 
@@ -82,12 +93,23 @@ def _in_boxes(text: str) -> str | None:
         return ""
     answers = [text[starts[-1].end() : end].strip()]
     for opened, after in zip(reversed(starts[:-1]), reversed(starts[1:]), strict=True):
-        end = closing_brace(text, opened.end(), after.start())
-        between = after.start() - (end or 0)
-        if end is None or between > _LONGEST_JOIN or not _JOIN.fullmatch(text, end + 1, after.start()):
+        end = _joined(text, opened, after)
+        if end is None:
             break
         answers.insert(0, text[opened.end() : end].strip())
     return ", ".join(dict.fromkeys(answers))
+
+
+def _joined(text: str, opened: re.Match[str], after: re.Match[str]) -> int | None:
+    """Find where a box ends that is joined to the next; None if it is not."""
+    end = closing_brace(text, opened.end(), after.start())
+    if (
+        end is None
+        or after.start() - end > _LONGEST_JOIN
+        or not _JOIN.fullmatch(text, end + 1, after.start())
+    ):
+        return None
+    return end
 
 
 def _in_tag(text: str) -> str | None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from apo_core.verifiers.base import Verdict
-from apo_core.verifiers.extraction import MARKS, Rule, extract
+from apo_core.verifiers.extraction import MARKS, Rule, count, extract
 from apo_core.verifiers.thinking import Tags
-
-_OPENINGS: dict[Rule, re.Pattern[str]] = {
-    "hashes": re.compile("####"),
-    "boxed": re.compile(r"\\boxed\s*\{"),
-    "tag": re.compile("<answer>"),
-}
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class FormVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"1:{','.join(self.rules)}:{'none' if self.tags is None else ''.join(self.tags)}"
+        return f"1:{','.join(self.rules)}:{json.dumps(self.tags)}"
 
     def load(self) -> None:
         """See `Verifier`."""
@@ -71,7 +65,7 @@ class FormVerifier:
 
     def _answer_problem(self, text: str) -> str | None:
         rule = self.rules[0]
-        marks = len(_OPENINGS[rule].findall(text))
+        marks = count(text, rule)
         if marks != 1:
             return f"has {marks} of {MARKS[rule]} where there should be one"
         extracted = extract(text, (rule,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _MARK = re.compile("####+")
 # Behind a mark, or the first line below that is not empty; up to the next mark.
@@ -26,6 +26,7 @@ _STEP = re.compile(
 )
 # "Cost of 3 days", with the answer below: words before the number, and nothing that says what it is
 _PHRASE = re.compile(r"[\W_]*[A-Z][a-z]+(?:[ -](?!is\b|are\b)[\w']+)*? \d[^:=]*")
+_DIGIT = re.compile(r"\d")
 
 
 def behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> str | None:
@@ -38,29 +39,37 @@ def behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> str | None:
     Returns:
         None without a mark; empty text where the completion ends with its only mark, the answer cut off.
     """
-    end = text.rstrip()
-    title = None  # that nothing follows: an answer if no other mark has one
+    return next(all_behind_hashes(text, holds), None)
+
+
+def all_behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> Iterator[str]:
+    """Yield what stands behind each `####` that is no heading, the last first; see `behind_hashes`."""
+    end, last = len(text.rstrip()), len(text.rstrip(" \t\r\n#"))
+    answered, title = False, None  # the title that nothing follows: an answer if no other mark has one
     for match in reversed(list(_MARK.finditer(text))):
         line = _LINE.match(text, match.end())
         assert line is not None
         inside = line[1].strip()
         if not inside:
-            if match.end() == len(end) and "#" not in _same_line(text, match.start()):
-                return ""
-        elif holds(inside) and not _is_heading(inside, text, line.end()):
-            if not _TITLE.fullmatch(inside):
-                return inside
-            title = inside
-    return title
+            if match.end() == end and "#" not in _same_line(text, match.start()):
+                yield ""
+        elif holds(inside) and not _is_heading(inside, text, line.end(), last):
+            if _TITLE.fullmatch(inside):
+                title = inside
+            else:
+                yield inside
+                answered = True
+    if title is not None and not answered:
+        yield title
 
 
 def _same_line(text: str, position: int) -> str:
     return text[text.rfind("\n", 0, position) + 1 : position]
 
 
-def _is_heading(line: str, text: str, end: int) -> bool:
+def _is_heading(line: str, text: str, end: int, last: int) -> bool:
     if _TITLE.fullmatch(line) and line.rstrip("*_ ").endswith(":"):
         return True
     if _TITLE.fullmatch(line) or _NUMBERED.match(line) or _STEP.match(line):
-        return bool(text[end:].strip(" \t\r\n#"))  # "proof" at the end is an answer
-    return _PHRASE.fullmatch(line) is not None and re.search(r"\d", text[end:]) is not None
+        return end < last  # "proof" at the end is an answer
+    return _PHRASE.fullmatch(line) is not None and _DIGIT.search(text, end) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,7 +50,7 @@ class WithoutThinking(Wrapped):
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"{self.verifier.version}:without {self.tags[0]}{self.tags[1]}"
+        return f"{self.verifier.version}:without {json.dumps(self.tags)}"
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`; a thinking part that is not closed has no answer."""

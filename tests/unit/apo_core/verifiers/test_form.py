@@ -61,3 +61,25 @@ def test_other_tags_may_be_those_of_the_model():
 def test_what_is_asked_for_is_in_the_version():
     versions = {form().version, form("boxed").version, form(thinking="keep").version}
     assert len(versions) == 3
+    tags = (("a", "bc"), ("ab", "c"))
+    assert len({form(thinking_tags=pair).version for pair in tags}) == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "marks"),
+    [
+        ("hashes", "#### Step 1: x\n#### 5", 1),
+        ("hashes", "#### Final answer\n5", 0),
+        ("hashes", "#### 5\n#### Explanation\nIt is 5", 1),
+        ("hashes", "#### 5\n#### 6", 2),
+        ("hashes", "#### proof", 1),
+        ("hashes", "#### 5\n#### proof", 1),
+        ("boxed", r"\boxed{3} and \boxed{5}", 1),
+        ("boxed", r"\boxed{3}, \boxed{5}, \boxed{7}", 1),
+        ("boxed", r"\boxed{3}. So \boxed{5}", 2),
+    ],
+)
+def test_marks_are_counted_as_they_are_extracted(rule, text, marks):
+    verdict = form(rule, thinking="keep").score(text, "7", {})
+    assert verdict.reward == float(marks == 1)
+    assert marks == 1 or verdict.reason.startswith(f"has {marks} of ")

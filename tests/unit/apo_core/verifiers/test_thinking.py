@@ -72,9 +72,14 @@ def test_tags_of_another_model():
 def test_the_version_tells_how_thinking_is_read():
     versions = {
         make_verifier("numeric", ("last",), Path(), **options).version
-        for options in ({}, {"thinking": "keep"}, {"thinking_tags": ("<a>", "</a>")})
+        for options in (
+            {},
+            {"thinking": "keep"},
+            {"thinking_tags": ("a", "bc")},
+            {"thinking_tags": ("ab", "c")},
+        )
     }
-    assert len(versions) == 3
+    assert len(versions) == 4
 
 
 def test_a_users_function_gets_the_completion_as_configured(tmp_path):
