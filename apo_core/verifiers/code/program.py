@@ -20,39 +20,72 @@ _COMMON = (
     *("bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools"),
     *("json", "math", "numpy", "operator", "random", "re", "statistics", "string", "typing"),
 )
-_PYTHON = {"", "py", "python", "python3"}
+_PYTHON = re.compile(r"i?py(?:thon)?(?:3[\d.]*)?")
+_DEFINED = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", re.MULTILINE)
+_ASSIGNED = re.compile(r"^(\w+)[ \t]*=(?!=)", re.MULTILINE)
+_READS = re.compile(r"\binput\b|\bstdin\b|\bopen\b")
+# A line of a block that shows how a program is used: an assertion, a call, a comment, or the rest of one.
+_USES = re.compile(r"assert\b|[A-Za-z_][\w.]*\(|[A-Za-z_]\w*[ \t]*=[^=]|[\s#)\]}'\"]|$")
 
 
-def find_program(completion: str, rules: tuple[Rule, ...]) -> str | None:
-    """Find the program in a completion: the last fenced block (`code`), or all of it (`whole`).
+def find_program(completion: str, rules: tuple[Rule, ...], names: frozenset[str] | None = None) -> str | None:
+    """Find the program in a completion: a fenced block (`code`), or all of it (`whole`).
+
+    Args:
+        completion: text of a response.
+        rules: where to look.
+        names: functions and classes of which the program defines at least one; None if it reads and prints.
 
     Returns:
         None if there is no fenced block and rule `whole` is not given; "" if the block is empty.
     """
-    block = last_block(completion) if "code" in rules else None
+    block = last_block(completion, names) if "code" in rules else None
     return completion if block is None and "whole" in rules else block
 
 
-def last_block(text: str) -> str | None:
-    """Return the content of the last fenced block of Python, or else of any without a language; None if none.
+def last_block(text: str, names: frozenset[str] | None = None) -> str | None:
+    """Return the last fenced block of Python, or else of any without a language; None if none.
 
-    A block that is not closed goes to the end of the text. One closing fence alone ends a block that the
-    prompt has opened.
+    A block that only shows how another is used, an example of calls say, is left out if there is another. A
+    block that is not closed goes to the end of the text. One closing fence alone ends a block that the prompt
+    has opened.
     """
     fences = list(_fences(text))
     if len(fences) == 1 and not fences[0].language and not text[fences[0].end :].strip():
         return text[: fences[0].start]
-    blocks: dict[bool, str] = {}
+    blocks = list(_blocks(text, fences))
+    in_order = [block for language in (True, False) for named, block in reversed(blocks) if named == language]
+    if names is None:
+        defined = {name for block in in_order for name in _DEFINED.findall(block)}
+        programs = (block for block in in_order if not _is_example(block, defined))
+    else:
+        programs = (block for block in in_order if not names.isdisjoint(_names_of(block)))
+    return next(programs, next(iter(in_order), None))
+
+
+def _blocks(text: str, fences: list[_Fence]) -> Iterator[tuple[bool, str]]:
+    """Yield the blocks that may be Python: whether they say so, and their content."""
     opened: _Fence | None = None
     for fence in fences:
         if opened is None:
             opened = fence
         elif not fence.language and fence.marks.startswith(opened.marks):
-            _keep(blocks, opened, text[opened.end : fence.start])
+            if opened.language in ("", "python"):
+                yield bool(opened.language), text[opened.end : fence.start]
             opened = None
-    if opened is not None:
-        _keep(blocks, opened, text[opened.end :])
-    return blocks.get(True, blocks.get(False))
+    if opened is not None and opened.language in ("", "python"):
+        yield bool(opened.language), text[opened.end :]
+
+
+def _names_of(block: str) -> set[str]:
+    return {*_DEFINED.findall(block), *_ASSIGNED.findall(block)}
+
+
+def _is_example(block: str, defined: set[str]) -> bool:
+    """Whether a block only asserts and calls what other blocks define."""
+    if _DEFINED.search(block) or _READS.search(block):
+        return False
+    return not defined.isdisjoint(_WORD.findall(block)) and all(map(_USES.match, block.split("\n")))
 
 
 class _Fence(NamedTuple):
@@ -73,14 +106,20 @@ def _fences(text: str) -> Iterator[_Fence]:
         behind = content.lstrip(content[:1])
         marks = content[: len(content) - len(behind)]
         if len(marks) >= 3 and marks[0] in "`~" and "`" not in behind:
-            yield _Fence(marks, (behind.split() or [""])[0].lower(), start, end)
+            yield _Fence(marks, _language(behind), start, end)
+        elif "```" in content:  # "Here is the code: ```python"
+            last = content[content.index("```") :]
+            language = last.lstrip("`")
+            if len(language.split()) == 1 and _language(language) == "python" and "`" not in language:
+                yield _Fence("`" * (len(last) - len(language)), "python", start, end)
         start = end
 
 
-def _keep(blocks: dict[bool, str], opened: _Fence, content: str) -> None:
-    """Keep a block, the last of those that name Python and the last of those that name nothing."""
-    if opened.language in _PYTHON:
-        blocks[bool(opened.language)] = content
+def _language(behind: str) -> str:
+    """Read the language behind a fence: "python" for "Python3", "{.python}", "python:main.py"."""
+    language = (behind.split() or [""])[0].lower()
+    name = re.split("[:,]", language.strip("{}."))[0]
+    return "python" if _PYTHON.fullmatch(name) else language
 
 
 def continued(code: str, prompt: str, function: str | None) -> tuple[str, str]:

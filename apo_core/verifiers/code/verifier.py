@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from apo_core.verifiers.extraction import Rule, nothing
 
 _KEPT = 1000  # last characters of a program that are kept as the answer that was read
 _MORE, _MORE_BYTES = 8, 2**16  # how much longer than expected an output may be that is looked at
+_CALLED = re.compile(r"([A-Za-z_]\w*)[ \t]*\(")
 _SHOWN = 80  # characters of what went wrong
 
 
@@ -77,13 +79,14 @@ class CodeVerifier:
         Raises:
             SandboxFailed: the sandbox did not work, whatever the program.
         """
-        program = find_program(completion, self.rules)
+        tests = read_tests(answer, row)
+        program = find_program(completion, self.rules, _names_in(tests))
         if program is None:
             return nothing(self.rules)
         if not program.strip():
             return Verdict(0.0, None, "the program is empty")
         program = program.encode("utf-8", "replace").decode()  # half a surrogate pair is no source code
-        problems = list(self._problems(program, read_tests(answer, row)))
+        problems = list(self._problems(program, tests))
         passed = problems.count(None)
         reason = f"{passed} of {len(problems)} tests passed"
         if passed < len(problems):
@@ -153,6 +156,15 @@ class CodeVerifier:
         if kind == "signal":
             return f"was killed by {signal.Signals(int(number)).name}"
         return ending.problem or f"ended with exit status {number or 0}"
+
+
+def _names_in(tests: Runs | Calls | Assertions) -> frozenset[str] | None:
+    """List what a program may have to define for its tests; None if it reads and prints."""
+    if isinstance(tests, Runs):
+        return None
+    if isinstance(tests, Calls):
+        return frozenset({tests.function})
+    return frozenset({tests.candidate} if tests.candidate else _CALLED.findall("\n".join(tests.tests)))
 
 
 def _job(

@@ -91,3 +91,61 @@ def test_common_modules_are_found_by_their_names():
         "math",
         "re",
     )
+
+
+SOLUTION = "def f(x):\n    return x + 1\n"
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        "print(f(1))\n",
+        "assert f(1) == 2\nassert f(\n    2\n) == 3\n",
+        "# prints 2\nx = f(1)\nprint(x)\n",
+        "f(1)  # 2\n",
+    ],
+)
+def test_an_example_behind_the_program_is_not_the_program(example):
+    text = f"```python\n{SOLUTION}```\nFor example:\n```python\n{example}```"
+    assert find_program(text, ("code",), frozenset({"f"})) == SOLUTION
+    assert find_program(text, ("code",)) == SOLUTION
+
+
+def test_the_last_block_that_defines_what_the_tests_call_is_the_program():
+    better = SOLUTION.replace("+ 1", "+ 2")
+    helper = "def g(x):\n    return f(x)\n"
+    text = "\n".join(f"```python\n{code}```" for code in (SOLUTION, better, helper))
+    assert find_program(text, ("code",), frozenset({"f"})) == better
+    assert find_program(text, ("code",), frozenset({"h"})) == helper
+    assert find_program(f"```\n{SOLUTION}```\n```python\nf(1)\n```", ("code",), frozenset({"f"})) == SOLUTION
+    assert find_program("```python\nclass Solution:\n    def f(self): 1\n```", ("code",), frozenset("f"))
+
+
+def test_a_program_that_reads_or_prints_is_no_example():
+    for program in ("print(int(input()) + 1)\n", "print(7)\n", "import sys\nprint(f(sys.stdin.read()))\n"):
+        text = f"```python\n{SOLUTION}```\n```python\n{program}```"
+        assert find_program(text, ("code",)) == program
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        "Here is the code: ```python",
+        "1. ````Python3",
+        "```{python}",
+        "```{.python .numberLines}",
+        "```python:main.py",
+        "```py3",
+        "``` ipython",
+        "```python3.11",
+    ],
+)
+def test_a_block_may_be_opened_in_several_ways(opening):
+    closing = "`" * opening.count("`")
+    text = f"{opening}\n{SOLUTION}{closing}\nIt prints\n```\n2\n```"
+    assert find_program(text, ("code",)) == SOLUTION
+
+
+def test_a_fence_in_a_string_opens_nothing():
+    code = "print('```python')\n"
+    assert find_program(f"```python\n{code}```", ("code",)) == code
