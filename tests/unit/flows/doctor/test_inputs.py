@@ -53,8 +53,8 @@ def test_the_first_gold_answers_are_read_by_the_verifier(tmp_path):
     finding = verifier_finding(workspace, params)
     assert not finding.good
     assert finding.detail.startswith("train.jsonl:2: answer: cannot be read by the verifier: ")
-    exact = params.verifier[0].model_copy(update={"name": "exact", "extract": ("whole",)})
-    finding = verifier_finding(workspace, params.model_copy(update={"verifier": (exact,)}))
+    text = params.verifier[0].model_copy(update={"name": "exact", "extract": ("whole",)})
+    finding = verifier_finding(workspace, params.model_copy(update={"verifier": (text,)}))
     assert (finding.good, finding.detail) == (True, "exact")
 
 
