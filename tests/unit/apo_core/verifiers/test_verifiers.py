@@ -56,7 +56,7 @@ def read(name, completion):
         ("007", "7"),
         ("1e-05", "0.00001"),
         ("2.5E3", "2.5E+3"),
-        ("3,4", "4"),
+        ("3,4", None),  # a decimal comma, or a list
         ("12,3456", "3456"),
         ("5 eggs", "5"),
         ("no number", None),
@@ -112,7 +112,7 @@ def test_a_degenerate_completion_is_wrong_and_fast(name, text):
         ("#### 4, no: #### 5", 1.0),  # behind the last marker
         ("5 #### 4", 0.0),
         ("#### 5 apples and 3 pears", 1.0),  # the first number behind it
-        ("#### 5,4", 1.0),
+        ("#### 5,4", 0.0),  # a decimal comma, or a list
         ("#### 5e1", 0.0),
         ("5 ####", 0.0),  # nothing behind the marker, whatever stood before it
         ("the answer is 5", 1.0),  # a completion without the marker is read like any other
