@@ -83,12 +83,11 @@ def score_responses(context: TrainingContext, own: list[int], responses: list[Re
     prompts = context.prompts
     indices = [index for index in own for _ in range(context.algorithm.responses)]
     texts = [context.template.decode(response.token_ids) for response in responses]
-    verdicts = context.scorer.score(
-        [
-            prompts.questions[index].attempt(text, len(response.token_ids), context.max_new_tokens)
-            for text, response, index in zip(texts, responses, indices, strict=True)
-        ]
-    )
+    attempts = [
+        prompts.questions[index].attempt(text, len(response.token_ids), context.max_new_tokens)
+        for text, response, index in zip(texts, responses, indices, strict=True)
+    ]
+    verdicts = context.scorer.score(attempts)
     return RolloutBatch(
         prompt_ids=[prompts.questions[index].prompt_id for index in indices],
         prompts=[prompts.token_ids[index] for index in indices],

@@ -5,9 +5,17 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from apo_core.verifiers.base import Verdict, Verifier, shortened
+from apo_core.verifiers.base import Attempt, Verdict, Verifier, shortened
 
 REASON = 200  # characters
+
+
+def scored_or_error(verifier: Verifier, attempt: Attempt) -> Verdict:
+    """Score one completion with a verifier that reads no row; any exception becomes an error row."""
+    try:
+        return verifier.score(attempt.completion, attempt.answer, {})
+    except Exception as error:  # noqa: BLE001 - no response may end the stage
+        return error_row(error, verifier)
 
 
 def error_row(error: BaseException, verifier: Verifier) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from apo_core.verifiers.base import Attempt, Verdict, Verifier
-from apo_core.verifiers.failure import error_row
+from apo_core.verifiers.failure import scored_or_error
 
 
 class Scorer(Protocol):
@@ -48,14 +48,8 @@ class InProcess:
 
     def score(self, attempts: list[Attempt]) -> list[Verdict]:
         """See `Scorer`."""
-        return [self._scored(attempt) for attempt in attempts]
+        return [scored_or_error(self.verifier, attempt) for attempt in attempts]
 
     def answer_problems(self, attempts: list[Attempt]) -> list[str | None]:
         """See `Scorer`."""
         return [self.verifier.answer_problem(attempt.answer, {}) for attempt in attempts]
-
-    def _scored(self, attempt: Attempt) -> Verdict:
-        try:
-            return self.verifier.score(attempt.completion, attempt.answer, {})
-        except Exception as error:  # noqa: BLE001 - no response may end the stage
-            return error_row(error, self.verifier)
