@@ -115,7 +115,8 @@ def as_list(section: Any) -> Any:
 
 
 def list_in_place_of(before: Any, section: Any) -> Any:
-    """A list of verifiers whose first has the keys that it leaves out from the one verifier it replaces."""
-    if isinstance(section, list) and section and isinstance(section[0], dict) and isinstance(before, dict):
-        section[0] = {**before, **section[0]}
+    """A list of verifiers whose first has the keys that it leaves out, except `when`, from the first before."""
+    first = before[0] if isinstance(before, list) and before else before
+    if isinstance(section, list) and section and isinstance(section[0], dict) and isinstance(first, dict):
+        section[0] = {**first, "when": None, **section[0]}
     return section

@@ -82,7 +82,7 @@ def test_below_the_share_errors_are_counted_and_left_out(paths):
     failed = samples["text"].str.endswith("7")
     assert 0 < facts["verifier_errors"] == failed.sum()
     assert (samples["reward"].isna() == failed).all()
-    assert set(samples.loc[failed, "reason"]) == {"error: ValueError: seven"}
+    assert set(samples.loc[failed, "reason"]) == {"error: ValueError: seven (mine.py:4)"}
     run_stage(values, paths)
     table = read_table(paths.values, VALUES).set_index("prompt_id")
     assert table["n"].to_dict() == samples.groupby("prompt_id")["reward"].count().to_dict()

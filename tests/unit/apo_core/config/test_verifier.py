@@ -43,6 +43,12 @@ def test_what_a_further_verifier_leaves_out_is_as_in_the_first_except_when(file)
     assert first.time_limit_seconds == second.time_limit_seconds == 5.0  # of the one that the file had
 
 
+def test_a_list_may_take_the_place_of_a_list(file):
+    set_params(file, setting({"weight": 3.0, "when": {"set": ["math"]}}, {}))
+    (verifier,) = set_params(file, setting({"name": "exact", "extract": ["whole"]})).verifier
+    assert (verifier.name, verifier.weight, verifier.when) == ("exact", 3.0, None)
+
+
 def test_an_overlay_may_have_a_list(tmp_path):
     overlay = tmp_path / "mine.yaml"
     overlay.write_text(
