@@ -115,7 +115,7 @@ def as_list(section: Any) -> Any:
 
 
 def list_in_place_of(before: Any, section: Any) -> Any:
-    """A list of verifiers whose first has the keys that it leaves out, except `when`, from the first before."""
+    """A list whose first verifier takes the keys that it leaves out, except `when`, from the one before."""
     first = before[0] if isinstance(before, list) and before else before
     if isinstance(section, list) and section and isinstance(section[0], dict) and isinstance(first, dict):
         section[0] = {**first, "when": None, **section[0]}
