@@ -22,45 +22,33 @@ class SplitColumn(NamedTuple):
     eval: tuple[str, ...]
 
 
-def file_prompts(root: Path, entry: Entry, fields: Fields, split: Split, set_name: str) -> Iterator[Prompt]:
-    """Yield the prompts of a file, directory or mirror below `root`.
+def file_prompts(
+    root: Path, entry: Entry, fields: Fields, split: Split, set_name: str, rows: int | None = None
+) -> Iterator[Prompt]:
+    """Yield the prompts of a file, directory or mirror below `root`, or those of its first `rows`.
 
     Raises:
         InputError: see `rows_of` and `prompt_of`; or a remote entry has no mirror.
     """
-    for file, number, row in rows_of(_path_of(root, entry)):
+    for file, number, row in islice(rows_of(_path_of(root, entry)), rows):
         source = f"{file.relative_to(root)}:{number}"
         yield prompt_of(row, fields, file=file, number=number, source=source, split=split, set_name=set_name)
 
 
-def first_of_file(
-    root: Path, entry: Entry, fields: Fields, split_field: str | None, count: int
+def column_prompts(
+    root: Path, entry: Entry, fields: Fields, column: SplitColumn, rows: int | None = None
 ) -> Iterator[Prompt]:
-    """Yield the prompts of the first rows of a file, of whatever split.
-
-    Raises:
-        InputError: as `file_prompts`; or the split column is missing.
-    """
-    for file, number, row in islice(rows_of(root / entry.path), count):
-        if split_field is not None:
-            text_of(file, number, row, split_field, numbers=True)
-        source = f"{file.relative_to(root)}:{number}"
-        yield prompt_of(
-            row, fields, file=file, number=number, source=source, split="train", set_name=file.stem
-        )
-
-
-def column_prompts(root: Path, entry: Entry, fields: Fields, column: SplitColumn) -> Iterator[Prompt]:
     """Yield the prompts of rows that the split column assigns to training or evaluation.
 
-    Other rows are left out. The value of the column is the name of the set.
+    Other rows are left out. The value of the column is the name of the set. With `rows`, only so many rows
+    are read, whatever split they are of.
 
     Raises:
         InputError: as `file_prompts`; or the column is missing.
     """
     splits: dict[str, Split] = dict.fromkeys(column.train, "train")
     splits |= dict.fromkeys(column.eval, "eval")
-    for file, number, row in rows_of(_path_of(root, entry)):
+    for file, number, row in islice(rows_of(_path_of(root, entry)), rows):
         value = text_of(file, number, row, column.field, numbers=True)
         if value in splits:
             source = f"{file.relative_to(root)}:{number}"

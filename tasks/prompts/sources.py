@@ -6,15 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from apo_core.config import Arithmetic, Data
-from apo_core.data.entries import parse_entry, set_names
+from apo_core.data.entries import Entry, parse_entry, set_names
 from apo_core.data.prompts import Fields, Prompt, Split, prompt_id
-from apo_core.data.streams import (
-    SplitColumn,
-    column_prompts,
-    file_prompts,
-    first_of_file,
-    generated_prompts,
-)
+from apo_core.data.streams import SplitColumn, column_prompts, file_prompts, generated_prompts
 from apo_core.embedded.arithmetic import distinct_chains
 from apo_core.errors import InputError
 
@@ -50,16 +44,14 @@ def chain_prompts(params: Path, arithmetic: Arithmetic, data: Data, seed: int) -
 
 
 def first_prompts(root: Path, data: Data) -> Iterator[Prompt]:
-    """A few prompts of every file that `data` names and that is there, as `named_prompts` reads them.
+    """The prompts of the first rows of every file that `data` names and that is there, as `named_prompts`.
 
     Raises:
         InputError: as `named_prompts`.
     """
-    fields = Fields(data.prompt_field, data.answer_field, data.group_field)
-    for text in (*data.train_files, *data.eval_files):
-        entry = parse_entry(text)
+    for split, entry, set_name in _entries(data):
         if entry.kind != "generated" and (root / entry.path).exists():
-            yield from first_of_file(root, entry, fields, data.split_field, _FIRST_ROWS)
+            yield from _read_prompts(root, data, split, entry, set_name, _FIRST_ROWS)
 
 
 def named_prompts(root: Path, data: Data, seed: int) -> Iterator[Prompt]:
@@ -68,19 +60,32 @@ def named_prompts(root: Path, data: Data, seed: int) -> Iterator[Prompt]:
     Raises:
         InputError: a prompt cannot be read; names file, row and field.
     """
-    fields = Fields(data.prompt_field, data.answer_field, data.group_field)
-    splits: tuple[tuple[Split, tuple[str, ...], int | None], ...] = (
-        ("train", data.train_files, data.train_prompts),
-        ("eval", data.eval_files, data.eval_prompts),
+    counts = {"train": data.train_prompts, "eval": data.eval_prompts}
+    for split, entry, set_name in _entries(data):
+        if entry.kind == "generated":
+            # A tenth more than needed: some may be dropped.
+            yield from generated_prompts(entry.path, split, (counts[split] or 0) * 11 // 10 + 1, seed)
+        else:
+            yield from _read_prompts(root, data, split, entry, set_name)
+
+
+def _entries(data: Data) -> Iterator[tuple[Split, Entry, str]]:
+    """What the configuration names, in order: the split, and the name of the set, of each entry."""
+    splits: tuple[tuple[Split, tuple[str, ...]], ...] = (
+        ("train", data.train_files),
+        ("eval", data.eval_files),
     )
-    for split, entries, count in splits:
+    for split, entries in splits:
         names = set_names(entries)
         for entry in map(parse_entry, entries):
-            if entry.kind == "generated":
-                # A tenth more than needed: some may be dropped.
-                yield from generated_prompts(entry.path, split, (count or 0) * 11 // 10 + 1, seed)
-            elif data.split_field is not None:
-                column = SplitColumn(data.split_field, data.train_rows, data.eval_rows)
-                yield from column_prompts(root, entry, fields, column)
-            else:
-                yield from file_prompts(root, entry, fields, split, names[entry.text])
+            yield split, entry, names[entry.text]
+
+
+def _read_prompts(
+    root: Path, data: Data, split: Split, entry: Entry, set_name: str, rows: int | None = None
+) -> Iterator[Prompt]:
+    fields = Fields(data.prompt_field, data.answer_field, data.group_field)
+    if data.split_field is None:
+        return file_prompts(root, entry, fields, split, set_name, rows)
+    column = SplitColumn(data.split_field, data.train_rows, data.eval_rows)
+    return column_prompts(root, entry, fields, column, rows)

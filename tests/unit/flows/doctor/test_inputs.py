@@ -64,3 +64,21 @@ def test_a_set_without_a_verifier_is_named(tmp_path):
     finding = verifier_finding(workspace, params)
     assert not finding.good
     assert "no verifier is for set test" in finding.detail
+
+
+def test_the_first_prompts_are_of_the_sets_that_a_run_gives_them(tmp_path):
+    """By the value of the split column, and by the name of an entry without its endings."""
+    workspace = Workspace(tmp_path)
+    rows = [{"prompt": "1+1=", "answer": "2", "kind": kind} for kind in ("easy", "hard", "unused")]
+    params = params_of_files(workspace, *rows, when=When(set=("easy", "hard")))
+    column = {"split": "column", "split_field": "kind", "train_rows": ("easy",), "eval_rows": ("hard",)}
+    data = params.data.model_copy(update={**column, "eval_files": ()})
+    assert verifier_finding(workspace, params.model_copy(update={"data": data})).good
+
+    (workspace.raw_prompts / "test.jsonl").rename(workspace.raw_prompts / "held.out.jsonl")
+    data = params.data.model_copy(update={"eval_files": ("held.out.jsonl",)})
+    verifiers = tuple(
+        params.verifier[0].model_copy(update={"when": When(set=(name,))}) for name in ("train", "held.out")
+    )
+    params = params.model_copy(update={"data": data, "verifier": verifiers})
+    assert verifier_finding(workspace, params).good
