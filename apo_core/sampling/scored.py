@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from apo_core.model.template import Template
 from apo_core.sampling.base import Response, Sampler
-from apo_core.verifiers import Attempt, Scorer
+from apo_core.verifiers import Scorer, attempt_at
 
 
 class Question(NamedTuple):
@@ -19,16 +19,6 @@ class Question(NamedTuple):
     row: str  # JSON: see `tables.PROMPTS`
     set: str = ""  # of prompts
     group: str | None = None
-
-    def attempt(self, text: str, tokens: int, max_tokens: int) -> Attempt:
-        """A response to the prompt, to be scored.
-
-        Args:
-            text: of the response.
-            tokens: how many it has.
-            max_tokens: where responses are cut off.
-        """
-        return Attempt(text, self.answer, self.row, self.set, self.group, tokens, max_tokens)
 
 
 class Scored(NamedTuple):
@@ -89,7 +79,7 @@ def sample_and_score(
     texts = [template.decode(response.token_ids) for response in responses]
     verdicts = scorer.score(
         [
-            question.attempt(text, len(response.token_ids), max_new_tokens)
+            attempt_at(question, text, len(response.token_ids), max_new_tokens)
             for text, response, (question, _) in zip(texts, responses, rows, strict=True)
         ]
     )

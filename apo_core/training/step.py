@@ -11,7 +11,7 @@ from apo_core.training.metrics import StepMetrics
 from apo_core.training.ranks import gather, share
 from apo_core.training.step_metrics import step_metrics
 from apo_core.training.update import learn
-from apo_core.verifiers import RowError
+from apo_core.verifiers import RowError, attempt_at
 
 
 def run_step(context: TrainingContext, step: int, indices: list[int]) -> StepMetrics:
@@ -84,7 +84,7 @@ def score_responses(context: TrainingContext, own: list[int], responses: list[Re
     indices = [index for index in own for _ in range(context.algorithm.responses)]
     texts = [context.template.decode(response.token_ids) for response in responses]
     attempts = [
-        prompts.questions[index].attempt(text, len(response.token_ids), context.max_new_tokens)
+        attempt_at(prompts.questions[index], text, len(response.token_ids), context.max_new_tokens)
         for text, response, index in zip(texts, responses, indices, strict=True)
     ]
     verdicts = context.scorer.score(attempts)

@@ -29,6 +29,35 @@ class Attempt(NamedTuple):
     max_tokens: int = 0  # where responses are cut off
 
 
+class Answered(Protocol):
+    """A prompt with its gold answer, as tables and files have it."""
+
+    @property
+    def answer(self) -> str:
+        """The gold answer."""
+        ...
+
+    @property
+    def row(self) -> str:
+        """JSON of the source row."""
+        ...
+
+    @property
+    def set(self) -> str:
+        """The set that it belongs to."""
+        ...
+
+    @property
+    def group(self) -> str | None:
+        """The group that results are broken down by."""
+        ...
+
+
+def attempt_at(prompt: Answered, completion: str, tokens: int = 0, max_tokens: int = 0) -> Attempt:
+    """Make an attempt of a response to a prompt; see `Attempt`."""
+    return Attempt(completion, prompt.answer, prompt.row, prompt.set, prompt.group, tokens, max_tokens)
+
+
 class Verifier(Protocol):
     """A rule that scores completions against gold answers; pickled before it is loaded."""
 

@@ -12,7 +12,7 @@ from apo_core.data.prompts import Prompt
 from apo_core.data.readers import is_readable
 from apo_core.errors import ApoError
 from apo_core.model.directory import check_model_directory
-from apo_core.verifiers.base import Attempt
+from apo_core.verifiers.base import attempt_at
 from tasks.prompts.sources import first_prompts
 from tasks.workspace import Workspace
 
@@ -27,11 +27,12 @@ class Finding(NamedTuple):
 
 def examine_inputs(workspace: Workspace, params: Params) -> list[Finding]:
     """Look at everything that the first stages will ask for."""
+    prompts, problem = _first_prompts(workspace, params)
     return [
-        *_prompts(workspace, params),
+        *_prompts(workspace, params, problem),
         *_model(workspace, params),
         *_sampler(params),
-        *_verifier(workspace, params),
+        *_verifier(workspace, params, prompts),
     ]
 
 
@@ -46,7 +47,24 @@ def refuse_missing_inputs(workspace: Workspace, params: Params) -> None:
             raise ApoError(f"{finding.subject}: {finding.detail}")
 
 
-def _prompts(workspace: Workspace, params: Params) -> Iterator[Finding]:
+def read_first_prompts(workspace: Workspace, params: Params) -> list[Prompt]:
+    """The first prompts of every file; none where prompts are made up.
+
+    Raises:
+        InputError: they cannot be read with the configured fields.
+    """
+    return list(first_prompts(workspace.raw_prompts, params.data)) if params.data.source == "files" else []
+
+
+def _first_prompts(workspace: Workspace, params: Params) -> tuple[list[Prompt], str | None]:
+    """The first prompts, or none and what is wrong with them."""
+    try:
+        return read_first_prompts(workspace, params), None
+    except ApoError as error:
+        return [], str(error)
+
+
+def _prompts(workspace: Workspace, params: Params, first_problem: str | None) -> Iterator[Finding]:
     if params.data.source == "files":
         entries = [parse_entry(text) for text in (*params.data.train_files, *params.data.eval_files)]
         names = [entry.text for entry in entries]
@@ -57,21 +75,11 @@ def _prompts(workspace: Workspace, params: Params) -> Iterator[Finding]:
             if entry.kind == "local" and not is_readable(workspace.raw_prompts / entry.path)
         ]
         problem = f"missing in {workspace.raw_prompts}: {', '.join(missing)}" if missing else None
-        problem = problem or _first_problem(workspace, params)
+        problem = problem or first_problem
         yield Finding("prompts", problem is None, problem or ", ".join(names))
         if any(entry.kind == "generated" for entry in entries) and find_spec("reasoning_gym") is None:
             problem = "is not installed: pip install -e '.[reasoning-gym]' in its checkout"
             yield Finding("reasoning-gym", False, problem)
-
-
-def _first_problem(workspace: Workspace, params: Params) -> str | None:
-    """What is wrong with the first rows of the files, read with the configured fields."""
-    try:
-        for _ in first_prompts(workspace.raw_prompts, params.data):
-            pass
-    except ApoError as error:
-        return str(error)
-    return None
 
 
 def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:
@@ -100,10 +108,9 @@ def _sampler(params: Params) -> Iterator[Finding]:
             yield Finding("sampler", False, str(error))
 
 
-def _verifier(workspace: Workspace, params: Params) -> Iterator[Finding]:
+def _verifier(workspace: Workspace, params: Params, prompts: list[Prompt]) -> Iterator[Finding]:
     """Load verifiers that need what may be missing here, and have them read the first gold answers."""
     installed = [rule.name for rule in params.verifier if ":" in rule.name or rule.name == "code"]
-    prompts = _readable_prompts(workspace, params)
     if not installed and not prompts:
         return
     from tasks.responses.scoring import scorer_of  # with pandas, which takes a second
@@ -114,9 +121,7 @@ def _verifier(workspace: Workspace, params: Params) -> Iterator[Finding]:
     try:
         with scorer_of(params.verifier, workspace.raw_verifiers, rows=len(prompts)) as scorer:
             scorer.check()
-            problems = scorer.answer_problems(
-                [Attempt("", prompt.answer, prompt.row, prompt.set, prompt.group) for prompt in prompts]
-            )
+            problems = scorer.answer_problems([attempt_at(prompt, "") for prompt in prompts])
     except ApoError as error:
         yield Finding("verifier", False, str(error))
         return
@@ -126,13 +131,3 @@ def _verifier(workspace: Workspace, params: Params) -> Iterator[Finding]:
             yield Finding("verifier", False, detail)
             return
     yield Finding("verifier", True, ", ".join(names))
-
-
-def _readable_prompts(workspace: Workspace, params: Params) -> list[Prompt]:
-    """The first prompts of every file; none where they cannot be read, which `_prompts` says."""
-    if params.data.source != "files":
-        return []
-    try:
-        return list(first_prompts(workspace.raw_prompts, params.data))
-    except ApoError:
-        return []

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_core.config import Params, Reference
-from apo_core.data.prompts import Prompt
 from apo_core.errors import ApoError, InputError
 from apo_core.model.checkpoint_checks import check_config
 from apo_core.model.directory import ModelRef, check_model_directory
-from flows.doctor.inputs import Finding
+from flows.doctor.inputs import Finding, read_first_prompts
 from flows.doctor.memory import model_config
-from tasks.prompts.sources import first_prompts
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -91,7 +89,7 @@ def _check_tokens(
     if source is not None:
         ends |= saved_end_ids(source.path, tokenizer)
     problem_of = token_check(tokenizer, style=template.style, end_ids=ends, embeddings=embeddings)
-    prompts = _first_prompts(workspace, params)
+    prompts = read_first_prompts(workspace, params)
     lengths, problems = read_prompts(written, [prompt.prompt for prompt in prompts], problem_of)
     for prompt, length, problem in zip(prompts, lengths, problems, strict=True):
         if problem is None and length > template.max_prompt_tokens and params.data.too_long == "refuse":
@@ -106,9 +104,3 @@ def _tokenizer(source: ModelRef | None) -> PreTrainedTokenizerBase:
     from apo_core.model.template import load_tokenizer
 
     return character_tokenizer() if source is None else load_tokenizer(source)
-
-
-def _first_prompts(workspace: Workspace, params: Params) -> list[Prompt]:
-    if params.data.source != "files":
-        return []
-    return list(first_prompts(workspace.raw_prompts, params.data))

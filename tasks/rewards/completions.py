@@ -10,7 +10,7 @@ from typing import NamedTuple
 from apo_core.data.prompts import Prompt, has_field, prompt_id, prompt_text
 from apo_core.data.readers import rows_of
 from apo_core.errors import InputError
-from apo_core.verifiers import Attempt
+from apo_core.verifiers import Attempt, attempt_at
 
 _TEXTS = ("completion", "response", "text")  # the field of a completion: the first of them that a row has
 _ID = "prompt_id"
@@ -45,8 +45,7 @@ class Completion(NamedTuple):
 
     def attempt(self, max_tokens: int) -> Attempt:
         """The completion, to be scored; `max_tokens` is where responses are cut off."""
-        prompt, tokens = self.prompt, self.row.tokens or 0
-        return Attempt(self.row.text, prompt.answer, prompt.row, prompt.set, prompt.group, tokens, max_tokens)
+        return attempt_at(self.prompt, self.row.text, self.row.tokens or 0, max_tokens)
 
 
 def read_rows(file: Path, prompt_field: str) -> list[Row]:

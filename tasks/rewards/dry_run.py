@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from apo_core import config
 from apo_core.data.prompts import Prompt
-from apo_core.verifiers import Attempt, Scorer, Verdict, open_scorer
+from apo_core.verifiers import Attempt, Scorer, Verdict, attempt_at, open_scorer
 from apo_core.verifiers.base import GIVEN_UP
 from apo_core.verifiers.combined import numbered
 from apo_core.verifiers.golds import gold_completion
@@ -117,7 +117,7 @@ def _open(verifier: config.Verifier, rule: Timed) -> AbstractContextManager[Scor
 
 def _check_golds(outcome: DryRun, scorer: Scorer, prompts: list[Prompt]) -> list[Prompt]:
     """Count golds that are refused; the prompts of all others."""
-    problems = scorer.answer_problems([_attempt(prompt, "") for prompt in prompts])
+    problems = scorer.answer_problems([attempt_at(prompt, "") for prompt in prompts])
     readable = []
     for prompt, problem in zip(prompts, problems, strict=True):
         if problem is None:
@@ -133,14 +133,14 @@ def _check_golds(outcome: DryRun, scorer: Scorer, prompts: list[Prompt]) -> list
 def _score_golds(outcome: DryRun, scorer: Scorer, verifier: config.Verifier, prompts: list[Prompt]) -> None:
     written = [gold_completion(verifier.name, verifier.extract, prompt.answer) for prompt in prompts]
     pairs = [(prompt, text) for prompt, text in zip(prompts, written, strict=True) if text is not None]
-    rows = [(_attempt(prompt, text), prompt.source) for prompt, text in pairs]
+    rows = [(attempt_at(prompt, text), prompt.source) for prompt, text in pairs]
     _score(outcome, scorer, rows, outcome.golds, "gold wrong against itself", lambda _, reward: reward != 1)
     if len(pairs) < 2:
         return  # the only one has no neighbour
     own = [text for _, text in pairs]
     others = [*own[1:], *own[:1]]
     shifted = [
-        (_attempt(prompt, text), prompt.source) for (prompt, _), text in zip(pairs, others, strict=True)
+        (attempt_at(prompt, text), prompt.source) for (prompt, _), text in zip(pairs, others, strict=True)
     ]
 
     def is_accident(row: int, reward: float) -> bool:
@@ -176,10 +176,6 @@ def _score(
 
 def _seconds(verdict: Verdict) -> float:
     return (verdict.parts or {}).get(SECONDS, 0.0)
-
-
-def _attempt(prompt: Prompt, text: str) -> Attempt:
-    return Attempt(text, prompt.answer, prompt.row, prompt.set, prompt.group)
 
 
 def _plain(text: str) -> str:

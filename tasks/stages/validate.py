@@ -10,6 +10,7 @@ from apo_core.model.loading import load_config, saved_end_ids
 from apo_core.model.prompt_checks import read_prompts, token_check
 from apo_core.model.template import stop_ids
 from apo_core.tables import PROMPTS, read_table
+from apo_core.verifiers import attempt_at
 from tasks.prompts.prompt_template import load_prompt_template
 from tasks.prompts.table import to_questions
 from tasks.quality.checks import prompt_checks
@@ -49,7 +50,7 @@ def run(
         embeddings=model.get_text_config(decoder=True).vocab_size,
     )
     lengths, prompt_problems = read_prompts(prompt_template, prompts["prompt"], problem)
-    answers = [question._replace(answer=question.answer or "").attempt("", 0, 0) for question in questions]
+    answers = [attempt_at(question._replace(answer=question.answer or ""), "") for question in questions]
     with scorer_of(verifier, workspace.raw_verifiers, rows=len(answers)) as scorer:
         problems = scorer.answer_problems(answers)
     frame, checks = prompt_checks(
