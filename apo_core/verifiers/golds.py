@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from apo_core.verifiers.extraction import Rule, extract
+from apo_core.verifiers.latex import pieces_of
 
 _WRITTEN: dict[Rule, str] = {"hashes": "#### {}", "boxed": r"\boxed{{{}}}", "tag": "<answer>{}</answer>"}
-_PIECE = re.compile(r"(?<!\\)\$\$?([^$]+?)(?<!\\)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 
 def gold_completion(name: str, rules: tuple[Rule, ...], gold: str) -> str | None:
@@ -44,7 +42,7 @@ def _expression(gold: str) -> str | None:
     boxed = extract(gold, ("boxed",))
     if boxed is not None:
         return boxed.text
-    pieces = [next(filter(None, match.groups())) for match in _PIECE.finditer(gold)]
+    pieces = pieces_of(gold)
     if not pieces:
         return None
     return pieces[0].strip() if len(pieces) == 1 else gold

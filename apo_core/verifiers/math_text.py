@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from apo_core.verifiers.latex import TEXT, UPRIGHT
 from apo_core.verifiers.math_words import is_unit, plain, scaled, without_units
 from apo_core.verifiers.notation import to_ascii
 
@@ -38,17 +39,15 @@ _ASIAN = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]"
 _ASIAN_WORDS = re.compile(rf"\s*(?:\\text\s*\{{\s*)?{_ASIAN}+(?:\s*\}})?\s*")
 
 _SPACE = r"(?:\\[ ,;:!]|~|\s|\\quad(?![A-Za-z]))*"
-_TEXT = r"\\(?:text|mathrm|mathbf|mbox|textrm|operatorname|rm)(?:bf|rm|it)?\s*"
 _GROUPED = re.compile(
     r"(?<=\d)(?:\\[,;:! ]|,\\!|\{,\}|~|'(?=\d{3})|(?<!\d[ ]\d)[\u2009\u202f\u00a0])(?=\d{3}(?!\d))"
 )
 _SPACED = re.compile(r"-?[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?|-?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?")
-_UPRIGHT = re.compile(rf"{_TEXT}\{{\s*(-?[\d.,]+)\s*\}}")
-_ALL_UPRIGHT = re.compile(rf"{_TEXT}\{{([^{{}}]*)\}}")
+_UPRIGHT = re.compile(rf"{TEXT}\{{\s*(-?[\d.,]+)\s*\}}")
 _DIGIT = re.compile(r"\d")
-_OPTION = re.compile(rf"^{_TEXT}\{{\s*\([A-J]\)\s*\}}{_SPACE}(?=\S)")
+_OPTION = re.compile(rf"^{TEXT}\{{\s*\([A-J]\)\s*\}}{_SPACE}(?=\S)")
 _CURRENCY = re.compile(
-    rf"{_TEXT}\{{\s*\\?\$\s*\}}|(?:\b(?:US|CA?|AU?|HK|NT|NZ|R|S))?\\\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2]|\\(?:pounds|euro|yen|cents?)(?![A-Za-z])"
+    rf"{TEXT}\{{\s*\\?\$\s*\}}|(?:\b(?:US|CA?|AU?|HK|NT|NZ|R|S))?\\\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2]|\\(?:pounds|euro|yen|cents?)(?![A-Za-z])"
     r"|\b(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CAD|AUD|CHF|Rs\.?)(?=[\s\d]|\\|$)\s?|(?<=\d)\s?(?:USD|EUR|GBP|JPY|CNY|RMB|INR)\b"
 )
 _SCIENTIFIC = re.compile(r"(?<![\w.\\])(-?(?:\d+(?:\.\d*)?|\.\d+))[eE]([+-]?)0*(\d{1,4})(?![\w.]*[\w])")
@@ -56,7 +55,7 @@ _REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{(\
 _DECIMAL_DOTS = re.compile(r"(?<![\d.])(\d*)\.(\d+)\s?(?:\.{3,}|\\[lc]?dots|\u2026)(?=\s*(?:$|[$})\]]))")
 _MIXED = re.compile(r"(?<![\d/.^_{\\])(\d+)(?:\s|\\[ ,;:]|~)+(\d+)\s?/\s?(\d+)(?![\d/])")
 _DEGREES = re.compile(r"\\degrees?(?![A-Za-z])|\^\{?\\circ\}?")
-_TEMPERATURE = re.compile(rf"\^\\circ{_SPACE}(?:{_TEXT}\{{\s*[CFK]\s*\}}|[CFK]\b)")
+_TEMPERATURE = re.compile(rf"\^\\circ{_SPACE}(?:{TEXT}\{{\s*[CFK]\s*\}}|[CFK]\b)")
 _SAME = [
     (re.compile(r"(?<=\d)(?:\\[ ,;:!]|~|\s)+(?=\\%)"), ""),
     (re.compile(r"(?<=\d)\{\s*\}(?=\^)"), ""),
@@ -76,7 +75,7 @@ _POWER = r"(?:\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _NAME = rf"(?:{_NO_UNIT}[A-Za-z]{{2,}}\.?|{_SYMBOL}){_POWER}"
 _UNIT = re.compile(
     rf"(?P<number>.*[\d)}}\]]|\\pi)(?P<space>{_SPACE})"
-    rf"(?P<unit>{_NAME}(?:\s?(?:/|\\cdot|\*|\s)\s?{_NAME}){{0,5}}|(?:{_SPACE}{_TEXT}\{{[^{{}}]*\}}{_POWER}){{1,3}})\s*\.?"
+    rf"(?P<unit>{_NAME}(?:\s?(?:/|\\cdot|\*|\s)\s?{_NAME}){{0,5}}|(?:{_SPACE}{TEXT}\{{[^{{}}]*\}}{_POWER}){{1,3}})\s*\.?"
 )
 _VARIABLES = {"i", "e", "x", "y", "z"}  # upright ones too
 # Units that are LaTeX: "5\,\Omega", "5~k\Omega", "5\,\mu m", "5\frac{m}{s}", "\SI{5}{m}", "\ang{45}"
@@ -114,7 +113,7 @@ def prepared(text: str) -> str:
             text = _ASIAN_WORDS.sub(" ", text).strip()
     text = _SIUNITX.sub(lambda match: match[1] or match[2] or "", text)
     text = _OPTION.sub("", _UPRIGHT.sub(r"\1", text))
-    if (upright := _ALL_UPRIGHT.fullmatch(text)) and _DIGIT.search(upright[1]):
+    if (upright := UPRIGHT.fullmatch(text)) and _DIGIT.search(upright[1]):
         text = upright[1].strip()
     if "$" in text or "\\" in text or _LETTERS.search(text) or not text.isascii():
         text = _CURRENCY.sub("", text).strip()

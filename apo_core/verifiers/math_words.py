@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-TEXT = r"\\(?:text|mathrm|mathbf|mbox|textrm|operatorname|rm)(?:bf|rm|it)?\s*"
-_UPRIGHT = re.compile(rf"{TEXT}\{{([^{{}}]*)\}}")
+from apo_core.verifiers.latex import UPRIGHT
+
 _BLANK = re.compile(r"\\[ ,;:!]|\\quad(?![A-Za-z])|[~$\s]+")
 _HALF_OF_DAY = re.compile(r"\b([ap])\.\s?m\b\.?|\b([ap])m\b\.?")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
@@ -92,7 +92,7 @@ _TOKEN = re.compile(r"[a-z]+|\d+(?:[.,]\d+)*|\S")
 
 def plain(text: str) -> str:
     """Write upright text and spaces of LaTeX plainly, with small letters and without the dots of "p.m."."""
-    text = _BLANK.sub(" ", _UPRIGHT.sub(r" \1 ", text)).casefold()
+    text = _BLANK.sub(" ", UPRIGHT.sub(r" \1 ", text)).casefold()
     return " ".join(_HALF_OF_DAY.sub(lambda match: f"{match[1] or match[2]}m", text).split())
 
 

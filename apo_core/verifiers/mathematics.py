@@ -15,6 +15,7 @@ from apo_core.verifiers.base import Verdict, compared, quoted
 from apo_core.verifiers.brackets import closing_brace
 from apo_core.verifiers.choice_text import labelled, unwrapped
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
+from apo_core.verifiers.latex import PIECES, pieces_of
 from apo_core.verifiers.math_literal import (
     conclusion,
     derivative,
@@ -29,7 +30,6 @@ from apo_core.verifiers.math_text import prepared
 from apo_core.verifiers.missing import missing_problem
 
 _MARKED = re.compile(r"(?<!\\)\$|\\boxed|\\\[|\\\(")
-_PIECES = re.compile(r"(?<!\\)\$\$?([^$]+?)(?<!\\)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _BETWEEN = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))?\s*")
 _SENTENCE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}(?![A-Za-z])")
 _SOMETHING = re.compile(r"\w|\\[a-zA-Z{]|[^\x00-\x7f]")
@@ -106,7 +106,7 @@ def _in_prose(text: str, answer: str) -> _Answer | None:
     parsed = _parsed(source)
     if not parsed:
         return None
-    pieces = _pieces(source)
+    pieces = pieces_of(source)
     shown = str(parsed[-1])
     return _Answer(text=prepared(pieces[-1]) if pieces else shown, source=source, shown=shown)
 
@@ -122,16 +122,17 @@ def _same(answer: str, read: _Answer) -> bool:
         return gold == remainder
     sides = derivative(gold), derivative(read.text)
     if any(sides):
-        return _derivatives_equal(gold, read.text)
+        return _derivatives_equal(gold, read.text, *sides)
     literal = literal_equal(gold, read.text)
     if literal is not None:
         return literal
     return _expressions_equal(gold, read)
 
 
-def _derivatives_equal(gold: str, text: str) -> bool:
+def _derivatives_equal(
+    gold: str, text: str, own: tuple[str, str] | None, other: tuple[str, str] | None
+) -> bool:
     """Compare `y' = 2x` with another such equation, or with its right side alone."""
-    own, other = derivative(gold), derivative(text)
     sides = left_side(gold), left_side(text)
     if None not in sides and sides[0] != sides[1]:
         return False
@@ -173,7 +174,7 @@ def _gold_problem(answer: str) -> str | None:
         return f"{quoted(answer)} has a brace without its other"
     if _HALF_FRACTION.search(gold):
         return f"{quoted(answer)} has a fraction without its denominator"
-    pieces = list(_PIECES.finditer(answer))
+    pieces = list(PIECES.finditer(answer))
     if any(
         not _BETWEEN.fullmatch(answer, first.end(), other.start())
         for first, other in itertools.pairwise(pieces)
@@ -199,17 +200,13 @@ def _gold(answer: str) -> str:
     boxed = extract(answer, ("boxed",))
     if boxed is not None:
         return prepared(boxed.text)
-    pieces = _pieces(answer)
+    pieces = pieces_of(answer)
     return prepared(pieces[0] if len(pieces) == 1 else answer)
 
 
 @lru_cache(maxsize=256)
 def _gold_parsed(gold: str) -> tuple[Any, ...]:
     return _parsed(_as_latex(gold))
-
-
-def _pieces(text: str) -> list[str]:
-    return [next(part for part in match.groups() if part) for match in _PIECES.finditer(text)]
 
 
 def _as_latex(text: str) -> str:
