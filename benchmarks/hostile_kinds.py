@@ -162,7 +162,7 @@ KINDS: dict[str, list[str]] = {
         "import os\nos.ftruncate(1, 10**12)",
         "import os\nos.lseek(1, 10**12, 0)\nos.write(1, b'x')",
         "import sqlite3\nsqlite3.connect('FOLDER/NAME').execute('create table t(a)')",
-        "import os\nreturn [open(p).read() for p in ('/etc/shadow', '/root/.ssh/id_rsa', '/etc/passwd')]",
+        "import os\nreturn [open(p).read() for p in ('/etc/shadow', '/etc/gshadow', '/etc/passwd')]",
         "import os\nreturn open('../' * NUMBER + 'FILE').read()",
         "import glob\nreturn glob.glob('/**', recursive=True)",
         "import shelve\nshelve.open('FOLDER/NAME')['a'] = 'b' * LARGE",

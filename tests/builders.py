@@ -165,6 +165,24 @@ def assert_same_training(ours, theirs, *, metrics=1e-6, weights=1e-6, measure=No
         assert (measure or torch.max)((ours[1][name] - weight).abs()) <= weights, name
 
 
+# --- models -------------------------------------------------------------------------------------------------
+
+
+def tied_llama(**options):
+    """The configuration of a tiny Llama whose head shares its embedding."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=17,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=True,
+        **options,
+    )
+
+
 # --- parts of a training step -------------------------------------------------------------------------------
 
 

@@ -18,9 +18,10 @@ class When(Section):
     """The prompts that a verifier is for; a key that is left out asks for nothing."""
 
     set: _Names | None = None
-    """Names of sets of prompts, of `data.train` or `data.eval`."""
+    """Names of sets of prompts: of the entries of `data.train_files` and `data.eval_files`, without their
+    endings, or values of `data.split_field`."""
     group: _Names | None = None
-    """Values of `data.group`."""
+    """Values of `data.group_field`."""
 
     def fits(self, set_name: str, group: str | None) -> bool:
         """Whether a prompt of that set and group is one of them."""
@@ -80,25 +81,25 @@ class Verifier(Section):
     @field_validator("thinking_tags")
     @classmethod
     def _are_tags(cls, tags: Tags) -> Tags:
-        problem = tags_problem(tags)
-        if problem is not None:
-            raise ValueError(problem)
+        _refuse(tags_problem(tags))
         return tags
 
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        problem = name_problem(name)
-        if problem is not None:
-            raise ValueError(problem)
+        _refuse(name_problem(name))
         return name
 
     @model_validator(mode="after")
     def _rules_fit(self) -> Self:
         problem = rules_problem(self.name, self.extract)
-        if problem is not None:
-            raise ValueError(f"extract: {problem}")
+        _refuse(problem and f"extract: {problem}")
         return self
+
+
+def _refuse(problem: str | None) -> None:
+    if problem is not None:
+        raise ValueError(problem)
 
 
 Verifiers = Annotated[tuple[Verifier, ...], Field(min_length=1)]

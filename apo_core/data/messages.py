@@ -17,7 +17,7 @@ class Turn(NamedTuple):
 
 
 def is_conversation(value: object) -> bool:
-    """Whether a field holds turns rather than text; one that is empty does not."""
+    """Whether a field holds the turns of a conversation; an empty list is no conversation."""
     return isinstance(value, Sequence) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
 
 

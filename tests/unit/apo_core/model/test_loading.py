@@ -2,8 +2,9 @@ import json
 
 import pytest
 import torch
+from builders import tied_llama
 from safetensors.torch import load_file, save_file
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers import GenerationConfig, LlamaForCausalLM
 
 from apo_core.errors import InputError
 from apo_core.model.directory import ModelRef
@@ -29,15 +30,7 @@ def test_a_policy_comes_back_as_it_was_saved(decoder, loaded):
 
 
 def test_a_head_that_shares_the_embedding_is_not_missing(tmp_path, tokenizer):
-    config = LlamaConfig(
-        vocab_size=17,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        tie_word_embeddings=True,
-    )
-    tied = LlamaForCausalLM(config)
+    tied = LlamaForCausalLM(tied_llama())
     save_policy(tied, tokenizer, tmp_path / "tied")
     assert "lm_head.weight" not in load_file(tmp_path / "tied" / "model.safetensors")
     loaded = load_policy(ModelRef(path=tmp_path / "tied", dtype="float32"))

@@ -2,8 +2,9 @@ import json
 
 import pytest
 import torch
+from builders import tied_llama
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForSequenceClassification
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaForSequenceClassification
 
 from apo_core.errors import ApoError, InputError
 from apo_core.model.directory import ModelRef
@@ -26,16 +27,7 @@ def test_weights_of_another_head_are_named(model_directory):
 
 
 def test_a_reward_model_is_no_policy_though_its_head_could_be_made_of_its_embedding(tmp_path, tokenizer):
-    config = LlamaConfig(
-        vocab_size=17,
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        tie_word_embeddings=True,
-        num_labels=1,
-    )
-    LlamaForSequenceClassification(config).save_pretrained(tmp_path / "reward")
+    LlamaForSequenceClassification(tied_llama(num_labels=1)).save_pretrained(tmp_path / "reward")
     tokenizer.save_pretrained(tmp_path / "reward")
     file = tmp_path / "reward/config.json"
     with pytest.raises(InputError, match="is no language model"):
