@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
 	apo run
 
-test: install vllm      ## unit tests, real engines, the whole pipeline, every command of the pages; all but make production
+test: install vllm      ## unit tests, real engines, the whole pipeline, the commands of the pages; all but make production
 	$(MAKE) --no-print-directory unit
 	OMP_NUM_THREADS=1 pytest tests/integration -m servers -n 2 --dist loadfile --no-loadscope-reorder
 	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers and not production" -n 2 --dist loadfile --no-loadscope-reorder
@@ -19,7 +19,7 @@ test: install vllm      ## unit tests, real engines, the whole pipeline, every c
 pythons:                ## unit tests and a run of preset ci on Python 3.12 and 3.13, where they are found
 	.ci/pythons
 
-production: install     ## on real servers: a day of the whole system, services killed in the middle of a run; every algorithm's training
+production: install vllm ## a day of the whole system on real servers, services killed in a run; every test of whole trainings
 	OMP_NUM_THREADS=1 pytest tests/integration -m production
 
 check: install          ## lint, types and the unit tests that take no second each, within a minute

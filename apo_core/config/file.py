@@ -20,6 +20,17 @@ from apo_core.config.verifier import as_list, list_in_place_of
 from apo_core.errors import InputError
 from apo_core.system.files import write_text
 
+_WORDS = {
+    "Value error, ": "",
+    "Input should": "must",
+    "a valid array": "a list",
+    "an object": "a section",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "text",
+}
+
 
 def load_params(file: Path) -> Params:
     """Read and check a configuration.
@@ -40,7 +51,7 @@ def load_template_section(file: Path) -> Template:
     try:
         return Template.model_validate_json(json.dumps(read_tree(file).get("template")))
     except ValidationError as error:
-        raise InputError(file, error.errors()[0]["msg"], field="template") from None
+        raise InputError(file, _plain(error.errors()[0]["msg"]), field="template") from None
 
 
 def set_params(file: Path, assignments: Sequence[str], *, write: bool = True) -> Params:
@@ -203,7 +214,7 @@ def _refusal(file: Path, tree: Any, assigned: Sequence[str], error: ValidationEr
     # A misspelt key is unknown, and the one that was meant is missing: what is unknown says more.
     first = (unknown or errors)[0]
     location = [part for part in first["loc"] if isinstance(part, str)]
-    problem = first["msg"].removeprefix("Value error, ")
+    problem = _plain(first["msg"])
     named = location[1:2] if location[:1] == ["algorithm"] else []
     if named:  # pydantic names the algorithm whose key it is
         del location[1]
@@ -220,6 +231,13 @@ def _refusal(file: Path, tree: Any, assigned: Sequence[str], error: ValidationEr
     # The value that was refused is not the one on that line.
     row = None if field in assigned else _line(tree, location)
     return InputError(file, problem, row=row, field=field or None)
+
+
+def _plain(message: str) -> str:
+    """What pydantic says, in the words of YAML rather than JSON."""
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
+    return message
 
 
 def _refused_version(file: Path, tree: Any, removed: list[str]) -> InputError:

@@ -63,6 +63,8 @@ def _nearest(key: str, known: list[str]) -> str | None:
     siblings = {path.rpartition(".")[2]: path for path in known if path.rpartition(".")[0] == section}
     if close := get_close_matches(name, siblings, n=1):
         return siblings[close[0]]
+    if close := get_close_matches(key, known, n=1, cutoff=0.9):  # the section is misspelt
+        return close[0]
     if elsewhere := [path for path in known if path.rpartition(".")[2] == name]:
         return min(elsewhere, key=lambda path: path.count("."))
     return next(iter(get_close_matches(key, known, n=1, cutoff=0.8)), None)

@@ -168,8 +168,11 @@ def doctor(
     findings = examine_machine(workspace)
     if params is None:
         findings += examine_workspace(workspace, configuration)
-    finding, items = examine_plan(workspace, configuration)
-    findings.append(finding)
+    plan, items = examine_plan(workspace, configuration)
+    if plan.good or plan.detail not in {
+        finding.detail for finding in findings
+    }:  # a model's problem is both's
+        findings.append(plan)
     print_findings(findings)
     if items:
         print_plan(items)

@@ -23,6 +23,7 @@ Outcome = Literal["ran", "restored", "unchanged"]
 _END_SECONDS = 10
 _LINE_END = re.compile(rb"[\r\n]+")
 _BUSY = re.compile("is busy|Unable to acquire lock")
+_MISSING = re.compile(r"No such file or directory: '([^']+)'|missing data 'source': (.+)")
 # Hints that DVC prints after every stage, for people who run it by hand.
 _HINT = re.compile(
     r"(Generating|Updating) lock file|To track the changes|\s+git add|To enable auto staging|\s+dvc config"
@@ -135,5 +136,8 @@ def _failure(stage: str, lines: list[str]) -> StageRefused | StageFailed:
     # An error of DVC itself, such as a missing input, is not mended by another try either.
     refusals = [line for line in lines if line.startswith("ERROR: ") and not _BUSY.search(line)]
     if refusals and "exited with" not in text:
+        if missing := _MISSING.search(refusals[-1]):
+            file = missing[1] or missing[2]
+            return StageRefused(f"{stage}: {file}: is not there; `apo run` runs the stages before this one")
         return StageRefused(f"{stage}: dvc: {refusals[-1].removeprefix('ERROR: ')}")
     return StageFailed(f"{stage} failed:\n" + "\n".join(lines[-20:]))

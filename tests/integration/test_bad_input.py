@@ -216,7 +216,7 @@ def test_values_of_other_prompts_are_refused(workspace):
     ("key", "expected"),
     [
         ("train.stepz=3", "params.yaml: train.stepz: unknown parameter"),
-        ("values.beta1=0", "values.beta1: Input should be greater than 0"),
+        ("values.beta1=0", "values.beta1: must be greater than 0"),
         ("train.ranks=7", "batch_size 128 is not a multiple of ranks 7"),
         ("generation.top_p=0.9", "generation.top_p: is of an earlier version: delete the line"),
     ],

@@ -80,6 +80,7 @@ def ran_hostile(workspace: Path) -> str:
     return marker.read_text() if marker.exists() else ""
 
 
+@pytest.mark.production
 def test_a_whole_run_on_two_ranks_imports_nothing_of_the_workspace(ran):
     assert ran_hostile(ran) == ""
     assert json.loads((ran / "reports/stages/train.json").read_text())["ranks"] == 2

@@ -59,6 +59,7 @@ def test_killed_training_goes_on_from_its_checkpoint(uncached):
     assert weights_hash(workspace) == before
 
 
+@pytest.mark.production
 def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(workspace):
     """The flow survives: its retry resumes the stage, and MLflow gets every step once."""
     before = weights_hash(workspace)

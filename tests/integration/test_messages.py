@@ -27,6 +27,7 @@ def message_of_unchanged_runs(workspace, receiver):
     return message
 
 
+@pytest.mark.production
 def test_a_failure_and_an_approval_request_are_sent(workspace, receiver):
     collapses = "apo run --set train.learning_rate=0.001 --set train.guard.max_kl=0.000001"
     failed = execute(collapses, workspace, check=False, env=receiver.env)

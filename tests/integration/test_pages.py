@@ -156,6 +156,7 @@ def test_the_commands_of_decisions_work(finished, workspace, monkeypatch):
         assert name in shown
 
 
+@pytest.mark.production
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM has no build for this machine (make vllm)")
 def test_the_pipeline_samples_with_vllm(workspace):
     small = " --set train.steps=2 --set evaluation.samples=1"

@@ -66,6 +66,7 @@ def test_killed_ranks_leave_no_process_behind_and_resume(trained):
     assert [row["step"] for row in training_outcome(workspace)[0]] == list(range(1, 9))
 
 
+@pytest.mark.production
 def test_adapters_train_on_sharded_weights(trained):
     """Sample with vLLM where it is installed: one engine per rank, with gathered and merged weights."""
     workspace, _ = trained

@@ -39,6 +39,7 @@ def cluster(tmp_path_factory):
         subprocess.run([str(BIN / "ray"), "stop", "--force"], env=env, check=False, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.production
 def test_a_ray_worker_is_killed_and_the_table_is_complete_and_equal(unsampled, cluster):
     before = (unsampled / "data/samples.parquet").read_bytes()
     small = "--set sampling.executor=ray --set sampling.workers=2"

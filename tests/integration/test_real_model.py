@@ -16,6 +16,7 @@ STATUS = "git status --porcelain --ignored params.yaml dvc.yaml dvc.lock data re
 SMALLER = ("generation.max_new_tokens=8", "sampling.n=2", "train.batch_size=2", "evaluation.samples=1")
 
 
+@pytest.mark.production
 @pytest.mark.skipif(not GSM8K.is_dir(), reason=f"GSM8K's own files are not at {GSM8K}")
 def test_a_real_model_runs_on_real_text(tmp_path):
     before = execute(STATUS, ROOT).stdout

@@ -100,6 +100,7 @@ def test_below_the_share_errors_are_counted_and_left_out(paths):
         assert evaluation[name]["errors"] == pytest.approx(sampled["reward"].isna().mean())
 
 
+@pytest.mark.production
 def test_every_sampling_worker_and_every_rank_has_processes_of_its_own(paths):
     set_params(paths.params, ["sampling.shard_prompts=32"])
     run_stage(validate, paths)

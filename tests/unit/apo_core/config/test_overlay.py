@@ -91,7 +91,7 @@ def test_a_whole_file_is_its_own_configuration(tmp_path):
     ("text", "problem"),
     [
         ("train:\n  step: 5\n", "mine.yaml:3: train.step: unknown parameter; did you mean train.steps?"),
-        ("train:\n  steps: 0\n", "mine.yaml:3: train.steps: Input should be greater than 0, found 0"),
+        ("train:\n  steps: 0\n", "mine.yaml:3: train.steps: must be greater than 0, found 0"),
         ("train: 5\n", "mine.yaml:2: train: "),
         ("values:\n  beta1: 0.5\nreference:\n  source: hub\n", "mine.yaml:4: reference: name is needed"),
         ("", "mine.yaml: must hold a mapping"),

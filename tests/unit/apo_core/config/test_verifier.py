@@ -79,7 +79,7 @@ def test_a_prompt_fits_by_set_and_group():
             "verifier.when.sets: unknown parameter; did you mean verifier.when.set",
         ),
         ([{"when": {"set": []}}], "verifier.when.set: "),
-        ([{"weight": 0.0}], "verifier.weight: Input should be greater than 0"),
+        ([{"weight": 0.0}], "verifier.weight: must be greater than 0"),
         ([{"overlong": {"buffer_tokens": 3, "penalty": 2.0}}], "verifier.overlong.penalty: "),
     ],
 )

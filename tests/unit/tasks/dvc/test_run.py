@@ -148,7 +148,12 @@ def test_a_line_that_nothing_follows_is_not_held_back():
             StageRefused,
             "prepare: a.jsonl:3: answer: is missing",
         ),
-        (["ERROR: missing data source"], StageRefused, "prepare: dvc: missing data source"),
+        (["ERROR: no such remote"], StageRefused, "prepare: dvc: no such remote"),
+        (
+            ["ERROR: failed to reproduce: [Errno 2] No such file or directory: '/w/data/reference'"],
+            StageRefused,
+            "prepare: /w/data/reference: is not there; `apo run` runs the stages before this one",
+        ),
         (["ERROR: 'data' is busy, it is being blocked by:"], StageFailed, "prepare failed"),
         (["ERROR: Unable to acquire lock. Most likely"], StageFailed, "prepare failed"),
         (["error: not ours", "ERROR: failed: process exited with 28"], StageFailed, "prepare failed"),
