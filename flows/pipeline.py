@@ -21,6 +21,7 @@ from flows.checkout import workspace_at
 from flows.outcome import notify_failure, notify_outcome, request_approval
 from tasks.decisions.log import DecisionLog, open_log
 from tasks.decisions.promote import promote
+from tasks.decisions.rebuild import refuse_lost_registry
 from tasks.dvc.remote import has_remote as has_dvc_remote
 from tasks.dvc.state import pending
 from tasks.git import author_of, commit_of
@@ -36,13 +37,8 @@ from tasks.reporting.summary import (
     log_summary,
     refresh_summary,
 )
-from tasks.tracking.runs import (
-    DEPLOYMENT_TAG,
-    PAGE_TAG,
-    finish_run,
-    log_evidence,
-    start_run,
-)
+from tasks.tracking.runs import DEPLOYMENT_TAG, PAGE_TAG, finish_run, log_evidence, start_run
+from tasks.tracking.store import check_schema, check_server
 from tasks.workspace import STAGES, Workspace, check_stages
 
 if TYPE_CHECKING:
@@ -116,8 +112,11 @@ def _person(params: Params, started_by: str | None) -> str:
 
 
 def _run_pipeline(workspace: Workspace, params: Params, force: tuple[str, ...], started_by: str) -> Summary:
+    check_server(workspace)
+    check_schema(workspace)
     log = open_log(workspace, params.tracking.model)
-    log.read()  # a log that is damaged or out of reach is refused before a training, not after it
+    # A log or a registry that is damaged, lost or out of reach is refused before a training, not after it.
+    refuse_lost_registry(log)
     changed = [stage for stage in STAGES if stage in {*pending(workspace.root), *force}]
     unchanged = None if changed else _unchanged_summary(log, workspace)
     if unchanged is not None:

@@ -17,7 +17,8 @@ from apo_core.errors import ApoError, InputError
 from apo_core.model.directory import check_model_directory
 from apo_core.system.files import remove, replacing
 from tasks.dvc.run import dvc_command, dvc_environment
-from tasks.workspace import Workspace
+from tasks.git import is_under_git
+from tasks.workspace import Workspace, check_path
 
 _GITIGNORE = "/.apo/\n/data/*\n!/data/raw/\n/data/raw/prompts/remote/\n/reports/\n"
 _BASE = "embedded"  # the preset that is whole
@@ -90,6 +91,7 @@ def make_workspace(
     """
     if directory.exists() and not (directory.is_dir() and _is_empty(directory)):
         raise ApoError(f"{directory}: is there already and not empty")
+    check_path(Workspace(directory))
     configuration = preset_text(preset)
     split = load_preset(preset).data.split
     prompts = _Prompts(train_prompts or [], eval_prompts or [])
@@ -99,12 +101,14 @@ def make_workspace(
     if directory.exists():
         # It may be the shell's own: what is made beside it moves in, what makes it a workspace last.
         with tempfile.TemporaryDirectory(dir=directory.resolve().parent, prefix=".apo-init-") as beside:
-            _fill(Workspace(Path(beside)), configuration, prompts, model, under_git=_under_git(directory))
+            _fill(Workspace(Path(beside)), configuration, prompts, model, under_git=is_under_git(directory))
             for entry in sorted(Path(beside).iterdir(), key=lambda entry: entry.name == "params.yaml"):
                 entry.rename(directory / entry.name)
     else:
         with replacing(directory.absolute()) as temporary:
-            _fill(Workspace(temporary), configuration, prompts, model, under_git=_under_git(temporary.parent))
+            _fill(
+                Workspace(temporary), configuration, prompts, model, under_git=is_under_git(temporary.parent)
+            )
     return Workspace(directory)
 
 
@@ -155,13 +159,6 @@ def _fill(
     if model is not None:
         shutil.copytree(model, workspace.raw_model, dirs_exist_ok=True)
     _init_dvc(workspace.root, under_git=under_git)
-
-
-def _under_git(directory: Path) -> bool:
-    inside = subprocess.run(
-        ["git", "rev-parse", "--is-inside-work-tree"], cwd=directory, capture_output=True, check=False
-    )
-    return inside.returncode == 0
 
 
 def _init_dvc(directory: Path, *, under_git: bool) -> None:

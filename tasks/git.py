@@ -5,28 +5,59 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+_UNKNOWN = "unknown"
+_NO_COMMIT = (
+    "not a git repository",
+    "unknown revision",
+    "ambiguous argument 'HEAD'",
+    "Needed a single revision",
+)
+
+
+class _GitFailed(Exception):
+    """Git ended with an error; the message is its own."""
+
 
 def commit_of(workspace: Path) -> str | None:
-    """The commit of the workspace's repository, else of the code's own checkout, else None.
+    """The commit of the workspace's repository; of the code's own checkout where there is none; else None.
 
-    `+changes` is appended where tracked files differ from it.
+    `+changes` is appended where tracked files differ from it. A repository that git refuses to read, such as
+    another account's, has a commit that is not known: `unknown: ` and git's reason.
     """
-    return _commit(workspace) or _commit(Path(__file__).parent)
+    try:
+        return _commit(workspace) or _commit(Path(__file__).parent)
+    except _GitFailed as error:
+        return f"{_UNKNOWN}: {error}"
 
 
 def author_of(workspace: Path) -> str | None:
-    """The author of the commit that a workspace is at."""
-    return _git(workspace, "log", "-1", "--format=%an") or None
+    """The author of the commit that a workspace is at; None where there is none, or git does not say."""
+    return _try_git(workspace, "log", "-1", "--format=%an") or None
 
 
 def path_in_repository(workspace: Path) -> str | None:
     """The workspace's path below the root of its repository, `.` for the root; None outside a repository."""
-    prefix = _git(workspace, "rev-parse", "--show-prefix")
+    prefix = _try_git(workspace, "rev-parse", "--show-prefix")
     return None if prefix is None else prefix.rstrip("/") or "."
 
 
+def is_under_git(directory: Path) -> bool:
+    """Whether a directory is in a repository."""
+    return _try_git(directory, "rev-parse", "--is-inside-work-tree") is not None
+
+
 def _commit(directory: Path) -> str | None:
-    head = _git(directory, "rev-parse", "HEAD")
+    """The commit of a directory; None outside a repository, and in one without a commit.
+
+    Raises:
+        _GitFailed: git refuses.
+    """
+    try:
+        head = _git(directory, "rev-parse", "HEAD")
+    except _GitFailed as error:
+        if any(words in str(error) for words in _NO_COMMIT):
+            return None
+        raise
     if head is None:
         return None
     # Without dvc.lock, which changes with every run and is hashed beside the commit.
@@ -34,9 +65,20 @@ def _commit(directory: Path) -> str | None:
     return f"{head}+changes" if changed else head
 
 
+def _try_git(directory: Path, *arguments: str) -> str | None:
+    try:
+        return _git(directory, *arguments)
+    except _GitFailed:
+        return None
+
+
 def _git(directory: Path, *arguments: str) -> str | None:
+    """The output of a git command; None where there is no git on this machine."""
     try:
         done = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # no git on this machine
+    except FileNotFoundError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"git {arguments[0]}: status {done.returncode}"]
+        raise _GitFailed(lines[0].removeprefix("fatal: "))
+    return done.stdout.strip()

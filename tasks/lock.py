@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from apo_core.errors import ApoError
-from tasks.workspace import Workspace
+from tasks.workspace import Workspace, check_writable
 
 _KILL_SECONDS = 60.0  # to wait for a process that is being killed
 _LOOK_SECONDS = 1.0  # to wait for a process that only looks whether a run is at work
@@ -22,8 +22,10 @@ def only_run(workspace: Workspace) -> Iterator[None]:
     """Hold the workspace for the length of the block.
 
     Raises:
-        ApoError: another run holds the workspace; names its process and last line of output.
+        ApoError: another run holds the workspace; names its process and last line of output. Or the
+            workspace cannot be written.
     """
+    check_writable(workspace)
     workspace.state.mkdir(parents=True, exist_ok=True)
     # Opened for appending: a run that is refused must not erase the holder's process number.
     with (workspace.state / "run.lock").open("a+", encoding="utf-8") as file:
@@ -60,6 +62,11 @@ def _lock(file: TextIO, kind: int, wait_seconds: float) -> bool:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.05)
+        except OSError as error:
+            raise ApoError(
+                f"{Path(file.name).resolve().parent}: its file system keeps no locks ({error.strerror}), so "
+                "two runs could work at once; put the workspace on a disk of this machine"
+            ) from None
         else:
             return True
 

@@ -19,7 +19,8 @@ from tasks.dvc.run import Outcome, run_stage
 from tasks.lineage.restore import restore_last
 from tasks.prompts.mirrors import fetch_mirrors
 from tasks.reporting.prefect_artifacts import stage_artifact
-from tasks.tracking.runs import connect, stream_metrics
+from tasks.tracking.runs import stream_metrics
+from tasks.tracking.store import connect
 from tasks.workspace import Workspace
 
 _T = TypeVar("_T")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Self
 
 from apo_core.errors import ApoError
 
+_SQLITE_PATH = 512  # bytes of the longest path that sqlite opens
+_LONGEST_NAME = len("/prefect.db-journal")
 STAGES = ("reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report")
 
 
@@ -123,6 +126,11 @@ class Workspace:
         """A copy of the last whole `dvc.lock`."""
         return self.state / "dvc.lock.kept"
 
+    @property
+    def damaged(self) -> Path:
+        """Files whose bytes were not what the record says, out of everybody's way."""
+        return self.state / "damaged"
+
     def facts(self, stage: str) -> Path:
         """Seconds, memory and counts of a stage's last real run."""
         return self.root / f"reports/stages/{stage}.json"
@@ -134,6 +142,39 @@ class Workspace:
     def work(self, stage: str) -> Path:
         """Shards or checkpoints of an unfinished stage; they survive a kill and are no output."""
         return self.root / "data/unfinished" / stage
+
+
+def check_path(workspace: Workspace) -> None:
+    """Refuse a path below which sqlite does not find its files again.
+
+    Raises:
+        ApoError: names the path, and what to do.
+    """
+    root = workspace.root.resolve()
+    if "?" in str(root):
+        raise ApoError(f"{root}: has a `?` in its path, where sqlite's addresses end; move the workspace")
+    longest = len(os.fsencode(workspace.prefect_home)) + _LONGEST_NAME
+    if longest > _SQLITE_PATH:
+        raise ApoError(
+            f"{root}: its path is {longest - _SQLITE_PATH} bytes too long: sqlite takes "
+            f"{_SQLITE_PATH} for a whole path; move the workspace"
+        )
+
+
+def check_writable(workspace: Workspace) -> None:
+    """Refuse to begin what writes where nothing can be written.
+
+    Raises:
+        ApoError: names the directory, and what to do.
+    """
+    check_path(workspace)
+    for directory in (workspace.root, workspace.state):
+        if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
+            owner = directory.stat().st_uid
+            raise ApoError(
+                f"{directory.resolve()}: cannot be written by user {os.geteuid()} (it belongs to {owner}, "
+                "or is mounted read-only); `apo status`, `apo audit` and `apo lineage` only look"
+            )
 
 
 def check_stages(names: Iterable[str]) -> None:

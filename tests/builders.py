@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -92,6 +93,17 @@ def copy_of(finished: Path, copy: Path) -> Path:
 
 
 # --- interruptions ------------------------------------------------------------------------------------------
+
+
+def flip_a_byte(file: Path) -> None:
+    """Change the byte in the middle of a file without a trace in its size, times or mode."""
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.chmod(0o644)
+    file.write_bytes(content)
+    file.chmod(stat.S_IMODE(before.st_mode))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def kill_when(workspace: Path, command: list[str], reached: Callable[[], bool]) -> None:

@@ -7,10 +7,14 @@ tag of a service) stands where that process is started. What the user has set st
 from __future__ import annotations
 
 import os
+import pwd
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from apo_core.errors import ApoError
 
 
 class Variable(NamedTuple):
@@ -58,6 +62,20 @@ SAFE_IMPORTS = (
     Variable("PYTHONSAFEPATH", "1", "a working directory may be a workspace with a tasks.py of its own"),
 )
 VLLM = (Variable("VLLM_ENABLE_V1_MULTIPROCESSING", "0", "weights are handed over inside the process"),)
+# A variable of a library that is empty is unset: Compose writes `${VARIABLE:-}` so.
+_LIBRARIES = ("APO_", "AWS_", "DVC_", "HF_", "MLFLOW_", "PREFECT_", "RAY_", "VLLM_")
+# By which a hook of git names its own repository; a workspace has another.
+_GIT_NAMES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_WORK_TREE",
+)
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # By which a launcher tells a process its rank; schedulers set some for reasons of their own.
 _RANK_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -86,8 +104,44 @@ def keep_imports_safe() -> None:
     os.environ.update(as_env(SAFE_IMPORTS))
 
 
+def make_sound() -> None:
+    """Mend what containers, schedulers, hooks and proxies put into an environment or leave out."""
+    for name, value in list(os.environ.items()):
+        if name in _GIT_NAMES or (not value and name.startswith(_LIBRARIES)):
+            del os.environ[name]
+    if any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES):
+        _reach_loopback()
+    try:
+        account = pwd.getpwuid(os.getuid())
+    except KeyError:  # a container's user without a name
+        _set_defaults({"USER": f"user{os.getuid()}", "LOGNAME": f"user{os.getuid()}"})
+    else:
+        _set_defaults({"HOME": account.pw_dir})
+    if not os.access(os.environ.get("HOME", ""), os.R_OK | os.X_OK):  # that of another user, or none
+        os.environ["HOME"] = str(_own_home())
+
+
+def _own_home() -> Path:
+    """A home for libraries' own files, of this account alone."""
+    home = Path(tempfile.gettempdir()) / f"apo-home-{os.getuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    if home.is_symlink() or home.stat().st_uid != os.getuid():
+        raise ApoError(f"{home}: belongs to another account; set HOME to a directory of your own")
+    return home
+
+
+def _reach_loopback() -> None:
+    """Have no proxy asked for servers of this machine, by libraries that read either name."""
+    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host for host in known.split(",") if host.strip()]
+    hosts += [host for host in _LOOPBACK if host not in hosts]
+    if "*" not in hosts:
+        os.environ.update({"no_proxy": ",".join(hosts), "NO_PROXY": ",".join(hosts)})
+
+
 def prepare_command() -> None:
     """Set up a process that a person, a schedule or a worker has started: the command line, a flow."""
+    make_sound()
     disable_telemetry()
     keep_imports_safe()
     _set_defaults(as_env(MLFLOW_CLIENT))
@@ -95,6 +149,7 @@ def prepare_command() -> None:
 
 def prepare_stage() -> None:
     """Set up a stage's process: quiet logs, and no stop because the machine is busy."""
+    make_sound()
     disable_telemetry()
     keep_imports_safe()
     _set_defaults(as_env(STAGE))

@@ -81,9 +81,15 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path)}\0{sha256_of(file)}\n".encode())
+    for name, own in hashes_below(path).items():
+        digest.update(f"{name}\0{own}\n".encode())
     return digest.hexdigest()
+
+
+def hashes_below(directory: Path) -> dict[str, str]:
+    """The SHA-256 of every file below a directory, by its path there, sorted."""
+    files = sorted(file for file in directory.rglob("*") if file.is_file())
+    return {file.relative_to(directory).as_posix(): sha256_of(file) for file in files}
 
 
 def require_space(directory: Path, mib: float, purpose: str) -> None:

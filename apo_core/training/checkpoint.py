@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,10 +14,18 @@ from torch import nn
 
 from apo_core.errors import ApoError
 from apo_core.system.environment import weights_only
-from apo_core.system.files import read_json, remove, replacing, require_space, temporary_of, write_json
+from apo_core.system.files import (
+    hashes_below,
+    read_json,
+    remove,
+    replacing,
+    require_space,
+    temporary_of,
+    write_json,
+)
 from apo_core.training import ranks
 
-_ENGINE, _BESIDE = "engine", "beside.safetensors"
+_ENGINE, _BESIDE, _STATE = "engine", "beside.safetensors", "state.json"
 
 
 class Saved(NamedTuple):
@@ -26,6 +35,7 @@ class Saved(NamedTuple):
     step: int  # optimizer updates that are in it
     reward: float  # mean over the steps since the one before
     ranks: int  # that wrote it
+    sha256: dict[str, str]  # of every file, by its path in the directory
 
 
 class Checkpoints:
@@ -46,8 +56,7 @@ class Checkpoints:
 
     def all(self) -> list[Saved]:
         """Complete checkpoints, oldest first."""
-        states = sorted(self.directory.glob("step-*/state.json"))
-        return [Saved(state.parent, **read_json(state)) for state in states]
+        return saved_in(self.directory)
 
     def save(self, engine: Any, step: int, reward: float) -> Path:
         """Write a checkpoint after checking that it fits, then drop those no longer kept.
@@ -64,7 +73,10 @@ class Checkpoints:
             )
             ranks.first_only(lambda: self._save_beside(temporary))
             state = {"step": step, "reward": reward, "ranks": ranks.world_size()}
-            ranks.first_only(lambda: write_json(temporary / "state.json", state))
+            ranks.barrier()  # all parts are there
+            ranks.first_only(
+                lambda: write_json(temporary / _STATE, state | {"sha256": hashes_below(temporary)})
+            )
         ranks.first_only(self._prune)
         return target
 
@@ -72,11 +84,13 @@ class Checkpoints:
         """Load the newest checkpoint into the engine and return its step; 0 where there is none.
 
         Checkpoints of more than `at_most` steps are of a longer training than is asked for; they are deleted.
+        So is a damaged one, and the one before it is taken.
 
         Raises:
             ApoError: it is in parts, for another number of ranks.
         """
         ranks.first_only(lambda: self._drop_longer(at_most))
+        ranks.first_only(self._drop_damaged)
         saved = ranks.first_only(self.all)  # as one of them sees it: others may see a shared disk later
         if not saved:
             return 0
@@ -111,12 +125,45 @@ class Checkpoints:
             if checkpoint.step > at_most:
                 remove(checkpoint.directory)
 
+    def _drop_damaged(self) -> None:
+        """Delete damaged checkpoints, from the newest to one that is whole: torch loads whatever is there."""
+        for checkpoint in reversed(self.all()):
+            damage = damage_of(checkpoint)
+            if damage is None:
+                return
+            print(f"train: {checkpoint.directory}: {damage}; the checkpoint before it is taken", flush=True)
+            remove(checkpoint.directory)
+
     def _prune(self) -> None:
         saved = self.all()
         best = max(saved, key=lambda checkpoint: checkpoint.reward)
         for checkpoint in saved[: -self.keep]:
             if checkpoint != best:
                 remove(checkpoint.directory)
+
+
+def saved_in(directory: Path) -> list[Saved]:
+    """The complete checkpoints in a directory, oldest first; damaged ones too."""
+    return [_read(state) for state in sorted(directory.glob(f"step-*/{_STATE}"))]
+
+
+def _read(state: Path) -> Saved:
+    try:
+        return Saved(state.parent, **read_json(state))
+    except (ValueError, TypeError):  # no JSON any more, or other fields
+        step = int(state.parent.name.removeprefix("step-"))
+        return Saved(state.parent, step, reward=-math.inf, ranks=0, sha256={})  # which no file fits
+
+
+def damage_of(checkpoint: Saved) -> str | None:
+    """Say which file of a checkpoint is not as it was written; None where all are. Every byte is read."""
+    actual = hashes_below(checkpoint.directory)
+    actual.pop(_STATE, None)
+    for file in sorted({*checkpoint.sha256, *actual}):
+        recorded, present = checkpoint.sha256.get(file, "nothing"), actual.get(file, "nothing")
+        if recorded != present:
+            return f"{file}: is damaged: sha256 {recorded} is recorded, found {present}"
+    return None
 
 
 @contextmanager

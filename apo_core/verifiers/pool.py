@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from apo_core.verifiers.base import GIVEN_UP, Attempt, Verdict, Verifier
 _ROWS = 10_000  # rows per process, which is then replaced, so that memory leaks cannot add up
 _GRACE = 1.0  # seconds beyond the time limit, after which a process that has not ended itself is killed
 _LOST = 3  # consecutive pools that broke without scoring a row, after which to give up
+_NO_SEMAPHORES = (errno.EROFS, errno.EACCES, errno.ENOENT, errno.ENOSPC, errno.ENOSYS)
 
 
 class PooledScorer:
@@ -86,6 +88,13 @@ class PooledScorer:
                         return outcomes + [f"{GIVEN_UP} after {failed} others"] * (
                             len(attempts) - len(outcomes)
                         )
+            except OSError as error:
+                if error.errno not in _NO_SEMAPHORES:
+                    raise
+                raise ApoError(
+                    f"verifier.name: {self.verifier.name}: its processes cannot start: {error.strerror}; "
+                    "they need semaphores in /dev/shm, which must be writable"
+                ) from None
             except RuntimeError:  # such as BrokenProcessPool: a process died between two rows
                 self.close()
                 lost = 1 if len(outcomes) > before else lost + 1

@@ -31,17 +31,22 @@ Spec = Annotated[str, typer.Argument(help="MODEL/VERSION, MODEL@ALIAS, or MODEL 
 
 
 @contextmanager
-def decision_log(workspace: Workspace, model: str) -> Iterator[DecisionLog]:
+def decision_log(workspace: Workspace, model: str, *, lost: bool = False) -> Iterator[DecisionLog]:
     """Open the log of a model's decisions, and its registry, for a command that a person waits for.
+
+    Args:
+        workspace: whose stores are used where no servers are configured.
+        model: name of the registered model.
+        lost: a registry that is not there is made.
 
     Raises:
         ApoError: no run has been recorded in the workspace, or a service refuses or does not answer in the
             block.
     """
-    from tasks.decisions.log import open_log
-    from tasks.tracking.runs import has_registry
+    from tasks.decisions.log import open_log, open_store
+    from tasks.tracking.store import has_registry
 
-    if not has_registry(workspace):
+    if not has_registry(workspace) and not (lost and open_store(workspace).names(model)):
         raise ApoError(f"{workspace.root}: no run has been recorded here; is it the workspace (-w)?")
     prepare_command()
     fail_soon()  # a person waits: that a server is away is reported after seconds, not minutes
@@ -93,11 +98,20 @@ def rollback(
 
 @app.command()
 def reconcile(model: Model, workspace: Directory = Path()) -> None:
-    """Take up decisions made on MLflow's page, close what is out of time, and set the aliases right."""
+    """Take up decisions of MLflow's page, close what is late, set aliases; make a lost registry again."""
+    from apo_core.config.file import load_params
     from tasks.decisions import decide
+    from tasks.decisions.rebuild import rebuild
+    from tasks.lock import only_run
+    from tasks.tracking.registry import has_model
 
-    with decision_log(Workspace.at(workspace), model) as log:
-        done = decide.reconcile(log)
+    target = Workspace.at(workspace)
+    done = []
+    with decision_log(target, model, lost=True) as log:
+        if log.read() and not has_model(log.client, model):
+            with only_run(target):
+                done = rebuild(log, target, load_params(target.params).tracking.experiment)
+        done += decide.reconcile(log)
     for line in done or ["nothing to do"]:
         print(line)
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "stage": (RUN, "apo stage evaluate -w gsm8k --force"),
     "deploy": (RUN, "apo deploy -w gsm8k"),
     "status": (LOOK, "apo status -w gsm8k"),
+    "fsck": (LOOK, "apo fsck -w gsm8k"),
     "ui": (LOOK, "apo ui -w gsm8k"),
     "lineage": (LOOK, "apo lineage smollm2-gsm8k@champion"),
     "audit": (LOOK, "apo audit smollm2-gsm8k"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +16,7 @@ from apo_core.system.imports import quick_imports
 from flows.cli import decisions, services, storage
 from flows.cli.errors import report_errors
 from flows.cli.help import COMMANDS, SERVICES, CommandWithPresets, describe
-from tasks.workspace import STAGES, Workspace, check_stages
+from tasks.workspace import STAGES, Workspace, check_stages, check_writable
 
 if TYPE_CHECKING:
     from apo_core.config import Params
@@ -91,6 +93,7 @@ def run(
     print("starting", flush=True)  # the libraries and the server take a while
     # What can be refused is refused before any server is started.
     params = _checked(workspace, overrides)
+    check_writable(workspace)
     refuse_second_run(workspace)
     refuse_missing_inputs(workspace, params)
     use_local_prefect(workspace.prefect_home)
@@ -177,6 +180,28 @@ def doctor(
     if items:
         print_plan(items)
     if not all(finding.good for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def fsck(
+    directory: WorkspaceOption = Path(),
+    mend: Annotated[
+        bool,
+        typer.Option("--mend/--look", help="Put whole copies in the place of damaged ones, or only look."),
+    ] = True,
+) -> None:
+    """Compare all bytes with their record: outputs, DVC's copies, checkpoints, registry; mend what can be."""
+    from apo_core.config.file import load_params
+    from flows.cli.fsck import print_findings
+    from tasks.integrity.fsck import fsck
+    from tasks.lock import only_run
+
+    workspace = Workspace.at(directory)
+    model = load_params(workspace.params).tracking.model
+    with report_errors(), only_run(workspace):
+        whole = print_findings(fsck(workspace, model, mend=mend))
+    if not whole:
         raise typer.Exit(1)
 
 
@@ -279,9 +304,14 @@ def _option(directory: Path) -> str:
 
 def main() -> None:
     """Run the command line; an error that the user can mend is printed, with exit status 2."""
-    prepare_command()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
+    # Under such a locale Python reads what is no ASCII as lone surrogates, which no file can take.
+    arguments = [os.fsencode(argument).decode("utf-8", "replace") for argument in sys.argv[1:]]
     try:
-        app()
+        prepare_command()
+        app(arguments)
     except ApoError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

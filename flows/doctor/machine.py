@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import urllib.request
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from flows.doctor.memory import machine_mib, memory_plan
 from tasks.decisions.log import VARIABLE, open_store
 from tasks.dvc.state import pending
 from tasks.lock import refuse_second_run
-from tasks.tracking.runs import is_remote, tracking_uri
+from tasks.tracking.store import check_schema, check_server, is_remote, tracking_uri, without_password
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -134,10 +133,9 @@ def _dvc(workspace: Workspace) -> Finding:
 
 def _tracking(workspace: Workspace) -> Finding:
     uri = tracking_uri(workspace)
-    if not is_remote(uri):
-        return Finding("tracking", True, uri)
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
-            return Finding("tracking", True, uri)
-    except OSError as error:
-        return Finding("tracking", False, f"{uri} does not answer: {error}")
+        check_server(workspace)
+        check_schema(workspace)
+    except ApoError as error:
+        return Finding("tracking", False, str(error))
+    return Finding("tracking", True, without_password(uri) if is_remote(uri) else uri)

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from apo_core.errors import ApoError
@@ -18,6 +18,7 @@ from apo_core.system.environment import MLFLOW_SERVER, as_env, use_prefect_api
 from apo_core.system.files import write_text
 from apo_core.system.ports import free_port
 from apo_core.system.processes import end_session, python_module, start_session
+from flows.services.watch import answers, reported, restarted
 from tasks.workspace import Workspace
 
 HOST = "127.0.0.1"
@@ -35,20 +36,36 @@ def prefect_api(workspace: Workspace) -> Iterator[Callable[[], None]]:
     Yields:
         What waits for the server: importing Prefect takes as long as starting it, and both go on at once.
     """
-    if "PREFECT_API_URL" in os.environ:
-        yield lambda: None
+    own = os.environ.get("PREFECT_API_URL")
+    if own is not None:
+        if not answers(own):
+            raise ApoError(
+                f"PREFECT_API_URL: {own} does not answer; start that server, or unset the variable"
+            )
+        with reported(own):
+            yield lambda: None
         return
+    log = workspace.state / "logs/prefect.log"
     shown = _shown_by_ui(workspace)
     if shown is not None:
+        print(f"this run is on the pages of `apo ui`, by its server at {shown}", flush=True)
+        port = int(shown.rpartition(":")[2].partition("/")[0])
         use_prefect_api(shown)
-        yield lambda: None
+        with restarted(shown, lambda: start(prefect_command(port), log), stop):
+            yield lambda: None
         return
     port = free_port()
-    log = workspace.state / "logs/prefect.log"
     process = start(prefect_command(port), log)  # with its services: one of them records task runs
     try:
-        use_prefect_api(f"http://{HOST}:{port}/api")
-        yield lambda: wait_until_listening("Prefect", port, process, log)
+        address = f"http://{HOST}:{port}/api"
+        use_prefect_api(address)
+
+        def wait() -> None:
+            wait_until_listening("Prefect", port, process, log)
+            watched.enter_context(restarted(address, lambda: start(prefect_command(port), log), stop))
+
+        with ExitStack() as watched:
+            yield wait
     finally:
         # What the run logged last is still on its way to the server.
         for handler in logging.getLogger("prefect.flow_runs").handlers:

@@ -21,7 +21,7 @@ from flows.services.local_server import (
     stop,
     wait_until_listening,
 )
-from tasks.tracking.runs import is_remote, tracking_uri
+from tasks.tracking.store import is_remote, tracking_uri
 from tasks.workspace import Workspace
 
 

@@ -38,7 +38,7 @@ def champion_accuracy(
     Taken from the evaluation of its own run if that was made under the same conditions, else evaluated now.
 
     Raises:
-        ApoError: its model or the configuration of its run is gone.
+        ApoError: its model is gone or damaged, or the configuration of its run is gone.
     """
     workspace.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.state, prefix="champion-") as directory:
@@ -69,7 +69,7 @@ def _evaluate(
     client: MlflowClient, workspace: Workspace, params: Params, current: Registered, scratch: Path
 ) -> pd.DataFrame:
     """Sampled responses of the champion to the workspace's held-out prompts, table `tables.EVALUATIONS`."""
-    directory = download_model(current, scratch)
+    directory = download_model(client, current, scratch)
     own_params = download_artifact(client, current.run_id, "lineage/params.yaml", scratch)
     if own_params is None:
         raise ApoError(f"its MLflow run {current.run_id} has no artifact lineage/params.yaml")

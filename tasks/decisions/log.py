@@ -9,21 +9,19 @@ applies its rule again to the log with that entry in it.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote
 from uuid import uuid4
 
 from apo_core.decisions.approval_rule import Draft, State, state_of
 from apo_core.decisions.audit_chain import AuditBroken, Entry, Head, check_chain, from_json, seal, to_json
 from apo_core.errors import ApoError
 from tasks.decisions.aliases import mark_as_asked, remembered_head, sync_aliases
+from tasks.decisions.log_in_directory import DirectoryStore
 from tasks.tracking.registry import Registered, VersionSpec, resolve
-from tasks.tracking.runs import connect, is_remote, tracking_uri
+from tasks.tracking.store import connect, is_remote, tracking_uri
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -205,40 +203,6 @@ class AuditStore(Protocol):
         ...
 
 
-class DirectoryStore:
-    """An `AuditStore` below a directory of this machine."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def names(self, model: str) -> list[str]:
-        """See `AuditStore`."""
-        return sorted(file.name for file in self._directory(model).glob("*.json"))
-
-    def read(self, model: str, name: str) -> str:
-        """See `AuditStore`."""
-        return (self._directory(model) / name).read_text(encoding="utf-8")
-
-    def create(self, model: str, name: str, text: str) -> bool:
-        """See `AuditStore`."""
-        directory = self._directory(model)
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".", encoding="utf-8") as whole:
-            whole.write(text)
-            whole.flush()
-            os.fchmod(whole.fileno(), 0o444)  # every account may read it, none may change it
-            os.fsync(whole.fileno())
-            try:
-                os.link(whole.name, directory / name)  # fails if the name is taken, unlike a rename
-            except FileExistsError:
-                return False
-        _sync_directory(directory)  # else the registry may remember an entry that a power cut has lost
-        return True
-
-    def _directory(self, model: str) -> Path:
-        return self.root / quote(model, safe=" ")
-
-
 def open_store(workspace: Workspace) -> AuditStore:
     """Open the store of `APO_AUDIT_URI`, else the workspace's own.
 
@@ -265,14 +229,6 @@ def _holds_without_aliases(entry: Entry, error: ApoError) -> str:
         f"{entry.model}: version {entry.version}: entry {entry.sequence} of the log says {entry.event}, and "
         f"holds; but the registry's aliases are not set yet: {error}; `apo reconcile {entry.model}` sets them"
     )
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _file_name(sequence: int) -> str:

@@ -19,8 +19,9 @@ from apo_core.system.files import sha256_of
 from apo_core.tables import EVALUATIONS, PROMPTS, read_table
 from tasks.decisions.decide import propose
 from tasks.decisions.log import DecisionLog
+from tasks.integrity.check import check_outputs
 from tasks.tracking.registry import Registered, champion, find_version, refreshed, register
-from tasks.workspace import Workspace
+from tasks.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +40,11 @@ def promote(
 
     Doing it again changes nothing: a policy that is registered already keeps its version, and what was
     decided about it holds. A version that nobody decided on in time is proposed again.
+
+    Raises:
+        DamagedOutput: what lies there is not what the stages wrote, and so not what was evaluated.
     """
+    check_outputs(workspace, STAGES)  # what is registered is what was evaluated
     client = log.client
     log.sync()  # else the policy may be compared with a former champion
     policy_sha256 = sha256_of(workspace.policy)
@@ -50,7 +55,7 @@ def promote(
     if registered is None:
         registered = register(
             client,
-            workspace,
+            workspace.policy,
             name=params.tracking.model,
             run_id=run_id,
             policy_sha256=policy_sha256,

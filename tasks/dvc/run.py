@@ -15,6 +15,7 @@ from apo_core.errors import StageFailed, StageRefused
 from apo_core.system.environment import SAFE_IMPORTS, STAGE_LOG, TELEMETRY, as_env
 from apo_core.system.processes import end_session, python_module, start_session
 from tasks.dvc.state import keep_record, pending
+from tasks.integrity.check import check_outputs
 from tasks.lock import note_progress
 from tasks.stages.process import INPUT_ERROR, request_fresh
 from tasks.workspace import Workspace
@@ -47,12 +48,14 @@ def run_stage(
         Whether it ran, was restored from DVC's cache of earlier runs, or had not changed.
 
     Raises:
-        StageRefused: the stage refused its input; the message is the stage's own error.
+        StageRefused: the stage refused its input; the message is the stage's own error. Or what DVC kept or
+            restored is not what the stage wrote.
         WorkspaceBusy: another DVC command is at work.
         StageFailed: the stage ended otherwise; the message is the end of its output.
     """
     changed = pending(workspace, [stage])
     if not force and not changed:
+        check_outputs(Workspace(workspace), [stage])  # DVC itself looks at sizes and times alone
         log(f"Stage '{stage}' has not changed")
         return "unchanged"
     if fresh:
@@ -62,7 +65,10 @@ def run_stage(
     )
     if status == 0:
         keep_record(Workspace(workspace))
-        return _outcome(lines)
+        outcome = _outcome(lines)
+        if outcome != "ran":  # what DVC restored may have been damaged in its cache
+            check_outputs(Workspace(workspace), [stage])
+        return outcome
     raise _failure(stage, lines)
 
 

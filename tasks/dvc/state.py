@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from apo_core.errors import ApoError
 from apo_core.system.files import replacing
 from tasks.workspace import STAGES, Workspace
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 class WorkspaceBusy(ApoError):
@@ -25,9 +33,9 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
         WorkspaceBusy: a stage is running.
         ApoError: the directory is no DVC workspace, or git ignores it.
     """
+    from dvc.dvcfile import FileIsGitIgnored
     from dvc.exceptions import NotDvcRepoError
     from dvc.lock import LockError
-    from dvc.repo import Repo
     from dvc.scm import SCMError
     from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
@@ -35,7 +43,7 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
     # Whole addresses: DVC resolves a bare name in the current directory, and answers with paths from there.
     targets = stages and [f"{(workspace / 'dvc.yaml').resolve()}:{stage}" for stage in stages]
     try:
-        with Repo(str(workspace)) as repo:
+        with _opened(workspace) as repo:
             # DVC skips what git ignores without a word, and calls it up to date.
             if repo.scm.is_ignored(str((workspace / "dvc.yaml").resolve())):
                 raise ApoError(f"{workspace}: git ignores it, and so does DVC; see .gitignore")
@@ -49,10 +57,35 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
         raise ApoError(
             f"{workspace}: is in no git repository; run `git init` there, or make a workspace by `apo init`"
         ) from None
+    except FileIsGitIgnored:
+        raise ApoError(f"{workspace}: git ignores dvc.lock, and so does DVC; see .gitignore") from None
     except (YAMLSyntaxError, YAMLValidationError) as error:
+        if _has_conflict(Workspace(workspace)):
+            raise ApoError(
+                f"{workspace / 'dvc.lock'}: has merge conflicts; take one side, by git checkout --ours or "
+                "--theirs dvc.lock, or the whole lines of both: stages that it then lacks run again"
+            ) from None
         if _restore_record(Workspace(workspace)):
             return pending(workspace, stages)
         raise ApoError(f"{workspace}: dvc.yaml or dvc.lock is damaged: {error}") from None
+
+
+@contextmanager
+def _opened(workspace: Path) -> Iterator[Repo]:
+    """Open DVC's view of a workspace; where it may only be read, DVC's locks are outside."""
+    from dvc.repo import Repo
+
+    if os.access(workspace / ".dvc", os.W_OK):
+        with Repo(str(workspace)) as repo:
+            yield repo
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+
+        class OnlyRead(Repo):
+            tmp_dir = scratch
+
+        with OnlyRead(str(workspace)) as repo:
+            yield repo
 
 
 def keep_record(workspace: Workspace) -> None:
@@ -60,6 +93,12 @@ def keep_record(workspace: Workspace) -> None:
     if workspace.lock.exists():
         with replacing(workspace.kept_lock) as temporary:
             shutil.copyfile(workspace.lock, temporary)
+
+
+def _has_conflict(workspace: Workspace) -> bool:
+    """Whether git's marks of a merge that is not resolved are in `dvc.lock`."""
+    text = workspace.lock.read_text(encoding="utf-8", errors="replace")
+    return any(line.startswith(("<<<<<<< ", ">>>>>>> ")) for line in text.splitlines())
 
 
 def _restore_record(workspace: Workspace) -> bool:
@@ -86,7 +125,7 @@ def drop_dead_locks(workspace: Path) -> None:
         return
     except JSONDecodeError:  # DVC was killed while it wrote
         holders = set()
-    if not any(_alive(pid, written) for pid in holders):
+    if os.access(record.parent, os.W_OK) and not any(_alive(pid, written) for pid in holders):
         record.unlink(missing_ok=True)
 
 

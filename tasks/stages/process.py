@@ -20,6 +20,7 @@ from apo_core.system.environment import clear_rank_env, prepare_stage, use_cpu_a
 from apo_core.system.files import remove, write_json, write_text
 from apo_core.system.imports import quick_imports
 from apo_core.system.processes import set_parent_death_signal
+from tasks.integrity.check import check_inputs
 from tasks.lock import only_process
 from tasks.stages.launcher import RANK, become_launcher
 from tasks.workspace import STAGES, Workspace
@@ -59,6 +60,8 @@ def run_stage_here(name: str, run: Callable[..., Facts], *, first: bool) -> None
         params = load_params(workspace.params)
         sections = {section: getattr(params, section) for section in sections_of(run)}
         with only_process(workspace, name) if first else nullcontext():
+            if first:
+                check_inputs(workspace, name)
             facts = run(workspace, **sections)
     except ApoError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

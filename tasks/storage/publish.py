@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from apo_core.errors import ApoError, StageRefused
+from apo_core.errors import StageRefused
 from apo_core.model.directory import check_model_directory
-from apo_core.system.files import remove, sha256_of
+from apo_core.system.files import remove
 from tasks.lock import only_process
 from tasks.storage.checksums import Checksums, checksums_of
 from tasks.storage.manifest import MANIFEST, Manifest, make_manifest
 from tasks.storage.published_location import PublishedLocation, read_manifest
 from tasks.storage.s3_client import bucket_and_key, connect, is_taken, list_objects, translate_s3_errors
 from tasks.storage.transfer import send_file, state_of
-from tasks.tracking.registry import POLICY_TAG, Registered, download_model, tags_of
+from tasks.tracking.registry import Registered, download_model, tags_of
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,13 +44,9 @@ def publish_version(
         remove(scratch)  # of a publication that was killed
         scratch.mkdir(parents=True)
         try:
-            directory, tags = download_model(registered, scratch), tags_of(client, registered)
+            directory = download_model(client, registered, scratch)
             check_model_directory(directory)
-            if tags.get(POLICY_TAG) not in (None, sha256_of(directory)):
-                raise ApoError(
-                    f"{registered.name}/{registered.version}: its files are not what was registered"
-                )
-            publish(directory, registered, tags, location, log)
+            publish(directory, registered, tags_of(client, registered), location, log)
         finally:
             remove(scratch)
     return location.address

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from apo_core.errors import ApoError
 from apo_core.system.environment import disable_telemetry
+from apo_core.system.files import sha256_of
 from apo_core.system.imports import quick_imports
-from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -80,15 +80,7 @@ def find(client: MlflowClient, name: str, version: str) -> Registered | None:
 
 def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
     """Read the tags of a registered model; none if there is no such model."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        tags: dict[str, str] = client.get_registered_model(name).tags
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return {}
-        raise
-    return tags
+    return dict(client.get_registered_model(name).tags) if has_model(client, name) else {}
 
 
 def model_aliases(client: MlflowClient, name: str) -> dict[str, str]:
@@ -144,15 +136,15 @@ def tags_of(client: MlflowClient, registered: Registered) -> dict[str, str]:
 
 
 def register(
-    client: MlflowClient,
-    workspace: Workspace,
-    *,
-    name: str,
-    run_id: str,
-    policy_sha256: str,
-    tags: dict[str, str],
+    client: MlflowClient, directory: Path, *, name: str, run_id: str, policy_sha256: str, tags: dict[str, str]
 ) -> Registered:
-    """Log the policy to its run as a transformers model and make it a version of the registered model."""
+    """Log a policy to its run as a transformers model and make it a version of the registered model."""
+    register_logged(name, log_policy(directory, run_id), tags | {POLICY_TAG: policy_sha256})
+    return _only_version(client, name, policy_sha256)
+
+
+def log_policy(directory: Path, run_id: str) -> str:
+    """Log a Hugging Face directory to a run as a transformers model; returns its address at MLflow."""
     disable_telemetry()
     with quick_imports():
         import mlflow
@@ -165,15 +157,34 @@ def register(
     try:
         logged = mlflow.transformers.log_model(
             # Absolute: MLflow would look a relative path up on the hub as a repository's name.
-            transformers_model=str(workspace.policy.resolve()),
+            transformers_model=str(directory.resolve()),
             task="text-generation",
             name="policy",
             pip_requirements=requirements,
         )
     finally:
         mlflow.end_run("RUNNING")  # the run goes on: only the pipeline knows how it ends
-    mlflow.register_model(logged.model_uri, name, tags=tags | {POLICY_TAG: policy_sha256})
-    return _only_version(client, name, policy_sha256)
+    return str(logged.model_uri)
+
+
+def register_logged(name: str, address: str, tags: dict[str, str]) -> None:
+    """Make a logged model the next version of a registered one."""
+    import mlflow
+
+    mlflow.register_model(address, name, tags=tags)
+
+
+def has_model(client: MlflowClient, name: str) -> bool:
+    """Whether there is a registered model of that name."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
 
 
 def _only_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered:
@@ -206,11 +217,11 @@ def download_artifact(client: MlflowClient, run_id: str, path: str, directory: P
     return Path(client.download_artifacts(run_id, path, str(directory)))
 
 
-def download_model(registered: Registered, directory: Path) -> Path:
-    """Download the Hugging Face model directory of a version.
+def download_model(client: MlflowClient, registered: Registered, directory: Path) -> Path:
+    """Download the Hugging Face model directory of a version, and compare it with what was registered.
 
     Raises:
-        ApoError: its files are gone.
+        ApoError: its files are gone or damaged.
     """
     import mlflow
 
@@ -221,7 +232,14 @@ def download_model(registered: Registered, directory: Path) -> Path:
         if not _is_gone(error):  # the server may be back in a minute
             raise
         raise ApoError(f"{source}: cannot be downloaded: {error}") from error
-    return Path(whole) / "model"
+    model = Path(whole) / "model"
+    recorded, actual = tags_of(client, registered).get(POLICY_TAG), sha256_of(model)
+    if recorded not in (None, actual):
+        raise ApoError(
+            f"{source}: its files are not what was registered: sha256 {recorded} is "
+            f"recorded, found {actual}; `apo fsck` sends them again if DVC keeps them"
+        )
+    return model
 
 
 def _is_gone(error: Exception) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import socket
 import threading
 import time
@@ -12,14 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from apo_core.config import Params
 from apo_core.errors import ApoError
-from apo_core.system.environment import disable_telemetry
-from apo_core.system.files import replacing
-from apo_core.system.imports import quick_imports
 from apo_core.training.metrics import StepMetrics, read_metrics
+from tasks.tracking.store import artifact_location, is_remote, without_password
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,45 +30,6 @@ DEPLOYMENT_TAG = "deployment"  # Prefect's number of it
 PAGE_TAG = "pipeline_run"  # the address of a deployment's run on Prefect's page
 
 
-def connect(workspace: Workspace) -> MlflowClient:
-    """Connect to the tracking server of `MLFLOW_TRACKING_URI`, else to the workspace's own sqlite store."""
-    disable_telemetry()
-    with quick_imports():
-        import mlflow
-
-    uri = tracking_uri(workspace)
-    if uri == _embedded_uri(workspace) and not _embedded_store(workspace).exists():
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-        # MLflow creates its tables step by step, and cannot resume that after a kill.
-        with replacing(_embedded_store(workspace)) as temporary:
-            mlflow.MlflowClient(f"sqlite:///{temporary.resolve()}").search_experiments()
-    mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient(tracking_uri=uri)
-
-
-def tracking_uri(workspace: Workspace) -> str:
-    """Where runs are recorded."""
-    return os.environ.get("MLFLOW_TRACKING_URI", _embedded_uri(workspace))
-
-
-def is_remote(uri: str) -> bool:
-    """Whether a tracking URI is a server's."""
-    return uri.startswith(("http://", "https://"))
-
-
-def has_registry(workspace: Workspace) -> bool:
-    """Whether there is a registry to ask: a server, or the workspace's own store after its first run."""
-    return tracking_uri(workspace) != _embedded_uri(workspace) or _embedded_store(workspace).exists()
-
-
-def _embedded_uri(workspace: Workspace) -> str:
-    return f"sqlite:///{_embedded_store(workspace)}"
-
-
-def _embedded_store(workspace: Workspace) -> Path:
-    return workspace.state.resolve() / "mlflow.db"
-
-
 def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: dict[str, str]) -> str:
     """Open a run with all parameters and return its id.
 
@@ -82,7 +39,7 @@ def start_run(client: MlflowClient, workspace: Workspace, params: Params, tags: 
     """
     from mlflow.entities import Param
 
-    experiment = _experiment(client, workspace, params.tracking.experiment)
+    experiment = experiment_of(client, workspace, params.tracking.experiment)
     own_tags = {
         _WORKSPACE_TAG: f"{socket.gethostname()}:{workspace.root.resolve()}",
         _MODEL_TAG: params.tracking.model,
@@ -134,10 +91,8 @@ def version_page(client: MlflowClient, model: str, version: str) -> str | None:
 
 
 def _pages(client: MlflowClient) -> str | None:
-    uri = urlsplit(str(client.tracking_uri))
-    if not is_remote(uri.geturl()):
-        return None
-    return uri._replace(netloc=uri.netloc.rpartition("@")[2]).geturl().rstrip("/")  # no password travels
+    uri = str(client.tracking_uri)
+    return without_password(uri) if is_remote(uri) else None
 
 
 def last_finished_run(client: MlflowClient, model: str) -> str | None:
@@ -159,15 +114,14 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _experiment(client: MlflowClient, workspace: Workspace, name: str) -> str:
+def experiment_of(client: MlflowClient, workspace: Workspace, name: str) -> str:
+    """The id of an experiment, which is made if there is none of that name."""
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
         if experiment.lifecycle_stage == "deleted":
             raise ApoError(f"MLflow experiment {name!r} is deleted; restore it or change tracking.experiment")
         return str(experiment.experiment_id)
-    # By the address, not by MLFLOW_TRACKING_URI: MLflow sets this variable itself.
-    embedded = tracking_uri(workspace) == _embedded_uri(workspace)
-    artifacts = (workspace.state.resolve() / "mlartifacts").as_uri() if embedded else None
+    artifacts = artifact_location(workspace)
     # Else MLflow's page opens on its view for agents, which is empty for a training.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     return str(client.create_experiment(name, artifact_location=artifacts, tags=kind))

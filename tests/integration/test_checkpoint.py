@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import flip_a_byte
 
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import DiskFull
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.micro_batch import pad_responses
+from apo_core.system.files import hashes_below, read_json, write_json
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.engine import start_engine
 
@@ -81,9 +83,35 @@ def test_a_checkpoint_that_carries_code_is_not_run(engine_of, tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2, min_free_mib=0)
     (states,) = checkpoints.save(engine, 1, reward=0.5).glob("engine/*.pt")
     torch.save(torch.load(states) | {"lr_scheduler": Harmful(tmp_path / "run")}, states)
+    record = states.parent.parent / "state.json"  # whoever may write there can make it fit
+    known = read_json(record)
+    record.unlink()
+    write_json(record, known | {"sha256": hashes_below(record.parent)})
     with pytest.raises(pickle.UnpicklingError, match="Unsupported global"):
         checkpoints.restore_latest(engine, at_most=10)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("file", ["engine/*.pt", "state.json"])
+def test_a_damaged_checkpoint_is_dropped_for_the_one_before_it(engine_of, tmp_path, file, capsys):
+    checkpoints = Checkpoints(tmp_path, keep=3, min_free_mib=0)
+    undisturbed = engine_of()
+    for step in (1, 2):
+        update(undisturbed, step)
+        saved = checkpoints.save(undisturbed, step, reward=0.5)
+        if step == 1:
+            before = weights(undisturbed)
+    (damaged,) = saved.glob(file)
+    if file == "state.json":
+        damaged.write_text(damaged.read_text()[:-20])
+    else:
+        flip_a_byte(damaged)
+    resumed = engine_of()
+    assert checkpoints.restore_latest(resumed, at_most=10) == 1
+    assert all(map(torch.equal, weights(resumed), before))
+    assert "step-000002" in (said := capsys.readouterr().out)
+    assert "is damaged: sha256" in said
+    assert [kept.step for kept in checkpoints.all()] == [1]
 
 
 def test_the_last_ones_and_the_best_are_kept(engine_of, tmp_path):

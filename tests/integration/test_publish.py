@@ -28,7 +28,8 @@ from tasks.storage.published_location import PublishedLocation, read_manifest
 from tasks.storage.s3_client import connect as connect_s3
 from tasks.storage.s3_client import list_objects
 from tasks.tracking.registry import Registered, parse_spec, register, resolve
-from tasks.tracking.runs import connect, start_run
+from tasks.tracking.runs import start_run
+from tasks.tracking.store import connect
 from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.servers

@@ -20,7 +20,8 @@ from tasks.decisions.promote import promote
 from tasks.reporting.summary import finished_summary, refresh_summary
 from tasks.tracking import runs
 from tasks.tracking.registry import champion, find
-from tasks.tracking.runs import connect, log_steps, start_run, stream_metrics, tracking_uri
+from tasks.tracking.runs import log_steps, start_run, stream_metrics
+from tasks.tracking.store import connect, tracking_uri
 from tasks.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.outcome import request_approval
 from tasks.reporting.summary import ApprovalBlock, DecisionBlock, ModelBlock, Summary
-from tasks.tracking.runs import connect
+from tasks.tracking.store import connect
 from tasks.workspace import Workspace
 
 NOWHERE = "http://127.0.0.1:9"

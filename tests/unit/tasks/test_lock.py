@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 import subprocess
@@ -75,3 +76,27 @@ def test_a_killed_run_holds_nothing(tmp_path):
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
     with only_run(Workspace(tmp_path)):
         pass
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ApoError, match=r"\.apo: its file system keeps no locks \(No locks available\)"):
+        enter(tmp_path)
+
+
+LONG = f"{'d' * 200}/{'d' * 200}/{'e' * 90}"
+
+
+@pytest.mark.parametrize(("name", "problem"), [("a?b", r"has a `\?` in its path"), (LONG, "bytes too long")])
+def test_a_path_that_sqlite_does_not_find_again_is_refused_and_nothing_is_made(tmp_path, name, problem):
+    with pytest.raises(ApoError, match=problem):
+        enter(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def enter(directory):
+    with only_run(Workspace(directory)):
+        raise AssertionError("a run there")

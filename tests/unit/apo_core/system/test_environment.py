@@ -1,14 +1,24 @@
 """The table of environment variables, and the rule that no other module sets any."""
 
 import ast
+import getpass
 import os
+import pwd
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from apo_core.system import environment
-from apo_core.system.environment import TELEMETRY, as_env, clear_rank_env, disable_telemetry, engine_env
+from apo_core.system.environment import (
+    TELEMETRY,
+    as_env,
+    clear_rank_env,
+    disable_telemetry,
+    engine_env,
+    make_sound,
+)
 
 ROOT = Path(__file__).parents[4]
 WRITERS = {"setdefault", "update", "pop", "popitem", "clear", "__setitem__", "__delitem__"}
@@ -96,3 +106,61 @@ def test_a_rank_is_forgotten_whole(monkeypatch):
         monkeypatch.setenv(name, "1")
     clear_rank_env()
     assert not [name for name in os.environ if name.endswith(("RANK", "WORLD_SIZE", "MASTER_PORT"))]
+
+
+@pytest.fixture
+def own_environment(monkeypatch):
+    """An environment that a test may change as it likes."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    return os.environ
+
+
+def test_what_compose_and_git_leave_is_not_taken_for_settings(own_environment):
+    own_environment |= {
+        "MLFLOW_TRACKING_URI": "",
+        "PREFECT_API_URL": "",
+        "GIT_DIR": "/other/.git",
+        "EDITOR": "",
+    }
+    own_environment |= {"AWS_PROFILE": "mine"}
+    make_sound()
+    assert not {"MLFLOW_TRACKING_URI", "PREFECT_API_URL", "GIT_DIR"} & set(own_environment)
+    assert (own_environment["EDITOR"], own_environment["AWS_PROFILE"]) == ("", "mine")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"HTTPS_PROXY": "http://p:1"}, "127.0.0.1,localhost,::1"),
+        ({"http_proxy": "http://p:1", "no_proxy": "a.b"}, "a.b,127.0.0.1,localhost,::1"),
+        ({"all_proxy": "http://p:1", "NO_PROXY": "*"}, None),
+        ({}, None),
+    ],
+)
+def test_no_proxy_is_asked_for_servers_of_this_machine(own_environment, before, after):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        own_environment.pop(name, None)
+        own_environment.pop(name.upper(), None)
+    own_environment |= before
+    make_sound()
+    assert own_environment.get("no_proxy", before.get("no_proxy")) == (after or before.get("no_proxy"))
+    assert own_environment.get("NO_PROXY") == (after or before.get("NO_PROXY"))
+
+
+def test_an_account_without_a_name_has_one(own_environment, monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("USER", "LOGNAME", "LNAME", "USERNAME"):
+        own_environment.pop(name, None)
+    make_sound()
+    assert getpass.getuser() == f"user{os.getuid()}"
+
+
+def test_a_home_that_may_not_be_entered_is_replaced(own_environment, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    own_environment["HOME"] = "/nobody/knows"
+    make_sound()
+    assert Path(own_environment["HOME"]).parent == tmp_path
+    assert Path(own_environment["HOME"]).stat().st_mode & 0o777 == 0o700

@@ -1,4 +1,6 @@
+import errno
 import multiprocessing
+import multiprocessing.synchronize
 import os
 import signal
 import time
@@ -288,6 +290,16 @@ def test_a_pool_that_breaks_is_replaced(pooled):
     verdicts = pooled.score(attempts("a", "b", "pid"))
     assert [verdict.reward for verdict in verdicts] == [1.0, 0.0, 1.0]
     assert verdicts[2].reason != before
+
+
+def test_a_machine_without_semaphores_is_one_clear_error(directory, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(multiprocessing.synchronize.SemLock, "__init__", refuse)
+    problem = r"cannot start: Read-only file system; they need .* /dev/shm"
+    with scorer(directory) as score_pool, pytest.raises(ApoError, match=problem):
+        score_pool.score(attempts("a"))
 
 
 HELD = []

@@ -1,5 +1,8 @@
 """The transaction on the decision log: how often it reads, and what it does if another writer is faster."""
 
+import errno
+import os
+
 import pytest
 
 from apo_core.config import Promotion
@@ -8,7 +11,8 @@ from apo_core.decisions.audit_chain import AuditBroken, head_of
 from apo_core.errors import ApoError, StageFailed
 from flows.cli import decisions as commands
 from tasks.decisions import decide
-from tasks.decisions.log import DecisionLog, DirectoryStore, append, open_log, read_log
+from tasks.decisions.log import DecisionLog, append, open_log, read_log
+from tasks.decisions.log_in_directory import DirectoryStore
 from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 
@@ -198,3 +202,29 @@ def test_a_log_that_is_not_here_or_of_another_model_is_refused(tmp_path):
     (tmp_path / "n/00000001.json").write_text((tmp_path / "m/00000001.json").read_text())
     with pytest.raises(AuditBroken, match=r"n: 00000001\.json holds entry 1 of m"):
         read_log(store, "n")
+
+
+def no_links(*_):
+    raise PermissionError(errno.EPERM, "no links here")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_entry_is_created_whole_and_once_with_links_or_without(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    store = DirectoryStore(tmp_path)
+    assert store.create("m", "00000001.json", "one")
+    assert not store.create("m", "00000001.json", "another")
+    monkeypatch.undo()
+    assert not store.create("m", "00000001.json", "a third")
+    assert store.names("m") == ["00000001.json"]
+    assert store.read("m", "00000001.json") == "one"
+    assert [file.name for file in (tmp_path / "m").iterdir()] == ["00000001.json"]
+
+
+def test_where_there_are_no_links_an_entry_by_a_link_is_not_replaced(tmp_path, monkeypatch):
+    store = DirectoryStore(tmp_path)
+    store.create("m", "00000001.json", "one")
+    monkeypatch.setattr(os, "link", no_links)
+    assert not store.create("m", "00000001.json", "another")
+    assert store.read("m", "00000001.json") == "one"

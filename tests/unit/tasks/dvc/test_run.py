@@ -12,7 +12,7 @@ import pytest
 
 from apo_core.errors import ApoError, StageFailed, StageRefused
 from tasks.dvc.run import _failure, _lines, dvc_command, run_stage
-from tasks.dvc.state import WorkspaceBusy, keep_record, pending
+from tasks.dvc.state import WorkspaceBusy, drop_dead_locks, keep_record, pending
 from tasks.workspace import STAGES, Workspace
 
 
@@ -164,3 +164,30 @@ def test_only_what_cannot_mend_itself_is_not_retried(lines, kind, text):
     failure = _failure("prepare", lines)
     assert type(failure) is kind
     assert text in str(failure)
+
+
+def test_a_merge_that_is_not_resolved_is_refused_and_nothing_is_put_in_its_place(workspace):
+    paths = Workspace(workspace)
+    paths.lock.write_text("schema: '2.0'\nstages: {}\n")
+    keep_record(paths)
+    conflict = "<<<<<<< HEAD\nschema: '2.0'\n=======\nschema: '2.0'\n>>>>>>> other\nstages: {}\n"
+    paths.lock.write_text(conflict)
+    with pytest.raises(ApoError, match=r"dvc\.lock: has merge conflicts; take one side"):
+        pending(workspace)
+    assert paths.lock.read_text() == conflict
+
+
+def test_a_lock_that_git_ignores_is_refused_in_one_line(workspace):
+    subprocess.run(["git", "init", "--quiet"], cwd=workspace, check=True)
+    (workspace / ".dvc/config").write_text("")
+    (workspace / ".gitignore").write_text("*.lock\n")
+    (workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
+    with pytest.raises(ApoError, match="git ignores"):
+        pending(workspace)
+
+
+def test_a_look_leaves_a_workspace_that_may_only_be_read_as_it_is(workspace, monkeypatch):
+    file = rwlock(workspace, 2**22 - 1)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    drop_dead_locks(workspace)
+    assert file.exists()

@@ -11,7 +11,7 @@ from apo_core.tables import write_table
 from tasks.decisions.log import open_log
 from tasks.lineage.approval_page import as_markdown, describe_version
 from tasks.lineage.lineage import decisions_in_words, metrics_in_words
-from tasks.tracking.runs import connect
+from tasks.tracking.store import connect
 from tasks.workspace import Workspace
 
 EVALUATION = {

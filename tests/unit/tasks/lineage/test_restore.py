@@ -9,7 +9,7 @@ from flows.workspaces import preset_text
 from tasks.dvc.run import dvc_command
 from tasks.lineage.restore import restore_version
 from tasks.tracking.registry import Registered
-from tasks.tracking.runs import connect
+from tasks.tracking.store import connect
 from tasks.workspace import Workspace
 
 LOCK = "schema: '2.0'\nstages: {}\n"

@@ -6,7 +6,8 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.workspaces import load_preset
-from tasks.tracking.runs import DEPLOYMENT_TAG, connect, finish_run, start_run, version_page
+from tasks.tracking.runs import DEPLOYMENT_TAG, finish_run, start_run, version_page
+from tasks.tracking.store import connect
 from tasks.workspace import Workspace
 
 PARAMS = load_preset("ci")

@@ -1,0 +1,111 @@
+"""A run's Prefect server: started again where it is the run's own, reported where it is another's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psutil
+
+_EVERY_SECONDS = 1.0
+_AWAY_SECONDS = 30.0
+_TEMPORARY_FAILURE = 75  # exit status: the same command may help later
+
+
+def answers(api: str, seconds: float = 5.0) -> bool:
+    """Whether a server answers at all, if only by refusing."""
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=seconds):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextmanager
+def restarted(
+    api: str, start: Callable[[], subprocess.Popen[bytes]], stop: Callable[[subprocess.Popen[bytes]], None]
+) -> Iterator[None]:
+    """Have a server on this machine at that address for the length of the block, whatever ends it.
+
+    Prefect asks again for a minute where its server does not answer, and goes on when it is back.
+
+    Args:
+        api: its address.
+        start: starts one there.
+        stop: ends what was started.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+
+    def look() -> None:
+        if answers(api) or (started and started[-1].poll() is None):
+            return
+        print(f"Prefect's server at {api} is gone: this run starts it again", file=sys.stderr, flush=True)
+        started.append(start())
+
+    with _watched(look):
+        yield
+    for process in started:
+        stop(process)
+
+
+@contextmanager
+def reported(api: str) -> Iterator[None]:
+    """End this process by one line where a server of others has been away for half a minute.
+
+    Never while a stage is at work: what it computes is worth more than what Prefect knows of it. Prefect
+    itself would try for minutes, run the finished stage again, and end in a traceback. A process that ends so
+    is as one that is killed: the next run goes on from there.
+    """
+    away_since: list[float] = []
+
+    def look() -> None:
+        if answers(api) or _is_stage_at_work():
+            away_since.clear()
+            return
+        away_since.append(time.monotonic())
+        if away_since[-1] - away_since[0] > _AWAY_SECONDS:
+            line = (
+                f"error: PREFECT_API_URL: {api} has not answered for {_AWAY_SECONDS:.0f} s; nothing is lost: "
+            )
+            print(f"{line}the same command goes on from here", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            os._exit(_TEMPORARY_FAILURE)
+
+    with _watched(look):
+        yield
+
+
+@contextmanager
+def _watched(look: Callable[[], None]) -> Iterator[None]:
+    """Call a function about every second, in a thread, until the block ends."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_EVERY_SECONDS):
+            look()
+
+    thread = threading.Thread(target=watch, name="prefect-server", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _is_stage_at_work() -> bool:
+    """Whether DVC runs a stage for this process."""
+    try:
+        children = psutil.Process().children()
+        return any("dvc" in child.cmdline() for child in children)
+    except psutil.Error:
+        return False

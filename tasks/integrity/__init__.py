@@ -1,0 +1,1 @@
+"""Whether bytes are what the record says: stage outputs, DVC's cache and remote, registered models."""

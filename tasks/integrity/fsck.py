@@ -1,0 +1,88 @@
+"""Look at all bytes of a workspace: outputs, DVC's cache and remote, checkpoints, databases, the registry."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+from apo_core.errors import ApoError
+from tasks.decisions.log import open_log
+from tasks.integrity.copies import opened
+from tasks.integrity.copy_check import CopyCheck
+from tasks.integrity.finding import Finding
+from tasks.integrity.recorded import recorded_outputs
+from tasks.integrity.versions import check_versions
+from tasks.tracking.store import has_registry
+from tasks.workspace import Workspace
+
+
+def fsck(workspace: Workspace, model: str, *, mend: bool) -> Iterator[Finding]:
+    """Compare bytes with what is recorded of them, everywhere.
+
+    What is damaged is moved to `.apo/damaged`, never deleted.
+
+    Args:
+        workspace: the caller holds its lock.
+        model: the registered model, `tracking.model`.
+        mend: put whole copies in the place of damaged ones, where there are any.
+
+    Raises:
+        ApoError: DVC's remote or the registry cannot be reached.
+        StageFailed: the same, where another try may help.
+    """
+    workspace.state.mkdir(parents=True, exist_ok=True)
+    outputs = recorded_outputs(workspace)
+    yield from _check_databases(workspace)
+    with opened(workspace, "cache") as cache, opened(workspace, "remote") as remote:
+        assert cache is not None
+        check = CopyCheck(workspace=workspace, cache=cache, remote=remote, mend=mend)
+        for output in outputs:
+            yield from check.check(output)
+        yield from check.check_earlier(outputs)
+        yield from _check_checkpoints(workspace, mend=mend)
+        if not has_registry(workspace):
+            return
+        log = open_log(workspace, model)
+        try:
+            log.read()
+        except ApoError as error:
+            yield Finding("decisions", str(error), advice="see the page Approvals")
+        stores = [cache] if remote is None else [cache, remote]
+        yield from check_versions(log.client, workspace, model, stores, mend=mend)
+
+
+def _check_checkpoints(workspace: Workspace, *, mend: bool) -> Iterator[Finding]:
+    """Checkpoints of an unfinished training."""
+    from apo_core.training.checkpoint import damage_of, saved_in  # torch takes seconds
+
+    for checkpoint in saved_in(workspace.work("train") / "checkpoints"):
+        damage = damage_of(checkpoint)
+        if damage is None:
+            continue
+        if mend:
+            aside = workspace.damaged / "checkpoints" / checkpoint.directory.name
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.move(checkpoint.directory, aside)
+        done = "moved away: the training goes on from the checkpoint before it" if mend else ""
+        yield Finding("training", f"{checkpoint.directory}: {damage}", done, "apo fsck")
+
+
+def _check_databases(workspace: Workspace) -> Iterator[Finding]:
+    """The embedded databases, as sqlite checks them."""
+    for file in (workspace.state / "mlflow.db", workspace.prefect_home / "prefect.db"):
+        problem = _sqlite_problem(file) if file.exists() else None
+        if problem is not None:
+            advice = f"move {file} away; `apo reconcile` makes the registry again from the log of decisions"
+            yield Finding("databases", f"{file}: {problem}", advice=advice)
+
+
+def _sqlite_problem(file: object) -> str | None:
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            (answer,) = database.execute("PRAGMA quick_check").fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if answer == "ok" else str(answer)

@@ -1,0 +1,85 @@
+"""Whether the registry's copy of each policy is the one that was registered."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apo_core.errors import ApoError
+from apo_core.system.files import remove
+from tasks.integrity.copies import CopyStore, take_policy
+from tasks.integrity.finding import Finding
+from tasks.tracking.registry import (
+    POLICY_TAG,
+    Registered,
+    download_model,
+    find,
+    registry_errors,
+    versions_of,
+)
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+def check_versions(
+    client: MlflowClient, workspace: Workspace, model: str, stores: list[CopyStore], *, mend: bool
+) -> Iterator[Finding]:
+    """Download every version of a model, and compare its files with the hash that was registered.
+
+    Args:
+        client: of the registry.
+        workspace: for scratch files.
+        model: name of the registered model.
+        stores: DVC's cache and remote, where the policy may still be whole.
+        mend: send a whole copy to the registry in the place of a damaged one.
+
+    Raises:
+        ApoError: the registry does not answer.
+    """
+    with registry_errors():
+        versions = versions_of(client, model)
+    for number in sorted(versions, key=int):
+        registered = find(client, model, number)
+        if registered is None:
+            continue
+        with tempfile.TemporaryDirectory(dir=workspace.state) as scratch:
+            problem = _problem(client, registered, Path(scratch))
+            if problem is None:
+                continue
+            sent = mend and _send_again(client, versions[number], registered, stores, Path(scratch))
+        done = "replaced by the policy that DVC keeps" if sent else ""
+        yield Finding("registry", problem, done, f"if it is the champion: apo rollback {model}")
+
+
+def _problem(client: MlflowClient, registered: Registered, scratch: Path) -> str | None:
+    """What is wrong with the registry's files of a version."""
+    directory = scratch / "registered"
+    remove(directory)
+    directory.mkdir()
+    try:
+        download_model(client, registered, directory)
+    except ApoError as error:
+        return str(error)
+    return None
+
+
+def _send_again(
+    client: MlflowClient,
+    version: ModelVersion,
+    registered: Registered,
+    stores: list[CopyStore],
+    scratch: Path,
+) -> bool:
+    """Put the policy as its stage wrote it in the place of the registry's copy, if DVC still has it."""
+    policy = scratch / "sent/model"
+    recorded = version.tags.get(POLICY_TAG)
+    if recorded is None or not take_policy(recorded, stores, policy):
+        return False
+    with registry_errors():
+        client.log_model_artifacts(version.model_id, str(policy.parent))
+    return _problem(client, registered, scratch) is None

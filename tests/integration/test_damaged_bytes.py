@@ -1,0 +1,128 @@
+"""A byte that changes without a trace, in every place that has copies: found, named, and mended."""
+
+import json
+import re
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from builders import execute, flip_a_byte
+from mlflow import MlflowClient
+
+from tasks.integrity.recorded import recorded_outputs
+from tasks.workspace import Workspace
+
+HASHES = r"md5 [0-9a-f]{32}(\.dir)? is recorded, found [0-9a-f]{32}"
+POLICY = "data/policy/model.safetensors"
+
+
+def cached(workspace: Path, path: str) -> Path:
+    """DVC's copy of a file."""
+    name = Path(path).name
+    (output,) = [
+        o for o in recorded_outputs(Workspace(workspace)) if o.path in (path, str(Path(path).parent))
+    ]
+    md5, cache = output.md5, workspace / ".dvc/cache/files/md5"
+    if output.is_directory:
+        listed = json.loads((cache / md5[:2] / md5[2:]).read_text())
+        md5 = next(row["md5"] for row in listed if row["relpath"] == name)
+    return cache / md5[:2] / md5[2:]
+
+
+@pytest.mark.parametrize(
+    ("path", "stage"),
+    [
+        ("data/values.parquet", "values"),
+        ("data/samples.parquet", "sample"),
+        (POLICY, "train"),
+        ("data/reference/model.safetensors", "reference"),
+        ("data/reference/tokenizer.json", "reference"),
+    ],
+)
+def test_a_byte_of_the_workspace_is_found_and_put_back(workspace, path, stage):
+    before = (workspace / path).read_bytes()
+    execute("apo status", workspace)
+    flip_a_byte(workspace / path)
+    refused = execute("apo run", workspace, check=False)
+    assert refused.returncode == 2
+    assert re.search(
+        f"{re.escape(path)}: is not what stage {stage} wrote: {HASHES}; `apo fsck`", refused.stdout
+    )
+    looked = execute("apo fsck --look", workspace, check=False)
+    assert looked.returncode == 1
+    assert path in re.sub(r"\W*│\W*", "", looked.stdout)
+    assert (workspace / path).read_bytes() != before
+    execute("apo fsck", workspace)
+    assert (workspace / path).read_bytes() == before
+    assert execute("apo fsck", workspace).stdout == "everything is as it is recorded\n"
+    assert (workspace / ".apo/damaged/workspace" / path).read_bytes() != before
+
+
+def test_what_dvc_restores_damaged_is_not_registered(workspace):
+    before = (workspace / POLICY).read_bytes()
+    flip_a_byte(cached(workspace, POLICY))
+    shutil.rmtree(workspace / "data/policy")
+    refused = execute("apo run", workspace, check=False)
+    assert refused.returncode == 2
+    assert re.search(
+        f"{POLICY}: is not what stage train wrote: {HASHES}; so was the copy in DVC's", refused.stdout
+    )
+    assert not MlflowClient(f"sqlite:///{workspace}/.apo/mlflow.db").search_registered_models()
+    unmended = execute("apo fsck", workspace, check=False)
+    assert unmended.returncode == 1
+    assert "apo run --force train" in re.sub(r"\s*│\s*", " ", unmended.stdout)
+    execute("apo run --force train", workspace)
+    assert (workspace / POLICY).read_bytes() == before
+    assert cached(workspace, POLICY).read_bytes() == before
+    execute("apo fsck", workspace)
+
+
+def test_dvcs_copies_are_made_whole_by_those_of_the_workspace_and_the_remote(workspace, tmp_path):
+    execute(f"dvc remote add --default store {tmp_path}/store && dvc push", workspace)
+    on_remote = tmp_path / "store/files/md5"
+    damaged = [cached(workspace, path) for path in ("data/values.parquet", POLICY)]
+    remote = on_remote / cached(workspace, POLICY).relative_to(workspace / ".dvc/cache/files/md5")
+    whole = {file: file.read_bytes() for file in (*damaged, remote)}
+    for file in whole:
+        flip_a_byte(file)
+    shown = re.sub(r"\s*│\s*", " ", execute("apo fsck", workspace).stdout)
+    assert {file: file.read_bytes() for file in whole} == whole
+    assert "remote" in shown
+    # Of an earlier run: the workspace does not have it any more.
+    earlier = cached(workspace, "data/values.parquet")
+    shutil.copy(workspace / "dvc.lock", tmp_path / "dvc.lock")
+    execute("apo stage values --help && dvc params diff > /dev/null", workspace)
+    (workspace / "dvc.lock").write_text(
+        re.sub(r"  values:\n(    .*\n)+", "", (tmp_path / "dvc.lock").read_text())
+    )
+    flip_a_byte(earlier)
+    assert "of an earlier run" in re.sub(r"\s*│\s*", " ", execute("apo fsck", workspace).stdout)
+    assert earlier.read_bytes() == whole[earlier]
+
+
+def test_the_registrys_copy_is_never_used_damaged_and_is_sent_again(workspace):
+    execute("apo run", workspace)
+    (weights,) = (workspace / ".apo/mlartifacts").rglob("model.safetensors")
+    before = weights.read_bytes()
+    flip_a_byte(weights)
+    refused = execute("apo publish apo-ci@champion s3://nowhere/x", workspace, check=False)
+    assert refused.returncode == 2
+    shown = execute("apo fsck --look", workspace, check=False)
+    assert shown.returncode == 1
+    assert "its files are not what was registered" in re.sub(r"\s*│\s*", " ", shown.stdout)
+    execute("apo fsck", workspace)
+    assert weights.read_bytes() == before
+
+
+def test_a_damaged_database_is_named(workspace):
+    execute("apo run", workspace)
+    file = workspace / ".apo/mlflow.db"
+    with sqlite3.connect(file) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(file.read_bytes())
+    content[5000:60000] = bytes(55000)
+    file.write_bytes(content)
+    shown = execute("apo fsck", workspace, check=False)
+    assert shown.returncode != 0
+    assert "mlflow.db" in shown.stdout
