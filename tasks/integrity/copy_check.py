@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from apo_core.system.files import remove, replacing
@@ -30,6 +30,8 @@ class CopyCheck:
     remote: CopyStore | None
     mend: bool
     """Put whole copies in the place of damaged ones, where there are any."""
+    seen: set[str] = field(default_factory=set)
+    """Hashes of the objects that were looked at."""
 
     def check(self, output: Recorded) -> Iterator[Finding]:
         """Look at the copies of a file; of a directory: of the list of its files, and of each of them."""
@@ -50,18 +52,17 @@ class CopyCheck:
             yield from self._check_object(output, f"{output.path}/{name}", md5, file)
         yield from self._unknown_files(output, listed)
 
-    def check_earlier(self, outputs: list[Recorded]) -> Iterator[Finding]:
+    def check_earlier(self) -> Iterator[Finding]:
         """Look at what else DVC's cache has, of earlier runs: DVC would restore it."""
-        recorded = {output.md5 for output in outputs}
         for md5 in self.cache.names():
-            actual = self.cache.actual(md5)
-            if md5 in recorded or actual == md5.removesuffix(".dir"):
+            actual = None if md5 in self.seen else self.cache.actual(md5)
+            if actual in (None, md5.removesuffix(".dir")):
                 continue
             done = ""
             if self.mend:
                 with self._whole(md5, None) as whole:
-                    done = self._mend_copy(self.cache, md5, whole)
-            yield Finding("cache", f"{md5}, of an earlier run: found md5 {actual}", done)
+                    done = self._mend_copy(self.cache, md5, whole) or "moved away: its stage would run again"
+            yield Finding("cache", f"{md5}, of an earlier run: found md5 {actual}", done, "apo fsck")
 
     def _files_of(self, output: Recorded) -> dict[str, str] | None:
         """The files of a directory with their hashes; None where no whole list of them is left."""
@@ -86,6 +87,7 @@ class CopyCheck:
             own: where it should lie in the workspace; None where its output is not there.
             whole: a file with the bytes as recorded, if one is at hand.
         """
+        self.seen.add(md5)
         actual = md5 if own is None else md5_of(own) if own.is_file() else NOTHING
         damaged = [store for store in self._stores if store.is_damaged(md5)]
         if actual == md5 and not damaged:

@@ -34,15 +34,16 @@ def fsck(workspace: Workspace, model: str, *, mend: bool) -> Iterator[Finding]:
     """
     workspace.state.mkdir(parents=True, exist_ok=True)
     outputs = recorded_outputs(workspace)
-    yield from _check_databases(workspace)
+    damaged = list(_check_databases(workspace))
+    yield from damaged
     with opened(workspace, "cache") as cache, opened(workspace, "remote") as remote:
         assert cache is not None
         check = CopyCheck(workspace=workspace, cache=cache, remote=remote, mend=mend)
         for output in outputs:
             yield from check.check(output)
-        yield from check.check_earlier(outputs)
+        yield from check.check_earlier()
         yield from _check_checkpoints(workspace, mend=mend)
-        if not has_registry(workspace):
+        if damaged or not has_registry(workspace):
             return
         log = open_log(workspace, model)
         try:

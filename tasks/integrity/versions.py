@@ -81,5 +81,5 @@ def _send_again(
     if recorded is None or not take_policy(recorded, stores, policy):
         return False
     with registry_errors():
-        client.log_model_artifacts(version.model_id, str(policy.parent))
+        client.log_model_artifacts(str(version.source).removeprefix("models:/"), str(policy.parent))
     return _problem(client, registered, scratch) is None

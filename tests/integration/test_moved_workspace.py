@@ -47,5 +47,6 @@ def assert_whole(workspace: Path) -> None:
     location = (workspace / ".apo/mlartifacts").as_uri()
     (version,) = client.search_model_versions("name = 'apo-ci'")
     run = client.get_run(version.run_id).info
-    for address in (run.artifact_uri, client.get_logged_model(version.model_id).artifact_location):
+    logged = client.get_logged_model(version.source.removeprefix("models:/"))
+    for address in (run.artifact_uri, logged.artifact_location):
         assert address.startswith(location)
