@@ -19,6 +19,14 @@ _TITLE = re.compile(
 )
 # "3. Conclusion", "2) Adding up", "Step 3: ...", with more text below
 _NUMBERED = re.compile(r"[\W_]*(?:\d{1,2}[.):]\s+[^\W\d]|[IVX]+[.)]\s)")
+# What says how the answer came about, on the line of its title: an answer only if there is no other
+_ASIDE = re.compile(
+    r"[\W_]*(?:explanation|reasoning|verification|check|notes?|calculations?|computation|proof|steps|method|approach|analysis"
+    r"|given|setup)[^\w:]*:[\W_]*\w",
+    re.IGNORECASE,
+)
+# "For the first 3 days:", with the answer below
+_ANNOUNCES = re.compile(r"(?!\W*\d)[^\n]*:[\s*_]*")
 _STEP = re.compile(
     r"[\W_]*(?:step|part|case|question|problem|example|phase|method|option|section|day|round|attempt)\s+"
     r"(?:\d{1,2}|[ivx]+|[a-h])\b[\W_]*(?:$|[:.)-]|[^\W\d])",
@@ -45,7 +53,7 @@ def behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> str | None:
 def all_behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> Iterator[str]:
     """Yield what stands behind each `####` that is no heading, the last first; see `behind_hashes`."""
     end, last = len(text.rstrip()), len(text.rstrip(" \t\r\n#"))
-    answered, title = False, None  # the title that nothing follows: an answer if no other mark has one
+    answered, title = False, None  # a title that nothing follows, or an aside: an answer if there is no other
     for match in reversed(list(_MARK.finditer(text))):
         line = _LINE.match(text, match.end())
         assert line is not None
@@ -54,8 +62,8 @@ def all_behind_hashes(text: str, holds: Callable[[str], bool] = bool) -> Iterato
             if match.end() == end and "#" not in _same_line(text, match.start()):
                 yield ""
         elif holds(inside) and not _is_heading(inside, text, line.end(), last):
-            if _TITLE.fullmatch(inside):
-                title = inside
+            if _TITLE.fullmatch(inside) or _ASIDE.match(inside):
+                title = title or inside
             else:
                 yield inside
                 answered = True
@@ -70,6 +78,6 @@ def _same_line(text: str, position: int) -> str:
 def _is_heading(line: str, text: str, end: int, last: int) -> bool:
     if _TITLE.fullmatch(line) and line.rstrip("*_ ").endswith(":"):
         return True
-    if _TITLE.fullmatch(line) or _NUMBERED.match(line) or _STEP.match(line):
+    if _ANNOUNCES.fullmatch(line) or _TITLE.fullmatch(line) or _NUMBERED.match(line) or _STEP.match(line):
         return end < last  # "proof" at the end is an answer
     return _PHRASE.fullmatch(line) is not None and _DIGIT.search(text, end) is not None

@@ -1,8 +1,9 @@
 r"""Numbers in text: where they are, and the value of each.
 
 Whole numbers and decimals with groups of all kinds, currencies, fractions, mixed numbers, powers (`10^5`) and
-`1.5 \times 10^3` have a value. What is made of digits and is no plain number has none: `10:30`, `2\sqrt{3}`,
-`1011_2`, `0.333...`, `3,14`. Digits of units, indices and words (`m^2`, `x_1`, `H2O`) are no numbers.
+`1.5 \times 10^3` have a value, and so have those with words of scale (`number_words`). What is made of digits
+and is no plain number has none: `10:30`, `2\sqrt{3}`, `2 pi`, `3i`, `log(5)`, `1011_2`, `0.333...`, `3,14`.
+Digits of units, indices and words (`m^2`, `x_1`, `H2O`) are no numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from apo_core.verifiers.brackets import closing_brace
+from apo_core.verifiers.number_commands import behind_arguments
+from apo_core.verifiers.number_words import with_words
 
 _LONGEST = 100  # characters of a number that is read
 _MOST_DIGITS = 400  # of a power or fraction that is computed
@@ -35,6 +37,12 @@ _CURRENCY = (
 _TERM = rf"(?:\{{\s*(?P<{{0}}>-?\s?{_PLAIN})\s*\}}|(?P<{{0}}_digit>\d))"
 _POWER = r"(?:\^|\*\*)(?:\{\s*([+-]?\d{1,4})\s*\}|\(([+-]?\d{1,4})\)|([+-]?\d{1,4}))(?!\d|\.\d|\*\*)"
 _TIMES = r"(?:\\times|\\cdot|[*x\u00d7\u00b7\u22c5])"
+_ROOT_OR_PI = r"(?:\\sqrt|\\pi|[\u221a\u221b\u221c\u03c0]|pi|sqrt(?=\s?[(\d]))(?![A-Za-z])"
+# Functions in plain text, and a fraction of pi
+_CALL = (
+    r"(?<![A-Za-z\\])(?:(?:sqrt|cbrt)(?=\s?[(\d])|(?:log|ln|exp|sin|cos|tan|gcd|lcm|max|min|floor|ceil|round|abs)"
+    r"(?:_?\d{1,3})?(?=\(\s?[-\d]))|(?P<part_of_pi>(?:\\pi|\u03c0|(?<![A-Za-z\\])pi)(?=\s?/\s?\d))"
+)
 
 
 def _term(name: str) -> str:
@@ -48,6 +56,7 @@ def _power(name: str) -> str:
 _TOKEN = re.compile(
     rf"""
       (?P<index>(?<=[^\W\d_]|[}})\]])(?:(?:\^|_)(?:\{{[^{{}}]*\}}|[+-]?\d+)|\*\*[+-]?\d+(?!\d|\*\*)))
+    | (?P<call>{_CALL})
     | (?P<hex>\b0[xX][0-9a-fA-F]+)
     | (?P<word>(?<![A-Za-z\\])(?!(?<=\d)[xXeE]\d)(?!{_CURRENCY}\d)[A-Za-z]+\d\w*)
     | (?P<number>
@@ -66,16 +75,18 @@ _TOKEN = re.compile(
           | \.?\\(?:overline|bar|dot)\b
           | (?<!,\d)(?<!,\d\d)(?:,|\{{,\}})\d{{1,2}}(?![\d,])
           | (?:[:/]|\.(?=\d)|[eE][+-]?(?=\d))\d[\d:/.]*
-          | {_SPACE}(?:\\sqrt|\\pi|\u221a|\u03c0)(?![A-Za-z])
+          | {_SPACE}(?:{_TIMES}{_SPACE})?{_ROOT_OR_PI}
+          | i(?![A-Za-z\d])
+          | !(?=\s?(?:\$(?!\d)|\\[)\]]|/|=))
           | _(?:\{{[^{{}}]*\}}|\w)
           | \^(?!\{{?\\circ|\{{?\\prime)
         )?
       )
-    | (?P<command>\\(?:[dtc]?frac|[dt]?binom|sqrt|log|ln)|[\u221a])
+    | (?P<command>\\(?:[dtc]?frac|[dt]?binom|sqrt|log|ln)|[\u221a\u221b\u221c])
     """,
     re.VERBOSE,
 )
-_ARGUMENT = re.compile(r"\s?(?P<script>[\^_])?\s?(?:\[[^\[\]]*\]\s?)?(?:(?P<brace>\{)|\\[A-Za-z]+|[\w.]+)")
+_MULTIPLIED = re.compile(rf"(?:\s?(?:/|\\div|{_TIMES})\s?{_PLAIN}){{0,3}}")
 _LATIN = re.compile(r"(?:\\[A-Za-z]+|(?P<letter>[^\W\d_]))\s*$")
 _BEFORE_A_SIGN = frozenset("=([{,:<>$&\u2248\u2264\u2265")
 
@@ -106,13 +117,17 @@ def numbers_in(text: str, at: int = 0, end: int | None = None) -> Iterator[Numbe
     end = len(text) if end is None else end
     while match := _TOKEN.search(text, at, end):
         at = match.end()
-        if match.lastgroup == "command" or match["command"]:
-            at = _behind_arguments(text, match.end(), 2 if match[0][-4:] in ("frac", "inom") else 1)
+        if match["command"] or match["call"]:
+            count = 0 if match["part_of_pi"] else 2 if match[0][-4:] in ("frac", "inom") else 1
+            at = _behind_factors(text, behind_arguments(text, match.end(), count))
             yield Number(None, text[match.start() : at], match.start(), at)
         elif match["number"]:
             if match["more"]:
-                at = _behind_arguments(text, match.end(), 1) if _takes_more(match["more"]) else match.end()
-            yield _number(text, match, at)
+                at = behind_arguments(text, match.end(), int(_takes_more(match["more"])))
+                at = _behind_factors(text, at)
+            number = _number(text, match, at)
+            at = number.end
+            yield number
         elif match["hex"]:
             yield Number(None, match[0], match.start(), at)
 
@@ -125,27 +140,26 @@ def indices_in(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _takes_more(more: str) -> bool:
-    return more[-1] not in "0123456789}."
+    return more[-1] not in "0123456789}.i!\u03c0"
 
 
-def _behind_arguments(text: str, at: int, count: int) -> int:
-    r"""Find where the arguments of a command end, as of `\frac`, in braces or single."""
-    while count and (argument := _ARGUMENT.match(text, at)):
-        closing = closing_brace(text, argument.end()) if argument["brace"] else argument.end() - 1
-        at = len(text) if closing is None else closing + 1
-        count -= not argument["script"]  # an index or exponent stands before the argument
-    return at
+def _behind_factors(text: str, at: int) -> int:
+    match = _MULTIPLIED.match(text, at)
+    return match.end() if match else at
 
 
 def _number(text: str, match: re.Match[str], end: int) -> Number:
     negative, start = _sign(text, match)
     shown = text[start:end]
-    if match["more"] or len(match[0]) > _LONGEST or _is_deviation(text, match.start()):
+    if match["more"] or len(match[0]) > _LONGEST or _is_of_another(text, match.start()):
         return Number(None, shown, start, end)
     value = _value(match)
-    if value is not None and negative != (match["inner"] == "-"):
+    if value is None:
+        return Number(None, shown, start, end)
+    if negative != (match["inner"] == "-"):
         value = value.copy_negate() if isinstance(value, Decimal) else -value  # `-` would round
-    return Number(value, shown, start, end)
+    value, end = with_words(value, shown, text, end)
+    return Number(value, text[start:end], start, end)
 
 
 def _sign(text: str, match: re.Match[str]) -> tuple[bool, int]:
@@ -177,8 +191,10 @@ def _named_minus(text: str, start: int) -> bool:
     return named is not None and not named[1].isdigit()
 
 
-def _is_deviation(text: str, start: int) -> bool:
-    return text[max(0, start - 4) : start].rstrip().endswith(("\u00b1", r"\pm", r"\mp"))
+def _is_of_another(text: str, start: int) -> bool:
+    """Whether a number is a deviation, or what a root is taken of."""
+    before = text[max(0, start - 10) : start].rstrip(" $")
+    return before.endswith(("\u00b1", r"\pm", r"\mp", "root of"))
 
 
 def _value(match: re.Match[str]) -> Decimal | Fraction | None:

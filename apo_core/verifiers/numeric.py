@@ -13,22 +13,12 @@ from apo_core.verifiers.base import Verdict, compared, quoted
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 from apo_core.verifiers.missing import missing_problem
 from apo_core.verifiers.notation import to_ascii
-from apo_core.verifiers.number_text import Number, indices_in, last_number, numbers_in
+from apo_core.verifiers.number_alone import cleaned, is_alone, is_vague
+from apo_core.verifiers.number_lines import JOINED, has_number, number_behind_hashes, value_of
+from apo_core.verifiers.number_text import Number, last_number, numbers_in
 
-# Around the one number of a gold answer: words and units, a currency, a percent sign, "x =".
-_NAMED = re.compile(r"^[^\W\d]\w*(?:\([a-z]\))?\s*=")
-_WRAPPERS = re.compile(
-    r"\\(?:text|mathrm|mathbf|mbox|textbf|textit|underline|boxed|bf|rm|left|right|displaystyle|circ|degree|pounds|euro|quad)"
-    r"(?![A-Za-z])|\\[,;:!%$() \[\]]|\^\{?\\circ\}?"
-)
-_UNITS = re.compile(r"(?<=[^\W\d_])(?:\*\*|\^|\s?[/*\u00b7]\s?|-)(?=[^\W\d_])|-(?=[^\W\d_]{2})")
-_PLAIN_TEXT = re.compile(
-    r"[^+*^<>\u2248\u2264\u2265\u00b1\u2260\u00d7\u00f7\u221a\u03c0!|\\_/\u2026\u221e-]*"
-)
-_VARIABLE = re.compile(r"\s*[abceijknqrtuvwxyz]\s*", re.ASCII)
 _LAST_EQUALS = re.compile(r"(?<![<>!\\])=|\\approx(?![A-Za-z])|\u2248")
 _EQUATIONS = re.compile(r"=[^=]*(?:[,;]|\band\b|\bor\b)[}\s$\\]*[A-Za-z]\w*\s*=")  # "x = 1, y = 2"
-_JOINED = re.compile(r"[\s$]*(?:(?:,|;|\band\b|\bor\b|&)[\s$]*)+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +33,7 @@ class NumericVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"5:{','.join(self.rules)}"
+        return f"6:{','.join(self.rules)}"
 
     def load(self) -> None:
         """See `Verifier`."""
@@ -57,7 +47,7 @@ class NumericVerifier:
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
-        extracted = extract(to_ascii(completion), self.rules, holds=_has_number)
+        extracted = extract(to_ascii(completion), self.rules, holds=has_number)
         if extracted is None:
             return nothing(self.rules)
         number, gold = _number(extracted), _gold(self._gold_text(answer) or "")
@@ -76,12 +66,13 @@ class NumericVerifier:
 
 
 def _gold(text: str) -> Decimal | Fraction | None:
-    numbers = list(numbers_in(text))
+    numbers = list(numbers_in(cleaned(text)))
     return numbers[0].value if len(numbers) == 1 else None
 
 
 def _gold_problem(text: str) -> str | None:
     """Say why a text is not one number; None if it is."""
+    text = cleaned(text)
     numbers = list(numbers_in(text))
     if not numbers:
         return "has no number to compare with"
@@ -90,54 +81,26 @@ def _gold_problem(text: str) -> str | None:
         return f"{quoted(text)} holds {len(numbers)} numbers ({shown}): verifier math compares expressions"
     if numbers[0].value is None and re.fullmatch(r"[\d,.]{100,}", numbers[0].text):
         return "has no number of at most 100 digits"
-    if numbers[0].value is None or not _is_alone(text, numbers[0]):
+    if numbers[0].value is None or not is_alone(text, numbers[0]) or is_vague(text, numbers[0]):
         return f"{quoted(text)} is not one plain number: verifier math compares expressions, exact text"
     return None
-
-
-def _is_alone(text: str, number: Number) -> bool:
-    """Whether words and units alone stand around a number."""
-    start = _NAMED.match(text)
-    before = text[start.end() if start and start.end() <= number.start else 0 : number.start]
-    behind = list(text[number.end :])
-    for first, last in indices_in(text):
-        if first >= number.end:
-            behind[first - number.end : last - number.end] = " " * (last - first)
-    after = "".join(behind)
-    if _VARIABLE.fullmatch(after) or before.strip() == "~":  # "5x", "~5"
-        return False
-    return all(_PLAIN_TEXT.fullmatch(_UNITS.sub(" ", _WRAPPERS.sub(" ", part))) for part in (before, after))
-
-
-def _has_number(line: str) -> bool:
-    """Whether a line behind `####` gives a number, at its start or behind "=", ":" or "is"."""
-    return _behind_mark(line) is not None
-
-
-def _behind_mark(line: str) -> Number | None:
-    """Read the first number of a line, or the one behind its last equals sign."""
-    _, _, result = line.rpartition("=")
-    return next(numbers_in(result), None) or next(numbers_in(line), None)
 
 
 def _number(extracted: Extract) -> Decimal | Fraction | str | None:
     """Read the answer; None if there is no number, text that says why if it is not one."""
     if extracted.rule == "hashes":
-        number = _behind_mark(extracted.text)
-    elif extracted.rule == "last":
+        return number_behind_hashes(extracted.text)
+    if extracted.rule == "last":
         number = last_number(extracted.text)
-    else:
-        return _in_mark(extracted.text)
-    if number is None:
-        return None
-    return number.value if number.value is not None else f"{quoted(number.text)} is no plain number"
+        return None if number is None else value_of(number)
+    return _in_mark(extracted.text)
 
 
 def _in_mark(text: str) -> Decimal | Fraction | str | None:
     """Read a box or a tag, as strictly as a gold answer: one number, or one behind its last equals sign."""
     if _EQUATIONS.search(text):
         return f"{quoted(text)} holds several equations, not one"
-    result = _LAST_EQUALS.split(text)[-1].strip("*_` \n")
+    result = cleaned(_LAST_EQUALS.split(text)[-1])
     numbers = list(numbers_in(result))
     if not numbers:
         return None
@@ -147,7 +110,7 @@ def _in_mark(text: str) -> Decimal | Fraction | str | None:
     number = numbers[-1]
     if number.value is None:
         return f"{quoted(number.text)} is no plain number"
-    is_number = _is_alone(result, number) if len(numbers) == 1 else _is_list(result, numbers)
+    is_number = is_alone(result, number) if len(numbers) == 1 else _is_list(result, numbers)
     return number.value if is_number else f"{quoted(text)} is not one plain number"
 
 
@@ -155,5 +118,5 @@ def _is_list(text: str, numbers: list[Number]) -> bool:
     """Whether commas, "and" or "or" join numbers, and nothing else is there."""
     pairs = itertools.pairwise(numbers)
     return not text[: numbers[0].start].strip("$ ") and all(
-        _JOINED.fullmatch(text, first.end, other.start) for first, other in pairs
+        JOINED.fullmatch(text, first.end, other.start) for first, other in pairs
     )
