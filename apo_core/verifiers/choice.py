@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from apo_core.verifiers.base import Verdict, compared, quoted
-from apo_core.verifiers.choice_text import labelled, letters_in, marked_choice, named, unwrapped
+from apo_core.verifiers.choice_text import (
+    labelled,
+    letters_in,
+    lists_options,
+    marked_choice,
+    named,
+    unwrapped,
+)
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 
 
@@ -22,7 +29,7 @@ class ChoiceVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"2:{','.join(self.rules)}"
+        return f"3:{','.join(self.rules)}"
 
     def load(self) -> None:
         """See `Verifier`."""
@@ -30,7 +37,7 @@ class ChoiceVerifier:
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """See `Verifier`; the answer is one letter, with its option's text perhaps."""
         text = unwrapped(answer)
-        if labelled(text):
+        if labelled(text) and not lists_options(text):
             return None
         letters = letters_in(text)
         if len(letters) > 1:

@@ -26,7 +26,7 @@ class ExactVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"3:{','.join(self.rules)}"
+        return f"4:{','.join(self.rules)}"
 
     def load(self) -> None:
         """See `Verifier`."""

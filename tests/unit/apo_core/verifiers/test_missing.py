@@ -19,6 +19,18 @@ NAMES = [
     "#N/A",
     " nan ",
     '"null"',
+    "None.",
+    "(none)",
+    "[NA]",
+    "N.A.",
+    "$NaN$",
+    "**null**",
+    r"\text{N/A}",
+    r"\boxed{\text{None}}",
+    "tbd",
+    "TBA",
+    "(see solution)",
+    "To be determined.",
 ]
 
 
@@ -29,7 +41,9 @@ def test_the_name_of_a_missing_value_is_no_gold(name, gold):
     assert make_verifier(name, rules, Path()).answer_problem(gold, {})
 
 
-@pytest.mark.parametrize("gold", ["Na", "na", "Nan Goldin", "none of them", "Null set", "nano", "NASA"])
+@pytest.mark.parametrize(
+    "gold", ["Na", "na", "Nan Goldin", "none of them", "Null set", "nano", "NASA", "(Na)", "todo"]
+)
 def test_words_that_look_alike_are_golds(gold):
     assert make_verifier("exact", ("whole",), Path()).answer_problem(gold, {}) is None
 
