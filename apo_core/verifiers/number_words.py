@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 _MOST_DIGITS = 400  # of a number that is multiplied
+_LARGEST = 10**30  # product of words of scale
 
 # Between a number and its word: spaces, a hyphen, the end of bold face or of LaTeX, the beginning of text
 _GAP = r"(?:[ \t~$-]|\\[,;:! ]|\*\*|\\(?:text(?:bf|rm)?|mathrm|mbox)\s?\{){0,5}"
@@ -30,7 +31,7 @@ _SCALE = re.compile(
     re.IGNORECASE,
 )
 # "$5k", "£3m"; "$5m$" is LaTeX, and so may "$5m" be
-_AMOUNT = re.compile(r"(?:[kK]|(?P<million>[mM])|(?P<billion>[bB]))n?(?![\w$^])")
+_AMOUNT = re.compile(r"(?:[kK]|[mMbB]n?)(?![\w$^])")
 _SMALLER = re.compile(r"(?:[ ]and)?[ ]?\d{1,9}(?:[.,]\d{1,9})?")  # "5 million 300 thousand", "1万5千"
 _RUN = re.compile(r"[ ]?\d[\d.,百千万萬亿億]*")
 
@@ -151,18 +152,32 @@ def _times(value: Decimal | Fraction, letter: str) -> Decimal | Fraction | None:
 def _scaled(value: Decimal | Fraction | None, text: str, end: int) -> tuple[Decimal | Fraction | None, int]:
     """Multiply by the words of scale behind a number: "5 hundred million", 5千万."""
     factor, at = 1, end
-    while scale := _SCALE.match(text, at):
-        last = _FACTORS[(scale["word"] or scale["sign"]).lower()]
-        factor, at = factor * last, scale.end()
+    while (scale := _SCALE.match(text, at)) and factor < _LARGEST:
+        factor *= _factor(scale)
+        at = scale.end()
     if at == end:
         return value, end
-    smaller = _SMALLER.match(text, at)
-    if smaller and (text[at - 1] in _FACTORS or _SCALE.match(text, smaller.end())):
-        run = _RUN.match(text, at)
-        return None, max(smaller.end(), run.end() if run else 0)
+    if scale:
+        return None, at
+    if smaller := _end_of_smaller(text, at, factor):
+        return None, smaller
     if value is None or (number := _fraction(value)) is None:
         return None, at
     return _plain(number * factor), at
+
+
+def _factor(scale: re.Match[str]) -> int:
+    return _FACTORS[(scale["word"] or scale["sign"]).lower()]
+
+
+def _end_of_smaller(text: str, at: int, factor: int) -> int | None:
+    """Find where further digits of a number end, as in "5 million 300 thousand" and 1万5千; None without."""
+    if text[at - 1] in _FACTORS:
+        run = _RUN.match(text, at)
+        return run.end() if run else None
+    smaller = _SMALLER.match(text, at)
+    scale = _SCALE.match(text, smaller.end()) if smaller else None
+    return scale.end() if scale and _factor(scale) < factor else None
 
 
 def _plain(number: Fraction) -> Decimal | Fraction:

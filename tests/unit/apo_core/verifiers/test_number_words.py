@@ -66,6 +66,7 @@ def test_words_of_scale_multiply_and_parts_are_added(written, number):
         ("5 hours", "5"),
         ("5 hours and 0 minutes", "0"),
         ("5 minutes or 3 hours", "3"),
+        ("between 2 million and 3 million", "3000000"),
     ],
 )
 def test_units_are_no_words_of_scale(written, number):
@@ -86,6 +87,7 @@ def test_units_are_no_words_of_scale(written, number):
         ("2024年5月3日", "3"),
         ("5 million 300 thousand", "300000"),
         ("1万5千", "5000"),
+        ("5" + "千" * 5000, "5"),
         ("1亿2000万", "20000000"),
         ("6 r2", "6"),
         ("6 R 2", "2"),
