@@ -25,7 +25,8 @@ _RULED_OUT = re.compile(
     re.IGNORECASE,
 )
 _FALSE = (
-    r"(?:not|wrong|incorrect|false|impossible|eliminated|excluded|ruled out|discarded|rejected|irrelevant"
+    r"(?:not(?!\s(?:only|just|wrong|incorrect|false)\b)"
+    r"|wrong|incorrect|false|impossible|eliminated|excluded|ruled out|discarded|rejected|irrelevant"
     r"|unrelated|inconsistent|inaccurate|invalid|untrue|unsupported|unlikely|too)\b"
 )
 _AS_FALSE = (
@@ -33,7 +34,7 @@ _AS_FALSE = (
     rf"(?:n't\b|\s+(?:(?:clearly|also|both|all|therefore|thus|definitely|simply)\s+)*{_FALSE})"
     r"|(?:can|do|does|did|would|could|will|should|has|have)(?:\s?not|n't)\b|can't\b|won't\b"
 )
-_WRONG = re.compile(rf"\s*[)\]]?\s*(?:{_AS_FALSE}|(?:fails|contradicts|lacks)\b|has no\b)")
+_WRONG = re.compile(rf"\s*[)\]]?\s*(?:{_AS_FALSE}|(?:fails|contradicts|lacks)\b)")
 # "B, C and D are wrong"; "A and B is wrong" and "A, and B cannot be" are about B
 _ALL_WRONG = re.compile(
     rf"(?:{ANOTHER}[A-J]{END}){{1,9}}+\s*+(?:(?:are|were|look|seem)(?:n't\b|\s+(?:(?:clearly|both|all|also|therefore)\s+)*{_FALSE})"

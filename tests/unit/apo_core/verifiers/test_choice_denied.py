@@ -77,6 +77,8 @@ def test_several_letters_are_no_choice(completion):
         "排除A、C、D，选B",
         "答案：B 不变",
         "B不错，选B",
+        "B is not wrong",
+        "B has no flaws",
         "While option A is correct in general, the best answer here is B.",
         "Although A is correct, B is better.",
         "B is right while A is correct only in part",
