@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from apo_core.verifiers.latex import PIECES
 from apo_core.verifiers.math_literal import key
 from apo_core.verifiers.math_text import from_unicode, written_out
+from apo_core.verifiers.math_units import without_unit
 from apo_core.verifiers.math_words import scaled_in_prose
 
 _ASIAN = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
@@ -18,6 +20,7 @@ _WRITTEN_OUT = re.compile(
     r"(?<![\d/.\\{}])-?(?:\d*\\frac\{\d+\}\{\d+\}|[\d.]+ \\times 10\^\{-?\d+\}|\d*\\sqrt(?:\[3\])?\{[^{}]*\})"
 )
 _END = re.compile(r"[\s.!*\"')\]$]*$")
+_UNIT = re.compile(r"[\d}]\s*(?:\\|[ ~]|[ckm][mg])")  # may be one
 _LONGEST = 120  # characters of an answer that is compared as text
 
 
@@ -29,9 +32,14 @@ def prepared_prose(text: str) -> str:
     text = scaled_in_prose(text)
     text = written_out(_COLON.sub(": ", text))
     if _LATEX.search(text):
-        return text
+        return PIECES.sub(_without_unit, text)
     text = _WRITTEN_OUT.sub(lambda match: f"${match[0]}$", text)
     return text if "$" in text else _TUPLE.sub(lambda match: f"${match[0]}$", text)
+
+
+def _without_unit(match: re.Match[str]) -> str:
+    piece = next(part for part in match.groups() if part)
+    return match[0].replace(piece, without_unit(piece.strip())) if _UNIT.search(piece) else match[0]
 
 
 def last_expression(text: str, literal: str) -> str | None:

@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from apo_core.verifiers.latex import TEXT, UPRIGHT
-from apo_core.verifiers.math_words import is_unit, plain, scaled, without_units
+from apo_core.verifiers.math_units import SPACE, without_unit
 from apo_core.verifiers.notation import to_ascii
 
 _COMMANDS: Final = {
@@ -38,14 +38,13 @@ _ROOT = re.compile(r"([\u221a\u221b])\s*(?:\(([^()]*)\)|\{([^{}]*)\}|([\d.]+|[A-
 _ASIAN = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]"
 _ASIAN_WORDS = re.compile(rf"\s*(?:\\text\s*\{{\s*)?{_ASIAN}+(?:\s*\}})?\s*")
 
-_SPACE = r"(?:\\[ ,;:!]|~|\s|\\quad(?![A-Za-z]))*"
 _GROUPED = re.compile(
     r"(?<=\d)(?:\\[,;:! ]|,\\!|\{,\}|~|'(?=\d{3})|(?<!\d[ ]\d)[\u2009\u202f\u00a0])(?=\d{3}(?!\d))"
 )
 _SPACED = re.compile(r"-?[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?|-?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?")
 _UPRIGHT = re.compile(rf"{TEXT}\{{\s*(-?[\d.,]+)\s*\}}")
 _DIGIT = re.compile(r"\d")
-_OPTION = re.compile(rf"^{TEXT}\{{\s*\([A-J]\)\s*\}}{_SPACE}(?=\S)")
+_OPTION = re.compile(rf"^{TEXT}\{{\s*\([A-J]\)\s*\}}{SPACE}(?=\S)")
 _CURRENCY = re.compile(
     rf"{TEXT}\{{\s*\\?\$\s*\}}|(?:\b(?:US|CA?|AU?|HK|NT|NZ|R|S))?\\\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2]|\\(?:pounds|euro|yen|cents?)(?![A-Za-z])"
     r"|\b(?:USD|EUR|GBP|JPY|CNY|RMB|INR|CAD|AUD|CHF|Rs\.?)(?=[\s\d]|\\|$)\s?|(?<=\d)\s?(?:USD|EUR|GBP|JPY|CNY|RMB|INR)\b"
@@ -55,7 +54,7 @@ _REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{(\
 _DECIMAL_DOTS = re.compile(r"(?<![\d.])(\d*)\.(\d+)\s?(?:\.{3,}|\\[lc]?dots|\u2026)(?=\s*(?:$|[$})\]]))")
 _MIXED = re.compile(r"(?<![\d/.^_{\\])(\d+)(?:\s|\\[ ,;:]|~)+(\d+)\s?/\s?(\d+)(?![\d/])")
 _DEGREES = re.compile(r"\\degrees?(?![A-Za-z])|\^\{?\\circ\}?")
-_TEMPERATURE = re.compile(rf"\^\\circ{_SPACE}(?:{TEXT}\{{\s*[CFK]\s*\}}|[CFK]\b)")
+_TEMPERATURE = re.compile(rf"\^\\circ{SPACE}(?:{TEXT}\{{\s*[CFK]\s*\}}|[CFK]\b)")
 _SAME = [
     (re.compile(r"(?<=\d)(?:\\[ ,;:!]|~|\s)+(?=\\%)"), ""),
     (re.compile(r"(?<=\d)\{\s*\}(?=\^)"), ""),
@@ -64,33 +63,7 @@ _SAME = [
     (re.compile(r"\\pmod\s*(\d|[a-z](?![a-z]))"), r"\\pmod{\1}"),
     (re.compile(r"\((?:\\bmod|\\mod|\\text\{\s*mod\s*\}|mod)\s*(\w+)\s*\)"), r"\\pmod{\1}"),
 ]
-# A unit behind a number: "18 dollars", "5 km/h", "5 m^2", "3 \text{ cm}^{3}". Words that are none: names of
-# functions, words that join or state a condition, and letters that are variables side by side.
-_NO_UNIT = (
-    r"(?!(?i:and|or|if|for|when|where|mod|to|infinity|inf|sqrt|sin|cos|tan|log|ln|exp|pi|percent|pct|percentage|am|pm"
-    r"|dx|dy|dt|abc?|bc|ac|xyz?|yz|xz|ax|bx|by|cx|mn|pqr?|qr|rst?|uv|nk|kn|rt)\b)"
-)
-_SYMBOL = r"(?:[kcmdµn]?(?:m|g|s|L|l|N|J|W|V|A|K|C|F|Hz|Pa|eV|mol|rad)|[hTHt])(?![A-Za-z])"
-_POWER = r"(?:\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
-_NAME = rf"(?:{_NO_UNIT}[A-Za-z]{{2,}}\.?|{_SYMBOL}){_POWER}"
-_UNIT = re.compile(
-    rf"(?P<number>.*[\d)}}\]]|\\pi)(?P<space>{_SPACE})"
-    rf"(?P<unit>{_NAME}(?:\s?(?:/|\\cdot|\*|\s)\s?{_NAME}){{0,5}}|(?:{_SPACE}{TEXT}\{{[^{{}}]*\}}{_POWER}){{1,3}})\s*\.?"
-)
-_VARIABLES = {"i", "e", "x", "y", "z"}  # upright ones too
-# Units that are LaTeX: "5\,\Omega", "5~k\Omega", "5\,\mu m", "5\frac{m}{s}", "\SI{5}{m}", "\ang{45}"
-_SPACING = r"(?:\\[ ,;:!]|~|\s)+"
-_SMALL = r"(?:[kcm]?m|mi|ft|k?g|m?L|l|J|N|mol|W|C|V)"
-_DIVISOR = r"(?:s|min|h|hr|[cmk]?m|k?g|m?L|mol|C)(?:\^(?:\d|\{\d\}))?"
-_IN_TEXT = r"(?:\\(?:text|mathrm)\s*\{{\s*{0}\s*\}}|{0})"
-_LATEX_UNIT = re.compile(
-    r"(?P<number>-?\d[\d.,]*(?:\s*\\(?:times|cdot)\s*10\^(?:\d|\{-?\d+\}))?)"
-    rf"(?:{_SPACING}(?:[kMGm]?\\Omega|\\mu\s*{_IN_TEXT.format('[msgFLVACHNW]')})"
-    rf"|{_SPACE}\\[dt]?frac\s*\{{\s*{_IN_TEXT.format(_SMALL)}\s*\}}\s*\{{\s*{_IN_TEXT.format(_DIVISOR)}\s*\}})"
-)
 _SIUNITX = re.compile(r"\\(?:SI|qty)\s*(?:\[[^\[\]]*\])?\s*\{([^{}]*)\}\s*\{[^{}]*\}|\\num\s*\{([^{}]*)\}")
-_LONGEST = 200  # characters of an answer with a unit
-_COMMAND = re.compile(r"\\[A-Za-z]+")
 _LETTERS = re.compile(r"[A-Za-z]")
 
 
@@ -131,29 +104,6 @@ def written_out(text: str) -> str:
     if "." in text:
         text = _DECIMAL_DOTS.sub(_dotted, _REPEATING.sub(_repeating, text))
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text) if "/" in text else text
-
-
-def without_unit(text: str) -> str:
-    """Drop the unit behind a number, multiplied by scale words; letters that may be variables stay."""
-    if numbers := without_units(text):
-        return numbers
-    if latex := _LATEX_UNIT.fullmatch(text):
-        return latex["number"]
-    match = _UNIT.fullmatch(text) if len(text) <= _LONGEST else None
-    if match is None or _LETTERS.search(_COMMAND.sub("", match["number"])):
-        return text
-    if r"\text" in match["number"] or r"\mathrm" in match["number"]:
-        return text
-    words = plain(match["unit"])
-    number, unit = scaled(match["number"].strip(), words)
-    if unit in _VARIABLES and match["unit"] != unit:
-        return f"{number} {unit}"
-    if not is_unit(unit):
-        return text
-    # Without a space "2ab" may be a product.
-    behind = match["unit"]
-    has_unit = number != match["number"].strip() or match["space"] or behind.startswith("\\")
-    return number if has_unit or "/" in behind or len(behind) > 3 else text
 
 
 def _root(match: re.Match[str]) -> str:

@@ -219,6 +219,16 @@ def _parsed(text: str) -> tuple[Any, ...]:
     from math_verify import parse
 
     try:
-        return tuple(parse(text, parsing_timeout=None, raise_on_error=True))
+        return tuple(parse(text, _targets(), parsing_timeout=None, raise_on_error=True))
     except ValueError:  # no expression: for instance a number of more digits than Python reads
         return ()
+
+
+@lru_cache(maxsize=1)
+def _targets() -> tuple[Any, ...]:
+    """Configure what math-verify reads: it would take variables at the end of an expression for units."""
+    from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig
+
+    kept = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all")
+    return LatexExtractionConfig(normalization_config=kept), ExprExtractionConfig()
