@@ -39,7 +39,9 @@ def prepared_prose(text: str) -> str:
 
 def _without_unit(match: re.Match[str]) -> str:
     piece = next(part for part in match.groups() if part)
-    return match[0].replace(piece, without_unit(piece.strip())) if _UNIT.search(piece) else match[0]
+    if not _UNIT.search(piece) or match.string[match.end() : match.end() + 1].isdigit():  # "$5 and $18"
+        return match[0]
+    return match[0].replace(piece, without_unit(piece.strip()))
 
 
 def last_expression(text: str, literal: str) -> str | None:

@@ -37,17 +37,18 @@ _UPRIGHT = rf"{TEXT}\{{(?:[^{{}}]|\{{[^{{}}]*\}})*\}}{_POWER}"
 _QUOTIENT = rf"\\[dt]?frac\s*\{{\s*{_UPRIGHT}\s*\}}\s*\{{\s*{_UPRIGHT}\s*\}}"
 _UPRIGHT_UNIT = rf"(?:{SPACE}(?:(?:\\cdot|/)?{SPACE}{_UPRIGHT}|{_QUOTIENT}|\(\s*{_UPRIGHT}\s*\))){{1,3}}"
 _PLAIN = r"[-+]?\d[\d.,]*(?:\s*/\s*\d+|\s*\\times\s*10\^(?:\d|\{-?\d+\}))?"
+_SPACING = r"(?:\\[ ,;:!]|~|\s)+"
+_KNOWN = re.compile(_UNIT)
 _BEHIND = [
-    re.compile(rf"(?P<number>.*[\d)}}\]]|\\pi)(?P<space>{SPACE})(?P<unit>{_UPRIGHT_UNIT})\s*\.?"),
-    re.compile(rf"(?P<number>{_PLAIN})(?P<space>(?:\\[ ,;:!]|~|\s)+)(?P<unit>{_UNIT})\s*\.?"),
-    re.compile(rf"(?P<number>{_PLAIN})(?P<space>)(?P<unit>{_NAMES}/{_NAMES})\s*\.?"),
+    re.compile(rf"(?P<number>(?:(?!{TEXT}\{{).)*[\w)}}\]])(?P<unit>{_UPRIGHT_UNIT})\s*\.?"),
+    re.compile(rf"(?P<number>{_PLAIN}){_SPACING}(?P<unit>{_UNIT})\s*\.?"),
+    re.compile(rf"(?P<number>{_PLAIN})(?P<unit>{_NAMES}/{_NAMES})\s*\.?"),
     re.compile(
-        rf"(?P<number>.*[\d)}}\]]|\\pi)(?P<space>{SPACE})(?P<unit>{_CLEAR_UNIT}(?:\s{_PHRASE}){{0,4}})\s*\.?"
+        rf"(?P<number>.*[\d)}}\]]|\\pi){SPACE}(?P<unit>{_CLEAR_UNIT}(?:\s{_PHRASE}){{0,4}})\s*\.?"
     ),
 ]
 _VARIABLES = {"i", "e", "x", "y", "z"}  # upright ones too
 # Units that are LaTeX: "5\,\Omega", "5~k\Omega", "5\,\mu m", "5\frac{m}{s}"
-_SPACING = r"(?:\\[ ,;:!]|~|\s)+"
 _SMALL = r"(?:[kcm]?m|mi|ft|k?g|m?L|l|J|N|mol|W|C|V)"
 _DIVISOR = r"(?:s|min|h|hr|[cmk]?m|k?g|m?L|mol|C)(?:\^(?:\d|\{\d\}))?"
 _IN_TEXT = r"(?:\\(?:text|mathrm)\s*\{{\s*{0}\s*\}}|{0})"
@@ -82,9 +83,10 @@ def without_unit(text: str) -> str:
 def _number(match: re.Match[str]) -> str | None:
     """Read the number of a number and a unit; None if the words are no unit."""
     before = match["number"].strip()
-    if _LETTERS.search(_COMMAND.sub("", before)) or r"\text" in before or r"\mathrm" in before:
-        return None
-    number, unit = scaled(before, plain(match["unit"]))
+    words = plain(match["unit"])
+    if _LETTERS.search(_COMMAND.sub("", before)):  # "2x\text{ cm}"
+        return before if match.re is _BEHIND[0] and _KNOWN.fullmatch(words) else None
+    number, unit = scaled(before, words)
     if unit in _VARIABLES and match["unit"] != unit:
         return f"{number} {unit}"
     return number if is_unit(unit) else None
