@@ -10,6 +10,8 @@ import re
 from typing import Final
 
 from apo_core.verifiers.latex import TEXT, UPRIGHT
+from apo_core.verifiers.math_asian import circled, without_words
+from apo_core.verifiers.math_style import unstyled
 from apo_core.verifiers.math_units import SPACE, without_unit
 from apo_core.verifiers.notation import to_ascii
 
@@ -31,12 +33,12 @@ _COMMANDS: Final = {
     "\u03b1": r"\alpha", "\u03b2": r"\beta", "\u03b3": r"\gamma", "\u03b4": r"\delta", "\u03b5": r"\epsilon",
     "\u03b8": r"\theta", "\u03bb": r"\lambda", "\u03bc": r"\mu", "\u03c1": r"\rho", "\u03c3": r"\sigma",
     "\u03c4": r"\tau", "\u03c6": r"\phi", "\u03d5": r"\phi", "\u03c9": r"\omega", "\u0394": r"\Delta",
-    "\u03a3": r"\Sigma", "\u03a9": r"\Omega",
+    "\u2206": r"\Delta", "\u03a3": r"\Sigma", "\u03a9": r"\Omega", "\u2126": r"\Omega",
 }  # fmt: skip
 _TABLE = str.maketrans({sign: f"{command} " for sign, command in _COMMANDS.items()} | {"\u3002": "."})
-_ROOT = re.compile(r"([\u221a\u221b])\s*(?:\(([^()]*)\)|\{([^{}]*)\}|([\d.]+|[A-Za-z]|\\[a-z]+))")
-_ASIAN = "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]"
-_ASIAN_WORDS = re.compile(rf"\s*(?:\\text\s*\{{\s*)?{_ASIAN}+(?:\s*\}})?\s*")
+_ROOT = re.compile(r"([\u221a-\u221c])\s*(?:(?=[({])|(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+))")
+_INDEX = {"\u221a": "", "\u221b": "[3]", "\u221c": "[4]"}
+_BRACKET = re.compile(r"[(){}]")
 
 _GROUPED = re.compile(
     r"(?<=\d)(?:\\[,;:! ]|,\\!|\{,\}|~|'(?=\d{3})|(?<!\d[ ]\d)[\u2009\u202f\u00a0])(?=\d{3}(?!\d))"
@@ -51,19 +53,26 @@ _CURRENCY = re.compile(
 )
 _SCIENTIFIC = re.compile(r"(?<![\w.\\])(-?(?:\d+(?:\.\d*)?|\.\d+))[eE]([+-]?)0*(\d{1,4})(?![\w.]*[\w])")
 _REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*\{(\d+)\}|\((\d+)\))")
+_TWO_DOTS = re.compile(r"\\dot\s*\{(\d)\}(\d*)\\dot\s*\{(\d)\}")
+_BLOCK = re.compile(r"(\d{2,6}?)\1+")
 _DECIMAL_DOTS = re.compile(r"(?<![\d.])(\d*)\.(\d+)\s?(?:\.{3,}|\\[lc]?dots|\u2026)(?=\s*(?:$|[$})\]]))")
 _MIXED = re.compile(r"(?<![\d/.^_{\\])(\d+)(?:\s|\\[ ,;:]|~)+(\d+)\s?/\s?(\d+)(?![\d/])")
+_PERCENT = re.compile(rf"(?<=[\d)}}]){SPACE}(?:\\?%|{TEXT}\{{\s*(?:percent|pct|\\?%)\s*\}}|(?:percent|pct)\b)\.?$")
 _DEGREES = re.compile(r"\\degrees?(?![A-Za-z])|\^\{?\\circ\}?")
 _TEMPERATURE = re.compile(rf"\^\\circ{SPACE}(?:{TEXT}\{{\s*[CFK]\s*\}}|[CFK]\b)")
+_MOD = r"(?:\\text\{\s*mod\s*\}|mod)"
 _SAME = [
     (re.compile(r"(?<=\d)(?:\\[ ,;:!]|~|\s)+(?=\\%)"), ""),
     (re.compile(r"(?<=\d)\{\s*\}(?=\^)"), ""),
     (re.compile(r"\\ang\s*\{(-?[\d.]+)\}"), r"\1^\\circ"),
     (re.compile(r"\\varnothing|\\O(?![A-Za-z])|\\(?:text|mbox)\{\s*empty set\s*\}"), r"\\emptyset"),
     (re.compile(r"\\pmod\s*(\d|[a-z](?![a-z]))"), r"\\pmod{\1}"),
-    (re.compile(r"\((?:\\bmod|\\mod|\\text\{\s*mod\s*\}|mod)\s*(\w+)\s*\)"), r"\\pmod{\1}"),
+    (re.compile(rf"\((?:\\bmod|\\mod|{_MOD})(?:\\ |\s)*(\w+)\s*\)"), r"\\pmod{\1}"),
+    (re.compile(rf"(?<=\w)\s*(?:\\bmod(?![a-z])|\\mod(?![a-z])|\\text\{{\s*mod\s*\}})(?:\\ |\s)*\{{?(\w+)\}}?$"), r" \\pmod{\1}"),
+    (re.compile(r"\\neq(?![a-zA-Z])|\\not\s*="), r"\\ne "),
 ]
 _SIUNITX = re.compile(r"\\(?:SI|qty)\s*(?:\[[^\[\]]*\])?\s*\{([^{}]*)\}\s*\{[^{}]*\}|\\num\s*\{([^{}]*)\}")
+_LONGEST = 200  # characters below a root
 _LETTERS = re.compile(r"[A-Za-z]")
 
 
@@ -71,7 +80,8 @@ def from_unicode(text: str) -> str:
     """Rewrite mathematical signs of Unicode as LaTeX, and all else as `to_ascii` does."""
     if text.isascii():
         return text
-    text = _ROOT.sub(_root, text)
+    if _ROOT.search(text):
+        text = _roots(text)
     return to_ascii(text.translate(_TABLE))
 
 
@@ -81,9 +91,11 @@ def prepared(text: str) -> str:
     text = text if text.endswith("..") else text.removesuffix(".").strip()
     text = _GROUPED.sub("", text)
     if not text.isascii():
-        text = from_unicode(text)
-        if any(character.isdigit() for character in text):
-            text = _ASIAN_WORDS.sub(" ", text).strip()
+        if items := circled(text):
+            return items
+        text = without_words(from_unicode(text))
+    if "\\" in text:
+        text = unstyled(text)
     text = _SIUNITX.sub(lambda match: match[1] or match[2] or "", text)
     text = _OPTION.sub("", _UPRIGHT.sub(r"\1", text))
     if (upright := UPRIGHT.fullmatch(text)) and _DIGIT.search(upright[1]):
@@ -94,6 +106,7 @@ def prepared(text: str) -> str:
         text = text.replace(" ", "").replace(",", "")
     for pattern, replacement in _SAME:
         text = pattern.sub(replacement, text)
+    text = _PERCENT.sub(r"\\%", text)
     text = _TEMPERATURE.sub(r"^\\circ", _DEGREES.sub(r"^\\circ", text))
     return without_unit(written_out(text))
 
@@ -102,13 +115,32 @@ def written_out(text: str) -> str:
     """Write out E notation, repeating decimals and mixed numbers."""
     text = _SCIENTIFIC.sub(_power_of_ten, text)
     if "." in text:
+        text = _TWO_DOTS.sub(r"\\overline{\1\2\3}", text)
         text = _DECIMAL_DOTS.sub(_dotted, _REPEATING.sub(_repeating, text))
     return _MIXED.sub(r"\1\\frac{\2}{\3}", text) if "/" in text else text
 
 
-def _root(match: re.Match[str]) -> str:
-    index = "[3]" if match[1] == "\u221b" else ""
-    return rf"\sqrt{index}{{{match[2] or match[3] or match[4] or ''}}}"
+def _roots(text: str) -> str:
+    """Rewrite signs of roots, the last first: one may stand in another."""
+    for match in reversed(list(_ROOT.finditer(text))):
+        inside, end = match[2], match.end()
+        if inside is None:
+            closed = _closing(text, end)
+            if closed is None:
+                continue
+            inside, end = text[end + 1 : closed], closed + 1
+        text = rf"{text[: match.start()]}\sqrt{_INDEX[match[1]]}{{{inside}}}{text[end:]}"
+    return text
+
+
+def _closing(text: str, start: int) -> int | None:
+    """Find the bracket that closes the one at `start`, not far behind it."""
+    depth = 0
+    for bracket in _BRACKET.finditer(text, start, start + _LONGEST):
+        depth += 1 if bracket[0] in "({" else -1
+        if not depth:
+            return bracket.start()
+    return None
 
 
 def _power_of_ten(match: re.Match[str]) -> str:
@@ -121,11 +153,12 @@ def _repeating(match: re.Match[str]) -> str:
 
 
 def _dotted(match: re.Match[str]) -> str:
-    """A decimal with dots behind it: repeating if it ends with three like digits, else rounded."""
+    """A decimal with dots behind it: repeating if three like digits end it or one block fills it, else rounded."""
     whole, decimals = match[1], match[2]
     if len(decimals) >= 3 and len(set(decimals[-3:])) == 1:
         return _fraction(whole, decimals[:-1], decimals[-1])
-    return f"{whole}.{decimals}"
+    block = _BLOCK.fullmatch(decimals)
+    return _fraction(whole, "", block[1]) if block else f"{whole}.{decimals}"
 
 
 def _fraction(whole: str, fixed: str, repeated: str) -> str:

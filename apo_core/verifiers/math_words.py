@@ -110,13 +110,13 @@ def scaled(number: str, words: str) -> tuple[str, str]:
     """Multiply a number by the scale words behind it, "million" say; return it with the other words."""
     while scale := _FIRST_SCALE.match(words):
         words = words[scale.end() :]
-        number = _times(number, _SCALES[scale[1].casefold()])
+        number = times(number, _SCALES[scale[1].casefold()])
     return number, words
 
 
 def scaled_in_prose(text: str) -> str:
     """Write out "5 million" in a text."""
-    return _IN_PROSE.sub(lambda match: _times(match[1], _SCALES[match[2].casefold()]), text)
+    return _IN_PROSE.sub(lambda match: times(match[1], _SCALES[match[2].casefold()]), text)
 
 
 def worded(text: str) -> list[str] | None:
@@ -160,7 +160,7 @@ def _quantities(text: str) -> list[tuple[str, str]]:
     return quantities
 
 
-def _times(number: str, factor: int) -> str:
+def times(number: str, factor: int) -> str:
     if not _DECIMAL.fullmatch(number.strip()):
         return rf"{number} \times {factor}"
     value = Decimal(number.replace(",", "")) * factor

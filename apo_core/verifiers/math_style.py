@@ -1,0 +1,26 @@
+r"""Style and labels of an answer, which are no part of it: colours, bold face, "Answer:"."""
+
+from __future__ import annotations
+
+import re
+
+from apo_core.verifiers.brackets import closing_brace
+from apo_core.verifiers.latex import TEXT
+
+_COLOUR = re.compile(
+    r"\\(?:textcolor|color)\s*(?:\[\w+\])?\s*\{[^{}]*\}|\\(?:boldsymbol|bm|pmb)(?=\s*\{)"
+    r"|\\(?:bf|bfseries|boldmath|large|Large|LARGE|huge|Huge|small|displaystyle|textstyle)(?![A-Za-z])"
+)
+_WHOLE = re.compile(r"(?:\\(?:underline|uline|mathbf|mathrm|mathsf|fbox|colorbox\{\w+\}|mathstrut|bf))?\s*\{")
+_LABEL = re.compile(rf"{TEXT}\{{\s*[A-Za-z][A-Za-z ]{{0,40}}(?::|=|\bis)\s*\}}\s*(?=\S)")
+_DIGIT = re.compile(r"\d")
+
+
+def unstyled(text: str) -> str:
+    """Drop colours and sizes, what emphasises the whole of a number, and a label before an answer."""
+    text = _COLOUR.sub("", text).strip()
+    while (wrapper := _WHOLE.match(text)) and _DIGIT.search(text):
+        if closing_brace(text, wrapper.end()) != len(text) - 1:
+            break
+        text = text[wrapper.end() : -1].strip()
+    return _LABEL.sub("", text, count=1) if _LABEL.match(text) else text
