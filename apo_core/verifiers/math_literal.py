@@ -83,7 +83,7 @@ _DERIVATIVE = re.compile(
     r"([A-Za-z](?:'+|\^\{?(?:\\prime\s*)+\}?)(?:\([A-Za-z]\))?)\s*=(?!.*=)(.*)", re.DOTALL
 )
 _CONCLUSION = re.compile(r"\\(?:implies|Rightarrow|Longrightarrow|therefore)(?![A-Za-z])")
-_MODULUS = re.compile(r"^(?:[A-Za-z]\s*\\equiv\s*)?(-?\d+)\s*(?:\\[ ,;:!]|\s)*\\pmod\{\w+\}$")
+_MODULUS = re.compile(r"^(?:([A-Za-z])\s*\\equiv\s*)?(-?\d+)\s*(?:\\[ ,;:!]|\s)*\\pmod\{(\w+)\}$")
 
 
 def key(text: str) -> str:
@@ -101,10 +101,19 @@ def conclusion(text: str) -> str:
     return _CONCLUSION.split(text)[-1].strip()
 
 
-def residue(text: str) -> str | None:
-    r"""Read the number of `x \equiv 3 \pmod{7}`."""
+def residue(text: str) -> tuple[str | None, str, str] | None:
+    r"""Read variable, number and modulus of `x \equiv 3 \pmod{7}`."""
     match = _MODULUS.match(text.strip())
-    return match[1] if match else None
+    return (match[1], match[2], match[3]) if match else None
+
+
+def residues_equal(own: tuple[str | None, str, str] | None, other: tuple[str | None, str, str]) -> bool:
+    """Compare residues: the same class of the same modulus, and of the same variable where both name one."""
+    if own is None or own[2] != other[2] or (own[0] and other[0] and own[0] != other[0]):
+        return False
+    if not own[2].isdigit() or not int(own[2]):
+        return own[1] == other[1]
+    return (int(own[1]) - int(other[1])) % int(own[2]) == 0
 
 
 def left_side(text: str) -> str | None:

@@ -16,6 +16,15 @@ from apo_core.verifiers.brackets import closing_brace
 from apo_core.verifiers.choice_text import labelled, unwrapped
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 from apo_core.verifiers.latex import PIECES, pieces_of
+from apo_core.verifiers.math_forms import (
+    as_latex,
+    both_signs_equal,
+    degrees_equal,
+    expressions_equal,
+    parsed,
+    percent_equal,
+    regions_equal,
+)
 from apo_core.verifiers.math_literal import (
     conclusion,
     derivative,
@@ -24,18 +33,18 @@ from apo_core.verifiers.math_literal import (
     left_side,
     literal_equal,
     residue,
+    residues_equal,
 )
 from apo_core.verifiers.math_prose import last_expression, prepared_prose
 from apo_core.verifiers.math_text import prepared
 from apo_core.verifiers.missing import missing_problem
 
 _MARKED = re.compile(r"(?<!\\)\$|\\boxed|\\\[|\\\(")
-_BETWEEN = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))?\s*")
+_BETWEEN = re.compile(r"\s*(?:[,;\uff0c\uff1b\u3001]|,?\s*(?:and|or)|\u548c|\u6216\u8005?|\u4e0e|\u3068)?\s*")
 _SENTENCE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}(?![A-Za-z])")
 _SOMETHING = re.compile(r"\w|\\[a-zA-Z{]|[^\x00-\x7f]")
 _LETTER = re.compile(r"\(?([A-J])\)?")
 _HALF_FRACTION = re.compile(r"\\[dtc]?frac\s*\{[^{}]*\}\s*(?:$|[-+=,)])")
-_CIRCLE = r"^\circ"
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,12 @@ class MathVerifier:
     @property
     def version(self) -> str:
         """See `Verifier`."""
-        return f"6+math-verify-{version('math-verify')}:{','.join(self.rules)}"
+        return f"7+math-verify-{version('math-verify')}:{','.join(self.rules)}"
 
     def load(self) -> None:
         """See `Verifier`."""
         logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its limits are off
-        math_compare.equal(_parsed("$1$")[0], _parsed(r"\boxed{2}")[0])
+        math_compare.equal(parsed("$1$")[0], parsed(r"\boxed{2}")[0])
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """See `Verifier`; an answer that math-verify cannot compare with itself is refused."""
@@ -86,14 +95,14 @@ class _Answer:
 
     @property
     def parsed(self) -> tuple[Any, ...]:
-        return _parsed(self.source)
+        return parsed(self.source)
 
 
 def _marked(extracted: Extract) -> _Answer | None:
     text = conclusion(prepared(extracted.text))
     if not text:
         return None
-    source = rf"\boxed{{{text}}}" if extracted.rule == "boxed" else _as_latex(text)
+    source = rf"\boxed{{{text}}}" if extracted.rule == "boxed" else as_latex(text)
     read = _Answer(text=text, source=source, shown=extracted.text)
     return read if is_literal(text) or read.parsed else None
 
@@ -103,11 +112,11 @@ def _in_prose(text: str, answer: str) -> _Answer | None:
     if is_literal(gold) and (literal := last_expression(text, key(gold))):
         return _Answer(text=literal, source=literal, shown=literal)
     source = prepared_prose(text)
-    parsed = _parsed(source)
-    if not parsed:
+    expressions = parsed(source)
+    if not expressions:
         return None
     pieces = pieces_of(source)
-    shown = str(parsed[-1])
+    shown = str(expressions[-1])
     return _Answer(text=prepared(pieces[-1]) if pieces else shown, source=source, shown=shown)
 
 
@@ -118,15 +127,15 @@ def _same(answer: str, read: _Answer) -> bool:
         return True
     if letter := _LETTER.fullmatch(gold):
         return labelled(unwrapped(read.shown)) == letter[1]
-    if residue(gold) is None and (remainder := residue(read.text)) is not None:
-        return gold == remainder
+    if (remainder := residue(read.text)) is not None:
+        return residues_equal(residue(gold), remainder) if residue(gold) else gold == remainder[1]
     sides = derivative(gold), derivative(read.text)
     if any(sides):
         return _derivatives_equal(gold, read.text, *sides)
     literal = literal_equal(gold, read.text)
     if literal is not None:
         return literal
-    return _expressions_equal(gold, read)
+    return _forms_equal(gold, read)
 
 
 def _derivatives_equal(
@@ -140,30 +149,19 @@ def _derivatives_equal(
     literal = literal_equal(left, right)
     if literal is not None:
         return literal
-    return _compared(_parsed(_as_latex(left)), _parsed(_as_latex(right)))
+    return expressions_equal(parsed(as_latex(left)), parsed(as_latex(right)))
 
 
-def _expressions_equal(gold: str, read: _Answer) -> bool:
-    if _compared(_gold_parsed(gold), read.parsed):
-        return True
-    # An angle in degrees equals one in radians.
-    in_degrees = _CIRCLE in gold, _CIRCLE in read.text
-    if sum(in_degrees) != 1 or r"\pi" not in gold + read.text:
-        return False
-    first, other = (
-        rf"\frac{{{text.replace(_CIRCLE, '')} \pi}}{{180}}" if _CIRCLE in text else text
-        for text in (gold, read.text)
+def _forms_equal(gold: str, read: _Answer) -> bool:
+    percent = percent_equal(gold, read.text)
+    if percent is not None:
+        return percent
+    return (
+        expressions_equal(_gold_parsed(gold), read.parsed)
+        or degrees_equal(gold, read.text)
+        or regions_equal(gold, read.text)
+        or both_signs_equal(gold, read.text)
     )
-    return _compared(_parsed(f"${first}$"), _parsed(f"${other}$"))
-
-
-def _compared(gold: tuple[Any, ...], answer: tuple[Any, ...]) -> bool:
-    if not gold or not answer:
-        return False
-    # math-verify parses to an expression, if it can, and the text of that expression last.
-    if gold[-1] == answer[-1]:
-        return True
-    return math_compare.equal(gold[0], answer[0])
 
 
 def _gold_problem(answer: str) -> str | None:
@@ -184,11 +182,11 @@ def _gold_problem(answer: str) -> str | None:
         return None
     if not _MARKED.search(gold) and len(_SENTENCE.findall(gold)) > 2:
         return f"{quoted(answer)} is a sentence: write the expression alone, or take verifier exact"
-    parsed = _gold_parsed(gold)
-    if not parsed:
+    expressions = _gold_parsed(gold)
+    if not expressions:
         return "has no expression to compare with"
     try:
-        right = math_compare.equal(parsed[0], parsed[0])
+        right = math_compare.equal(expressions[0], expressions[0])
     except ValueError as error:
         return f"{quoted(answer)} cannot be compared: {error}"
     return None if right else f"{quoted(answer)} is not equal to itself in math-verify"
@@ -206,29 +204,4 @@ def _gold(answer: str) -> str:
 
 @lru_cache(maxsize=256)
 def _gold_parsed(gold: str) -> tuple[Any, ...]:
-    return _parsed(_as_latex(gold))
-
-
-def _as_latex(text: str) -> str:
-    r"""A bare answer ("2\sqrt{13}") is LaTeX without its dollars: read as prose, it would be the number 2."""
-    return text if _MARKED.search(text) else f"${text}$"
-
-
-@lru_cache(maxsize=8)  # one completion asks for it twice
-def _parsed(text: str) -> tuple[Any, ...]:
-    from math_verify import parse
-
-    try:
-        return tuple(parse(text, _targets(), parsing_timeout=None, raise_on_error=True))
-    except ValueError:  # no expression: for instance a number of more digits than Python reads
-        return ()
-
-
-@lru_cache(maxsize=1)
-def _targets() -> tuple[Any, ...]:
-    """Configure what math-verify reads: it would take variables at the end of an expression for units."""
-    from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
-    from math_verify import ExprExtractionConfig, LatexExtractionConfig
-
-    kept = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all")
-    return LatexExtractionConfig(normalization_config=kept), ExprExtractionConfig()
+    return parsed(as_latex(gold))
