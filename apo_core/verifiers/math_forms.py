@@ -130,5 +130,7 @@ def _targets() -> tuple[Any, ...]:
     from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
     from math_verify import ExprExtractionConfig, LatexExtractionConfig
 
-    kept = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all")
+    kept = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all"
+    )
     return LatexExtractionConfig(normalization_config=kept), ExprExtractionConfig()

@@ -8,7 +8,9 @@ from typing import NamedTuple
 _RELATION = re.compile(r"\s*(\\(?:leqslant|leqq|leq|le|lt|geqslant|geqq|geq|ge|gt)(?![A-Za-z])|<=|>=|<|>)\s*")
 _OR = re.compile(r"\s*(?:\\text\s*\{\s*or\s*\}|(?<![A-Za-z])or(?![A-Za-z])|\\lor|\\vee|\\cup)(?![A-Za-z])\s*")
 _VARIABLE = re.compile(r"[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi)")
-_SET = re.compile(r"\\(?:left)?\\?\{\s*(?P<name>[A-Za-z])\s*(?:\\mid|\||:|\\colon)\s*(?P<condition>.*?)\\(?:right\\)?\}")
+_SET = re.compile(
+    r"\\(?:left)?\\?\{\s*(?P<name>[A-Za-z])\s*(?:\\mid|\||:|\\colon)\s*(?P<condition>.*?)\\(?:right\\)?\}"
+)
 _MEMBER = re.compile(r"^\s*[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _SIZES = re.compile(r"\\(?:left|right)(?=[()\[\]])")
 _INTERVAL = re.compile(r"[(\[][^()\[\],]+,[^()\[\],]+[)\]]")

@@ -7,24 +7,12 @@ ellipsis or a prime, which math-verify drops without a word.
 from __future__ import annotations
 
 import re
-from math import gcd
 
+from apo_core.verifiers.math_asian import is_asian
+from apo_core.verifiers.math_key import ELLIPSIS, PRIME, TEXT, key
+from apo_core.verifiers.math_numerals import bases, dates, ranges, ratios, telephones, times
 from apo_core.verifiers.math_words import worded
 
-_SPACES = re.compile(
-    r"\\(?:[ ,;:!]|quad|qquad|left|right|displaystyle|limits|big|Big)(?![A-Za-z])|\\[ ,;:!]|[\s$~]"
-)
-_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|mbox|textrm|operatorname|mathit)(?:bf|rm|it)?\s*\{([^{}]*)\}")
-_SINGLE = re.compile(r"\{([\w*])\}")
-_TIME = re.compile(r"0?(\d{1,2}):([0-5]\d)(?::([0-5]\d))?\s*([ap])?\.?\s*(?:m\.?)?", re.IGNORECASE)
-_DATE = re.compile(
-    r"[12]\d{3}([-/.])(?:0?[1-9]|1[0-2])\1(?:0?[1-9]|[12]\d|3[01])"
-    r"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2[12]\d{3}"
-)
-_TELEPHONE = re.compile(r"(?:\+?1[- ])?(?P<number>(?:(?:\(\d{3}\)\s?|\d{3}[- .])\d{3}|\d{3})-\d{4})")
-_BASE = re.compile(r"(-?[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)_(?:\{?(\d+|[a-z]{3,})\}?)")
-_RANGE = re.compile(r"(\d+(?:\.\d+)?)(?:-|--)(\d+(?:\.\d+)?)")
-_RATIO = re.compile(r"\d+(?::\d+){2,9}")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*[A-Za-z][.!]?")
 _SHORT = {
     "no",
@@ -56,44 +44,22 @@ _SHORT = {
 }
 _JOINERS = {"and", "or"}
 _SYMBOLS = {"infinity", "inf", "pi", "percent", "abc", "bcd", "xyz", "mnp", "pqr", "rst", "uvw", "lmn", "efg"}
-_NAMES = [
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-]
-_ELLIPSIS = re.compile(r"\.{3,}|\\[lc]?dots(?![A-Za-z])")
 _CONDITION = re.compile(
     r"\\(?:forall|exists|nexists|pmod|bmod|mod|equiv|neg|lor|land|vee|wedge|iff|implies|Rightarrow)(?![A-Za-z])"
     r"|(?<![A-Za-z\\])(?:for|if|when|where|such that|unless|except|mod|whenever)(?![A-Za-z])"
 )
-_PRIME = re.compile(r"(?<=[A-Za-z)}])(?:'+|\^\{?(?:\\prime\s*)+\}?)")
 _DERIVATIVE = re.compile(
     r"([A-Za-z](?:'+|\^\{?(?:\\prime\s*)+\}?)(?:\([A-Za-z]\))?)\s*=(?!.*=)(.*)", re.DOTALL
 )
+_CODE = re.compile(r"[IVX]{2}|[HT]{2}")  # Roman numerals, tosses of a coin
+_ANGLE = re.compile(r"\\angle\{?([A-Z])([A-Z])([A-Z])\}?")
+_QUOTIENT = re.compile(r"\\frac\{(?:d|\\partial)[\w^{}]*\}\{(?:d|\\partial)[\w^{}]*\}")  # dy/dx
+_NOT_EQUAL = re.compile(r"\s*\\ne(?![A-Za-z])")
+_TRANSPOSE = re.compile(
+    r"(?<=[A-Z)}\]])\s*\^\s*\{?\s*(?:T(?![A-Za-z])|\\(?:top|intercal)|\\(?:mathrm|text)\{T\})"
+)
 _CONCLUSION = re.compile(r"\\(?:implies|Rightarrow|Longrightarrow|therefore)(?![A-Za-z])")
 _MODULUS = re.compile(r"^(?:([A-Za-z])\s*\\equiv\s*)?(-?\d+)\s*(?:\\[ ,;:!]|\s)*\\pmod\{(\w+)\}$")
-
-
-def key(text: str) -> str:
-    """Make texts alike that differ by spaces, sizes of brackets and upright letters only."""
-    text = _TEXT.sub(r"\1", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    text = _ELLIPSIS.sub(
-        "...", _PRIME.sub(lambda match: "'" * (match[0].count("prime") or len(match[0])), text)
-    )
-    text = _SINGLE.sub(r"\1", _SPACES.sub("", text))
-    return text.removesuffix(".") if not text.endswith("..") else text
 
 
 def conclusion(text: str) -> str:
@@ -130,11 +96,16 @@ def derivative(text: str) -> tuple[str, str] | None:
 
 def literal_equal(gold: str, answer: str) -> bool | None:
     """Compare two answers of which one is no expression; None if both are expressions."""
-    for compare in (_times, _dates, _worded, _bases, _ranges, _telephones, _ratios, _words, _marks):
+    for compare in _COMPARED:
         equal = compare(gold, answer)
         if equal is not None:
             return equal
     return None
+
+
+def loses_transpose(gold: str, answer: str) -> bool:
+    """Whether one of two answers is transposed and the other is not: math-verify drops the sign."""
+    return bool(_TRANSPOSE.search(gold)) != bool(_TRANSPOSE.search(answer))
 
 
 def is_literal(text: str) -> bool:
@@ -144,7 +115,7 @@ def is_literal(text: str) -> bool:
 
 def words_of(text: str) -> str | None:
     """Read a text of words, in small letters; None if it may be a product of variables."""
-    plain = _TEXT.sub(r"\1", text)
+    plain = TEXT.sub(r"\1", text)
     upright = plain != text
     plain = re.sub(r"\\[ ,;:!]|[~$]", " ", plain).strip()
     if not _WORDS.fullmatch(plain):
@@ -152,7 +123,13 @@ def words_of(text: str) -> str | None:
     words = plain.rstrip(".!").casefold().split()
     if all(len(word) == 1 or word in _JOINERS for word in words) or any(word in _SYMBOLS for word in words):
         return None
-    if not upright and len(words) == 1 and len(words[0]) == 2 and words[0] not in _SHORT:
+    if (
+        not upright
+        and len(words) == 1
+        and len(words[0]) == 2
+        and words[0] not in _SHORT
+        and not _CODE.fullmatch(plain)
+    ):
         return None
     return " ".join(words)
 
@@ -167,84 +144,6 @@ def _worded(gold: str, answer: str) -> bool | None:
     return None if read == (None, None) else read[0] == read[1]
 
 
-def _times(gold: str, answer: str) -> bool | None:
-    read = [_TIME.fullmatch(_plain(text)) for text in (gold, answer)]
-    if not any(read):
-        return None
-    if not all(read):
-        return False
-    first, other = ([part.casefold() if part else "" for part in match.groups()] for match in read if match)
-    same_half = first[3] == other[3] or not first[3] or not other[3]
-    if [int(part or 0) for part in first[:3]] == [int(part or 0) for part in other[:3]] and same_half:
-        return True
-    return bool(first[3] or other[3]) and _seconds(first) == _seconds(other)
-
-
-def _seconds(time: list[str]) -> int:
-    hour, minute, second = (int(part or 0) for part in time[:3])
-    if time[3] and hour <= 12:
-        hour = hour % 12 + 12 * (time[3] == "p")
-    return (hour * 60 + minute) * 60 + second
-
-
-def _dates(gold: str, answer: str) -> bool | None:
-    read = [_DATE.fullmatch(_plain(text)) for text in (gold, answer)]
-    if not any(read):
-        return None
-    parts = [[int(part) for part in re.split(r"\D", match[0])] for match in read if match]
-    return len(parts) == 2 and parts[0] == parts[1]
-
-
-def _telephones(gold: str, answer: str) -> bool | None:
-    read = [_TELEPHONE.fullmatch(_plain(text)) for text in (gold, answer)]
-    if not any(read):
-        return None
-    numbers = [re.sub(r"\D", "", match["number"]) for match in read if match]
-    return len(numbers) == 2 and numbers[0] == numbers[1]
-
-
-def _bases(gold: str, answer: str) -> bool | None:
-    own, other = _BASE.fullmatch(key(gold)), _BASE.fullmatch(key(answer))
-    if own and other:
-        return own[1].casefold() == other[1].casefold() and _base(own[2]) == _base(other[2])
-    if own:  # the question names the base, and the answer need not
-        return own[1].casefold() == key(answer).casefold()
-    if other and key(gold).lstrip("-").isdigit():
-        return _value(other[1], _base(other[2])) == int(key(gold))
-    return False if other and "_" not in gold else None
-
-
-def _base(name: str) -> int:
-    return int(name) if name.isdigit() else _NAMES.index(name) + 2 if name in _NAMES else 0
-
-
-def _value(digits: str, base: int) -> int | None:
-    if not 2 <= base <= 36 or "." in digits or any(int(digit, 36) >= base for digit in digits.lstrip("-")):
-        return None
-    return int(digits, base)
-
-
-def _ranges(gold: str, answer: str) -> bool | None:
-    read = [_RANGE.fullmatch(key(text)) for text in (gold, answer)]
-    ends = [
-        (float(match[1]), float(match[2])) for match in read if match and float(match[1]) < float(match[2])
-    ]
-    return None if not ends else len(ends) == 2 and ends[0] == ends[1]
-
-
-def _ratios(gold: str, answer: str) -> bool | None:
-    read = [_RATIO.fullmatch(key(text)) for text in (gold, answer)]
-    if not any(read):
-        return None
-    parts = [_lowest([int(part) for part in match[0].split(":")]) for match in read if match]
-    return len(parts) == 2 and parts[0] == parts[1]
-
-
-def _lowest(parts: list[int]) -> list[int]:
-    divisor = gcd(*parts) or 1
-    return [part // divisor for part in parts]
-
-
 def _marks(gold: str, answer: str) -> bool | None:
     read = [_marks_of(text) for text in (gold, answer)]
     return None if read == [[], []] else key(gold) == key(answer)
@@ -253,9 +152,23 @@ def _marks(gold: str, answer: str) -> bool | None:
 def _marks_of(text: str) -> list[str]:
     if not any(sign in text for sign in ("'", "\\", "...", "f", "w", "m", "u")):
         return []
-    plain = _TEXT.sub(r" \1 ", text)
-    return [match[0] for pattern in (_ELLIPSIS, _CONDITION, _PRIME) for match in pattern.finditer(plain)]
+    plain = TEXT.sub(r" \1 ", text)
+    return [match[0] for pattern in (ELLIPSIS, _CONDITION, PRIME) for match in pattern.finditer(plain)]
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"\\[ ,;:!]|[$~]", " ", _TEXT.sub(r"\1", text)).strip()
+def _angles(gold: str, answer: str) -> bool | None:
+    """Compare angles at a point: those of ABC and CBA are one, that of BAC is another."""
+    read = [_ANGLE.fullmatch(key(text)) for text in (gold, answer)]
+    names = [match.groups() for match in read if match]
+    return names[0] in (names[1], names[1][::-1]) if len(names) == 2 else None
+
+
+def _written(gold: str, answer: str) -> bool | None:
+    """Compare what math-verify would compute or cut: derivatives, "is not", words of other scripts."""
+    is_written = any(
+        _QUOTIENT.fullmatch(key(text)) or _NOT_EQUAL.match(text) or is_asian(text) for text in (gold, answer)
+    )
+    return key(gold) == key(answer) if is_written else None
+
+
+_COMPARED = (times, dates, _worded, bases, ranges, telephones, ratios, _words, _angles, _marks, _written)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from apo_core.verifiers.latex import PIECES
-from apo_core.verifiers.math_literal import key
+from apo_core.verifiers.math_key import key
 from apo_core.verifiers.math_text import from_unicode, written_out
 from apo_core.verifiers.math_units import without_unit
 from apo_core.verifiers.math_words import scaled_in_prose

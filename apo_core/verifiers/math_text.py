@@ -57,7 +57,9 @@ _TWO_DOTS = re.compile(r"\\dot\s*\{(\d)\}(\d*)\\dot\s*\{(\d)\}")
 _BLOCK = re.compile(r"(\d{2,6}?)\1+")
 _DECIMAL_DOTS = re.compile(r"(?<![\d.])(\d*)\.(\d+)\s?(?:\.{3,}|\\[lc]?dots|\u2026)(?=\s*(?:$|[$})\]]))")
 _MIXED = re.compile(r"(?<![\d/.^_{\\])(\d+)(?:\s|\\[ ,;:]|~)+(\d+)\s?/\s?(\d+)(?![\d/])")
-_PERCENT = re.compile(rf"(?<=[\d)}}]){SPACE}(?:\\?%|{TEXT}\{{\s*(?:percent|pct|\\?%)\s*\}}|(?:percent|pct)\b)\.?$")
+_PERCENT = re.compile(
+    rf"(?<=[\d)}}]){SPACE}(?:\\?%|{TEXT}\{{\s*(?:percent|pct|\\?%)\s*\}}|(?:percent|pct)\b)\.?$"
+)
 _DEGREES = re.compile(r"\\degrees?(?![A-Za-z])|\^\{?\\circ\}?")
 _TEMPERATURE = re.compile(rf"\^\\circ{SPACE}(?:{TEXT}\{{\s*[CFK]\s*\}}|[CFK]\b)")
 _MOD = r"(?:\\text\{\s*mod\s*\}|mod)"
@@ -68,7 +70,12 @@ _SAME = [
     (re.compile(r"\\varnothing|\\O(?![A-Za-z])|\\(?:text|mbox)\{\s*empty set\s*\}"), r"\\emptyset"),
     (re.compile(r"\\pmod\s*(\d|[a-z](?![a-z]))"), r"\\pmod{\1}"),
     (re.compile(rf"\((?:\\bmod|\\mod|{_MOD})(?:\\ |\s)*(\w+)\s*\)"), r"\\pmod{\1}"),
-    (re.compile(rf"(?<=\w)\s*(?:\\bmod(?![a-z])|\\mod(?![a-z])|\\text\{{\s*mod\s*\}})(?:\\ |\s)*\{{?(\w+)\}}?$"), r" \\pmod{\1}"),
+    (
+        re.compile(
+            r"(?<=\w)\s*(?:\\bmod(?![a-z])|\\mod(?![a-z])|\\text\{\s*mod\s*\})(?:\\ |\s)*\{?(\w+)\}?$"
+        ),
+        r" \\pmod{\1}",
+    ),
     (re.compile(r"\\neq(?![a-zA-Z])|\\not\s*="), r"\\ne "),
 ]
 _SIUNITX = re.compile(r"\\(?:SI|qty)\s*(?:\[[^\[\]]*\])?\s*\{([^{}]*)\}\s*\{[^{}]*\}|\\num\s*\{([^{}]*)\}")

@@ -24,7 +24,9 @@ _SYMBOL = (
     r"|[kMGT]B|[kMG]bps|mph|kph|rpm|ft|in|mi|yd|oz|lb|lbs|hr|hrs|min|mins|sec|secs|yr|yrs|wk|gal|qt|pt|sq|cu|cc|cal|kcal"
     r"|deg|amu|atm|dm|men|pts?|km/h|cents?|bps|sq\.|cu\.|ha|au)(?![A-Za-z])"
 )
-_CLEAR = r"(?:[kcm]m|kg|mph|kWh|kHz|MHz|GHz|Hz|kPa|keV|MeV|eV|mol|lbs|hrs|mins|secs)(?![A-Za-z])"  # units anywhere
+_CLEAR = (
+    r"(?:[kcm]m|kg|mph|kWh|kHz|MHz|GHz|Hz|kPa|keV|MeV|eV|mol|lbs|hrs|mins|secs)(?![A-Za-z])"  # units anywhere
+)
 _WORD = r"[A-Za-z](?=[a-z]*[aeiouy])[a-z]{3,}(?![A-Za-z])\.?"
 _SHORT_WORD = r"(?:of|per|a|an|the|in|on|by|old|sq|cu|men|cats?|dogs?|pens?|cups?|hats?|cars?|bags?|days?|ways?|eggs?|pies?|each)\b\.?"
 _POWER = r"(?:\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
@@ -32,7 +34,9 @@ _BETWEEN = r"\s?(?:/|\\cdot|\*)\s?"
 _NAMES = rf"(?:{_SYMBOL}|{_WORD}){_POWER}"
 _PHRASE = rf"{_NO_UNIT}(?:{_WORD}|{_SHORT_WORD}|{_SYMBOL}){_POWER}"
 _UNIT = rf"{_NO_UNIT}(?:{_NAMES}(?:{_BETWEEN}{_NAMES}){{1,4}}|{_PHRASE}(?:(?:\s|(?<=\.))(?:{_NO_UNIT}(?:{_WORD}|{_SHORT_WORD}){_POWER}|[kcm]m{_POWER})){{0,5}})"
-_CLEAR_UNIT = rf"{_NO_UNIT}(?:{_CLEAR}{_POWER}|[A-Za-z](?=[a-z]*[aeiou])[a-z]{{4,}}{_POWER})(?:{_BETWEEN}{_NAMES})?"
+_CLEAR_UNIT = (
+    rf"{_NO_UNIT}(?:{_CLEAR}{_POWER}|[A-Za-z](?=[a-z]*[aeiou])[a-z]{{4,}}{_POWER})(?:{_BETWEEN}{_NAMES})?"
+)
 _UPRIGHT = rf"{TEXT}\{{(?:[^{{}}]|\{{[^{{}}]*\}})*\}}{_POWER}"
 _QUOTIENT = rf"\\[dt]?frac\s*\{{\s*{_UPRIGHT}\s*\}}\s*\{{\s*{_UPRIGHT}\s*\}}"
 _UPRIGHT_UNIT = rf"(?:{SPACE}(?:(?:\\cdot|/)?{SPACE}{_UPRIGHT}|{_QUOTIENT}|\(\s*{_UPRIGHT}\s*\))){{1,3}}"
@@ -43,9 +47,7 @@ _BEHIND = [
     re.compile(rf"(?P<number>(?:(?!{TEXT}\{{).)*[\w)}}\]])(?P<unit>{_UPRIGHT_UNIT})\s*\.?"),
     re.compile(rf"(?P<number>{_PLAIN}){_SPACING}(?P<unit>{_UNIT})\s*\.?"),
     re.compile(rf"(?P<number>{_PLAIN})(?P<unit>{_NAMES}/{_NAMES})\s*\.?"),
-    re.compile(
-        rf"(?P<number>.*[\d)}}\]]|\\pi){SPACE}(?P<unit>{_CLEAR_UNIT}(?:\s{_PHRASE}){{0,4}})\s*\.?"
-    ),
+    re.compile(rf"(?P<number>.*[\d)}}\]]|\\pi){SPACE}(?P<unit>{_CLEAR_UNIT}(?:\s{_PHRASE}){{0,4}})\s*\.?"),
 ]
 _VARIABLES = {"i", "e", "x", "y", "z"}  # upright ones too
 # Units that are LaTeX: "5\,\Omega", "5~k\Omega", "5\,\mu m", "5\frac{m}{s}"

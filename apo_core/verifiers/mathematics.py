@@ -25,13 +25,14 @@ from apo_core.verifiers.math_forms import (
     percent_equal,
     regions_equal,
 )
+from apo_core.verifiers.math_key import key
 from apo_core.verifiers.math_literal import (
     conclusion,
     derivative,
     is_literal,
-    key,
     left_side,
     literal_equal,
+    loses_transpose,
     residue,
     residues_equal,
 )
@@ -135,7 +136,7 @@ def _same(answer: str, read: _Answer) -> bool:
     literal = literal_equal(gold, read.text)
     if literal is not None:
         return literal
-    return _forms_equal(gold, read)
+    return not loses_transpose(gold, read.text) and _forms_equal(gold, read)
 
 
 def _derivatives_equal(
