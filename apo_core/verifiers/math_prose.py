@@ -5,36 +5,50 @@ from __future__ import annotations
 import re
 
 from apo_core.verifiers.latex import PIECES
+from apo_core.verifiers.math_asian import scaled as asian_scaled
 from apo_core.verifiers.math_key import key
-from apo_core.verifiers.math_text import from_unicode, written_out
+from apo_core.verifiers.math_runs import last_run
+from apo_core.verifiers.math_text import from_unicode, prepared, written_out
 from apo_core.verifiers.math_units import without_unit
 from apo_core.verifiers.math_words import scaled_in_prose
 
 _ASIAN = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
 _COLON = re.compile(r"(?<!\d):(?=-?\d)")  # math-verify reads a number behind a space only
 _LATEX = re.compile(r"(?<!\\)\$|\\[(\[]|\\boxed")
-# A point or an interval in prose: "(1,2)", "[0, 1)", "(-infinity, 2]", with no number behind it.
-_TERM = r"\s*[-+]?\s*(?:[\w.]+(?:\s?[/^*]\s?[\w.]+)?|\\[a-z]+(?:\{\d+\}){0,2})\s*"
-_TUPLE = re.compile(rf"(?<![\w\\)\]])[(\[]{_TERM}(?:,{_TERM}){{1,9}}[)\]](?=[^\d]*$)")
-_WRITTEN_OUT = re.compile(
-    r"(?<![\d/.\\{}])-?(?:\d*\\frac\{\d+\}\{\d+\}|[\d.]+ \\times 10\^\{-?\d+\}|\d*\\sqrt(?:\[3\])?\{[^{}]*\})"
-)
 _END = re.compile(r"[\s.!*\"')\]$]*$")
 _UNIT = re.compile(r"[\d}]\s*(?:\\|[ ~]|[ckm][mg])")  # may be one
+_DOLLAR = re.compile(r"(?:\b(?:US|CA?|AU?|HK|NZ|R|S))?\\\$(?=\s?[\d.])")
+_SEARCHED = 8000  # characters at the end of a response
 _LONGEST = 120  # characters of an answer that is compared as text
 
 
-def prepared_prose(text: str) -> str:
-    """Rewrite a text so that math-verify finds its last expression."""
-    text = from_unicode(text)
+def prepared_prose(text: str, *, is_list: bool = False) -> str:
+    """Rewrite a text so that math-verify finds its last expression.
+
+    Args:
+        text: a response.
+        is_list: whether the gold answer has several values.
+    """
+    text = from_unicode(_shortened(text))
     if not text.isascii():
-        text = _ASIAN.sub(" ", text)
-    text = scaled_in_prose(text)
+        text = _ASIAN.sub(" ", asian_scaled(text))
+    text = _DOLLAR.sub(" ", scaled_in_prose(text))
     text = written_out(_COLON.sub(": ", text))
     if _LATEX.search(text):
         return PIECES.sub(_without_unit, text)
-    text = _WRITTEN_OUT.sub(lambda match: f"${match[0]}$", text)
-    return text if "$" in text else _TUPLE.sub(lambda match: f"${match[0]}$", text)
+    run = last_run(text.replace("**", "  "), is_list=is_list)
+    if run is None or run.is_plain:
+        return text
+    return f"${prepared(run.text)}$"
+
+
+def _shortened(text: str) -> str:
+    """Take the end of a long text: math-verify's search is quadratic in a run of numbers."""
+    if len(text) <= _SEARCHED:
+        return text
+    start = len(text) - _SEARCHED
+    line = text.find("\n", start, start + _SEARCHED // 2)
+    return text[line + 1 :] if line >= 0 else text[start:]
 
 
 def _without_unit(match: re.Match[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from apo_core.verifiers import math_compare
 from apo_core.verifiers.base import Verdict, compared, quoted
 from apo_core.verifiers.brackets import closing_brace
-from apo_core.verifiers.choice_text import labelled, unwrapped
+from apo_core.verifiers.choice_text import labelled, named, unwrapped
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 from apo_core.verifiers.latex import PIECES, pieces_of
 from apo_core.verifiers.math_forms import (
@@ -45,6 +45,8 @@ _BETWEEN = re.compile(r"\s*(?:[,;\uff0c\uff1b\u3001]|,?\s*(?:and|or)|\u548c|\u62
 _SENTENCE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}(?![A-Za-z])")
 _SOMETHING = re.compile(r"\w|\\[a-zA-Z{]|[^\x00-\x7f]")
 _LETTER = re.compile(r"\(?([A-J])\)?")
+_MEMBERS = re.compile(r"\S\s*(?:,|\b(?:and|or)\b)\s*\S")
+_INSIDE = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|(?<=\d),(?=\d{3}(?!\d))")
 _HALF_FRACTION = re.compile(r"\\[dtc]?frac\s*\{[^{}]*\}\s*(?:$|[-+=,)])")
 
 
@@ -112,13 +114,24 @@ def _in_prose(text: str, answer: str) -> _Answer | None:
     gold = _gold(answer)
     if is_literal(gold) and (literal := last_expression(text, key(gold))):
         return _Answer(text=literal, source=literal, shown=literal)
-    source = prepared_prose(text)
+    if (letter := _LETTER.fullmatch(gold)) and not _MARKED.search(text):
+        named_letter = named(unwrapped(text))
+        return named_letter and _Answer(text=named_letter, source=named_letter, shown=named_letter)
+    source = prepared_prose(text, is_list=_is_list(gold))
+    pieces = pieces_of(source)
+    text = prepared(pieces[-1]) if pieces else ""
+    if len(pieces) == 1 and source == f"${pieces[0]}$" and is_literal(text):
+        return _Answer(text=text, source=source, shown=pieces[0])
     expressions = parsed(source)
     if not expressions:
         return None
-    pieces = pieces_of(source)
     shown = str(expressions[-1])
-    return _Answer(text=prepared(pieces[-1]) if pieces else shown, source=source, shown=shown)
+    return _Answer(text=text or shown, source=source, shown=shown)
+
+
+def _is_list(gold: str) -> bool:
+    """Whether a gold answer has several values outside of brackets: "3, 5", "x=3 or x=5"."""
+    return _MEMBERS.search(_INSIDE.sub("", gold)) is not None
 
 
 def _same(answer: str, read: _Answer) -> bool:
