@@ -15,7 +15,7 @@ from apo_core.verifiers.base import Verdict, compared, quoted
 from apo_core.verifiers.brackets import closing_brace
 from apo_core.verifiers.choice_text import labelled, named, unwrapped
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
-from apo_core.verifiers.latex import PIECES, pieces_of
+from apo_core.verifiers.latex import PIECES, UPRIGHT, pieces_of
 from apo_core.verifiers.math_forms import (
     as_latex,
     both_signs_equal,
@@ -75,7 +75,7 @@ class MathVerifier:
 
     def answer_problem(self, answer: str, row: dict[str, Any]) -> str | None:
         """See `Verifier`; an answer that math-verify cannot compare with itself is refused."""
-        return missing_problem(answer) or _gold_problem(answer)
+        return missing_problem(answer) or missing_problem(_words_alone(answer)) or _gold_problem(answer)
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
@@ -176,6 +176,11 @@ def _forms_equal(gold: str, read: _Answer) -> bool:
         or regions_equal(gold, read.text)
         or both_signs_equal(gold, read.text)
     )
+
+
+def _words_alone(answer: str) -> str:
+    r"""Read the words of a gold answer as `\boxed{\text{None}}` and "(None)." are written."""
+    return UPRIGHT.sub(r"\1", _gold(answer)).strip("$.() \n")
 
 
 def _gold_problem(answer: str) -> str | None:
