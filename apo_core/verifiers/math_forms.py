@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from apo_core.verifiers import math_compare
-from apo_core.verifiers.math_inequalities import region
+from apo_core.verifiers.math_inequalities import needs_rewriting, region
 
 _CIRCLE = r"^\circ"
 _PERCENT = r"\%"
@@ -73,7 +73,7 @@ def degrees_equal(gold: str, text: str) -> bool:
 
 def regions_equal(gold: str, text: str) -> bool:
     """Whether inequalities, or sets and intervals, describe the same numbers."""
-    if not (_RELATION.search(gold) or _RELATION.search(text)):
+    if not (_RELATION.search(gold + text) and (needs_rewriting(gold) or needs_rewriting(text))):
         return False
     own, other = region(gold), region(text)
     if own is None or other is None or (own.variable and other.variable and own.variable != other.variable):

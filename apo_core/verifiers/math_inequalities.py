@@ -14,6 +14,10 @@ _SET = re.compile(
 _MEMBER = re.compile(r"^\s*[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _SIZES = re.compile(r"\\(?:left|right)(?=[()\[\]])")
 _INTERVAL = re.compile(r"[(\[][^()\[\],]+,[^()\[\],]+[)\]]")
+# What math-verify does not compare with an interval itself: "or", a set, two falling relations
+_REWRITTEN = re.compile(
+    rf"{_OR.pattern}|\\\{{|\\lbrace|(?:>|\\g(?:e|t)).*(?:>|\\g(?:e|t))", re.DOTALL
+)
 _LONGEST = 200  # characters
 
 
@@ -27,6 +31,11 @@ class Region(NamedTuple):
     def latex(self) -> str:
         """The union of the intervals."""
         return r" \cup ".join(self.intervals)
+
+
+def needs_rewriting(text: str) -> bool:
+    """Whether math-verify cannot compare inequalities as they are written."""
+    return _REWRITTEN.search(text) is not None
 
 
 def region(text: str) -> Region | None:
