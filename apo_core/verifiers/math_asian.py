@@ -1,4 +1,4 @@
-"""Chinese, Japanese and Korean words around numbers: scales, words that join, units, and what is none of them."""
+"""Chinese, Japanese and Korean words around numbers: scales, words that join, units, times of day."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _JOINER = re.compile(
     rf"(?<!{CHARACTER})\s*(?:\\(?:text|mbox|mathrm)\s*\{{\s*)?(或者?|和|与|與|及|以及|または|と|또는)(?:\s*\}})?\s*(?!\s*{CHARACTER})"
 )
 _WORDS = re.compile(rf"\s*(?:\\(?:text|mbox|mathrm)\s*\{{\s*)?{CHARACTER}+(?:\s*\}})?\s*")
-_HALF_OF_DAY = re.compile("[上下][午]|早上|晚上|凌晨|中午|傍晚|午[前後]|오전|오후")
+_HALF_OF_DAY = re.compile("[上下]午|早上|晚上|凌晨|中午|傍晚|午[前後]|오전|오후")
 # "3米5厘米", "1亿2000万": numbers with words behind them, twice or more
 _COMPOUND = re.compile(
     rf"{CHARACTER}*(?:\s*\d[\d.]*\s*{CHARACTER}+){{2,9}}(?:\s*\d[\d.]*)?|{CHARACTER}*\d[\d.]*{CHARACTER}+\d[\d.]*"

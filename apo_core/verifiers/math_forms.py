@@ -3,6 +3,7 @@ r"""The same answer in another form: percent, degrees, several inequalities, a `
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -127,10 +128,8 @@ def _is_too_deep(text: str) -> bool:
 @lru_cache(maxsize=1)
 def _targets() -> tuple[Any, ...]:
     """Configure what math-verify reads: it would take variables at the end of an expression for units."""
-    from latex2sympy2_extended.latex2sympy2 import NormalizationConfig
     from math_verify import ExprExtractionConfig, LatexExtractionConfig
 
-    kept = NormalizationConfig(
-        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all"
-    )
-    return LatexExtractionConfig(normalization_config=kept), ExprExtractionConfig()
+    latex = LatexExtractionConfig()
+    without_units = replace(latex.normalization_config, units=False)
+    return replace(latex, normalization_config=without_units), ExprExtractionConfig()

@@ -15,9 +15,7 @@ _MEMBER = re.compile(r"^\s*[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _SIZES = re.compile(r"\\(?:left|right)(?=[()\[\]])")
 _INTERVAL = re.compile(r"[(\[][^()\[\],]+,[^()\[\],]+[)\]]")
 # What math-verify does not compare with an interval itself: "or", a set, two falling relations
-_REWRITTEN = re.compile(
-    rf"{_OR.pattern}|\\\{{|\\lbrace|(?:>|\\g(?:e|t)).*(?:>|\\g(?:e|t))", re.DOTALL
-)
+_REWRITTEN = re.compile(rf"{_OR.pattern}|\\\{{|\\lbrace|(?:>|\\g(?:e|t)).*(?:>|\\g(?:e|t))", re.DOTALL)
 _LONGEST = 200  # characters
 
 

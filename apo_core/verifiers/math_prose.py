@@ -17,6 +17,8 @@ _COLON = re.compile(r"(?<!\d):(?=-?\d)")  # math-verify reads a number behind a 
 _LATEX = re.compile(r"(?<!\\)\$|\\[(\[]|\\boxed")
 _END = re.compile(r"[\s.!*\"')\]$]*$")
 _UNIT = re.compile(r"[\d}]\s*(?:\\|[ ~]|[ckm][mg])")  # may be one
+_BOLD = re.compile(r"(?<!\w)\*\*|\*\*(?!\w)")
+_FUNCTION = re.compile(r"(?<![\\A-Za-z])(?:sin|cos|tan|ln|log|exp)(?![a-z])")
 _DOLLAR = re.compile(r"(?:\b(?:US|CA?|AU?|HK|NZ|R|S))?\\\$(?=\s?[\d.])")
 _SEARCHED = 8000  # characters at the end of a response
 _LONGEST = 120  # characters of an answer that is compared as text
@@ -36,10 +38,14 @@ def prepared_prose(text: str, *, is_list: bool = False) -> str:
     text = written_out(_COLON.sub(": ", text))
     if _LATEX.search(text):
         return PIECES.sub(_without_unit, text)
-    run = last_run(text.replace("**", "  "), is_list=is_list)
+    run = last_run(_BOLD.sub("  ", text), is_list=is_list)
     if run is None or run.is_plain:
         return text
-    return f"${prepared(run.text)}$"
+    return f"${prepared(_FUNCTION.sub(_with_backslash, run.text))}$"
+
+
+def _with_backslash(match: re.Match[str]) -> str:
+    return rf"\{match[0]}"
 
 
 def _shortened(text: str) -> str:

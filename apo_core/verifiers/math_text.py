@@ -76,6 +76,7 @@ _SAME = [
         ),
         r" \\pmod{\1}",
     ),
+    (re.compile(r"\^\s*(?:\\(?:top|intercal)(?![a-z])|\{\s*\\(?:top|intercal)\s*\})"), "^T"),
     (re.compile(r"\\neq(?![a-zA-Z])|\\not\s*="), r"\\ne "),
 ]
 _SIUNITX = re.compile(r"\\(?:SI|qty)\s*(?:\[[^\[\]]*\])?\s*\{([^{}]*)\}\s*\{[^{}]*\}|\\num\s*\{([^{}]*)\}")
@@ -160,7 +161,7 @@ def _repeating(match: re.Match[str]) -> str:
 
 
 def _dotted(match: re.Match[str]) -> str:
-    """A decimal with dots behind it: repeating if three like digits end it or one block fills it, else rounded."""
+    """A decimal with dots behind it: repeating if three like digits end it or a block is all of it."""
     whole, decimals = match[1], match[2]
     if len(decimals) >= 3 and len(set(decimals[-3:])) == 1:
         return _fraction(whole, decimals[:-1], decimals[-1])

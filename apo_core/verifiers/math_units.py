@@ -15,7 +15,8 @@ SPACE = r"(?:\\[ ,;:!]|~|\s|\\quad(?![A-Za-z]))*"
 
 # Words that are none: names of functions, words that join or state a condition, and variables side by side.
 _NO_UNIT = (
-    r"(?!(?i:and|or|if|for|when|where|mod|to|infinity|inf|sqrt|sin|cos|tan|log|ln|exp|pi|percent|pct|percentage|am|pm)\b"
+    r"(?!(?i:and|or|if|for|when|where|mod|to|times|over|choose|infinity|inf|sqrt|arc\w+|sin|cos|tan|sinh|cosh|tanh|log"
+    r"|ln|exp|gcd|lcm|pi|alpha|beta|gamma|delta|epsilon|theta|lambda|sigma|omega|percent|pct|percentage|am|pm)\b"
     r"|(?:dx|dy|dt|abc?|bc|ac|xyz?|yz|xz|ax|bx|by|cx|mn|pqr?|qr|rst?|uv|nk|kn|rt)\b)"
 )
 # Names behind a plain number and a space only: elsewhere their letters are variables as well.
@@ -24,19 +25,21 @@ _SYMBOL = (
     r"|[kMGT]B|[kMG]bps|mph|kph|rpm|ft|in|mi|yd|oz|lb|lbs|hr|hrs|min|mins|sec|secs|yr|yrs|wk|gal|qt|pt|sq|cu|cc|cal|kcal"
     r"|deg|amu|atm|dm|men|pts?|km/h|cents?|bps|sq\.|cu\.|ha|au)(?![A-Za-z])"
 )
-_CLEAR = (
-    r"(?:[kcm]m|kg|mph|kWh|kHz|MHz|GHz|Hz|kPa|keV|MeV|eV|mol|lbs|hrs|mins|secs)(?![A-Za-z])"  # units anywhere
-)
+# Units behind any number
+_CLEAR = r"(?:[kcm]m|kg|mph|kWh|kHz|MHz|GHz|Hz|kPa|keV|MeV|eV|mol|lbs|hrs|mins|secs)(?![A-Za-z])"
 _WORD = r"[A-Za-z](?=[a-z]*[aeiouy])[a-z]{3,}(?![A-Za-z])\.?"
-_SHORT_WORD = r"(?:of|per|a|an|the|in|on|by|old|sq|cu|men|cats?|dogs?|pens?|cups?|hats?|cars?|bags?|days?|ways?|eggs?|pies?|each)\b\.?"
+_NOUN = (
+    r"(?:(?:men|cats?|dogs?|pens?|cups?|hats?|cars?|bags?|days?|ways?|eggs?|pies?|per|each|of)\b|(?:sq|cu)\.)"
+)
+_LINK = r"(?:a|an|the|in|on|by|old)\b"
 _POWER = r"(?:\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _BETWEEN = r"\s?(?:/|\\cdot|\*)\s?"
 _NAMES = rf"(?:{_SYMBOL}|{_WORD}){_POWER}"
-_PHRASE = rf"{_NO_UNIT}(?:{_WORD}|{_SHORT_WORD}|{_SYMBOL}){_POWER}"
-_UNIT = rf"{_NO_UNIT}(?:{_NAMES}(?:{_BETWEEN}{_NAMES}){{1,4}}|{_PHRASE}(?:(?:\s|(?<=\.))(?:{_NO_UNIT}(?:{_WORD}|{_SHORT_WORD}){_POWER}|[kcm]m{_POWER})){{0,5}})"
-_CLEAR_UNIT = (
-    rf"{_NO_UNIT}(?:{_CLEAR}{_POWER}|[A-Za-z](?=[a-z]*[aeiou])[a-z]{{4,}}{_POWER})(?:{_BETWEEN}{_NAMES})?"
-)
+_FIRST = rf"{_NO_UNIT}(?:{_WORD}|{_NOUN}|{_SYMBOL}){_POWER}"
+_NEXT = rf"(?:{_NO_UNIT}(?:{_WORD}|{_NOUN}|{_LINK}){_POWER}|[kcm]m{_POWER})"
+_UNIT = rf"{_NO_UNIT}(?:{_NAMES}(?:{_BETWEEN}{_NAMES}){{1,4}}|{_FIRST}(?:(?:\s|(?<=\.)){_NEXT}){{0,5}})"
+_LONG_WORD = r"[A-Za-z](?=[a-z]*[aeiou])[a-z]{4,}"
+_CLEAR_UNIT = rf"{_NO_UNIT}(?:{_CLEAR}{_POWER}|{_NOUN}|{_LONG_WORD}{_POWER})(?:{_BETWEEN}{_NAMES})?"
 _UPRIGHT = rf"{TEXT}\{{(?:[^{{}}]|\{{[^{{}}]*\}})*\}}{_POWER}"
 _QUOTIENT = rf"\\[dt]?frac\s*\{{\s*{_UPRIGHT}\s*\}}\s*\{{\s*{_UPRIGHT}\s*\}}"
 _UPRIGHT_UNIT = rf"(?:{SPACE}(?:(?:\\cdot|/)?{SPACE}{_UPRIGHT}|{_QUOTIENT}|\(\s*{_UPRIGHT}\s*\))){{1,3}}"
@@ -47,7 +50,7 @@ _BEHIND = [
     re.compile(rf"(?P<number>(?:(?!{TEXT}\{{).)*[\w)}}\]])(?P<unit>{_UPRIGHT_UNIT})\s*\.?"),
     re.compile(rf"(?P<number>{_PLAIN}){_SPACING}(?P<unit>{_UNIT})\s*\.?"),
     re.compile(rf"(?P<number>{_PLAIN})(?P<unit>{_NAMES}/{_NAMES})\s*\.?"),
-    re.compile(rf"(?P<number>.*[\d)}}\]]|\\pi){SPACE}(?P<unit>{_CLEAR_UNIT}(?:\s{_PHRASE}){{0,4}})\s*\.?"),
+    re.compile(rf"(?P<number>.*[\d)}}\]]|\\pi){SPACE}(?P<unit>{_CLEAR_UNIT}(?:\s{_NEXT}){{0,4}})\s*\.?"),
 ]
 _VARIABLES = {"i", "e", "x", "y", "z"}  # upright ones too
 # Units that are LaTeX: "5\,\Omega", "5~k\Omega", "5\,\mu m", "5\frac{m}{s}"

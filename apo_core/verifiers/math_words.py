@@ -161,6 +161,7 @@ def _quantities(text: str) -> list[tuple[str, str]]:
 
 
 def times(number: str, factor: int) -> str:
+    """Multiply a number, written out where it is a decimal."""
     if not _DECIMAL.fullmatch(number.strip()):
         return rf"{number} \times {factor}"
     value = Decimal(number.replace(",", "")) * factor

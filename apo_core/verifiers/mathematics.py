@@ -114,9 +114,9 @@ def _in_prose(text: str, answer: str) -> _Answer | None:
     gold = _gold(answer)
     if is_literal(gold) and (literal := last_expression(text, key(gold))):
         return _Answer(text=literal, source=literal, shown=literal)
-    if (letter := _LETTER.fullmatch(gold)) and not _MARKED.search(text):
-        named_letter = named(unwrapped(text))
-        return named_letter and _Answer(text=named_letter, source=named_letter, shown=named_letter)
+    if _LETTER.fullmatch(gold) and not _MARKED.search(text):
+        letter = named(unwrapped(text))
+        return _Answer(text=letter, source=letter, shown=letter) if letter else None
     source = prepared_prose(text, is_list=_is_list(gold))
     pieces = pieces_of(source)
     text = prepared(pieces[-1]) if pieces else ""
