@@ -17,9 +17,9 @@ _SCALED = re.compile(
     _NUMBER + r"([十百千]?[万萬만亿億억]|万亿|[百千])(?![克米瓦卡帕焦赫伏分十百千万萬亿億\d])"
 )
 _JOINER = re.compile(
-    rf"(?<!{CHARACTER})\s*(?:\\(?:text|mbox|mathrm)\s*\{{\s*)?(或者?|和|与|與|及|以及|または|と|또는)(?:\s*\}})?\s*(?!\s*{CHARACTER})"
+    rf"(?<!{CHARACTER})(?<!\s)\s*(?:\\(?:text|mbox|mathrm)\s*\{{\s*)?(或者?|和|与|與|及|以及|または|と|또는)(?:\s*\}})?\s*(?!\s*{CHARACTER})"
 )
-_WORDS = re.compile(rf"\s*(?:\\(?:text|mbox|mathrm)\s*\{{\s*)?{CHARACTER}+(?:\s*\}})?\s*")
+_WORDS = re.compile(rf"(?<!\s)\s*(?:\\(?:text|mbox|mathrm)\s*\{{\s*)?{CHARACTER}+(?:\s*\}})?\s*")
 _HALF_OF_DAY = re.compile("[上下]午|早上|晚上|凌晨|中午|傍晚|午[前後]|오전|오후")
 # "3米5厘米", "1亿2000万": numbers with words behind them, twice or more
 _COMPOUND = re.compile(
@@ -41,14 +41,24 @@ def scaled(text: str) -> str:
     return _SCALED.sub(_times, text)
 
 
+def joined(text: str, joiner: str = " or ") -> str:
+    """Write the words that join two expressions in another language."""
+    return _JOINER.sub(joiner, text)
+
+
 def without_words(text: str) -> str:
     """Drop words around numbers; a time of day, and a quantity in several units, keep theirs."""
     if not _DIGIT.search(text):
         return text
-    text = scaled(_JOINER.sub(" or " if "$" in text else r"\\text{ or }", text))
+    text = scaled(joined(text) if "$" in text else joined(text, r"\\text{ or }"))
     if _HALF_OF_DAY.search(text) or _COMPOUND.fullmatch(text):
         return text.replace(" ", "")
     return _WORDS.sub(" ", text).strip()
+
+
+def is_asian(text: str) -> bool:
+    """Whether an answer, as `without_words` or `circled` leaves it, is no plain number."""
+    return not text.isascii() and bool((_DIGIT.search(text) and _WORDS.search(text)) or _CIRCLED.search(text))
 
 
 def _times(match: re.Match[str]) -> str:
@@ -56,8 +66,3 @@ def _times(match: re.Match[str]) -> str:
     for scale in match[2]:
         factor *= _SCALES[scale]
     return times(match[1], factor)
-
-
-def is_asian(text: str) -> bool:
-    """Whether an answer, as `without_words` or `circled` leaves it, is no plain number."""
-    return not text.isascii() and bool((_DIGIT.search(text) and _WORDS.search(text)) or _CIRCLED.search(text))

@@ -18,7 +18,7 @@ _BOTH = re.compile(r"\\pm(?![A-Za-z])")
 _MINUS = re.compile(r"\\mp(?![A-Za-z])")
 _NAME = re.compile(r"^\s*[A-Za-z](?:_\{?\w+\}?)?\s*=\s*")
 _MARKED = re.compile(r"(?<!\\)\$|\\boxed|\\\[|\\\(")
-_DEEPEST = 20  # brackets in each other: math-verify takes seconds beyond
+_DEEPEST = 12  # brackets in each other: math-verify takes seconds beyond
 _BRACKET = re.compile(r"[(){}\[\]]")
 
 

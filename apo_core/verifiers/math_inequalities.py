@@ -56,24 +56,24 @@ def _part(text: str) -> Region | None:
         return Region(None, (text,))
     terms = [term.strip() for term in _RELATION.split(text)]
     sides, relations = terms[::2], terms[1::2]
-    names = [index for index, side in enumerate(sides) if _VARIABLE.fullmatch(side)]
+    names = [number for number, side in enumerate(sides) if _VARIABLE.fullmatch(side)]
     if len(names) != 1 or not all(sides) or len({_rises(relation) for relation in relations}) != 1:
         return None
     if not _rises(relations[0]):
         sides, relations = sides[::-1], relations[::-1]
-    place = len(sides) - 1 - names[0] if not _rises(terms[1]) else names[0]
+    index = len(sides) - 1 - names[0] if not _rises(terms[1]) else names[0]
     if len(sides) == 2:
-        interval = _from_below(sides, relations, place)
-    elif len(sides) == 3 and place == 1:
+        interval = _from_below(sides, relations, index)
+    elif len(sides) == 3 and index == 1:
         interval = f"{_open(relations[0])}{sides[0]},{sides[2]}{_close(relations[1])}"
     else:
         return None
-    return Region(sides[place], (interval,))
+    return Region(sides[index], (interval,))
 
 
-def _from_below(sides: list[str], relations: list[str], place: int) -> str:
+def _from_below(sides: list[str], relations: list[str], index: int) -> str:
     """Write "x < 5" or "5 < x", with the smaller side first, as an interval."""
-    if place == 0:
+    if index == 0:
         return rf"(-\infty,{sides[1]}{_close(relations[0])}"
     return rf"{_open(relations[0])}{sides[0]},\infty)"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from apo_core.verifiers.latex import PIECES
+from apo_core.verifiers.math_asian import joined
 from apo_core.verifiers.math_asian import scaled as asian_scaled
 from apo_core.verifiers.math_key import key
 from apo_core.verifiers.math_runs import last_run
@@ -33,7 +34,7 @@ def prepared_prose(text: str, *, is_list: bool = False) -> str:
     """
     text = from_unicode(_shortened(text))
     if not text.isascii():
-        text = _ASIAN.sub(" ", asian_scaled(text))
+        text = _ASIAN.sub(" ", asian_scaled(joined(text)))
     text = _DOLLAR.sub(" ", scaled_in_prose(text))
     text = written_out(_COLON.sub(": ", text))
     if _LATEX.search(text):

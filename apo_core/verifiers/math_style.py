@@ -13,14 +13,16 @@ _COLOUR = re.compile(
 )
 _WHOLE = re.compile(r"(?:\\(?:underline|uline|mathbf|mathrm|mathsf|fbox|colorbox\{\w+\}|mathstrut|bf))?\s*\{")
 _LABEL = re.compile(rf"{TEXT}\{{\s*[A-Za-z][A-Za-z ]{{0,40}}(?::|=|\bis)\s*\}}\s*(?=\S)")
+_DEEPEST = 4  # wrappers of a number
 _DIGIT = re.compile(r"\d")
 
 
 def unstyled(text: str) -> str:
     """Drop colours and sizes, what emphasises the whole of a number, and a label before an answer."""
     text = _COLOUR.sub("", text).strip()
-    while (wrapper := _WHOLE.match(text)) and _DIGIT.search(text):
-        if closing_brace(text, wrapper.end()) != len(text) - 1:
+    for _ in range(_DEEPEST):
+        wrapper = _WHOLE.match(text) if _DIGIT.search(text) else None
+        if wrapper is None or closing_brace(text, wrapper.end()) != len(text) - 1:
             break
         text = text[wrapper.end() : -1].strip()
     return _LABEL.sub("", text, count=1) if _LABEL.match(text) else text

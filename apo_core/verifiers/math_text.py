@@ -45,6 +45,7 @@ _GROUPED = re.compile(
 )
 _SPACED = re.compile(r"-?[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?|-?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?")
 _UPRIGHT = re.compile(rf"{TEXT}\{{\s*(-?[\d.,]+)\s*\}}")
+_BLANKS = re.compile(r"\s{2,}")
 _DIGIT = re.compile(r"\d")
 _OPTION = re.compile(rf"^{TEXT}\{{\s*\([A-J]\)\s*\}}{SPACE}(?=\S)")
 _CURRENCY = re.compile(
@@ -95,7 +96,7 @@ def from_unicode(text: str) -> str:
 
 def prepared(text: str) -> str:
     """Rewrite one answer, without its mark, as LaTeX that math-verify reads whole."""
-    text = text.strip()
+    text = _BLANKS.sub(" ", text.strip())  # patterns below are not linear in white space
     text = text if text.endswith("..") else text.removesuffix(".").strip()
     text = _GROUPED.sub("", text)
     if not text.isascii():

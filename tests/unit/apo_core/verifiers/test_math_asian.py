@@ -77,6 +77,8 @@ def test_words_that_are_part_of_the_answer(gold, answer):
     ("gold", "text"),
     [
         ("180000", "一共18万元"),
+        ("3,5", "答案是3和5。"),
+        ("3,5", "所以x=3或x=5"),
     ],
 )
 def test_scales_of_prose(gold, text):
