@@ -12,7 +12,8 @@ _COLOUR = re.compile(
     r"|\\(?:bf|bfseries|boldmath|large|Large|LARGE|huge|Huge|small|displaystyle|textstyle)(?![A-Za-z])"
 )
 _WHOLE = re.compile(r"(?:\\(?:underline|uline|mathbf|mathrm|mathsf|fbox|colorbox\{\w+\}|mathstrut|bf))?\s*\{")
-_LABEL = re.compile(rf"{TEXT}\{{\s*[A-Za-z][A-Za-z ]{{0,40}}(?::|=|\bis)\s*\}}\s*(?=\S)")
+_DENIAL = r"(?![^}]*\b(?:not|no|less|more|greater|fewer|least|most|than|except|without|minus|negative)\b)"
+_LABEL = re.compile(rf"{TEXT}\{{\s*{_DENIAL}[A-Za-z][A-Za-z ]{{0,40}}(?::|=|\bis)\s*\}}\s*(?=\S)")
 _DEEPEST = 4  # wrappers of a number
 _DIGIT = re.compile(r"\d")
 

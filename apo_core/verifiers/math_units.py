@@ -47,7 +47,7 @@ _PLAIN = r"[-+]?\d[\d.,]*(?:\s*/\s*\d+|\s*\\times\s*10\^(?:\d|\{-?\d+\}))?"
 _SPACING = r"(?:\\[ ,;:!]|~|\s)+"
 _KNOWN = re.compile(_UNIT)
 _BEHIND = [
-    re.compile(rf"(?P<number>(?:(?!{TEXT}\{{).)*[\w)}}\]])(?P<unit>{_UPRIGHT_UNIT})\s*\.?"),
+    re.compile(rf"(?P<number>(?:(?!{TEXT}\{{).)*[\w)}}\]%])(?P<unit>{_UPRIGHT_UNIT})\s*\.?"),
     re.compile(rf"(?P<number>{_PLAIN}){_SPACING}(?P<unit>{_UNIT})\s*\.?"),
     re.compile(rf"(?P<number>{_PLAIN})(?P<unit>{_NAMES}/{_NAMES})\s*\.?"),
     re.compile(rf"(?P<number>.*[\d)}}\]]|\\pi){SPACE}(?P<unit>{_CLEAR_UNIT}(?:\s{_NEXT}){{0,4}})\s*\.?"),

@@ -137,7 +137,11 @@ def _is_list(gold: str) -> bool:
 def _same(answer: str, read: _Answer) -> bool:
     """Whether the gold answer equals that of a completion."""
     gold = _gold(answer)
-    if key(gold) == key(read.text) or (gold != conclusion(gold) and key(gold) == key(prepared(read.shown))):
+    if (
+        key(gold) == key(read.text)
+        or key(answer) == key(read.shown)
+        or (gold != conclusion(gold) and key(gold) == key(prepared(read.shown)))
+    ):
         return True
     if letter := _LETTER.fullmatch(gold):
         return labelled(unwrapped(read.shown)) == letter[1]

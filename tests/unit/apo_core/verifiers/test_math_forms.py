@@ -156,6 +156,8 @@ def test_the_same_in_another_form(gold, answer):
         ("x<-1 \\text{ or } x>1", "y<-1 \\text{ or } y>1"),
         ("10", "3 \\pmod 7"),
         ("AB^T", "AB"),
+        ("18", r"\text{not: }18"),
+        ("18", r"\text{less than: }18"),
     ],
 )
 def test_another_answer_in_a_like_form(gold, answer):

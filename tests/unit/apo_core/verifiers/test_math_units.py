@@ -51,6 +51,10 @@ MATH = make_verifier("math", ("boxed", "last"), Path())
         ("5", "5\\,\\mathrm{kg\\cdot m^{-3}}"),
         ("5", "5\\;\\frac{\\text{kg}}{\\text{m}^3}"),
         ("18", "18\\ (\\text{cm})"),
+        ("2m", "2 m"),
+        ("5 g", "5g"),
+        ("5 mg", r"5\text{ mg}"),
+        ("5", r"5\%\text{ per year}"),
     ],
 )
 def test_units_are_dropped(gold, answer):
