@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test pythons production check lint types quick unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
+.PHONY: run test pythons production faults check lint types quick unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -21,6 +21,10 @@ pythons:                ## unit tests and a run of preset ci on Python 3.12 and 
 
 production: install vllm ## a day of the whole system on real servers, services killed in a run; every test of whole trainings
 	OMP_NUM_THREADS=1 pytest tests/integration -m production
+
+# What was done before is not done again: remove .faults to begin anew. Hours; in as many sittings as one likes.
+faults: install         ## 200 kills of runs at random and every known fault, compared with undisturbed runs; ends with a table
+	PYTHONPATH=tests:tests/integration python -m faults .faults
 
 check: install          ## lint, types and the unit tests that take no second each, within a minute
 	$(MAKE) --no-print-directory --jobs 3 lint types quick

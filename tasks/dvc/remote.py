@@ -7,7 +7,8 @@ from typing import Literal
 
 from apo_core.errors import StageFailed, StageRefused
 from tasks.dvc.run import run_dvc
-from tasks.workspace import Workspace
+from tasks.integrity.check import check_outputs, remove_damaged
+from tasks.workspace import STAGES, Workspace
 
 # Words of DVC's errors that no second try mends.
 _REFUSED_WORDS = (
@@ -50,14 +51,20 @@ def pull(
     Args:
         workspace: with a remote.
         log: is given every line of DVC's output.
-        missing: whether files that the remote does not have are refused, or left for a run to make again.
+        missing: whether files that the remote does not have, or has damaged, are refused, or left for a run
+            to make again.
 
     Raises:
-        StageRefused: the remote refuses, or lacks a file.
+        StageRefused: the remote refuses, lacks a file, or has a damaged one.
         StageFailed: the remote does not answer now.
     """
     options = ["--allow-missing"] if missing == "made again" else []
     _transfer(workspace, "pull", options, lambda line: None if line.startswith(_NEVER_MADE) else log(line))
+    if missing == "refused":
+        check_outputs(workspace, STAGES)  # DVC takes what a remote sends for what it asked for
+    else:
+        for problem in remove_damaged(workspace):
+            log(f"{problem}; it is made again")
 
 
 def _transfer(workspace: Workspace, verb: str, options: list[str], log: Callable[[str], None]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from apo_core.errors import StageRefused
-from tasks.integrity.copies import CopyStore, opened
+from apo_core.system.files import remove
+from tasks.integrity.copies import opened
 from tasks.integrity.recorded import Recorded, md5_of, md5s_in, recorded_inputs, recorded_outputs
 from tasks.workspace import Workspace
 
@@ -68,13 +70,22 @@ def drop_damaged_copies(workspace: Workspace, output: Recorded) -> bool:
     return bool(damaged)
 
 
+def remove_damaged(workspace: Workspace) -> list[str]:
+    """Move outputs that are not as they were written out of the way, with DVC's copies; a line for each."""
+    problems = []
+    for output in _damaged(workspace, recorded_outputs(workspace)):
+        problems.append(str(_first_damage(workspace, output)))
+        drop_damaged_copies(workspace, output)
+        aside = workspace.damaged / "workspace" / output.path
+        remove(aside)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(workspace.root / output.path, aside)
+    return problems
+
+
 def _refuse(workspace: Workspace, outputs: Iterable[Recorded]) -> None:
-    for output in outputs:
-        if not (workspace.root / output.path).exists() or is_as_written(workspace, output):
-            continue
-        with opened(workspace, "cache") as cache:
-            assert cache is not None
-            damage = _first_damage(workspace, output, cache)
+    for output in _damaged(workspace, outputs):
+        damage = _first_damage(workspace, output)
         copy = "; so was the copy in DVC's cache" if drop_damaged_copies(workspace, output) else ""
         raise DamagedOutput(
             f"{damage}{copy}; `apo fsck` puts it back if DVC's cache or remote has it whole, "
@@ -82,11 +93,20 @@ def _refuse(workspace: Workspace, outputs: Iterable[Recorded]) -> None:
         )
 
 
-def _first_damage(workspace: Workspace, output: Recorded, cache: CopyStore) -> Damage:
+def _damaged(workspace: Workspace, outputs: Iterable[Recorded]) -> Iterator[Recorded]:
+    """Those that are there, and not as they were written."""
+    for output in outputs:
+        if (workspace.root / output.path).exists() and not is_as_written(workspace, output):
+            yield output
+
+
+def _first_damage(workspace: Workspace, output: Recorded) -> Damage:
     """The first file that differs; the directory as a whole, where no list of its files is left."""
     path = workspace.root / output.path
     actual = md5_of(path)
-    listed = cache.listing(output.md5) if output.is_directory else None
+    with opened(workspace, "cache") as cache:
+        assert cache is not None
+        listed = cache.listing(output.md5) if output.is_directory else None
     if listed is None or not path.is_dir():
         return Damage(output.stage, output.path, output.md5, actual)
     present = md5s_in(path)

@@ -78,7 +78,7 @@ class CopyStore:
 
 
 @contextmanager
-def opened(workspace: Workspace, store: Literal["cache", "remote"]) -> Iterator[CopyStore | None]:
+def opened(workspace: Workspace, name: Literal["cache", "remote"]) -> Iterator[CopyStore | None]:
     """Open a store of copies; None for a remote that is not configured.
 
     Raises:
@@ -87,15 +87,27 @@ def opened(workspace: Workspace, store: Literal["cache", "remote"]) -> Iterator[
     from dvc.repo import Repo
 
     with Repo(str(workspace.root)) as repo:
-        if store == "cache":
+        if name == "cache":
             yield CopyStore("cache", repo.cache.local)
         elif repo.config["core"].get("remote"):
-            try:
-                yield CopyStore("remote", repo.cloud.get_remote_odb())
-            except OSError as error:
-                raise StageFailed(f"DVC's remote: {' '.join(str(error).split())}") from None
+            yield CopyStore("remote", _reachable(repo.cloud.get_remote_odb()))
         else:
             yield None
+
+
+def _reachable(odb: HashFileDB) -> HashFileDB:
+    """The same, once it has answered.
+
+    Raises:
+        StageFailed: it does not answer, or refuses.
+    """
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        odb.fs.exists(odb.path)
+    except (OSError, BotoCoreError) as error:
+        raise StageFailed(f"DVC's remote {odb.path}: {' '.join(str(error).split())}") from None
+    return odb
 
 
 def take_policy(policy_sha256: str, stores: Iterable[CopyStore], target: Path) -> bool:

@@ -53,7 +53,8 @@ def check_versions(
                 continue
             sent = mend and _send_again(client, versions[number], registered, stores, Path(scratch))
         done = "replaced by the policy that DVC keeps" if sent else ""
-        yield Finding("registry", problem, done, f"if it is the champion: apo rollback {model}")
+        advice = f"if it is the champion: apo rollback {model}" if mend else "apo fsck"
+        yield Finding("registry", problem, done, advice)
 
 
 def _problem(client: MlflowClient, registered: Registered, scratch: Path) -> str | None:
