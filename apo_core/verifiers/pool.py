@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.util import Finalize
 from typing import Any
@@ -51,7 +52,8 @@ class PooledScorer:
 
     def check(self) -> None:
         """See `Scorer`."""
-        self._started()
+        with self._starting():
+            self._started()
 
     def score(self, attempts: list[Attempt]) -> list[Verdict]:
         """See `Scorer`."""
@@ -75,11 +77,12 @@ class PooledScorer:
         while len(outcomes) < len(attempts):
             before = len(outcomes)
             try:
-                pool = self._started()
-                futures = [
-                    pool.schedule(function, args=(attempt,), timeout=self.time_limit + _GRACE)
-                    for attempt in attempts[before:]
-                ]
+                with self._starting():
+                    pool = self._started()
+                    futures = [
+                        pool.schedule(function, args=(attempt,), timeout=self.time_limit + _GRACE)
+                        for attempt in attempts[before:]
+                    ]
                 for future in futures:
                     outcomes.append(self._outcome(pool, future))
                     failed += _is_error(outcomes[-1])
@@ -88,19 +91,25 @@ class PooledScorer:
                         return outcomes + [f"{GIVEN_UP} after {failed} others"] * (
                             len(attempts) - len(outcomes)
                         )
-            except OSError as error:
-                if error.errno not in _NO_SEMAPHORES:
-                    raise
-                raise ApoError(
-                    f"verifier.name: {self.verifier.name}: its processes cannot start: {error.strerror}; "
-                    "they need semaphores in /dev/shm, which must be writable"
-                ) from None
             except RuntimeError:  # such as BrokenProcessPool: a process died between two rows
                 self.close()
                 lost = 1 if len(outcomes) > before else lost + 1
                 if lost == _LOST:
                     raise ApoError(f"verifier.name: {self.verifier.name}: its processes keep dying") from None
         return outcomes
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """Say in one line that a machine lacks what a pool needs."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _NO_SEMAPHORES:
+                raise
+            raise ApoError(
+                f"verifier.name: {self.verifier.name}: its processes cannot start: {error.strerror}; "
+                "they need semaphores in /dev/shm, which must be writable"
+            ) from None
 
     def _outcome(self, pool: ProcessPool, future: ProcessFuture[Any]) -> Any:
         # Rows are scored in order: this one is being scored, or is next as soon as a process has started.

@@ -298,8 +298,9 @@ def test_a_machine_without_semaphores_is_one_clear_error(directory, monkeypatch)
 
     monkeypatch.setattr(multiprocessing.synchronize.SemLock, "__init__", refuse)
     problem = r"cannot start: Read-only file system; they need .* /dev/shm"
-    with scorer(directory) as score_pool, pytest.raises(ApoError, match=problem):
-        score_pool.score(attempts("a"))
+    for use in (lambda pool: pool.check(), lambda pool: pool.score(attempts("a"))):
+        with scorer(directory) as score_pool, pytest.raises(ApoError, match=problem):
+            use(score_pool)
 
 
 HELD = []
