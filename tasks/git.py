@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -75,10 +76,18 @@ def _try_git(directory: Path, *arguments: str) -> str | None:
 def _git(directory: Path, *arguments: str) -> str | None:
     """The output of a git command; None where there is no git on this machine."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=directory,
+            env={**os.environ, "LC_ALL": "C"},  # its messages are read below
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except FileNotFoundError:
         return None
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"git {arguments[0]}: status {done.returncode}"]
+        fatal = [line for line in done.stderr.splitlines() if line.startswith("fatal: ")]
+        lines = fatal or done.stderr.strip().splitlines() or [f"git {arguments[0]}: status {done.returncode}"]
         raise _GitFailed(lines[0].removeprefix("fatal: "))
     return done.stdout.strip()

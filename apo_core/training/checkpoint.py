@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -65,7 +67,7 @@ class Checkpoints:
             DiskFull: there is too little space; nothing was written and older checkpoints are as they were.
         """
         ranks.first_only(lambda: self._require_space(engine.module))
-        target = self.directory / f"step-{step:06d}"
+        target = self.directory / _name(step)
         with _replacing_together(target) as temporary:
             frozen = _frozen(engine.module)
             engine.save_checkpoint(
@@ -74,9 +76,7 @@ class Checkpoints:
             ranks.first_only(lambda: self._save_beside(temporary))
             state = {"step": step, "reward": reward, "ranks": ranks.world_size()}
             ranks.barrier()  # all parts are there
-            ranks.first_only(
-                lambda: write_json(temporary / _STATE, state | {"sha256": hashes_below(temporary)})
-            )
+            ranks.first_only(lambda: _write_state(temporary, state))
         ranks.first_only(self._prune)
         return target
 
@@ -147,16 +147,34 @@ def saved_in(directory: Path) -> list[Saved]:
     return [_read(state) for state in sorted(directory.glob(f"step-*/{_STATE}"))]
 
 
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def _write_state(directory: Path, state: dict[str, Any]) -> None:
+    """Write what a checkpoint is, with the hashes of its files and of itself."""
+    state = state | {"sha256": hashes_below(directory)}
+    write_json(directory / _STATE, state | {"own_sha256": _digest(state)})
+
+
+def _digest(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
 def _read(state: Path) -> Saved:
     try:
-        return Saved(state.parent, **read_json(state))
-    except (ValueError, TypeError):  # no JSON any more, or other fields
-        step = int(state.parent.name.removeprefix("step-"))
-        return Saved(state.parent, step, reward=-math.inf, ranks=0, sha256={})  # which no file fits
+        record = read_json(state)
+        if record.pop("own_sha256") == _digest(record):
+            return Saved(state.parent, **record)
+    except (ValueError, TypeError, KeyError, AttributeError):  # no JSON any more, or of another form
+        pass
+    return Saved(state.parent, step=-1, reward=-math.inf, ranks=0, sha256={})
 
 
 def damage_of(checkpoint: Saved) -> str | None:
     """Say which file of a checkpoint is not as it was written; None where all are. Every byte is read."""
+    if checkpoint.directory.name != _name(checkpoint.step):
+        return f"{_STATE}: is damaged"
     actual = hashes_below(checkpoint.directory)
     actual.pop(_STATE, None)
     for file in sorted({*checkpoint.sha256, *actual}):

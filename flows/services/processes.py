@@ -53,8 +53,18 @@ def launch(spec: Launch, log: Path, process_tag: str) -> Started:
             group=account and account.pw_gid,
             extra_groups=[] if account else None,
         )
+    _wait_for_tag(process.pid, process_tag)
     process.returncode = 0  # nobody waits for it, and Python is not to complain about that
     return Started(process.pid, start_time(process.pid) or "")
+
+
+def _wait_for_tag(pid: int, process_tag: str) -> None:
+    """Return when the tag can be read: for a moment, a new program's environment is empty."""
+    deadline = time.monotonic() + 1.0
+    while start_time(pid) is not None and time.monotonic() < deadline:
+        if any(tagged.pid == pid for tagged in processes_tagged(process_tag)):
+            return
+        time.sleep(0.01)
 
 
 def inherited() -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 _ENTRY = "entry.json"
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # nothing helps there
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
@@ -61,7 +61,7 @@ def _take_name(whole: Path, target: Path) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno in _NO_SPACE:
             raise
         whole.parent.chmod(0o755)
         try:

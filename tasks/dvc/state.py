@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from apo_core.errors import ApoError
 from apo_core.system.files import replacing
@@ -60,9 +63,10 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
     except FileIsGitIgnored:
         raise ApoError(f"{workspace}: git ignores dvc.lock, and so does DVC; see .gitignore") from None
     except (YAMLSyntaxError, YAMLValidationError) as error:
-        if _has_conflict(Workspace(workspace)):
+        file = Workspace(workspace).lock
+        if _has_conflict(file):
             raise ApoError(
-                f"{workspace / 'dvc.lock'}: has merge conflicts; take one side, by git checkout --ours or "
+                f"{file}: has merge conflicts; take one side, by git checkout --ours or "
                 "--theirs dvc.lock, or the whole lines of both: stages that it then lacks run again"
             ) from None
         if _restore_record(Workspace(workspace)):
@@ -95,20 +99,32 @@ def keep_record(workspace: Workspace) -> None:
             shutil.copyfile(workspace.lock, temporary)
 
 
-def _has_conflict(workspace: Workspace) -> bool:
+def _has_conflict(lock: Path) -> bool:
     """Whether git's marks of a merge that is not resolved are in `dvc.lock`."""
-    text = workspace.lock.read_text(encoding="utf-8", errors="replace")
+    text = lock.read_text(encoding="utf-8", errors="replace") if lock.exists() else ""
     return any(line.startswith(("<<<<<<< ", ">>>>>>> ")) for line in text.splitlines())
 
 
 def _restore_record(workspace: Workspace) -> bool:
-    """Put the copy back where it differs; at most the last stage is then run again."""
+    """Put the copy back where `dvc.lock` is cut off; at most the last stage is then run again."""
     kept = workspace.kept_lock
-    if not kept.exists() or kept.read_bytes() == workspace.lock.read_bytes():
+    if not kept.exists() or not workspace.lock.exists() or _is_whole(workspace.lock) or not _is_whole(kept):
         return False
+    aside = workspace.damaged / f"dvc.lock.{time.time_ns()}"
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(workspace.lock, aside)
     with replacing(workspace.lock) as temporary:
         shutil.copyfile(kept, temporary)
     return True
+
+
+def _is_whole(lock: Path) -> bool:
+    """Whether a `dvc.lock` is what DVC writes."""
+    try:
+        record = YAML(typ="safe").load(lock)
+    except (YAMLError, UnicodeDecodeError):
+        return False
+    return isinstance(record, dict) and isinstance(record.get("stages"), dict)
 
 
 def drop_dead_locks(workspace: Path) -> None:

@@ -117,6 +117,7 @@ def take_policy(policy_sha256: str, stores: Iterable[CopyStore], target: Path) -
             listed = store.listing(name) if name.endswith(".dir") else None
             if listed is None or "config.json" not in listed or not all(map(store.is_whole, listed.values())):
                 continue
+            remove(target)  # another policy, looked at before
             for file, md5 in listed.items():
                 store.take(md5, target / file)
             if sha256_of(target) == policy_sha256:

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 from apo_core.errors import ApoError
 from tasks.decisions.log import open_log
@@ -76,14 +77,22 @@ def _check_databases(workspace: Workspace) -> Iterator[Finding]:
     for file in (workspace.state / "mlflow.db", workspace.prefect_home / "prefect.db"):
         problem = _sqlite_problem(file) if file.exists() else None
         if problem is not None:
-            advice = f"move {file} away; `apo reconcile` makes the registry again from the log of decisions"
+            again = "`apo reconcile` makes the registry again from the log of decisions"
+            advice = f"keep a copy of {file} elsewhere and remove it; {again}"
             yield Finding("databases", f"{file}: {problem}", advice=advice)
 
 
-def _sqlite_problem(file: object) -> str | None:
+def _sqlite_problem(file: Path) -> str | None:
+    """What is damaged in a database.
+
+    Raises:
+        ApoError: it cannot be looked at now.
+    """
     try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)) as database:
             (answer,) = database.execute("PRAGMA quick_check").fetchone()
+    except sqlite3.OperationalError as error:  # locked by another program, or not to be opened
+        raise ApoError(f"{file}: {error}") from None
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if answer == "ok" else str(answer)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from apo_core.errors import ApoError
 from tasks.workspace import STAGES, Workspace
 
 _DIRECTORY = ".dir"  # ends the hash of a directory, which is that of the list of its files
@@ -43,12 +45,20 @@ def recorded_outputs(workspace: Workspace, stages: Iterable[str] = STAGES) -> li
 
 
 def outputs_in(lock: Path) -> list[Recorded]:
-    """The outputs that a `dvc.lock` names, in the order of the stages."""
-    record = _parse(lock).get("stages") or {}
+    """The outputs that a `dvc.lock` names, in the order of the stages.
+
+    Raises:
+        ApoError: it is damaged.
+    """
+    record = _parse(lock)
+    stages = record.get("stages") if isinstance(record, dict) else None
+    if not isinstance(stages, dict):
+        raise ApoError(f"{lock}: is damaged: it has no stages; `apo run` puts the last whole one back")
     return [
         Recorded(stage, output["path"], output["md5"])
         for stage in STAGES
-        for output in record.get(stage, {}).get("outs", ())
+        for output in stages.get(stage, {}).get("outs", ())
+        if "md5" in output  # a remote that keeps versions of its own has others
     ]
 
 
@@ -95,4 +105,7 @@ def _md5_of_file(file: Path) -> str:
 
 
 def _parse(file: Path) -> Any:
-    return YAML(typ="safe").load(file)
+    try:
+        return YAML(typ="safe").load(file)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ApoError(f"{file}: is damaged: {str(error).splitlines()[0]}") from None
