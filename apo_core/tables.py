@@ -68,16 +68,24 @@ _ROW_GROUP = 10_000  # rows of a table that is written and read piece by piece
 
 
 def write_table(
-    file: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: dict[str, Any] | None = None
+    file: Path,
+    frame: pd.DataFrame,
+    schema: pa.Schema,
+    metadata: dict[str, Any] | None = None,
+    *,
+    checksums: bool = False,
 ) -> None:
     """Write a table with its contract's columns in order, whole or not at all.
+
+    With `checksums`, `read_table` refuses the file if a byte of it has changed.
 
     The same rows and metadata give the same bytes: nothing of the machine or the time goes in.
     """
     table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
     text = json.dumps(metadata or {}, sort_keys=True)
     with replacing(file) as temporary:
-        pq.write_table(table.replace_schema_metadata({_METADATA: text.encode()}), temporary)
+        whole = table.replace_schema_metadata({_METADATA: text.encode()})
+        pq.write_table(whole, temporary, write_page_checksum=checksums)
 
 
 def write_batches(file: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
@@ -123,10 +131,10 @@ def read_metadata(file: Path) -> dict[str, Any]:
 
 def _read(file: Path, schema: pa.Schema) -> pa.Table:
     try:
-        table = pq.read_table(file)
+        table = pq.read_table(file, page_checksum_verification=True)
     except FileNotFoundError:
         raise InputError(file, "no such table; run the stage that makes it") from None
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, OSError) as error:
         raise InputError(file, f"is not a Parquet table: {error}") from None
     for column in schema:
         if column.name not in table.column_names:

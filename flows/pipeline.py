@@ -38,7 +38,7 @@ from tasks.reporting.summary import (
     refresh_summary,
 )
 from tasks.tracking.runs import DEPLOYMENT_TAG, PAGE_TAG, finish_run, log_evidence, start_run
-from tasks.tracking.store import check_schema, check_server
+from tasks.tracking.store import check_schema, check_server, follow_workspace
 from tasks.workspace import STAGES, Workspace, check_stages
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def _person(params: Params, started_by: str | None) -> str:
 def _run_pipeline(workspace: Workspace, params: Params, force: tuple[str, ...], started_by: str) -> Summary:
     check_server(workspace)
     check_schema(workspace)
+    follow_workspace(workspace)
     log = open_log(workspace, params.tracking.model)
     # A log or a registry that is damaged, lost or out of reach is refused before a training, not after it.
     refuse_lost_registry(log)

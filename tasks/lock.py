@@ -44,12 +44,18 @@ def refuse_second_run(workspace: Workspace) -> None:
     Raises:
         ApoError: a run is at work; names its process and last line of output.
     """
+    if is_run_at_work(workspace):
+        with (workspace.state / "run.lock").open(encoding="utf-8") as file:
+            raise _busy(workspace, file)
+
+
+def is_run_at_work(workspace: Workspace) -> bool:
+    """Whether a run is at work in a workspace, this process's own or another's."""
     lock = workspace.state / "run.lock"
     if not lock.exists():
-        return
+        return False
     with lock.open(encoding="utf-8") as file:
-        if not _lock(file, fcntl.LOCK_SH, 0.0):
-            raise _busy(workspace, file)
+        return not _lock(file, fcntl.LOCK_SH, 0.0)
 
 
 def _lock(file: TextIO, kind: int, wait_seconds: float) -> bool:

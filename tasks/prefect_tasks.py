@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import wraps
 from typing import Any, TypeVar
 
 from prefect import Task, get_run_logger, task
@@ -14,6 +15,7 @@ from prefect.tasks import exponential_backoff
 
 from apo_core.config import Data, Pipeline
 from apo_core.errors import StageRefused
+from tasks.at_work import at_work
 from tasks.dvc.remote import push
 from tasks.dvc.run import Outcome, run_stage
 from tasks.lineage.restore import restore_last
@@ -48,8 +50,14 @@ def push_task(pipeline: Pipeline) -> Task[..., None]:
 
 def retried_task(function: Callable[..., _T], name: str, pipeline: Pipeline) -> Task[..., _T]:
     """A task that is retried as stages are."""
+
+    @wraps(function)
+    def noted(*args: Any, **kwargs: Any) -> _T:
+        with at_work():
+            return function(*args, **kwargs)
+
     return task(
-        function,
+        noted,
         name=name,
         task_run_name=name,
         retries=pipeline.retries,

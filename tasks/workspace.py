@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,19 @@ from apo_core.errors import ApoError
 
 _SQLITE_PATH = 512  # bytes of the longest path that sqlite opens
 _LONGEST_NAME = len("/prefect.db-journal")
+# What every run writes: one `sudo apo run` may have left a part that others cannot write.
+_WRITTEN = (
+    *(
+        ".",
+        ".apo",
+        ".apo/logs",
+        ".apo/prefect",
+        ".apo/prefect/prefect.db",
+        ".apo/mlflow.db",
+        ".apo/mlartifacts",
+    ),
+    *(".dvc", ".dvc/tmp", ".dvc/cache", "data", "data/unfinished", "reports", "reports/stages"),
+)
 STAGES = ("reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report")
 
 
@@ -128,8 +142,8 @@ class Workspace:
 
     @property
     def damaged(self) -> Path:
-        """Files whose bytes were not what the record says, out of everybody's way."""
-        return self.state / "damaged"
+        """Where files go whose bytes are not what the record says: a directory of this minute."""
+        return self.state / "damaged" / time.strftime("%Y-%m-%d-%H-%M")
 
     def facts(self, stage: str) -> Path:
         """Seconds, memory and counts of a stage's last real run."""
@@ -168,11 +182,12 @@ def check_writable(workspace: Workspace) -> None:
         ApoError: names the directory, and what to do.
     """
     check_path(workspace)
-    for directory in (workspace.root, workspace.state):
-        if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
-            owner = directory.stat().st_uid
+    for name in _WRITTEN:
+        path = workspace.root / name
+        if path.exists() and not os.access(path, os.W_OK):
+            owner = path.stat().st_uid
             raise ApoError(
-                f"{directory.resolve()}: cannot be written by user {os.geteuid()} (it belongs to {owner}, "
+                f"{path.resolve()}: cannot be written by user {os.geteuid()} (it belongs to {owner}, "
                 "or is mounted read-only); `apo status`, `apo audit` and `apo lineage` only look"
             )
 

@@ -11,6 +11,7 @@ import pwd
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,10 @@ SAFE_IMPORTS = (
 )
 VLLM = (Variable("VLLM_ENABLE_V1_MULTIPROCESSING", "0", "weights are handed over inside the process"),)
 # A variable of a library that is empty is unset: Compose writes `${VARIABLE:-}` so.
-_LIBRARIES = ("APO_", "AWS_", "DVC_", "HF_", "MLFLOW_", "PREFECT_", "RAY_", "VLLM_")
+_LIBRARIES = (
+    *("APO_", "AWS_", "DVC_", "HF_", "MLFLOW_", "PREFECT_", "RAY_", "VLLM_"),
+    *("USER", "LOGNAME", "HOME"),
+)
 # By which a hook of git names its own repository; a workspace has another.
 _GIT_NAMES = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -107,7 +111,11 @@ def keep_imports_safe() -> None:
 def make_sound() -> None:
     """Mend what containers, schedulers, hooks and proxies put into an environment or leave out."""
     for name, value in list(os.environ.items()):
-        if name in _GIT_NAMES or (not value and name.startswith(_LIBRARIES)):
+        if (
+            name in _GIT_NAMES
+            or (not value and name.startswith(_LIBRARIES))
+            or _is_unknown_proxy(name, value)
+        ):
             del os.environ[name]
     if any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES):
         _reach_loopback()
@@ -130,11 +138,15 @@ def _own_home() -> Path:
     return home
 
 
+def _is_unknown_proxy(name: str, value: str) -> bool:
+    """Whether a variable names a SOCKS proxy, at which Prefect's client ends without another package."""
+    return name.casefold() in _PROXIES and value.startswith("socks") and find_spec("socksio") is None
+
+
 def _reach_loopback() -> None:
     """Have no proxy asked for servers of this machine, by libraries that read either name."""
-    known = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    hosts = [host for host in known.split(",") if host.strip()]
-    hosts += [host for host in _LOOPBACK if host not in hosts]
+    known = [*os.environ.get("no_proxy", "").split(","), *os.environ.get("NO_PROXY", "").split(",")]
+    hosts = list(dict.fromkeys([*(host.strip() for host in known if host.strip()), *_LOOPBACK]))
     if "*" not in hosts:
         os.environ.update({"no_proxy": ",".join(hosts), "NO_PROXY": ",".join(hosts)})
 

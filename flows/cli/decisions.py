@@ -46,7 +46,13 @@ def decision_log(workspace: Workspace, model: str, *, lost: bool = False) -> Ite
     from tasks.decisions.log import open_log, open_store
     from tasks.tracking.store import has_registry
 
-    if not has_registry(workspace) and not (lost and open_store(workspace).names(model)):
+    log_is_there = not has_registry(workspace) and bool(open_store(workspace).names(model))
+    if log_is_there and not lost:
+        raise ApoError(
+            f"{workspace.root}: the log of {model} is here, and no registry: was it lost? "
+            f"`apo reconcile {model}` makes it again"
+        )
+    if not has_registry(workspace) and not log_is_there:
         raise ApoError(f"{workspace.root}: no run has been recorded here; is it the workspace (-w)?")
     prepare_command()
     fail_soon()  # a person waits: that a server is away is reported after seconds, not minutes
@@ -101,14 +107,13 @@ def reconcile(model: Model, workspace: Directory = Path()) -> None:
     """Take up decisions of MLflow's page, close what is late, set aliases; make a lost registry again."""
     from apo_core.config.file import load_params
     from tasks.decisions import decide
-    from tasks.decisions.rebuild import rebuild
+    from tasks.decisions.rebuild import lost_versions, rebuild
     from tasks.lock import only_run
-    from tasks.tracking.registry import has_model
 
     target = Workspace.at(workspace)
     done = []
     with decision_log(target, model, lost=True) as log:
-        if log.read() and not has_model(log.client, model):
+        if lost_versions(log):
             with only_run(target):
                 done = rebuild(log, target, load_params(target.params).tracking.experiment)
         done += decide.reconcile(log)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from tasks.integrity.finding import Finding
 
 
-def print_findings(findings: Iterable[Finding]) -> bool:
-    """Print findings as they come; says whether all is whole or was mended."""
+def print_findings(findings: Iterable[Finding], aside: Path) -> bool:
+    """Print findings as they come; says whether all is whole or was mended.
+
+    Args:
+        findings: of `tasks.integrity.fsck`.
+        aside: where damaged files were moved to.
+    """
     whole, count = True, 0
     for finding in findings:
         count += 1
         whole = whole and bool(finding.mended)
         print(f"{finding.where}: {finding.problem}")
-        print(f"    {finding.mended or f'not mended: {finding.advice}'}", flush=True)
+        print(f"    {finding.mended or f'to do: {finding.advice}'}", flush=True)
     if not count:
         print("everything is as it is recorded")
+    if aside.exists():
+        print(f"what was damaged is in {aside}")
     return whole

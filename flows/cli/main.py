@@ -200,7 +200,7 @@ def fsck(
     workspace = Workspace.at(directory)
     model = load_params(workspace.params).tracking.model
     with report_errors(), only_run(workspace):
-        whole = print_findings(fsck(workspace, model, mend=mend))
+        whole = print_findings(fsck(workspace, model, mend=mend), workspace.state / "damaged")
     if not whole:
         raise typer.Exit(1)
 
@@ -302,16 +302,25 @@ def _option(directory: Path) -> str:
     return "" if directory == Path() else f" -w {directory}"
 
 
+def _readable(arguments: list[str]) -> list[str]:
+    """Names and reasons as people wrote them: under a locale of ASCII, Python reads lone surrogates there."""
+    before = ["", *arguments]
+    return [
+        os.fsencode(argument).decode("utf-8", "replace")
+        if option in ("--by", "--reason") or argument.startswith(("--by=", "--reason="))
+        else argument
+        for option, argument in zip(before, arguments, strict=False)
+    ]
+
+
 def main() -> None:
     """Run the command line; an error that the user can mend is printed, with exit status 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
-    # Under such a locale Python reads what is no ASCII as lone surrogates, which no file can take.
-    arguments = [os.fsencode(argument).decode("utf-8", "replace") for argument in sys.argv[1:]]
     try:
         prepare_command()
-        app(arguments)
+        app(_readable(sys.argv[1:]))
     except ApoError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 from apo_core.errors import ApoError
@@ -18,10 +17,10 @@ from apo_core.system.environment import MLFLOW_SERVER, as_env, use_prefect_api
 from apo_core.system.files import write_text
 from apo_core.system.ports import free_port
 from apo_core.system.processes import end_session, python_module, start_session
+from flows.services.loopback import HOST, listening
 from flows.services.watch import answers, reported, restarted
 from tasks.workspace import Workspace
 
-HOST = "127.0.0.1"
 _STARTUP_SECONDS = 120
 _STOP_SECONDS = 15
 
@@ -51,7 +50,7 @@ def prefect_api(workspace: Workspace) -> Iterator[Callable[[], None]]:
         print(f"this run is on the pages of `apo ui`, by its server at {shown}", flush=True)
         port = int(shown.rpartition(":")[2].partition("/")[0])
         use_prefect_api(shown)
-        with restarted(shown, lambda: start(prefect_command(port), log), stop):
+        with restarted(shown, lambda: start_again(prefect_command(port), log), stop):
             yield lambda: None
         return
     port = free_port()
@@ -62,7 +61,7 @@ def prefect_api(workspace: Workspace) -> Iterator[Callable[[], None]]:
 
         def wait() -> None:
             wait_until_listening("Prefect", port, process, log)
-            watched.enter_context(restarted(address, lambda: start(prefect_command(port), log), stop))
+            watched.enter_context(restarted(address, lambda: start_again(prefect_command(port), log), stop))
 
         with ExitStack() as watched:
             yield wait
@@ -92,7 +91,7 @@ def _shown_by_ui(workspace: Workspace) -> str | None:
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
             return url if answer.read() == b"true" else None
-    except (urllib.error.URLError, OSError):  # it was killed before it could take the file away
+    except (OSError, HTTPException):  # it was killed before it could take the file away
         return None
 
 
@@ -107,9 +106,15 @@ def prefect_command(port: int) -> list[str]:
 
 def start(command: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:
     """Start a server that ends with this process, with more environment variables; log its output."""
+    log.unlink(missing_ok=True)
+    return start_again(command, log, **env)
+
+
+def start_again(command: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:
+    """The same, with its output added to the log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ) | as_env(MLFLOW_SERVER) | env
-    with log.open("wb") as stream:
+    with log.open("ab") as stream:
         return start_session(command, env=environment, output=stream)
 
 
@@ -124,12 +129,6 @@ def wait_until_listening(name: str, port: int, process: subprocess.Popen[bytes],
         if process.poll() is not None or time.monotonic() > deadline:
             raise ApoError(f"{name} did not start; see {log}")
         time.sleep(0.1)
-
-
-def listening(port: int) -> bool:
-    """Whether something accepts connections on a loopback port."""
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

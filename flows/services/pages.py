@@ -12,15 +12,8 @@ from contextlib import ExitStack
 
 from apo_core.errors import ApoError
 from apo_core.system.processes import python_module
-from flows.services.local_server import (
-    HOST,
-    announced,
-    listening,
-    prefect_command,
-    start,
-    stop,
-    wait_until_listening,
-)
+from flows.services.local_server import announced, prefect_command, start, stop, wait_until_listening
+from flows.services.loopback import HOST, listening
 from tasks.tracking.store import is_remote, tracking_uri
 from tasks.workspace import Workspace
 

@@ -11,8 +11,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
+from urllib.parse import urlsplit
 
-import psutil
+from apo_core.errors import ApoError
+from flows.services.loopback import listening
+from tasks.at_work import is_at_work
+from tasks.tracking.store import AWAY, is_of_tls
 
 _EVERY_SECONDS = 1.0
 _AWAY_SECONDS = 30.0
@@ -20,14 +25,20 @@ _TEMPORARY_FAILURE = 75  # exit status: the same command may help later
 
 
 def answers(api: str, seconds: float = 5.0) -> bool:
-    """Whether a server answers at all, if only by refusing."""
+    """Whether a server answers at all, if only by refusing.
+
+    Raises:
+        ApoError: the address is none.
+    """
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=seconds):
+        with urllib.request.urlopen(f"{api.rstrip('/')}/health", timeout=seconds):
             return True
-    except urllib.error.HTTPError:
-        return True
-    except (urllib.error.URLError, OSError):
-        return False
+    except urllib.error.HTTPError as error:
+        return error.code not in AWAY
+    except (OSError, HTTPException) as error:
+        return is_of_tls(error)
+    except ValueError:
+        raise ApoError(f"{api!r} is no address of a server; expected http://host:port/api") from None
 
 
 @contextmanager
@@ -44,31 +55,35 @@ def restarted(
         stop: ends what was started.
     """
     started: list[subprocess.Popen[bytes]] = []
+    port = urlsplit(api).port or 0
 
     def look() -> None:
-        if answers(api) or (started and started[-1].poll() is None):
+        # One that is slow is there: the kernel takes its connections.
+        if listening(port) or (started and started[-1].poll() is None):
             return
         print(f"Prefect's server at {api} is gone: this run starts it again", file=sys.stderr, flush=True)
         started.append(start())
 
-    with _watched(look):
-        yield
-    for process in started:
-        stop(process)
+    try:
+        with _watched(look):
+            yield
+    finally:
+        for process in started:
+            stop(process)
 
 
 @contextmanager
 def reported(api: str) -> Iterator[None]:
     """End this process by one line where a server of others has been away for half a minute.
 
-    Never while a stage is at work: what it computes is worth more than what Prefect knows of it. Prefect
+    Never while a task is at work: what it does is worth more than what Prefect knows of it. Prefect
     itself would try for minutes, run the finished stage again, and end in a traceback. A process that ends so
     is as one that is killed: the next run goes on from there.
     """
     away_since: list[float] = []
 
     def look() -> None:
-        if answers(api) or _is_stage_at_work():
+        if answers(api) or is_at_work():
             away_since.clear()
             return
         away_since.append(time.monotonic())
@@ -100,12 +115,3 @@ def _watched(look: Callable[[], None]) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def _is_stage_at_work() -> bool:
-    """Whether DVC runs a stage for this process."""
-    try:
-        children = psutil.Process().children()
-        return any("dvc" in child.cmdline() for child in children)
-    except psutil.Error:
-        return False

@@ -9,7 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from apo_core.errors import ApoError
-from tasks.decisions.log import open_log
+from tasks.decisions.log import open_log, open_store
+from tasks.decisions.rebuild import lost_in_words, lost_versions
 from tasks.integrity.copies import opened
 from tasks.integrity.copy_check import CopyCheck
 from tasks.integrity.finding import Finding
@@ -44,11 +45,17 @@ def fsck(workspace: Workspace, model: str, *, mend: bool) -> Iterator[Finding]:
             yield from check.check(output)
         yield from check.check_earlier()
         yield from _check_checkpoints(workspace, mend=mend)
-        if damaged or not has_registry(workspace):
+        lost_entirely = not has_registry(workspace)
+        if damaged or (lost_entirely and not open_store(workspace).names(model)):
+            return
+        if lost_entirely:
+            advice = f"apo reconcile {model}"
+            yield Finding("registry", "is not there, and the log has decisions on it", advice=advice)
             return
         log = open_log(workspace, model)
         try:
-            log.read()
+            if lost := lost_versions(log):
+                yield Finding("registry", lost_in_words(model, lost), advice=f"apo reconcile {model}")
         except ApoError as error:
             yield Finding("decisions", str(error), advice="see the page Approvals")
         stores = [cache] if remote is None else [cache, remote]

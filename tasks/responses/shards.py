@@ -14,6 +14,7 @@ import pyarrow as pa
 
 import apo_core
 import tasks
+from apo_core.errors import InputError
 from apo_core.system.files import read_json, remove, sha256_of, write_json
 from apo_core.system.progress import progress
 from apo_core.tables import read_table, write_table
@@ -34,7 +35,10 @@ def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
     conditions = {**conditions, **versions, "apo-flow": _sources_sha256()}
     record = directory / "conditions.json"
     if record.exists():
-        recorded = read_json(record)
+        try:
+            recorded = read_json(record)
+        except ValueError:
+            recorded = {"conditions.json": "damaged"}
         if recorded == conditions:
             return directory
         keys = {*recorded, *conditions}
@@ -65,7 +69,7 @@ def run_shards(
     name: str,
     inspect: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
-    """Make rows from `items`, shard by shard; the file of a shard is whole or absent.
+    """Make rows from `items`, shard by shard; a file is whole or absent, and a damaged one is made again.
 
     Args:
         directory: from `open_work`.
@@ -84,7 +88,7 @@ def run_shards(
         directory / f"{name}-{start:08d}.parquet": list(items[start : start + shard_size])
         for start in range(0, len(items), shard_size)
     }
-    missing = {file: shard for file, shard in shards.items() if not file.exists()}
+    missing = {file: shard for file, shard in shards.items() if not _is_whole(file, schema)}
     finished = [file for file in shards if file not in missing]
     if finished:
         print(f"{name}: {len(finished)} of {len(shards)} shards were finished before", flush=True)
@@ -99,6 +103,18 @@ def run_shards(
         for file, rows in made:
             if inspect is not None:
                 inspect(rows)
-            write_table(file, rows, schema)
+            write_table(file, rows, schema, checksums=True)
             bar.update(len(missing[file]))
     return pd.concat([read_table(file, schema) for file in shards], ignore_index=True)
+
+
+def _is_whole(file: Path, schema: pa.Schema) -> bool:
+    """Whether a shard is there, every byte of its rows as it was written."""
+    if not file.exists():
+        return False
+    try:
+        read_table(file, schema)
+    except InputError as error:
+        print(f"{error}; it is made again", flush=True)
+        return False
+    return True

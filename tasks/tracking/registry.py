@@ -171,6 +171,8 @@ def register_logged(name: str, address: str, tags: dict[str, str]) -> None:
     """Make a logged model the next version of a registered one."""
     import mlflow
 
+    # It says on the terminal that it makes a new version, whatever that is for.
+    logging.getLogger("mlflow.tracking._model_registry.fluent").setLevel(logging.WARNING)
     mlflow.register_model(address, name, tags=tags)
 
 
@@ -233,6 +235,8 @@ def download_model(client: MlflowClient, registered: Registered, directory: Path
             raise
         raise ApoError(f"{source}: cannot be downloaded: {error}") from error
     model = Path(whole) / "model"
+    if not model.is_dir():
+        raise ApoError(f"{source}: has lost its model directory")
     recorded, actual = tags_of(client, registered).get(POLICY_TAG), sha256_of(model)
     if recorded not in (None, actual):
         raise ApoError(

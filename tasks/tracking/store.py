@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import ssl
 import urllib.error
 import urllib.request
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,12 +18,14 @@ from apo_core.errors import ApoError
 from apo_core.system.environment import disable_telemetry
 from apo_core.system.files import replacing
 from apo_core.system.imports import quick_imports
+from tasks.lock import is_run_at_work
 from tasks.workspace import Workspace, check_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _ARTIFACTS = "mlartifacts"
+AWAY = (502, 503, 504)  # what a proxy answers for a server that is away
 _HEALTH_SECONDS = 5.0
 _BUSY_SECONDS = 60.0  # another process may be writing
 # Where MLflow's tables have whole addresses of artifacts.
@@ -43,7 +47,9 @@ def connect(workspace: Workspace) -> MlflowClient:
     if uri == _embedded_uri(workspace):
         check_path(workspace)
         if _embedded_store(workspace).exists():
-            _follow_workspace(workspace)
+            check_schema(workspace)
+            if not is_run_at_work(workspace):  # one at work has done so at its start
+                follow_workspace(workspace)
         else:
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
             # MLflow creates its tables step by step, and cannot resume that after a kill.
@@ -76,10 +82,18 @@ def check_server(workspace: Workspace) -> None:
     try:
         with urllib.request.urlopen(f"{shown}/health", timeout=_HEALTH_SECONDS):
             pass
-    except urllib.error.HTTPError:  # whoever refuses is there
-        return
-    except (OSError, ValueError) as error:
+    except urllib.error.HTTPError as error:
+        if error.code in AWAY:
+            raise ApoError(f"MLFLOW_TRACKING_URI: {shown} does not answer: {error}") from None
+    except (OSError, HTTPException, ValueError) as error:
+        if is_of_tls(error):  # MLflow has settings of its own for certificates
+            return
         raise ApoError(f"MLFLOW_TRACKING_URI: {shown} does not answer: {error}") from None
+
+
+def is_of_tls(error: Exception) -> bool:
+    """Whether a server is there, and this program does not know its certificate."""
+    return isinstance(getattr(error, "reason", error), ssl.SSLError)
 
 
 def check_schema(workspace: Workspace) -> None:
@@ -133,18 +147,22 @@ def _embedded_store(workspace: Workspace) -> Path:
     return workspace.state.resolve() / "mlflow.db"
 
 
-def _follow_workspace(workspace: Workspace) -> None:
+def follow_workspace(workspace: Workspace) -> None:
     """Where a workspace was moved or copied, make its store's whole addresses those of its own artifacts.
 
     Else MLflow writes into the old place, which may be another workspace by now, and reads from it. A store
-    that may only be read stays as it is.
+    that may only be read stays as it is. Nothing is done where a server keeps the artifacts.
+
+    Raises:
+        ApoError: the store is damaged, or busy for a minute.
     """
     here = artifact_location(workspace)
-    assert here is not None, "the store is the workspace's own"
     file = _embedded_store(workspace)
+    if here is None or not file.exists():
+        return
     try:
         with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS)) as store:
-            _replace_location(store, f"file://%/{workspace.state.name}/{_ARTIFACTS}", here)
+            _replace_location(store, f"file://%/{_ARTIFACTS}", here)
     except sqlite3.DatabaseError as error:
         if "readonly" not in str(error):
             raise ApoError(f"{file}: {error}; see `apo fsck`") from None

@@ -49,7 +49,7 @@ def problem_of(fault: Fault, finished: Path, workspace: Path) -> str:
     }
     environment["PATH"] = fault.env.get("PATH", f"{BIN}:{os.environ['PATH']}")
     done = subprocess.run(
-        [*fault.before, "bash", "-c", fault.command],
+        [*fault.before, "/bin/bash", "-c", fault.command],
         cwd=workspace,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -52,13 +52,14 @@ def test_a_byte_of_the_workspace_is_found_and_put_back(workspace, path, stage):
     looked = execute("apo fsck --look", workspace, check=False)
     assert looked.returncode == 1
     assert re.search(
-        f"workspace: {re.escape(path)}: is not what stage .*\n    not mended: apo fsck", looked.stdout
+        f"workspace: {re.escape(path)}: is not what stage .*\n    to do: apo fsck", looked.stdout
     )
     assert (workspace / path).read_bytes() != before
     execute("apo fsck", workspace)
     assert (workspace / path).read_bytes() == before
-    assert execute("apo fsck", workspace).stdout == "everything is as it is recorded\n"
-    assert (workspace / ".apo/damaged/workspace" / path).read_bytes() != before
+    assert "everything is as it is recorded" in execute("apo fsck", workspace).stdout
+    (aside,) = (workspace / ".apo/damaged").glob(f"*/workspace/{path}")
+    assert aside.read_bytes() != before
 
 
 def test_what_dvc_restores_damaged_is_not_registered(workspace):

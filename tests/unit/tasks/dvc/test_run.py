@@ -191,3 +191,15 @@ def test_a_look_leaves_a_workspace_that_may_only_be_read_as_it_is(workspace, mon
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     drop_dead_locks(workspace)
     assert file.exists()
+
+
+def test_a_look_puts_no_whole_record_aside_for_another_file_that_is_damaged(workspace):
+    paths = Workspace(workspace)
+    paths.lock.write_text("schema: '2.0'\nstages: {}\n")
+    keep_record(paths)
+    newer = "schema: '2.0'\nstages:\n  values: {}\n"
+    paths.lock.write_text(newer)
+    (workspace / "dvc.yaml").write_text("<<<<<<< HEAD\n")
+    with pytest.raises(ApoError, match="is damaged"):
+        pending(workspace)
+    assert paths.lock.read_text() == newer

@@ -57,3 +57,18 @@ def test_work_by_other_code_is_dropped(tmp_path, capsys, monkeypatch):
     shards(open_work(tmp_path / "work", {"seed": 0}), range(3), made_items)
     assert made_items == [0, 1, 2, 0, 1, 2]
     assert "what is there is dropped, these have changed: apo-flow" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damaged", ["work-00000003.parquet", "conditions.json"])
+def test_damaged_work_is_made_again(tmp_path, capsys, damaged):
+    made_items = []
+    work = open_work(tmp_path / "work", {"seed": 0})
+    shards(work, range(1000, 1009), made_items)
+    file = work / damaged
+    content = file.read_bytes()
+    at = content.index((1004).to_bytes(2, "little")) if damaged.endswith("parquet") else 0
+    file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    again = []
+    work = open_work(tmp_path / "work", {"seed": 0})
+    assert shards(work, range(1000, 1009), again) == list(range(1000, 1009))
+    assert again == ([1003, 1004, 1005] if damaged.endswith("parquet") else list(range(1000, 1009)))
