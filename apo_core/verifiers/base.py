@@ -109,6 +109,11 @@ def compared(equal: bool, extracted: str, answer: str) -> Verdict:
     return Verdict(float(equal), extracted, f"{shortened(extracted)} {relation} {shortened(answer)}")
 
 
+def advised(problem: str, name: str, compares: str) -> str:
+    """Add to a gold answer's problem which other verifier to try, and what that compares."""
+    return f"{problem}; try verifier.name: {name}, which compares {compares}"
+
+
 def shortened(text: str, limit: int = _SHOWN) -> str:
     """Shorten text to one line of valid UTF-8, at most `limit` characters."""
     line = " ".join(text[: 4 * limit].encode("utf-8", "replace").decode().split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from apo_core.verifiers.base import Verdict, compared, quoted
+from apo_core.verifiers.base import Verdict, advised, compared, quoted
 from apo_core.verifiers.choice_text import (
     labelled,
     letters_in,
@@ -41,11 +41,10 @@ class ChoiceVerifier:
             return None
         letters = letters_in(text)
         if len(letters) > 1:
-            return (
-                f"{quoted(answer)} names {len(letters)} choices: verifier exact compares such lists as text"
-            )
+            problem = f"{quoted(answer)} names {len(letters)} choices"
+            return advised(problem, "exact", "such lists as text")
         if letters:
-            return f"{quoted(answer)} is text, no letter from A to J: verifier exact compares text"
+            return advised(f"{quoted(answer)} is text, no letter from A to J", "exact", "text")
         return "names no choice from A to J"
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from apo_core.verifiers.base import Verdict, compared, quoted
+from apo_core.verifiers.base import Verdict, advised, compared, quoted
 from apo_core.verifiers.extraction import Extract, Rule, extract, nothing, unread
 from apo_core.verifiers.missing import missing_problem
 from apo_core.verifiers.notation import to_ascii
@@ -43,7 +43,7 @@ class NumericVerifier:
         if problem := missing_problem(answer):
             return problem
         text = self._gold_text(answer)
-        return "has no ####: verifier numeric reads plain numbers" if text is None else _gold_problem(text)
+        return advised("has no ####", "numeric", "plain numbers") if text is None else _gold_problem(text)
 
     def score(self, completion: str, answer: str, row: dict[str, Any]) -> Verdict:
         """See `Verifier`."""
@@ -78,11 +78,12 @@ def _gold_problem(text: str) -> str | None:
         return "has no number to compare with"
     if len(numbers) > 1:
         shown = ", ".join(number.text.strip() for number in numbers[:4])
-        return f"{quoted(text)} holds {len(numbers)} numbers ({shown}): verifier math compares expressions"
+        return advised(f"{quoted(text)} holds {len(numbers)} numbers ({shown})", "math", "expressions")
     if numbers[0].value is None and re.fullmatch(r"[\d,.]{100,}", numbers[0].text):
         return "has no number of at most 100 digits"
     if numbers[0].value is None or not is_alone(text, numbers[0]) or is_vague(text, numbers[0]):
-        return f"{quoted(text)} is not one plain number: verifier math compares expressions, exact text"
+        problem = f"{quoted(text)} is not one plain number"
+        return advised(problem, "math", "expressions, or exact, which compares text")
     return None
 
 

@@ -17,7 +17,7 @@ from tasks.rewards.choosing import choose
 from tasks.rewards.completions import Completion, matched, read_rows
 from tasks.rewards.dry_run import DryRun, dry_run
 from tasks.rewards.expected import Rewards, score_completions
-from tasks.rewards.outcome import Count, Doubt
+from tasks.rewards.outcome import FAILED, Count, Doubts
 from tasks.rewards.unused import unused_verifier
 from tasks.workspace import Workspace
 
@@ -115,8 +115,9 @@ def _print(outcomes: list[DryRun], rewards: Rewards | None, title: str, notes: l
             table.add_row(name, figure)
         console.print(table)
     for outcome in outcomes:
-        _print_doubts(console, outcome.doubts.rows, f" ({outcome.name})" if len(outcomes) > 1 else "")
-    _print_doubts(console, rewards.doubts.rows if rewards else [])
+        _print_doubts(console, outcome.doubts, f" ({outcome.name})" if len(outcomes) > 1 else "")
+    if rewards is not None:
+        _print_doubts(console, rewards.doubts)
     for note in notes:
         _say(console, note)
 
@@ -126,27 +127,34 @@ def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_doubts(console: Console, doubts: list[Doubt], whose: str = "") -> None:
+def _print_doubts(console: Console, doubts: Doubts, whose: str = "") -> None:
     """Print rows by kind; file and line stay whole, however narrow the terminal."""
-    for kind in dict.fromkeys(doubt.kind for doubt in doubts):
+    for kind, count in doubts.counts.items():
         title = escape(f"{kind}{whose}")
-        table = Table(
-            Column("row", overflow="fold"), "gold", "read", "why", title=title, title_justify="left"
-        )
-        for doubt in doubts:
+        read = "completion" if kind.startswith(FAILED) else "read"
+        table = Table(Column("row", overflow="fold"), "gold", read, "why", title=title, title_justify="left")
+        for doubt in doubts.rows:
             if doubt.kind == kind:
                 table.add_row(*map(escape, (doubt.source, doubt.gold, doubt.read, doubt.reason)))
         console.print(table)
+        if count > table.row_count:
+            _say(console, f"and {count - table.row_count} more")
 
 
 def _lines(outcome: DryRun) -> dict[str, str]:
     """What is said of a verifier, by the name of the line; empty text says nothing."""
+    golds, others, answers = outcome.golds, outcome.neighbours, outcome.completions
+    accepted = others.mean
     return {
         "prompts looked at": str(outcome.prompts),
         "gold answers refused": str(outcome.refused),
-        "right against themselves": _right(outcome.golds),
-        "the next prompt's is accepted": _right(outcome.neighbours),
-        "the verifier failed": _failures(outcome.errors, outcome.stopped),
+        "right against themselves": _right(golds),
+        "the next prompt's is accepted": "" if accepted is None else f"{accepted:.1%}",
+        "the verifier failed on golds": _failures(
+            outcome.gold_errors, golds.stopped or outcome.checks_stopped
+        ),
+        "on the next prompt's": _failures(others.errors, others.stopped) if others.errors else "",
+        "on completions": _failures(answers.errors, answers.stopped) if answers.errors else "",
     }
 
 
@@ -166,5 +174,7 @@ def _failures(errors: int, stopped: bool) -> str:
     return f"stopped after {errors} failures" if stopped else str(errors)
 
 
-def _right(count: Count) -> str:
-    return "" if count.mean is None else f"{count.mean:.1%}"
+def _right(golds: Count) -> str:
+    """How many golds are right, of all that were scored or failed."""
+    asked = golds.scored
+    return f"{golds.right} of {asked} ({golds.right / asked:.1%})" if asked else ""

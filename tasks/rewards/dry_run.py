@@ -17,7 +17,7 @@ from apo_core.verifiers.golds import gold_completion
 from apo_core.verifiers.timed import SECONDS, Timed
 from tasks.responses.scoring import verifiers_of
 from tasks.rewards.completions import Completion
-from tasks.rewards.outcome import MAX_ERRORS, Count, Doubts, was_given_up
+from tasks.rewards.outcome import FAILED, MAX_ERRORS, Count, Doubts, was_given_up
 
 if TYPE_CHECKING:
     from apo_core.model.template import Template  # with transformers, which takes seconds
@@ -45,23 +45,24 @@ class DryRun:
     @property
     def good(self) -> bool:
         """Whether every gold answer is read and right against itself, and nothing failed."""
-        wrong_golds = self.golds.mean is not None and self.golds.mean < 1
-        return not (self.refused or wrong_golds or self.errors or self.stopped)
+        all_right = self.golds.right == self.golds.scored
+        return all_right and not (self.refused or self.errors or self.stopped)
+
+    @property
+    def gold_errors(self) -> int:
+        """How many golds the verifier failed on; those of a few failed checks are refused instead."""
+        return self.golds.errors + (MAX_ERRORS if self.checks_stopped else 0)
 
     @property
     def errors(self) -> int:
-        """How often the verifier failed; on a few golds that it was asked about, they are refused instead."""
-        checks = MAX_ERRORS if self.checks_stopped else 0
-        return checks + sum(count.errors for count in self._counts)
+        """How often the verifier failed."""
+        return self.gold_errors + self.neighbours.errors + self.completions.errors
 
     @property
     def stopped(self) -> bool:
         """Whether it failed too often to go on."""
-        return self.checks_stopped or any(count.stopped for count in self._counts)
-
-    @property
-    def _counts(self) -> tuple[Count, ...]:
-        return self.golds, self.neighbours, self.completions
+        counts = self.golds, self.neighbours, self.completions
+        return self.checks_stopped or any(count.stopped for count in counts)
 
 
 _Row = tuple[Attempt, str]  # with its source
@@ -100,7 +101,7 @@ def dry_run(
         if answers:
             with _open(verifier, Timed(rule_of_responses)) as scorer:
                 rows = [(answer.attempt(0), answer.source) for answer in answers]
-                _score(outcome, scorer, rows, outcome.completions)
+                _score(outcome, scorer, rows, outcome.completions, "a completion")
         outcomes.append(outcome)
     return outcomes
 
@@ -134,7 +135,8 @@ def _score_golds(outcome: DryRun, scorer: Scorer, verifier: config.Verifier, pro
     written = [gold_completion(verifier.name, verifier.extract, prompt.answer) for prompt in prompts]
     pairs = [(prompt, text) for prompt, text in zip(prompts, written, strict=True) if text is not None]
     rows = [(attempt_at(prompt, text), prompt.source) for prompt, text in pairs]
-    _score(outcome, scorer, rows, outcome.golds, "gold wrong against itself", lambda _, reward: reward != 1)
+    wrong = "gold wrong against itself"
+    _score(outcome, scorer, rows, outcome.golds, "a gold", wrong, lambda _, reward: reward != 1)
     if len(pairs) < 2:
         return  # the only one has no neighbour
     own = [text for _, text in pairs]
@@ -146,7 +148,8 @@ def _score_golds(outcome: DryRun, scorer: Scorer, verifier: config.Verifier, pro
     def is_accident(row: int, reward: float) -> bool:
         return bool(reward) and _plain(own[row]) != _plain(others[row])
 
-    _score(outcome, scorer, shifted, outcome.neighbours, "another gold is accepted", is_accident)
+    accepted, what = "another gold is accepted", "the next prompt's gold"
+    _score(outcome, scorer, shifted, outcome.neighbours, what, accepted, is_accident)
 
 
 def _score(
@@ -154,6 +157,7 @@ def _score(
     scorer: Scorer,
     rows: list[_Row],
     count: Count,
+    what: str,
     doubtful: str = "",
     is_doubtful: Callable[[int, float], bool] = lambda row, reward: False,
 ) -> None:
@@ -164,13 +168,12 @@ def _score(
     for number, ((attempt, source), verdict) in enumerate(zip(rows, verdicts, strict=True)):
         count.add(verdict)
         outcome.slowest = max(outcome.slowest, (_seconds(verdict), source))
-        kind = ""
+        kind, read = "", verdict.extracted
         if verdict.reward is None:
-            kind = "" if was_given_up(verdict) else "the verifier failed"
+            kind, read = "" if was_given_up(verdict) else f"{FAILED} on {what}", attempt.completion
         elif is_doubtful(number, verdict.reward):
             kind = doubtful
         if kind:
-            read = verdict.extracted or attempt.completion
             outcome.doubts.add(kind, source, attempt.answer, read, verdict.reason)
 
 

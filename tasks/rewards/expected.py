@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from apo_core.model.template import Template  # with transformers, which takes seconds
 
 _NEAR = 1e-9  # rewards that differ by less are one
-_END = 200  # characters of a response
 
 
 @dataclass
@@ -71,15 +70,13 @@ def score_completions(
 
 
 def _compare(rewards: Rewards, completion: Completion, verdict: Verdict, reward: float) -> None:
-    text, source, gold = completion.row.text, completion.source, completion.prompt.answer
+    source, gold = completion.source, completion.prompt.answer
     expected = completion.row.reward
     if expected is not None:
         rewards.expected += 1
         if abs(reward - expected) > _NEAR:
             rewards.unexpected += 1
             reason = f"{reward:g} and not {expected:g}: {verdict.reason}"
-            rewards.doubts.add(
-                "another reward than expected", source, gold, verdict.extracted or text[-_END:], reason
-            )
+            rewards.doubts.add("another reward than expected", source, gold, verdict.extracted, reason)
     if verdict.extracted is None:
-        rewards.doubts.add("no answer read", source, gold, text[-_END:], verdict.reason)
+        rewards.doubts.add("no answer read", source, gold, None, verdict.reason)

@@ -9,8 +9,9 @@ from apo_core.verifiers import Verdict
 from apo_core.verifiers.base import GIVEN_UP, shortened
 
 MAX_ERRORS = 20  # each may cost the whole time limit
+FAILED = "the verifier failed"  # begins the kind of such a row
 _SHOWN = 5  # doubtful rows of a kind
-_LONGEST_REASON = 160  # characters
+_LONGEST_REASON = 200  # characters
 _END = 40  # characters of a gold answer that are shown
 
 
@@ -20,7 +21,7 @@ class Doubt(NamedTuple):
     kind: str
     source: str  # file:line
     gold: str
-    read: str  # the completion, or the answer that was read in it
+    read: str  # the answer that was read, empty if none was; where the verifier failed, the completion
     reason: str
 
 
@@ -30,6 +31,8 @@ class Count:
 
     scored: int = 0
     rewards: float = 0.0
+    right: int = 0
+    """Those with the reward 1."""
     unread: int = 0
     errors: int = 0
     stopped: bool = False
@@ -50,6 +53,7 @@ class Count:
         self.errors += verdict.reward is None
         self.unread += verdict.reward is not None and verdict.extracted is None
         self.rewards += verdict.reward or 0.0
+        self.right += verdict.reward == 1
 
 
 @dataclass
@@ -57,10 +61,13 @@ class Doubts:
     """A few rows of each kind that a person should look at."""
 
     rows: list[Doubt] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many there were in all, by kind."""
 
     def add(self, kind: str, source: str, gold: str, read: str | None, reason: str) -> None:
-        """Keep a row, unless there are enough of its kind."""
-        if sum(known.kind == kind for known in self.rows) < _SHOWN:
+        """Count a row, and keep it unless there are enough of its kind."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        if self.counts[kind] <= _SHOWN:
             texts = shortened(_end_of(gold)), shortened(read or "")
             self.rows.append(Doubt(kind, source, *texts, shortened(reason, _LONGEST_REASON)))
 

@@ -44,6 +44,7 @@ ELSEWHERE = {
     "apo run --set algorithm=grpo": "test_algorithm_stages.py: ALL",
     "apo run --set algorithm=grpo --set algorithm.responses=4": "test_algorithm_stages.py: ALL",
     OWN_VERIFIER: "test_user_verifier.py: SETTINGS",
+    OWN_VERIFIER.replace("run", "verify", 1): "test_user_verifier.py: apo verify --set",
     **dict.fromkeys(DECISIONS, "test_pages.py: test_the_commands_of_decisions_work"),
     **dict.fromkeys(REAL_MODEL, "test_real_model.py: REAL_MODEL"),
     "apo publish apo-arithmetic@champion s3://data/production": "test_publish.py: apo publish",

@@ -36,6 +36,15 @@ def paths(workspace):
     return paths
 
 
+def test_a_users_verifier_is_tried_before_any_training(workspace):
+    paths = Workspace(workspace)
+    write_verifier(paths)
+    before = paths.params.read_bytes()
+    command = "apo verify --set verifier.name=mine:score --set 'verifier.extract=[whole]'"
+    assert "(100.0%)" in execute(command, workspace).stdout
+    assert paths.params.read_bytes() == before
+
+
 def test_a_users_verifier_scores_in_every_stage_and_a_change_reruns_them(paths):
     assert {"validate", "sample", "train", "evaluate"} <= set(pending(paths.root))
     output = execute("dvc repro", paths.root).stdout

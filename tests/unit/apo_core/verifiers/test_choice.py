@@ -161,6 +161,17 @@ def test_other_golds_are_refused(gold, problem):
 
 
 @pytest.mark.parametrize(
+    ("gold", "advice"),
+    [
+        ("A, C", "; try verifier.name: exact, which compares such lists as text"),
+        ("Vitamin C", "; try verifier.name: exact, which compares text"),
+    ],
+)
+def test_a_gold_that_another_verifier_takes_is_refused_with_its_name(gold, advice):
+    assert verifier().answer_problem(gold, {}).endswith(advice)
+
+
+@pytest.mark.parametrize(
     "unit",
     ["选", "選", "答案", "정답", "答え", "选项", "选:", "答案 为", "选\n", "\n", "answer ", "so ", "A ", "("],
 )

@@ -32,7 +32,7 @@ def verifier(rule="boxed"):
 )
 def test_a_bound_is_not_its_number(written):
     assert verifier().score(rf"\boxed{{{written}}}", "5", {}).reward == 0.0
-    assert "verifier math" in verifier().answer_problem(written, {})
+    assert "try verifier.name: math" in verifier().answer_problem(written, {})
     assert verifier("last").score(f"You need {written}.", "5", {}).reward == 1.0
 
 
@@ -55,7 +55,7 @@ def test_a_bound_is_not_its_number(written):
     ],
 )
 def test_a_gold_that_may_mean_another_number_is_refused(gold):
-    assert "verifier math" in verifier().answer_problem(gold, {})
+    assert "try verifier.name: math" in verifier().answer_problem(gold, {})
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,4 @@ def test_styles_and_units_are_seen_through(written):
 )
 def test_variables_are_no_units(written):
     assert verifier().score(rf"\boxed{{{written}}}", "18", {}).reward == 0.0
-    assert "verifier math" in verifier().answer_problem(written, {})
+    assert "try verifier.name: math" in verifier().answer_problem(written, {})

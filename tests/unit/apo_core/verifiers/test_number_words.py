@@ -114,7 +114,7 @@ def test_units_are_no_words_of_scale(written, number):
 def test_no_part_of_what_is_no_plain_number_is_read(written, part):
     assert verifier().score(f"It is {written}", part, {}).reward == 0.0
     assert verifier("boxed").score(rf"\boxed{{{written}}}", part, {}).reward == 0.0
-    assert "verifier math" in verifier().answer_problem(written, {})
+    assert "try verifier.name: math" in verifier().answer_problem(written, {})
 
 
 @pytest.mark.parametrize(

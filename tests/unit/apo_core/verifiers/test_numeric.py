@@ -186,14 +186,20 @@ def test_a_gold_may_have_a_unit_or_a_currency(gold):
     ],
 )
 def test_a_gold_that_is_not_one_plain_number_is_refused_with_the_verifier_that_takes_it(gold):
-    assert "verifier math" in verifier().answer_problem(gold, {})
+    assert "try verifier.name: math" in verifier().answer_problem(gold, {})
 
 
 def test_a_refused_gold_names_its_reading():
     assert verifier().answer_problem("(2, 5)", {}) == (
-        '"(2, 5)" holds 2 numbers (2, 5): verifier math compares expressions'
+        '"(2, 5)" holds 2 numbers (2, 5); try verifier.name: math, which compares expressions'
     )
-    assert verifier("gsm8k").answer_problem("18", {}) == "has no ####: verifier numeric reads plain numbers"
+    assert verifier().answer_problem("10:30", {}) == (
+        '"10:30" is not one plain number; try verifier.name: math, which compares expressions, '
+        "or exact, which compares text"
+    )
+    assert verifier("gsm8k").answer_problem("18", {}) == (
+        "has no ####; try verifier.name: numeric, which compares plain numbers"
+    )
     assert verifier("gsm8k").answer_problem("#### 18 or 19", {}).startswith('"18 or 19" holds 2 numbers')
 
 

@@ -1,6 +1,7 @@
 """`apo verify` on files of prompts and completions, without a model."""
 
 import json
+import re
 
 import pytest
 from builders import ROOT
@@ -45,10 +46,19 @@ def write(file, rows):
     return file
 
 
+def rows_of(title, output):
+    """Files and lines of the rows in the table of that title."""
+    _, _, behind = output.partition(f"\n{title}")
+    table = behind.partition("└")[0]
+    return re.findall(r"\w+\.jsonl:\d+", table)
+
+
 def test_golds_that_fit_are_good(verify):
     good, output = verify()
     assert good
-    assert "8 rows of prompts" in output and "right against themselves" in output
+    assert "8 rows of prompts" in output
+    assert re.search(r"right against themselves +│ 8 of 8 \(100\.0%\)", output)
+    assert re.search(r"the verifier failed on golds +│ 0 ", output) and "on the next" not in output
     assert "completions" not in output
     assert max(map(len, output.splitlines())) <= 80
 
@@ -70,7 +80,7 @@ def test_the_reward_of_all_verifiers_is_compared_once(verify):
     assert "0 of 1" in output and "numeric 2" in output
     good, output = verify(*verifiers, completions=[right, right | {"reward": 1.0}])
     assert not good
-    assert "1 of 2" in output and output.count("completions.jsonl:2") == 1
+    assert "1 of 2" in output and rows_of("another reward than expected", output) == ["completions.jsonl:2"]
 
 
 def test_what_cannot_be_known_is_said(verify):
@@ -101,3 +111,24 @@ def test_file_and_line_stay_whole(verify):
 def test_rows_to_look_at_name_the_verifier_where_there_are_several(verify):
     _, output = verify({}, {"name": "choice"})
     assert "gold refused (choice)" in output and "(numeric)" not in output
+
+
+@pytest.mark.slow
+def test_golds_that_the_verifier_failed_on_are_not_right(verify, tmp_path):
+    mine = Workspace(tmp_path).raw_verifiers / "mine.py"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("def score(completion, answer, row):\n    return {'1': 1.0, '2': 1.0}[answer]\n")
+    good, output = verify({"name": "mine:score", "extract": ("whole",), "workers": 1})
+    assert not good
+    assert re.search(r"right against themselves +│ 2 of 8 \(25\.0%\)", output)
+    assert re.search(r"the verifier failed on golds +│ 6 ", output)
+    assert re.search(r"on the next prompt's +│ 6 ", output)
+
+
+def test_rows_that_are_not_shown_are_counted(verify):
+    rows = [{"x": {"q": "2+1"}, "completion": "no idea"}] * 14
+    _, output = verify(completions=rows)
+    assert len(rows_of("no answer read", output)) == 5
+    assert output.count("and 9 more\n") == 1
+    _, output = verify(completions=rows[:5])
+    assert len(rows_of("no answer read", output)) == 5 and " more\n" not in output

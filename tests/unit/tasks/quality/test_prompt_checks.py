@@ -6,7 +6,7 @@ import pytest
 from tasks.quality.checks import prompt_checks
 from tasks.quality.expectations import DataQualityError, validate
 
-PROBLEM = '"(2, 5)" holds 2 numbers (2, 5): verifier math compares expressions'
+PROBLEM = '"(2, 5)" holds 2 numbers (2, 5); try verifier.name: math, which compares expressions'
 
 
 @pytest.mark.slow

@@ -73,9 +73,10 @@ def test_a_gold_that_a_users_verifier_calls_wrong_and_its_errors_are_named(tmp_p
     own = verifier(name="mine:score", extract=("whole",), workers=1)
     (outcome,) = dry_run((own,), tmp_path, [prompt(1, "a"), prompt(2, "b")], [])
     assert not outcome.good
-    assert (outcome.golds.mean, outcome.golds.errors) == (0.5, 1)
+    assert (outcome.golds.mean, outcome.golds.errors, outcome.gold_errors) == (0.5, 1, 1)
+    assert (outcome.golds.right, outcome.golds.scored) == (0, 2)
     reasons = {doubt.kind: doubt.reason for doubt in outcome.doubts.rows}
-    assert reasons["the verifier failed"] == "error: KeyError: 'nothing' (mine.py:3)"
+    assert reasons["the verifier failed on a gold"] == "error: KeyError: 'nothing' (mine.py:3)"
     assert "gold wrong against itself" in reasons
 
 
@@ -87,7 +88,19 @@ def test_a_failure_on_a_neighbours_gold_is_one(tmp_path):
     own = verifier(name="mine:score", extract=("whole",), workers=1)
     (outcome,) = dry_run((own,), tmp_path, [prompt(1, "a"), prompt(2, "b")], [])
     assert (outcome.golds.mean, outcome.golds.errors, outcome.neighbours.errors) == (1.0, 0, 2)
+    assert (outcome.gold_errors, outcome.errors) == (0, 2)
     assert not outcome.good
+    rows = [(doubt.kind, doubt.gold, doubt.read) for doubt in outcome.doubts.rows]
+    kind = "the verifier failed on the next prompt's gold"
+    assert rows == [(kind, "a", "b"), (kind, "b", "a")]  # with the completion that it failed on
+
+
+@pytest.mark.slow
+def test_where_no_answer_was_read_none_is_shown(tmp_path):
+    (tmp_path / "mine.py").write_text("def score(*_):\n    return 0.0, 'nothing there', None\n")
+    own = verifier(name="mine:score", extract=("whole",), workers=1)
+    (outcome,) = dry_run((own,), tmp_path, [prompt(1, "a")], [])
+    assert [(doubt.gold, doubt.read) for doubt in outcome.doubts.rows] == [("a", "")]
 
 
 @pytest.mark.slow

@@ -39,8 +39,14 @@ def test_rewards_are_compared_and_unread_answers_shown(tmp_path):
     assert (rewards.expected, rewards.unexpected, rewards.good) == (2, 1, False)
     assert [(doubt.kind, doubt.source, doubt.read) for doubt in rewards.doubts.rows] == [
         ("another reward than expected", "rows.jsonl:2", "8"),
-        ("no answer read", "rows.jsonl:3", "no idea"),
+        ("no answer read", "rows.jsonl:3", ""),
     ]
+
+
+def test_a_few_rows_of_a_kind_are_kept_and_all_are_counted(tmp_path):
+    doubts = scored(tmp_path, (verifier(),), *[("no idea", None, None)] * 14, ("so 8", 1.0, None)).doubts
+    assert doubts.counts == {"no answer read": 14, "another reward than expected": 1}
+    assert [doubt.kind for doubt in doubts.rows] == ["no answer read"] * 5 + ["another reward than expected"]
 
 
 def test_rows_that_are_alike_keep_what_each_expects(tmp_path):
