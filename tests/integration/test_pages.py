@@ -70,6 +70,8 @@ SHORT = [
     "apo fetch-prompts",
     ". .venv/bin/activate",
     "apo doctor --params presets/qwen2.5-1.5b-gsm8k.yaml",
+    "apo fsck --look",
+    "apo fsck",
 ]
 
 
