@@ -62,7 +62,7 @@ def _register(client, workspace, seed):
     run_id = start_run(client, workspace, load_params(workspace.params), {})
     tags = {"git_commit": "abc", "fingerprint": "def"}
     digest = sha256_of(workspace.policy)
-    register(client, workspace, name="apo-ci", run_id=run_id, policy_sha256=digest, tags=tags)
+    register(client, workspace.policy, name="apo-ci", run_id=run_id, policy_sha256=digest, tags=tags)
 
 
 @pytest.fixture

@@ -1,0 +1,52 @@
+"""Whether a tracking server is there, asked in seconds."""
+
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from apo_core.errors import ApoError
+from flows.services.watch import answers
+from tasks.tracking.store import check_server, without_password
+from tasks.workspace import Workspace
+
+
+@contextmanager
+def server(status: int):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "there"), [(200, True), (401, True), (404, True), (502, False), (503, False)]
+)
+def test_whoever_refuses_is_there_and_a_proxy_of_nobody_is_not(monkeypatch, tmp_path, status, there):
+    with server(status) as address:
+        assert answers(address) is there
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        if there:
+            check_server(Workspace(tmp_path))
+        else:
+            with pytest.raises(ApoError, match="does not answer"):
+                check_server(Workspace(tmp_path))
+
+
+def test_nobody_is_not_there_and_no_address_is_refused(monkeypatch, tmp_path):
+    assert not answers("http://127.0.0.1:9/api")
+    with pytest.raises(ApoError, match="is no address"):
+        answers("myhost/api")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:secret@127.0.0.1:9")
+    with pytest.raises(ApoError, match=r"^MLFLOW_TRACKING_URI: http://127.0.0.1:9 does not answer"):
+        check_server(Workspace(tmp_path))
+    assert without_password("http://ada:secret@host:1/x/") == "http://host:1/x"
