@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from apo_core.errors import StageRefused
@@ -47,10 +48,21 @@ def check_outputs(workspace: Workspace, stages: Iterable[str]) -> None:
 def check_inputs(workspace: Workspace, stage: str) -> None:
     """Refuse what a stage is about to read and another wrote, where it is not as it was written.
 
+    What is newer than `dvc.lock` was written since, by somebody who runs stages one by one: DVC sees that.
+
     Raises:
         DamagedOutput: names the file, both hashes, and what to do.
     """
-    _refuse(workspace, recorded_inputs(workspace, stage))
+    inputs = recorded_inputs(workspace, stage)
+    if inputs:
+        recorded_at = workspace.lock.stat().st_mtime
+        _refuse(workspace, [each for each in inputs if _newest(workspace.root / each.path) <= recorded_at])
+
+
+def _newest(path: Path) -> float:
+    """When a file, or the newest file of a directory, was written; 0 where there is none."""
+    files = [file for file in [path, *path.rglob("*")] if file.is_file()]
+    return max((file.stat().st_mtime for file in files), default=0.0)
 
 
 def is_as_written(workspace: Workspace, output: Recorded) -> bool:

@@ -101,7 +101,10 @@ def test_the_targets_that_run_this_exist(checkout):
 
 
 def test_the_short_commands_work(finished):
-    status, prompts, _, plan = (execute(command, finished, check=False) for command in SHORT)
+    status, prompts, _, plan, *looks = (execute(command, finished, check=False) for command in SHORT)
+    assert [(look.returncode, look.stdout) for look in looks] == [
+        (0, "everything is as it is recorded\n")
+    ] * 2
     assert "up to date" in status.stdout and "apo-ci version 1" in status.stdout
     assert prompts.returncode == 0
     assert "memory" in plan.stdout and plan.returncode in (0, 1)  # which of them depends on the machine
@@ -136,7 +139,8 @@ def _ran(output):
 def test_the_commands_of_decisions_work(finished, workspace, monkeypatch):
     """Decide on a second version that waits, beside the version that the run has promoted."""
     shutil.copyfile(finished / ".apo/mlflow.db", workspace / ".apo/mlflow.db")
-    shutil.copytree(finished / ".apo/audit", workspace / ".apo/audit")
+    for name in ("audit", "mlartifacts"):
+        shutil.copytree(finished / ".apo" / name, workspace / ".apo" / name)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace / '.apo/mlflow.db'}")
     paths = Workspace(workspace)
     log = open_log(paths, "apo-ci")

@@ -31,7 +31,8 @@ def copied(finished, workspace) -> Workspace:
     state = workspace / ".apo"
     state.mkdir(exist_ok=True)
     shutil.copyfile(finished / ".apo/mlflow.db", state / "mlflow.db")
-    shutil.copytree(finished / ".apo/audit", state / "audit")
+    for name in ("audit", "mlartifacts"):
+        shutil.copytree(finished / ".apo" / name, state / name)
     return Workspace(workspace)
 
 
@@ -131,6 +132,7 @@ def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, copied):
     metadata = read_metadata(copied.evaluations)
     metadata["fingerprint"]["prompts"] = "others"
     write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
+    copied.lock.unlink()  # else the evaluations are not what the stage wrote
     run = client.create_run("0")  # a champion registered by another program: its run has no parameters
     source = client.get_model_version("apo-ci", "1").source
     version = client.create_model_version("apo-ci", source, run_id=run.info.run_id)

@@ -1,4 +1,4 @@
-"""Whether a tracking server is there, asked in seconds."""
+"""Whether a tracking server is answering, asked in seconds."""
 
 import threading
 from contextlib import contextmanager
@@ -29,13 +29,13 @@ def server(status: int):
 
 
 @pytest.mark.parametrize(
-    ("status", "there"), [(200, True), (401, True), (404, True), (502, False), (503, False)]
+    ("status", "answering"), [(200, True), (401, True), (404, True), (502, False), (503, False)]
 )
-def test_whoever_refuses_is_there_and_a_proxy_of_nobody_is_not(monkeypatch, tmp_path, status, there):
+def test_whoever_refuses_is_there_and_a_proxy_of_nobody_is_not(monkeypatch, tmp_path, status, answering):
     with server(status) as address:
-        assert answers(address) is there
+        assert answers(address) is answering
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        if there:
+        if answering:
             check_server(Workspace(tmp_path))
         else:
             with pytest.raises(ApoError, match="does not answer"):
