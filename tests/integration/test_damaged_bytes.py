@@ -34,10 +34,10 @@ def cached(workspace: Path, path: str) -> Path:
     ("path", "stage"),
     [
         ("data/values.parquet", "values"),
-        ("data/samples.parquet", "sample"),
+        pytest.param("data/samples.parquet", "sample", marks=pytest.mark.production),
         (POLICY, "train"),
-        ("data/reference/model.safetensors", "reference"),
-        ("data/reference/tokenizer.json", "reference"),
+        pytest.param("data/reference/model.safetensors", "reference", marks=pytest.mark.production),
+        pytest.param("data/reference/tokenizer.json", "reference", marks=pytest.mark.production),
     ],
 )
 def test_a_byte_of_the_workspace_is_found_and_put_back(workspace, path, stage):
@@ -115,6 +115,7 @@ def test_the_registrys_copy_is_never_used_damaged_and_is_sent_again(workspace):
     assert weights.read_bytes() == before
 
 
+@pytest.mark.production
 def test_a_damaged_database_is_named(workspace):
     execute("apo run", workspace)
     file = workspace / ".apo/mlflow.db"

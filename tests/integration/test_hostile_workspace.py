@@ -98,6 +98,7 @@ def remove_samples(workspace: Path) -> None:
     shutil.rmtree(workspace / ".dvc/cache")
 
 
+@pytest.mark.production
 def test_several_sampling_workers_import_nothing_of_the_workspace(workspace):
     remove_samples(workspace)
     before = (workspace / "data/samples.parquet").read_bytes()
@@ -106,6 +107,7 @@ def test_several_sampling_workers_import_nothing_of_the_workspace(workspace):
     assert (workspace / "data/samples.parquet").read_bytes() == before
 
 
+@pytest.mark.production
 def test_workers_on_ray_import_nothing_of_the_workspace(workspace):
     pytest.importorskip("ray", reason="Ray is not installed (apo-flow[ray])")
     remove_samples(workspace)

@@ -45,6 +45,7 @@ def test_two_ranks_train_as_one_does_and_one_rank_resumes_their_checkpoint(train
     assert "train: resumed at step 4 of 5" in output
 
 
+@pytest.mark.production
 def test_sharded_weights_train_the_same_and_other_rank_counts_cannot_resume_them(trained):
     workspace, expected = trained
     shared = "--set train.ranks=2 --set train.steps=4 --set train.zero_stage=3 --set train.offload=all"

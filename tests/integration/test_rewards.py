@@ -23,6 +23,7 @@ def parts_of(samples):
     return pd.DataFrame(map(json.loads, samples["parts"]), index=samples.index)
 
 
+@pytest.mark.production
 def test_a_graded_reward_of_two_verifiers_trains_and_is_called_a_reward(paths):
     """Three quarters for the number, one for a short response, which a user's verifier grades."""
     (paths.raw_verifiers / "mine.py").write_text(

@@ -45,6 +45,7 @@ def test_a_users_verifier_is_tried_before_any_training(workspace):
     assert paths.params.read_bytes() == before
 
 
+@pytest.mark.production
 def test_a_users_verifier_scores_in_every_stage_and_a_change_reruns_them(paths):
     assert {"validate", "sample", "train", "evaluate"} <= set(pending(paths.root))
     output = execute("dvc repro", paths.root).stdout
