@@ -11,7 +11,7 @@ from pathlib import Path
 from apo_core.errors import ApoError
 from tasks.decisions.log import open_log, open_store
 from tasks.decisions.rebuild import lost_in_words, lost_versions
-from tasks.integrity.copies import opened
+from tasks.integrity.copies import CopyStore, opened
 from tasks.integrity.copy_check import CopyCheck
 from tasks.integrity.finding import Finding
 from tasks.integrity.recorded import recorded_outputs
@@ -45,21 +45,27 @@ def fsck(workspace: Workspace, model: str, *, mend: bool) -> Iterator[Finding]:
             yield from check.check(output)
         yield from check.check_earlier()
         yield from _check_checkpoints(workspace, mend=mend)
-        lost_entirely = not has_registry(workspace)
-        if damaged or (lost_entirely and not open_store(workspace).names(model)):
-            return
-        if lost_entirely:
-            advice = f"apo reconcile {model}"
-            yield Finding("registry", "is not there, and the log has decisions on it", advice=advice)
-            return
-        log = open_log(workspace, model)
-        try:
-            if lost := lost_versions(log):
-                yield Finding("registry", lost_in_words(model, lost), advice=f"apo reconcile {model}")
-        except ApoError as error:
-            yield Finding("decisions", str(error), advice="see the page Approvals")
-        stores = [cache] if remote is None else [cache, remote]
-        yield from check_versions(log.client, workspace, model, stores, mend=mend)
+        if not damaged:
+            stores = [cache] if remote is None else [cache, remote]
+            yield from _check_registry(workspace, model, stores, mend=mend)
+
+
+def _check_registry(
+    workspace: Workspace, model: str, stores: list[CopyStore], *, mend: bool
+) -> Iterator[Finding]:
+    """The log of decisions, the versions that it names, and their files."""
+    if not has_registry(workspace):
+        if open_store(workspace).names(model):
+            problem = "is not there, and the log has decisions on it"
+            yield Finding("registry", problem, advice=f"apo reconcile {model}")
+        return
+    log = open_log(workspace, model)
+    try:
+        if lost := lost_versions(log):
+            yield Finding("registry", lost_in_words(model, lost), advice=f"apo reconcile {model}")
+    except ApoError as error:
+        yield Finding("decisions", str(error), advice="see the page Approvals")
+    yield from check_versions(log.client, workspace, model, stores, mend=mend)
 
 
 def _check_checkpoints(workspace: Workspace, *, mend: bool) -> Iterator[Finding]:

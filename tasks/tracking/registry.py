@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -171,9 +172,8 @@ def register_logged(name: str, address: str, tags: dict[str, str]) -> None:
     """Make a logged model the next version of a registered one."""
     import mlflow
 
-    # It says on the terminal that it makes a new version, whatever that is for.
-    logging.getLogger("mlflow.tracking._model_registry.fluent").setLevel(logging.WARNING)
-    mlflow.register_model(address, name, tags=tags)
+    with redirect_stderr(io.StringIO()):  # it tells the terminal that it makes a new version, whatever for
+        mlflow.register_model(address, name, tags=tags)
 
 
 def has_model(client: MlflowClient, name: str) -> bool:
