@@ -126,7 +126,7 @@ class Checkpoints:
                 remove(checkpoint.directory)
 
     def _drop_damaged(self) -> None:
-        """Delete damaged checkpoints, from the newest to one that is whole: torch loads whatever is there."""
+        """Delete damaged checkpoints, newest first, until one is whole: torch would load a damaged one."""
         for checkpoint in reversed(self.all()):
             damage = damage_of(checkpoint)
             if damage is None:

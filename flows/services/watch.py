@@ -77,8 +77,8 @@ def reported(api: str) -> Iterator[None]:
     """End this process by one line where a server of others has been away for half a minute.
 
     Never while a task is at work: what it does is worth more than what Prefect knows of it. Prefect
-    itself would try for minutes, run the finished stage again, and end in a traceback. A process that ends so
-    is as one that is killed: the next run goes on from there.
+    itself would try for minutes, run the finished stage again, and end in a traceback. This end is like a
+    kill: the next run goes on from there.
     """
     away_since: list[float] = []
 

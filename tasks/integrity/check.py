@@ -88,11 +88,16 @@ def remove_damaged(workspace: Workspace) -> list[str]:
     for output in _damaged(workspace, recorded_outputs(workspace)):
         problems.append(str(_first_damage(workspace, output)))
         drop_damaged_copies(workspace, output)
-        aside = workspace.damaged / "workspace" / output.path
-        remove(aside)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(workspace.root / output.path, aside)
+        put_aside(workspace, workspace.root / output.path, f"workspace/{output.path}")
     return problems
+
+
+def put_aside(workspace: Workspace, path: Path, name: str) -> None:
+    """Move a damaged file or directory below `.apo/damaged`, by that name."""
+    aside = workspace.damaged / name
+    remove(aside)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, aside)
 
 
 def _refuse(workspace: Workspace, outputs: Iterable[Recorded]) -> None:

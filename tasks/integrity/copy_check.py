@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apo_core.system.files import remove, replacing
-from tasks.integrity.check import NOTHING, Damage, is_as_written
+from apo_core.system.files import replacing
+from tasks.integrity.check import NOTHING, Damage, is_as_written, put_aside
 from tasks.integrity.copies import CopyStore
 from tasks.integrity.finding import Finding
 from tasks.integrity.recorded import Recorded, listing, md5_of, md5s_in
@@ -89,20 +89,27 @@ class CopyCheck:
         """
         self.seen.add(md5)
         actual = md5 if own is None else md5_of(own) if own.is_file() else NOTHING
-        damaged = [store for store in self._stores if store.is_damaged(md5)]
+        damaged = self._damaged(md5)
         if actual == md5 and not damaged:
             return
         with self._whole(md5, own if own is not None and actual == md5 else whole) as source:
-            for store in damaged:
-                problem = Damage(output.stage, file, md5, store.actual(md5) or NOTHING)
-                yield self._finding(store.name, problem, self.mend and self._mend_copy(store, md5, source))
+            for store, copied in damaged:
+                problem = Damage(output.stage, file, md5, copied)
+                done = self._mend_copy(store, md5, source) if self.mend else ""
+                yield self._finding(store.name, problem, done)
             if actual != md5 and own is not None:
                 problem = Damage(output.stage, file, md5, actual)
-                yield self._finding("workspace", problem, self.mend and self._mend_own(own, source))
+                yield self._finding("workspace", problem, self._mend_own(own, source) if self.mend else "")
 
-    def _finding(self, store: str, damage: Damage, mended: str | bool) -> Finding:
+    def _damaged(self, md5: str) -> list[tuple[CopyStore, str]]:
+        """Where a copy is damaged, with the hash that it has: every copy is read once."""
+        copies = [(store, store.actual(md5)) for store in self._stores]
+        whole = md5.removesuffix(".dir")
+        return [(store, actual) for store, actual in copies if actual is not None and actual != whole]
+
+    def _finding(self, store: str, damage: Damage, mended: str) -> Finding:
         advice = f"apo run --force {damage.stage}" if self.mend else "apo fsck"
-        return Finding(store, str(damage), mended if isinstance(mended, str) else "", advice)
+        return Finding(store, str(damage), mended, advice)
 
     @contextmanager
     def _whole(self, md5: str, at_hand: Path | None) -> Iterator[Path | None]:
@@ -132,12 +139,8 @@ class CopyCheck:
         return "replaced by a whole copy"
 
     def _put_aside(self, own: Path) -> None:
-        if not own.exists():
-            return
-        aside = self.workspace.damaged / "workspace" / own.relative_to(self.workspace.root)
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        remove(aside)
-        shutil.move(own, aside)
+        if own.exists():
+            put_aside(self.workspace, own, f"workspace/{own.relative_to(self.workspace.root)}")
 
     def _unknown_files(self, output: Recorded, listed: dict[str, str]) -> Iterator[Finding]:
         """Files of a directory that its stage did not write."""
@@ -147,14 +150,14 @@ class CopyCheck:
                 if self.mend:
                     self._put_aside(own / name)
                 damage = Damage(output.stage, f"{output.path}/{name}", NOTHING, actual)
-                yield self._finding("workspace", damage, self.mend and "moved away")
+                yield self._finding("workspace", damage, "moved away" if self.mend else "")
 
     def _without_list(self, output: Recorded) -> Iterator[Finding]:
         """A directory of which nobody knows any more what was in it."""
         own = self.workspace.root / output.path
-        damaged = [store for store in self._stores if store.is_damaged(output.md5)]
-        for store in damaged:
-            damage = Damage(output.stage, output.path, output.md5, store.actual(output.md5) or NOTHING)
-            yield self._finding(store.name, damage, self.mend and self._mend_copy(store, output.md5, None))
+        for store, copied in self._damaged(output.md5):
+            damage = Damage(output.stage, output.path, output.md5, copied)
+            done = self._mend_copy(store, output.md5, None) if self.mend else ""
+            yield self._finding(store.name, damage, done)
         if own.exists():
             yield self._finding("workspace", Damage(output.stage, output.path, output.md5, md5_of(own)), "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +10,7 @@ from pathlib import Path
 from apo_core.errors import ApoError
 from tasks.decisions.log import open_log, open_store
 from tasks.decisions.rebuild import lost_in_words, lost_versions
+from tasks.integrity.check import put_aside
 from tasks.integrity.copies import CopyStore, opened
 from tasks.integrity.copy_check import CopyCheck
 from tasks.integrity.finding import Finding
@@ -77,10 +77,7 @@ def _check_checkpoints(workspace: Workspace, *, mend: bool) -> Iterator[Finding]
         if damage is None:
             continue
         if mend:
-            aside = workspace.damaged / "checkpoints" / checkpoint.directory.name
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.move(checkpoint.directory, aside)
+            put_aside(workspace, checkpoint.directory, f"checkpoints/{checkpoint.directory.name}")
         done = "moved away: the training goes on from the checkpoint before it" if mend else ""
         yield Finding("training", f"{checkpoint.directory}: {damage}", done, "apo fsck")
 

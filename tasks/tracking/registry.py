@@ -19,7 +19,7 @@ from apo_core.system.imports import quick_imports
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 POLICY_TAG = "policy_sha256"
@@ -81,7 +81,8 @@ def find(client: MlflowClient, name: str, version: str) -> Registered | None:
 
 def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
     """Read the tags of a registered model; none if there is no such model."""
-    return dict(client.get_registered_model(name).tags) if has_model(client, name) else {}
+    registered = _model(client, name)
+    return {} if registered is None else dict(registered.tags)
 
 
 def model_aliases(client: MlflowClient, name: str) -> dict[str, str]:
@@ -178,15 +179,18 @@ def register_logged(name: str, address: str, tags: dict[str, str]) -> None:
 
 def has_model(client: MlflowClient, name: str) -> bool:
     """Whether there is a registered model of that name."""
+    return _model(client, name) is not None
+
+
+def _model(client: MlflowClient, name: str) -> RegisteredModel | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.get_registered_model(name)
+        return client.get_registered_model(name)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
+            return None
         raise
-    return True
 
 
 def _only_version(client: MlflowClient, name: str, policy_sha256: str) -> Registered:
