@@ -18,6 +18,7 @@ from apo_core.errors import ApoError
 from apo_core.system.environment import prepare_command
 from apo_core.system.files import sha256_of
 from flows.checkout import workspace_at
+from flows.dead_run import close_dead_run, note_run
 from flows.outcome import notify_failure, notify_outcome, request_approval
 from tasks.decisions.log import DecisionLog, open_log
 from tasks.decisions.promote import promote
@@ -90,6 +91,8 @@ def pipeline(
     check_stages(force)
     check_secret()
     with only_run(target):
+        close_dead_run(target, flow_run.id)
+        note_run(target, str(flow_run.id))
         params = set_params(target.params, overrides)
         if restore:
             restore_task(params.pipeline)(target, params.tracking.model)

@@ -16,6 +16,7 @@ from apo_core.system.imports import quick_imports
 from flows.cli import decisions, services, storage
 from flows.cli.errors import report_errors
 from flows.cli.help import COMMANDS, SERVICES, CommandWithPresets, describe
+from flows.cli.hints import in_workspace, named_workspace
 from tasks.workspace import STAGES, Workspace, check_stages, check_writable
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def fsck(
     workspace = Workspace.at(directory)
     model = load_params(workspace.params).tracking.model
     with report_errors(), only_run(workspace):
-        whole = print_findings(fsck(workspace, model, mend=mend), workspace.state / "damaged")
+        whole = print_findings(fsck(workspace, model, mend=mend), workspace.state / "damaged", str(directory))
     if not whole:
         raise typer.Exit(1)
 
@@ -322,7 +323,8 @@ def main() -> None:
         prepare_command()
         app(_readable(sys.argv[1:]))
     except ApoError as error:
-        print(f"error: {error}", file=sys.stderr)
+        advice = in_workspace(str(error), named_workspace(sys.argv[1:]))
+        print(f"error: {advice}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)

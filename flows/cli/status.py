@@ -8,6 +8,7 @@ from rich.table import Table
 
 from apo_core.errors import ApoError
 from flows.cli.decisions import decision_log
+from flows.cli.hints import in_workspace
 from flows.cli.tables import print_summary
 from tasks.dvc.state import pending
 from tasks.lock import refuse_second_run
@@ -18,11 +19,12 @@ from tasks.workspace import STAGES, Workspace
 
 def print_status(workspace: Workspace, option: str = "") -> None:
     """Print which stages are up to date and the summary, or who is at work here. See `print_summary`."""
+    named = str(workspace.root)  # as it was typed
     try:
         refuse_second_run(workspace)  # DVC would wait for its own locks before it says so
         changed = pending(workspace.root)
     except ApoError as busy:
-        Console().print(str(busy), markup=False)
+        Console().print(in_workspace(str(busy), named), markup=False)
         return
     table = Table("stage", "state", title=escape(str(workspace.root.resolve())), title_justify="left")
     for stage in STAGES:
@@ -30,12 +32,13 @@ def print_status(workspace: Workspace, option: str = "") -> None:
     Console().print(table)
     summary = finished_summary(workspace)
     if summary is None:
-        Console().print("There is no outcome of what is here now; `apo run` decides and registers.")
+        line = "There is no outcome of what is here now; `apo run` decides and registers."
+        Console().print(in_workspace(line, named), markup=False)
         return
     summary, note = bring_up_to_date(workspace, summary)
     print_summary(summary, option)
     if note:
-        Console().print(note, markup=False)
+        Console().print(in_workspace(note, named), markup=False)
 
 
 def bring_up_to_date(workspace: Workspace, summary: Summary) -> tuple[Summary, str]:

@@ -11,6 +11,7 @@ import urllib.request
 from contextlib import ExitStack
 
 from apo_core.errors import ApoError
+from apo_core.system.environment import use_prefect_api
 from apo_core.system.processes import python_module
 from flows.services.local_server import announced, prefect_command, start, stop, wait_until_listening
 from flows.services.loopback import HOST, listening
@@ -70,6 +71,7 @@ def _serve(workspace: Workspace, commands_here: dict[str, tuple[int, list[str]]]
                 page = f"http://{HOST}:{port}"
                 print(f"{name}: {_runs_page(page, experiment) if name == 'MLflow' else page}", flush=True)
             if "Prefect" in commands_here:
+                _close_dead_run(workspace, commands_here["Prefect"][0])
                 stack.enter_context(announced(workspace, commands_here["Prefect"][0]))
             print(f"Logs are in {logs}. Ctrl-C stops what was started.", flush=True)
             while all(process.poll() is None for process in processes):
@@ -77,6 +79,13 @@ def _serve(workspace: Workspace, commands_here: dict[str, tuple[int, list[str]]]
             raise ApoError(f"a server ended by itself; see {logs}")
         except KeyboardInterrupt:
             print("stopped", flush=True)
+
+
+def _close_dead_run(workspace: Workspace, port: int) -> None:
+    use_prefect_api(f"http://{HOST}:{port}/api")
+    from flows.dead_run import close_dead_run
+
+    close_dead_run(workspace)
 
 
 def _runs_page(server: str, experiment: str) -> str:

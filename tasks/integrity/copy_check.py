@@ -108,7 +108,7 @@ class CopyCheck:
         return [(store, actual) for store, actual in copies if actual is not None and actual != whole]
 
     def _finding(self, store: str, damage: Damage, mended: str) -> Finding:
-        advice = f"apo run --force {damage.stage}" if self.mend else "apo fsck"
+        advice = f"`apo run --force {damage.stage}`" if self.mend else "`apo fsck`"
         return Finding(store, str(damage), mended, advice)
 
     @contextmanager

@@ -57,12 +57,12 @@ def _check_registry(
     if not has_registry(workspace):
         if open_store(workspace).names(model):
             problem = "is not there, and the log has decisions on it"
-            yield Finding("registry", problem, advice=f"apo reconcile {model}")
+            yield Finding("registry", problem, advice=f"`apo reconcile {model}`")
         return
     log = open_log(workspace, model)
     try:
         if lost := lost_versions(log):
-            yield Finding("registry", lost_in_words(model, lost), advice=f"apo reconcile {model}")
+            yield Finding("registry", lost_in_words(model, lost), advice=f"`apo reconcile {model}`")
     except ApoError as error:
         yield Finding("decisions", str(error), advice="see the page Approvals")
     yield from check_versions(log.client, workspace, model, stores, mend=mend)

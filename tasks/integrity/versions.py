@@ -53,7 +53,7 @@ def check_versions(
                 continue
             sent = mend and _send_again(client, versions[number], registered, stores, Path(scratch))
         done = "replaced by the policy that DVC keeps" if sent else ""
-        advice = f"if it is the champion: apo rollback {model}" if mend else "apo fsck"
+        advice = f"if it is the champion: `apo rollback {model}`" if mend else "`apo fsck`"
         yield Finding("registry", problem, done, advice)
 
 

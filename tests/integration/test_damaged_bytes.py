@@ -52,7 +52,7 @@ def test_a_byte_of_the_workspace_is_found_and_put_back(workspace, path, stage):
     looked = execute("apo fsck --look", workspace, check=False)
     assert looked.returncode == 1
     assert re.search(
-        f"workspace: {re.escape(path)}: is not what stage .*\n    to do: apo fsck", looked.stdout
+        f"workspace: {re.escape(path)}: is not what stage .*\n    to do: `apo fsck`", looked.stdout
     )
     assert (workspace / path).read_bytes() != before
     execute("apo fsck", workspace)

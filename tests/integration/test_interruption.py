@@ -3,8 +3,12 @@
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
+from pathlib import Path
+from uuid import UUID
 
 import mlflow
 import psutil
@@ -93,3 +97,20 @@ def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(wo
     (run,) = client.search_runs([client.get_experiment_by_name("apo-flow").experiment_id])
     steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
     assert sorted(steps) == list(range(1, 33))
+
+
+def test_a_killed_run_is_marked_as_crashed_by_the_next_one(workspace):
+    note = workspace / ".apo/run.prefect"
+    kill_when(workspace, ["apo", "run"], lambda: note.exists() and bool(note.read_text()))
+    dead = note.read_text()
+    assert states(workspace)[dead] == "RUNNING"
+    execute("apo run", workspace)
+    assert states(workspace)[dead] == "CRASHED"
+    assert "RUNNING" not in states(workspace).values()
+
+
+def states(workspace: Path) -> dict[str, str]:
+    """The state of every run in the workspace's Prefect database."""
+    with closing(sqlite3.connect(workspace / ".apo/prefect/prefect.db")) as database:
+        rows = database.execute("SELECT id, state_type FROM flow_run").fetchall()
+    return {str(UUID(number)): state for number, state in rows}
