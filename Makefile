@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
+INTEGRATION := OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run test pythons production faults check lint types quick unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
@@ -13,8 +14,9 @@ run: install            ## the main job: the pipeline of params.yaml, from data 
 
 test: install vllm      ## unit tests, real engines, the whole pipeline, the commands of the pages; all but make production
 	$(MAKE) --no-print-directory unit
-	OMP_NUM_THREADS=1 pytest tests/integration -m servers -n 2 --dist loadfile --no-loadscope-reorder
-	OMP_NUM_THREADS=1 pytest tests/integration -m "not servers and not production" -n 2 --dist loadfile --no-loadscope-reorder
+	shared=$$(mktemp -d) && trap 'rm -rf "$$shared"' EXIT && \
+	$(INTEGRATION) -m "not servers and not production" --shared "$$shared" && \
+	$(INTEGRATION) -m servers --shared "$$shared"
 
 pythons:                ## unit tests and a run of preset ci on Python 3.12 and 3.13, where they are found
 	.ci/pythons

@@ -14,6 +14,7 @@ from prefect.runtime import deployment, flow_run
 
 from apo_core.config import Params
 from apo_core.config.file import load_params, set_params
+from apo_core.decisions.person import problem_of, spelling
 from apo_core.errors import ApoError
 from apo_core.system.environment import prepare_command
 from apo_core.system.files import sha256_of
@@ -107,11 +108,15 @@ def _person(params: Params, started_by: str | None) -> str:
     """Who counts as having started the run.
 
     Raises:
-        ApoError: four eyes are required, and nobody is named.
+        ApoError: four eyes are required, and nobody is named; or the name is one that decisions refuse.
     """
     if started_by is None and params.promotion.four_eyes:
         raise ApoError("promotion.four_eyes: a run names who starts it: apo run --by NAME")
-    return getpass.getuser() if started_by is None else started_by
+    person = spelling(getpass.getuser() if started_by is None else started_by)
+    problem = problem_of(person)
+    if problem:
+        raise ApoError(f"who starts the run: {problem}; name a person: apo run --by NAME")
+    return person
 
 
 def _run_pipeline(workspace: Workspace, params: Params, force: tuple[str, ...], started_by: str) -> Summary:
@@ -124,8 +129,8 @@ def _run_pipeline(workspace: Workspace, params: Params, force: tuple[str, ...], 
     changed = [stage for stage in STAGES if stage in {*pending(workspace.root), *force}]
     unchanged = None if changed else _unchanged_summary(log, workspace)
     if unchanged is not None:
+        _run_stages(workspace, params, (), None)  # each is compared with its record
         get_run_logger().info("nothing changed")
-        _run_stages(workspace, params, (), None)
         unchanged.write(workspace.summary)
         finish_run(log.client, unchanged.run_id)
         request_approval(log.client, unchanged)

@@ -25,13 +25,13 @@ and takes both aliases from 3; the next one makes 1 the champion, not 3. One tha
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from apo_core.decisions.audit_chain import Entry, Event
+from apo_core.decisions.person import may_be_same_person, problem_of, spelling
 from apo_core.errors import ApoError
 
 Decision = Literal["approve", "reject"]
@@ -171,15 +171,16 @@ def decide(
     if last is None:
         raise DecisionRefused(f"version {version} was never a candidate")
     if state.pending is None or state.pending.version != version:
-        if last.event == event and _same_person(last.by, by):
+        if last.event == event and _same_name(last.by, by):
             return None
         raise DecisionRefused(f"version {version} does not wait for a decision: {_standing(last)}")
     rules = state.pending.evidence
     if has_expired(state.pending, now):
         raise DecisionRefused(f"version {version}: the time to decide was over at {rules['expires']}")
-    if decision == "approve" and rules["four_eyes"] and _same_person(by, _person(rules["started_by"])):
+    if decision == "approve" and rules["four_eyes"] and may_be_same_person(by, rules["started_by"]):
         raise DecisionRefused(
-            f"version {version}: {by} started the run that made it; another approves (promotion.four_eyes)"
+            f"version {version}: {rules['started_by']} started the run that made it, and {by} may be the "
+            "same person; another approves, by a name that tells them apart (promotion.four_eyes)"
         )
     return _about(state.pending, event, by=by, reason=reason)
 
@@ -236,7 +237,7 @@ def roll_back(state: State, to: str | None, *, champion: str | None, by: str, re
     by, reason = _person(by), _reason(reason)
     if state.champion is not None and to in (None, state.champion):
         last = state.last[state.champion]
-        if (last.event, last.reason) == ("rollback", reason) and _same_person(last.by, by):
+        if (last.event, last.reason) == ("rollback", reason) and _same_name(last.by, by):
             return None
     if champion != state.champion:
         raise DecisionRefused(f"version {state.champion} has become the champion meanwhile; look again")
@@ -261,11 +262,12 @@ def _person(name: str) -> str:
     """The name in one spelling.
 
     Raises:
-        DecisionRefused: the name is empty, or is that of the automatic approval.
+        DecisionRefused: the name is empty, is that of the automatic approval, or could pass for another's.
     """
-    name = _spelling(name)
-    if not name:
-        raise DecisionRefused("a decision has the name of a person: the name is empty")
+    name = spelling(name)
+    problem = problem_of(name)
+    if problem:
+        raise DecisionRefused(f"a decision has the name of a person: {problem}")
     if name == AUTOMATIC:
         raise DecisionRefused(f"{name!r} is no person")
     return name
@@ -278,13 +280,9 @@ def _reason(text: str) -> str:
     return text
 
 
-def _spelling(name: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", name).split())
-
-
-def _same_person(name: str, other: str) -> bool:
+def _same_name(name: str, other: str) -> bool:
     """Whether two names are one; a recorded one may be that of the automatic approval."""
-    return _spelling(name).casefold() == _spelling(other).casefold()
+    return spelling(name).casefold() == spelling(other).casefold()
 
 
 def _standing(last: Entry) -> str:

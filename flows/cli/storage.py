@@ -9,6 +9,7 @@ import typer
 
 from apo_core.system.environment import use_local_prefect
 from flows.cli.errors import report_errors
+from flows.cli.options import WorkspaceOption
 from tasks.workspace import Workspace
 
 
@@ -17,9 +18,7 @@ def publish(
     address: Annotated[
         str, typer.Argument(help="s3://bucket/prefix; the model is written to MODEL/VERSION below it.")
     ],
-    workspace: Annotated[
-        Path, typer.Option("--workspace", "-w", help="Directory with params.yaml and dvc.yaml.")
-    ] = Path(),
+    workspace: WorkspaceOption = Path(),
 ) -> None:
     """Send a registered model to S3. The same command resumes an interrupted publication."""
     from apo_core.config.file import load_params

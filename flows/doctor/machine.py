@@ -55,11 +55,13 @@ def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[It
     checkpoints = workspace.work("train") / "checkpoints"
     taken = sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file())  # they are replaced
     free = (shutil.disk_usage(workspace.root).free + taken) / 2**20
-    detail = (
-        f"training takes about {peak / 1024:.1f} GiB per rank of {machine / 1024:.1f} there are, "
-        f"checkpoints, with what is to stay free, {disk / 1024:.1f} GiB of {free / 1024:.1f} free"
-    )
-    return Finding("plan", peak <= machine and disk <= free, detail), items
+    memory = f"memory: training needs about {peak / 1024:.1f} GiB per rank, of {machine / 1024:.1f} GiB"
+    if peak > machine:
+        memory += " (to need less: train.micro_batch_tokens, train.ranks, train.zero_stage, train.lora)"
+    space = f"disk: checkpoints and their reserve need {disk / 1024:.1f} GiB, of {free / 1024:.1f} free"
+    if disk > free:
+        space += " (to need less: train.checkpoint.keep, train.checkpoint.min_free_mib)"
+    return Finding("plan", peak <= machine and disk <= free, f"{memory}; {space}"), items
 
 
 def _decisions(workspace: Workspace) -> Finding:

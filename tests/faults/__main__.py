@@ -13,7 +13,7 @@ from pathlib import Path
 from faults.cases import all_faults, problem_of
 from faults.kills import SETTINGS, disturbed, undisturbed
 
-_KILLS_PER_TRIAL = 8
+_KILLS_PER_TRIAL = 12
 
 
 def main() -> None:

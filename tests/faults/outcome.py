@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,7 @@ def differences(workspace: Path, undisturbed: Path) -> list[str]:
 
 
 def left_over(workspace: Path) -> list[str]:
-    """Processes that work in a workspace, locks that nobody holds, and temporary files."""
+    """Processes that work in a workspace, locks that nobody holds, temporary files, runs without an end."""
     left = [f"process {process.pid}" for process in psutil.process_iter() if _works_in(process, workspace)]
     record = workspace / ".dvc/tmp/rwlock"
     if record.exists() and json.loads(record.read_text() or "{}").get("write"):
@@ -66,6 +68,9 @@ def left_over(workspace: Path) -> list[str]:
     for file in workspace.rglob("*"):
         if _REST.search(file.name) and file.name != "tmp" and ".prefect" not in file.parts:
             left.append(str(file.relative_to(workspace)))
+    with closing(sqlite3.connect(workspace / ".apo/prefect/prefect.db")) as database:
+        running = "SELECT name FROM flow_run WHERE state_type = 'RUNNING'"
+        left += [f"run {name} at Prefect" for (name,) in database.execute(running)]
     return left
 
 

@@ -17,6 +17,10 @@ from flows.workspaces import preset_text
 _ORDER = ("first", "before_trainings", "needs_no_run", "long", None, "with_engines")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shared", help="directory whose pipeline run is used, and made there if it is missing")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort by the markers that stand in the test files; see pyproject.toml."""
 
@@ -28,10 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory, worker_id) -> Path:
+def checkout(request, tmp_path_factory, worker_id) -> Path:
     """A clone of this checkout as it is, with its environment and the configuration of preset `ci`."""
     base = tmp_path_factory.getbasetemp()
-    clone = (base if worker_id == "master" else base.parent) / "checkout/apo-flow"
+    shared = request.config.getoption("shared", None) or (base if worker_id == "master" else base.parent)
+    clone = Path(shared) / "checkout/apo-flow"
     clone.parent.mkdir(exist_ok=True)
     with locked(clone):
         if not clone.exists():

@@ -277,5 +277,5 @@ def test_a_new_workspace_says_what_it_still_needs(tmp_path):
     output = execute("apo init new --preset gsm8k-smollm2", tmp_path).stdout
     assert re.search(r"still needed: prompts: missing in .*: train.jsonl, test.jsonl", output)
     assert "still needed: model: " in output
-    assert "Then: apo run -w new" in output
+    assert "Then: apo doctor -w new, apo verify -w new, apo run -w new" in output
     assert "Next: apo run -w other" in execute("apo init other --preset ci", tmp_path).stdout

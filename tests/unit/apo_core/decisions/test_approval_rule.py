@@ -88,7 +88,7 @@ def test_the_same_word_of_the_same_person_changes_nothing_and_any_other_is_refus
 
 def test_four_eyes(log):
     log.candidate("2", four_eyes=True)
-    with pytest.raises(DecisionRefused, match=r"ADA started the run that made it.*four_eyes"):
+    with pytest.raises(DecisionRefused, match=r"Ada started the run that made it, and ADA may be.*four_eyes"):
         log.say("2", "approve", by=" ADA")
     with pytest.raises(DecisionRefused, match="started the run"):
         log.say("2", "approve", by="Ａda")  # full width: the same to a reader
@@ -98,6 +98,10 @@ def test_four_eyes(log):
     log.candidate("4", started_by="Ada  Lovelace")
     with pytest.raises(DecisionRefused, match="started the run"):
         log.say("4", "approve", by="ada lovelace")
+    with pytest.raises(DecisionRefused, match="may be the same person"):
+        log.say("4", "approve", by="Ada L.")
+    with pytest.raises(DecisionRefused, match="mixes letters"):
+        log.say("4", "approve", by="\u0410nna")
     with pytest.raises(DecisionRefused, match="has the name of a person"):
         log.candidate("5", started_by=" ")
 
