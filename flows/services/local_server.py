@@ -17,7 +17,7 @@ from apo_core.system.environment import MLFLOW_SERVER, as_env, use_prefect_api
 from apo_core.system.files import write_text
 from apo_core.system.ports import free_port
 from apo_core.system.processes import end_session, python_module, start_session
-from flows.services.loopback import HOST, listening
+from flows.services.loopback import HOST, check_loopback, listening
 from flows.services.watch import answers, reported, restarted
 from tasks.workspace import Workspace
 
@@ -53,6 +53,7 @@ def prefect_api(workspace: Workspace) -> Iterator[Callable[[], None]]:
         with restarted(shown, lambda: start_again(prefect_command(port), log), stop):
             yield lambda: None
         return
+    check_loopback()
     port = free_port()
     process = start(prefect_command(port), log)  # with its services: one of them records task runs
     try:

@@ -14,7 +14,7 @@ from apo_core.errors import ApoError
 from apo_core.system.environment import use_prefect_api
 from apo_core.system.processes import python_module
 from flows.services.local_server import announced, prefect_command, start, stop, wait_until_listening
-from flows.services.loopback import HOST, listening
+from flows.services.loopback import HOST, check_loopback, listening
 from tasks.tracking.store import is_remote, tracking_uri
 from tasks.workspace import Workspace
 
@@ -34,6 +34,8 @@ def serve(workspace: Workspace, *, experiment: str, prefect_port: int, mlflow_po
         "MLflow": (mlflow_port, _mlflow_command(workspace, mlflow_port)),
     }
     commands_here = {name: command for name, command in commands.items() if own[name] is None}
+    if commands_here:
+        check_loopback()
     for port, _ in commands_here.values():
         if listening(port):
             raise ApoError(f"port {port} on {HOST} is taken; choose another (apo ui --help)")

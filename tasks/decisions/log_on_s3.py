@@ -8,7 +8,14 @@ from urllib.parse import quote
 from botocore.exceptions import ClientError
 
 from apo_core.errors import StageFailed, StageRefused
-from tasks.storage.s3_client import bucket_and_key, connect, is_taken, list_objects, translate_s3_errors
+from tasks.storage.s3_client import (
+    bucket_and_key,
+    connect,
+    is_taken,
+    list_objects,
+    read_object,
+    translate_s3_errors,
+)
 
 _BUSY = {
     "ConditionalRequestConflict",
@@ -42,9 +49,7 @@ class S3Store:
     def read(self, model: str, name: str) -> str:
         """See `AuditStore`."""
         with translate_s3_errors(self.address):
-            body: bytes = self._client.get_object(Bucket=self._bucket, Key=self._key(model, name))[
-                "Body"
-            ].read()
+            body = read_object(self._client, self._bucket, self._key(model, name))
         return body.decode()
 
     def create(self, model: str, name: str, text: str) -> bool:

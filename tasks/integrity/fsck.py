@@ -85,7 +85,7 @@ def _check_checkpoints(workspace: Workspace, *, mend: bool) -> Iterator[Finding]
 def _check_databases(workspace: Workspace) -> Iterator[Finding]:
     """The embedded databases, as sqlite checks them."""
     for file in (workspace.state / "mlflow.db", workspace.prefect_home / "prefect.db"):
-        problem = _sqlite_problem(file) if file.exists() else None
+        problem = _sqlite_problem(file) if file.exists() and file.stat().st_size else None
         if problem is not None:
             again = "`apo reconcile` makes the registry again from the log of decisions"
             advice = f"keep a copy of {file} elsewhere and remove it; {again}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from tasks.storage.manifest import MANIFEST, Manifest, parse_manifest
-from tasks.storage.s3_client import is_absent, translate_s3_errors
+from tasks.storage.s3_client import is_absent, read_object, translate_s3_errors
 
 
 class PublishedLocation(NamedTuple):
@@ -34,8 +34,7 @@ def read_manifest(location: PublishedLocation) -> Manifest | None:
     address = f"{location.address}{MANIFEST}"
     with translate_s3_errors(address):
         try:
-            answer = location.client.get_object(Bucket=location.bucket, Key=f"{location.prefix}{MANIFEST}")
-            text = answer["Body"].read()
+            text = read_object(location.client, location.bucket, f"{location.prefix}{MANIFEST}")
         except ClientError as error:
             if is_absent(error):
                 return None

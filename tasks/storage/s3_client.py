@@ -17,6 +17,8 @@ from botocore.exceptions import (
     FlexibleChecksumError,
     HTTPClientError,
     IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
 )
 from s3transfer.exceptions import RetriesExceededError
 
@@ -96,6 +98,20 @@ def list_objects(client: Any, bucket: str, prefix: str) -> Iterator[Listed]:
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):
             yield Listed(entry["Key"], entry["Size"], entry["ETag"].strip('"'))
+
+
+def read_object(client: Any, bucket: str, key: str) -> bytes:
+    """Read a small object; a body that breaks off is asked for again, as the client does with answers."""
+    attempts: int = client.meta.config.retries["total_max_attempts"]
+    while True:
+        attempts -= 1
+        try:
+            body: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+            if not attempts:
+                raise
+        else:
+            return body
 
 
 def is_absent(error: ClientError) -> bool:

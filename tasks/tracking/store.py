@@ -18,7 +18,6 @@ from apo_core.errors import ApoError
 from apo_core.system.environment import disable_telemetry
 from apo_core.system.files import replacing
 from apo_core.system.imports import quick_imports
-from tasks.lock import is_run_at_work
 from tasks.workspace import Workspace, check_path
 
 if TYPE_CHECKING:
@@ -46,10 +45,9 @@ def connect(workspace: Workspace) -> MlflowClient:
     uri = tracking_uri(workspace)
     if uri == _embedded_uri(workspace):
         check_path(workspace)
-        if _embedded_store(workspace).exists():
+        if _is_made(_embedded_store(workspace)):
             check_schema(workspace)
-            if not is_run_at_work(workspace):  # one at work has done so at its start
-                follow_workspace(workspace)
+            follow_workspace(workspace)
         else:
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
             # MLflow creates its tables step by step, and cannot resume that after a kill.
@@ -103,7 +101,7 @@ def check_schema(workspace: Workspace) -> None:
         ApoError: names the file, and the command that brings it up to date.
     """
     file = _embedded_store(workspace)
-    if tracking_uri(workspace) != _embedded_uri(workspace) or not file.exists():
+    if tracking_uri(workspace) != _embedded_uri(workspace) or not _is_made(file):
         return
     from mlflow.store.db.utils import _get_latest_schema_revision
 
@@ -129,7 +127,7 @@ def without_password(uri: str) -> str:
 
 def has_registry(workspace: Workspace) -> bool:
     """Whether there is a registry to ask: a server, or the workspace's own store after its first run."""
-    return tracking_uri(workspace) != _embedded_uri(workspace) or _embedded_store(workspace).exists()
+    return tracking_uri(workspace) != _embedded_uri(workspace) or _is_made(_embedded_store(workspace))
 
 
 def artifact_location(workspace: Workspace) -> str | None:
@@ -147,6 +145,11 @@ def _embedded_store(workspace: Workspace) -> Path:
     return workspace.state.resolve() / "mlflow.db"
 
 
+def _is_made(store: Path) -> bool:
+    """Whether a store holds anything: one that was emptied is lost like one that is gone."""
+    return store.exists() and store.stat().st_size > 0
+
+
 def follow_workspace(workspace: Workspace) -> None:
     """Where a workspace was moved or copied, make its store's whole addresses those of its own artifacts.
 
@@ -158,7 +161,7 @@ def follow_workspace(workspace: Workspace) -> None:
     """
     here = artifact_location(workspace)
     file = _embedded_store(workspace)
-    if here is None or not file.exists():
+    if here is None or not _is_made(file):
         return
     try:
         with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS)) as store:

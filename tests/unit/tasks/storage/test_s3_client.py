@@ -1,10 +1,15 @@
 """Errors of the S3 library become one-line errors of one class."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 from botocore import exceptions as theirs
 
 from apo_core.errors import ApoError, StageFailed, StageRefused
-from tasks.storage.s3_client import bucket_and_key, connect, translate_s3_errors
+from tasks.storage.s3_client import bucket_and_key, connect, read_object, translate_s3_errors
 
 
 def answer(code, message):
@@ -84,3 +89,38 @@ def test_an_address_that_is_none_is_refused():
     assert bucket_and_key("s3://b/k/l") == ("b", "k/l")
     with pytest.raises(ApoError, match=r"'s3://b' is not of the form s3://bucket/key"):
         bucket_and_key("s3://b")
+
+
+@contextmanager
+def server_of(body: bytes, broken: int) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers with a body, which breaks off so often; yields its address and the requests."""
+    requests = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            requests.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2] if len(requests) <= broken else body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}", requests
+        http.shutdown()
+
+
+def test_a_body_that_breaks_off_is_asked_for_again(aws):
+    with server_of(b"manifest" * 100, broken=2) as (address, requests):
+        aws.setenv("AWS_ENDPOINT_URL", address)
+        assert read_object(connect("s3://b/k"), "b", "k") == b"manifest" * 100
+        assert len(requests) == 3
+    aws.setenv("AWS_MAX_ATTEMPTS", "2")
+    with server_of(b"manifest" * 100, broken=9) as (address, requests):
+        aws.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(StageFailed), translate_s3_errors("s3://b/k"):
+            read_object(connect("s3://b/k"), "b", "k")
+        assert len(requests) == 2

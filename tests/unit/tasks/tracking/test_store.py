@@ -8,7 +8,13 @@ import pytest
 
 from apo_core.errors import ApoError
 from flows.services.watch import answers
-from tasks.tracking.store import check_server, without_password
+from tasks.tracking.store import (
+    check_schema,
+    check_server,
+    follow_workspace,
+    has_registry,
+    without_password,
+)
 from tasks.workspace import Workspace
 
 
@@ -50,3 +56,18 @@ def test_nobody_is_not_there_and_no_address_is_refused(monkeypatch, tmp_path):
     with pytest.raises(ApoError, match=r"^MLFLOW_TRACKING_URI: http://127.0.0.1:9 does not answer"):
         check_server(Workspace(tmp_path))
     assert without_password("http://ada:secret@host:1/x/") == "http://host:1/x"
+
+
+def test_a_store_that_was_emptied_is_lost_like_one_that_is_gone(monkeypatch, tmp_path):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workspace = Workspace(tmp_path)
+    workspace.state.mkdir()
+    store = workspace.state / "mlflow.db"
+    store.touch()
+    assert not has_registry(workspace)
+    check_schema(workspace)
+    follow_workspace(workspace)
+    store.write_bytes(b"something")
+    assert has_registry(workspace)
+    with pytest.raises(ApoError, match=r"mlflow\.db: file is not a database"):
+        check_schema(workspace)
