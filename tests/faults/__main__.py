@@ -10,7 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from faults.cases import all_faults, problem_of
+from faults.every import all_faults
+from faults.fault import problem_of
 from faults.kills import SETTINGS, disturbed, undisturbed
 
 _KILLS_PER_TRIAL = 12
