@@ -243,7 +243,8 @@ def _of_checkpoints() -> list[Fault]:
     def unfinished(workspace: Path) -> Path:
         for copied in _copies_of(workspace, _POLICY):
             copied.unlink()
-        shutil.rmtree(workspace / "data/policy")  # it is nowhere: it is trained again
+        for gone in ("data/policy", "data/unfinished/train"):  # it is nowhere: it is trained again
+            shutil.rmtree(workspace / gone)
         kill_when(workspace, [str(BIN / "apo"), "run"], lambda: steps_done(workspace) >= 18)
         saved = sorted((workspace / "data/unfinished/train/checkpoints").iterdir())
         assert len(saved) > 1

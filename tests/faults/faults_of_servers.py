@@ -44,8 +44,12 @@ def _nobody() -> list[Fault]:
 
 
 def _while_training(disturb: str, after: str = "wait $run") -> str:
-    """Shell commands: a run, what is done in the middle of its training, and what comes then."""
-    return f"apo run --force train & run=$!; {_TRAINS}; {disturb}; {after}"
+    """Shell commands: a run, what is done in the middle of its training, and what comes then.
+
+    What cannot be done ends with status 9.
+    """
+    begin = f"rm -f {_STEPS}; apo run --force train & run=$!; {_TRAINS}"
+    return f"{begin}; {{ {disturb}; }} || {{ kill $run; exit 9; }}; {after}"
 
 
 def _own_prefect() -> list[Fault]:
