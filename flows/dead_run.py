@@ -17,6 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 from prefect.states import Crashed
 
+from flows.note import read_note, write_note
 from tasks.lock import is_run_at_work
 from tasks.workspace import Workspace
 
@@ -25,7 +26,7 @@ _MESSAGE = "its process ended before the run did"
 
 def note_run(workspace: Workspace, run_id: str) -> None:
     """Note the Prefect run that is at work from now on; what was noted before is to be closed first."""
-    _note(workspace).write_text(run_id, encoding="utf-8")
+    write_note(_file(workspace), workspace, run_id)
 
 
 def close_dead_run(workspace: Workspace, own_id: str | None = None) -> None:
@@ -38,9 +39,8 @@ def close_dead_run(workspace: Workspace, own_id: str | None = None) -> None:
         own_id: the run that calls this, which holds the workspace's lock; Prefect may start a run again
             under the number it had. Without it the noted run may still be at work, and is then left alone.
     """
-    note = _note(workspace)
-    noted = note.read_text(encoding="utf-8").strip() if note.exists() else ""
-    if not noted or noted == own_id:
+    noted = read_note(_file(workspace), workspace)
+    if noted is None or noted == own_id:
         return
     if own_id is None and is_run_at_work(workspace):  # asked after the note was read: it may be newer
         return
@@ -67,5 +67,5 @@ def _is_open(state: State | None) -> bool:
     return state is not None and (state.is_running() or state.is_pending() or state.is_cancelling())
 
 
-def _note(workspace: Workspace) -> Path:
+def _file(workspace: Workspace) -> Path:
     return workspace.state / "run.prefect"

@@ -7,12 +7,6 @@ import subprocess
 from pathlib import Path
 
 _UNKNOWN = "unknown"
-_NO_COMMIT = (
-    "not a git repository",
-    "unknown revision",
-    "ambiguous argument 'HEAD'",
-    "Needed a single revision",
-)
 
 
 class _GitFailed(Exception):
@@ -22,8 +16,8 @@ class _GitFailed(Exception):
 def commit_of(workspace: Path) -> str | None:
     """The commit of the workspace's repository; of the code's own checkout where there is none; else None.
 
-    `+changes` is appended where tracked files differ from it. A repository that git refuses to read, such as
-    another account's, has a commit that is not known: `unknown: ` and git's reason.
+    `+changes` is appended where tracked files differ from it. A repository that git refuses to read, because
+    it is damaged or another account's, has a commit that is not known: `unknown: ` and git's reason.
     """
     try:
         return _commit(workspace) or _commit(Path(__file__).parent)
@@ -54,9 +48,9 @@ def _commit(directory: Path) -> str | None:
         _GitFailed: git refuses.
     """
     try:
-        head = _git(directory, "rev-parse", "HEAD")
-    except _GitFailed as error:
-        if any(words in str(error) for words in _NO_COMMIT):
+        head = _git(directory, "rev-parse", "--verify", "HEAD")
+    except _GitFailed:
+        if not _has_repository(directory) or _is_before_first_commit(directory):
             return None
         raise
     if head is None:
@@ -64,6 +58,22 @@ def _commit(directory: Path) -> str | None:
     # Without dvc.lock, which changes with every run and is hashed beside the commit.
     changed = _git(directory, "status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock")
     return f"{head}+changes" if changed else head
+
+
+def _has_repository(directory: Path) -> bool:
+    """Whether a directory, or one above it, has git's files, damaged or not."""
+    own = directory.resolve()
+    return any(os.path.lexists(parent / ".git") for parent in (own, *own.parents))
+
+
+def _is_before_first_commit(directory: Path) -> bool:
+    """Whether a repository has no commit yet: no branch has one, and none was ever made."""
+    log = _try_git(directory, "rev-parse", "--git-path", "logs/HEAD")
+    if log is None or (directory / log).exists():
+        return False
+    return _try_git(directory, "symbolic-ref", "HEAD") is not None and not _try_git(
+        directory, "rev-list", "--all", "--max-count=1"
+    )
 
 
 def _try_git(directory: Path, *arguments: str) -> str | None:
@@ -74,18 +84,25 @@ def _try_git(directory: Path, *arguments: str) -> str | None:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """The output of a git command; None where there is no git on this machine."""
+    """The output of a git command; None where there is no git on this machine.
+
+    Raises:
+        _GitFailed: it ended with an error, or cannot be run.
+    """
     try:
         done = subprocess.run(
             ["git", *arguments],
             cwd=directory,
             env={**os.environ, "LC_ALL": "C"},  # its messages are read below
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise _GitFailed(f"git cannot be run: {error.strerror}") from None
     if done.returncode:
         fatal = [line for line in done.stderr.splitlines() if line.startswith("fatal: ")]
         lines = fatal or done.stderr.strip().splitlines() or [f"git {arguments[0]}: status {done.returncode}"]

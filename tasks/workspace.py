@@ -19,6 +19,7 @@ _WRITTEN = (
         ".",
         ".apo",
         ".apo/logs",
+        ".apo/run.lock",
         ".apo/prefect",
         ".apo/prefect/prefect.db",
         ".apo/mlflow.db",
@@ -182,8 +183,8 @@ def check_writable(workspace: Workspace) -> None:
         ApoError: names the directory, and what to do.
     """
     check_path(workspace)
-    for name in _WRITTEN:
-        path = workspace.root / name
+    locks = workspace.work("").glob("*.lock")
+    for path in (*(workspace.root / name for name in _WRITTEN), *locks):
         if path.exists() and not os.access(path, os.W_OK):
             owner = path.stat().st_uid
             raise ApoError(

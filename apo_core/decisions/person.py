@@ -13,6 +13,13 @@ _LOOK_ALIKE = str.maketrans(
     "аеорсухіјѕһԁԛԝьвмнткзбαορνυικτχεηωγ",
     "aeopcyxijshdqwbbmhtk36aopvuiktxenwy",
 )
+# Letters that Unicode does not decompose, and those that look like others in many typefaces.
+_PLAIN = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ı": "l", "i": "l", "1": "l", "0": "o", "æ": "ae", "œ": "oe"}
+)
+# Marks that are not shown; Unicode's Default_Ignorable_Code_Point, as far as it is no control character.
+_NOT_SHOWN = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0}
+_NOT_SHOWN |= {*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}
 _EAST_ASIAN = {"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC"}
 
 
@@ -30,7 +37,7 @@ def problem_of(name: str) -> str:
     if not name:
         return "the name is empty"
     for character in name:
-        if unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs", "Cn"):
+        if unicodedata.category(character)[0] == "C" or ord(character) in _NOT_SHOWN:
             return f"{name!a} has a character that cannot be seen: U+{ord(character):04X}"
     for word in name.split():
         alphabets = sorted({_alphabet(letter) for letter in word if letter.isalpha()})
@@ -46,6 +53,8 @@ def may_be_same_person(name: str, other: str) -> bool:
     alike; and who has fewer words or initials may be who has more: "Ada L." is "Ada" and "Ada Lovelace".
     """
     short, long = sorted((_words(name), _words(other)), key=len)
+    if "".join(short) == "".join(long):
+        return True
     rest = list(long)
     for word in sorted(short, key=len, reverse=True):
         match = next((own for own in rest if _may_be_same_word(word, own)), None)
@@ -63,6 +72,7 @@ def _words(name: str) -> list[str]:
     decomposed = unicodedata.normalize("NFKD", spelling(name).casefold())
     letters = [letter for letter in decomposed if not unicodedata.combining(letter)]
     seen = "".join(letter if letter.isalnum() else " " for letter in letters).translate(_LOOK_ALIKE)
+    seen = seen.translate(_PLAIN)
     return seen.split()
 
 

@@ -68,15 +68,13 @@ _LIBRARIES = (
     *("APO_", "AWS_", "DVC_", "HF_", "MLFLOW_", "PREFECT_", "RAY_", "VLLM_"),
     *("USER", "LOGNAME", "HOME"),
 )
-# By which a hook of git names its own repository; a workspace has another.
+# By which a hook of git names its own repository, as `git rev-parse --local-env-vars` lists them; a workspace
+# has another.
 _GIT_NAMES = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_WORK_TREE",
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_CONFIG_COUNT"),
+    *("GIT_CONFIG_PARAMETERS", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE"),
+    *("GIT_INTERNAL_SUPER_PREFIX", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"),
+    *("GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE"),
 )
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -117,6 +115,8 @@ def make_sound() -> None:
             or _is_unknown_proxy(name, value)
         ):
             del os.environ[name]
+    if "PYTHONPATH" in os.environ:
+        os.environ["PYTHONPATH"] = _absolute(os.environ["PYTHONPATH"])
     if any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES):
         _reach_loopback()
     try:
@@ -127,6 +127,15 @@ def make_sound() -> None:
         _set_defaults({"HOME": account.pw_dir})
     if not os.access(os.environ.get("HOME", ""), os.R_OK | os.X_OK):  # that of another user, or none
         os.environ["HOME"] = str(_own_home())
+
+
+def _absolute(search_path: str) -> str:
+    """A search path without its relative entries.
+
+    An empty one, as a colon too many makes it, is the working directory, and that may be a workspace with a
+    tasks.py of its own.
+    """
+    return os.pathsep.join(entry for entry in search_path.split(os.pathsep) if Path(entry).is_absolute())
 
 
 def _own_home() -> Path:

@@ -151,6 +151,7 @@ def ui(
 
     workspace = Workspace(directory)
     experiment = load_params(workspace.params).tracking.experiment
+    check_writable(workspace)
     use_local_prefect(workspace.prefect_home)
     from flows.services.pages import serve
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +77,8 @@ def doctor(
         configuration = load_preset(params)
     else:
         configuration = set_params(workspace.params, overrides or [], write=False)
-    use_local_prefect(workspace.prefect_home)
+    with suppress(OSError):  # where nothing can be written, and nothing has to be
+        use_local_prefect(workspace.prefect_home)
     findings = examine_machine(workspace)
     if params is None:
         findings += examine_workspace(workspace, configuration)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from apo_core.errors import ApoError
 from apo_core.system.environment import MLFLOW_SERVER, as_env, use_prefect_api
-from apo_core.system.files import write_text
 from apo_core.system.ports import free_port
 from apo_core.system.processes import end_session, python_module, start_session
+from flows.note import read_note, write_note
 from flows.services.loopback import HOST, check_loopback, listening
-from flows.services.watch import answers, reported, restarted
+from flows.services.watch import check_api, reported, restarted
 from tasks.workspace import Workspace
 
 _STARTUP_SECONDS = 120
@@ -37,10 +37,7 @@ def prefect_api(workspace: Workspace) -> Iterator[Callable[[], None]]:
     """
     own = os.environ.get("PREFECT_API_URL")
     if own is not None:
-        if not answers(own):
-            raise ApoError(
-                f"PREFECT_API_URL: {own} does not answer; start that server, or unset the variable"
-            )
+        check_api(own)
         with reported(own):
             yield lambda: None
         return
@@ -77,7 +74,7 @@ def prefect_api(workspace: Workspace) -> Iterator[Callable[[], None]]:
 def announced(workspace: Workspace, port: int) -> Iterator[None]:
     """Let runs of this workspace find the Prefect API that is served here."""
     file = _announcement(workspace)
-    write_text(file, f"http://{HOST}:{port}/api")
+    write_note(file, workspace, f"http://{HOST}:{port}/api")
     try:
         yield
     finally:
@@ -85,14 +82,13 @@ def announced(workspace: Workspace, port: int) -> Iterator[None]:
 
 
 def _shown_by_ui(workspace: Workspace) -> str | None:
-    file = _announcement(workspace)
-    if not file.exists():
+    url = read_note(_announcement(workspace), workspace)
+    if url is None:
         return None
-    url = file.read_text(encoding="utf-8")
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
             return url if answer.read() == b"true" else None
-    except (OSError, HTTPException):  # it was killed before it could take the file away
+    except (OSError, HTTPException, ValueError):  # it was killed before it could take the file away
         return None
 
 

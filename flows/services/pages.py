@@ -15,8 +15,8 @@ from apo_core.system.environment import use_prefect_api
 from apo_core.system.processes import python_module
 from flows.services.local_server import announced, prefect_command, start, stop, wait_until_listening
 from flows.services.loopback import HOST, check_loopback, listening
-from tasks.tracking.store import is_remote, tracking_uri
-from tasks.workspace import Workspace
+from tasks.tracking.store import connect, is_remote, tracking_uri
+from tasks.workspace import Workspace, check_writable
 
 
 def serve(workspace: Workspace, *, experiment: str, prefect_port: int, mlflow_port: int) -> None:
@@ -26,7 +26,7 @@ def serve(workspace: Workspace, *, experiment: str, prefect_port: int, mlflow_po
     agents.
 
     Raises:
-        ApoError: a port is taken, or a server ended by itself.
+        ApoError: a port is taken, a server ended by itself, or the workspace cannot be written.
     """
     own = {"Prefect": os.environ.get("PREFECT_API_URL"), "MLflow": _remote_tracking(workspace)}
     commands = {
@@ -34,6 +34,9 @@ def serve(workspace: Workspace, *, experiment: str, prefect_port: int, mlflow_po
         "MLflow": (mlflow_port, _mlflow_command(workspace, mlflow_port)),
     }
     commands_here = {name: command for name, command in commands.items() if own[name] is None}
+    check_writable(workspace)
+    if own["MLflow"] is None:
+        connect(workspace)  # makes the store whole, or has it follow a workspace that was moved
     if commands_here:
         check_loopback()
     for port, _ in commands_here.values():

@@ -41,6 +41,23 @@ def answers(api: str, seconds: float = 5.0) -> bool:
         raise ApoError(f"{api!r} is no address of a server; expected http://host:port/api") from None
 
 
+def check_api(api: str) -> None:
+    """Refuse an address at which no Prefect API answers.
+
+    Raises:
+        ApoError: nothing answers there, or a page does.
+    """
+    if not answers(api):
+        raise ApoError(f"PREFECT_API_URL: {api} does not answer; start that server, or unset the variable")
+    try:
+        with urllib.request.urlopen(f"{api.rstrip('/')}/health", timeout=5.0) as answer:
+            is_page = answer.read(100).lstrip().startswith(b"<")
+    except (OSError, HTTPException):  # it refuses, and may have reasons
+        return
+    if is_page:
+        raise ApoError(f"PREFECT_API_URL: {api} is a page, no API; expected http://host:port/api")
+
+
 @contextmanager
 def restarted(
     api: str, start: Callable[[], subprocess.Popen[bytes]], stop: Callable[[subprocess.Popen[bytes]], None]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _ARTIFACTS = "mlartifacts"
 AWAY = (502, 503, 504)  # what a proxy answers for a server that is away
+_AWAY_AT_START = (429, 500, *AWAY)  # upon which MLflow's client tries again for minutes
 _HEALTH_SECONDS = 5.0
 _BUSY_SECONDS = 60.0  # another process may be writing
 # Where MLflow's tables have whole addresses of artifacts.
@@ -81,7 +82,7 @@ def check_server(workspace: Workspace) -> None:
         with urllib.request.urlopen(f"{shown}/health", timeout=_HEALTH_SECONDS):
             pass
     except urllib.error.HTTPError as error:
-        if error.code in AWAY:
+        if error.code in _AWAY_AT_START:
             raise ApoError(f"MLFLOW_TRACKING_URI: {shown} does not answer: {error}") from None
     except (OSError, HTTPException, ValueError) as error:
         if is_of_tls(error):  # MLflow has settings of its own for certificates
@@ -103,20 +104,28 @@ def check_schema(workspace: Workspace) -> None:
     file = _embedded_store(workspace)
     if tracking_uri(workspace) != _embedded_uri(workspace) or not _is_made(file):
         return
-    from mlflow.store.db.utils import _get_latest_schema_revision
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config
 
     try:
         with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS)) as store:
             rows = store.execute("SELECT version_num FROM alembic_version").fetchall()
     except sqlite3.DatabaseError as error:
         raise ApoError(f"{file}: {error}; see `apo fsck`") from None
-    expected = _get_latest_schema_revision()
-    if rows != [(expected,)]:
-        actual = ", ".join(str(row[0]) for row in rows) or "none"
-        raise ApoError(
-            f"{file}: is of another version of MLflow (schema {actual}, expected {expected}); keep a "
-            f"copy, then: mlflow db upgrade {_embedded_uri(workspace)}"
-        )
+    scripts = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
+    expected = scripts.get_current_head()
+    if rows == [(expected,)]:
+        return
+    actual = ", ".join(str(row[0]) for row in rows) or "none"
+    known = {script.revision for script in scripts.walk_revisions()}
+    remedy = (
+        f"keep a copy, then: mlflow db upgrade {_embedded_uri(workspace)}"
+        if actual in known
+        else "it is newer, or damaged: use the version of apo-flow that made it, or see `apo fsck`"
+    )
+    raise ApoError(
+        f"{file}: is of another version of MLflow (schema {actual}, expected {expected}); {remedy}"
+    )
 
 
 def without_password(uri: str) -> str:

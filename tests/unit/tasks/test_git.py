@@ -1,5 +1,6 @@
 """The commit of a workspace: never that of another repository."""
 
+import os
 import subprocess
 
 import pytest
@@ -49,3 +50,32 @@ def test_without_git_there_is_none(repository, monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert commit_of(repository) is None
     assert not is_under_git(repository)
+
+
+@pytest.mark.parametrize("damage", ["refs/heads/main", "HEAD"])
+@pytest.mark.parametrize("content", ["", "\0" * 41, "nonsense\n"])
+def test_a_damaged_repository_has_no_commit_of_ours(repository, damage, content):
+    git(repository, "branch", "-M", "main")
+    (repository / ".git" / damage).write_text(content)
+    assert commit_of(repository).startswith("unknown: ")
+
+
+def test_a_repository_before_its_first_commit_is_the_codes_own(tmp_path, root):
+    git(tmp_path, "init", "--quiet")
+    assert commit_of(tmp_path) == commit_of(root / "tasks")
+
+
+def test_a_git_that_cannot_be_run_is_no_traceback(repository, monkeypatch, tmp_path):
+    program = tmp_path / "bin/git"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o644)
+    monkeypatch.setenv("PATH", str(program.parent))
+    if os.access(program, os.X_OK):
+        pytest.skip("this account may run anything")
+    assert commit_of(repository) == "unknown: git cannot be run: Permission denied"
+
+
+def test_names_that_are_not_ascii(repository, monkeypatch):
+    git(repository, "commit", "--quiet", "--allow-empty", "-m", "two", "--author", "Zoë <z@b>")
+    assert author_of(repository) == "Zoë"

@@ -18,6 +18,11 @@ from apo_core.decisions.person import may_be_same_person, problem_of, spelling
         ("Ada", "\u0410d\u0430"),  # Cyrillic A and a
         ("pope", "\u0440\u043e\u0440\u0435"),  # Cyrillic throughout
         ("ada.lovelace", "Ada Lovelace"),
+        ("Łukasz", "Lukasz"),
+        ("Møller", "Moller"),
+        ("Bill", "BiII"),  # two capital i
+        ("Anna-Maria", "Annamaria"),
+        ("Bob", "B0b"),
     ],
 )
 def test_names_that_may_be_the_same_person(name, other):
@@ -48,6 +53,7 @@ def test_names_that_two_people_have(name, other):
         (" \t", "is empty"),
         ("Ada\u200b", "cannot be seen: U+200B"),
         ("A\u202eda", "cannot be seen: U+202E"),
+        ("Ada\ufe0f", "cannot be seen: U+FE0F"),
         ("\u0410da", "mixes letters of CYRILLIC and LATIN"),
     ],
 )

@@ -1,0 +1,28 @@
+"""Which entries of PYTHONPATH the command leaves out."""
+
+import os
+
+import pytest
+
+from flows.cli.start import without_relative
+
+HERE = os.getcwd()  # noqa: PTH109 - as Python writes it into its search path
+
+
+@pytest.mark.parametrize(
+    ("variable", "kept"),
+    [
+        ("", ["/bin", HERE + "/x", "/lib"]),
+        ("/opt", ["/bin", HERE + "/x", "/lib"]),
+        ("x:/opt", ["/bin", "/lib"]),
+        (f"x:{HERE}/x", ["/bin", HERE + "/x", "/lib"]),
+    ],
+)
+def test_relative_entries_are_left_out(variable, kept):
+    assert without_relative(["/bin", HERE + "/x", "/lib", ""], variable) == kept
+
+
+def test_a_colon_too_many_is_the_working_directory(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert without_relative([str(tmp_path), "/lib"], "/opt:") == ["/lib"]
+    assert without_relative([str(tmp_path), "/lib"], "") == [str(tmp_path), "/lib"]
