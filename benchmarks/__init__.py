@@ -34,6 +34,9 @@ Parts, which print their tables:
         minutes.
     python -m benchmarks.coverage
         How often the evaluation's 95% intervals cover the true value. Six minutes on one core.
+    python -m benchmarks.promotion_errors
+        How often small sets veto a better policy, and few differing prompts promote an equal one. Two
+        minutes.
     python -m benchmarks.verifiers [--only VERIFIER]
         Speed, errors and memory of the verifiers on hostile completions. Seconds per verifier, except
         `math`, which waits for its time limit on many of them.

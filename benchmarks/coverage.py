@@ -1,33 +1,38 @@
-"""How often the evaluation's 95% intervals cover the true value, compared with other intervals.
+"""How often the evaluation's 95% intervals cover the true value, before and after they allow for few prompts.
 
-    python -m benchmarks.coverage [--draws 4000]
+    python -m benchmarks.coverage [--evaluations 1000] [--only mean|gain]
 
 Simulates evaluations of populations whose true means are known. A prompt's success rate is logistic-normal
 with a given mean and standard deviation of its log-odds, policy and reference are correlated over the
 prompts, and a sample is a coin flip with the prompt's success rate. A standard deviation of 0 makes all
-prompts alike, one of 4 makes most prompts solved always or never. Takes six minutes on one core.
+prompts alike, one of 4 makes most prompts solved always or never. A row of the table is all populations of a
+number of prompts: the lowest and the highest coverage among them, and their mean. Takes six minutes on one
+core.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit, ndtr, ndtri, stdtrit
+from scipy.special import expit
 
 from apo_core.evaluation.intervals import (
+    bootstrap_interval,
     effective_prompts,
-    paired_bootstrap,
-    resampled_means,
+    mean_interval,
+    paired_interval,
     wilson_interval,
 )
 
-SAMPLES = 4
-RESAMPLES = 4000  # fewer than in an evaluation, to save time
+PROMPTS = (3, 5, 10, 20, 50, 150, 500)
+RESAMPLES = 2000  # fewer than in an evaluation, to save time
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
@@ -37,82 +42,124 @@ class Population(NamedTuple):
     """A population of prompts, and two models' success rates on them."""
 
     prompts: int
+    samples: int  # per prompt
     reference: float  # mean reward of the reference policy
     policy: float  # mean reward of the trained policy
     deviation: float  # standard deviation of the log-odds over prompts
     correlation: float  # correlation of the two models' log-odds
 
 
-_POPULATIONS_OF_MEAN = [
-    Population(prompts, mean, mean, deviation, 0.0)
-    for prompts in (150, 300, 500)
-    for mean in (0.05, 0.5, 0.9)
-    for deviation in (0.0, 1.5, 4.0)
-]
-_POPULATIONS_OF_GAIN = [
-    Population(prompts, *means, 2.0, correlation)
-    for prompts in (30, 150, 500)
-    for means, correlation in (
-        ((0.5, 0.5), 0.9),
-        ((0.05, 0.05), 0.9),
-        ((0.05, 0.15), 0.5),
-        ((0.43, 0.70), 0.7),
-        ((0.90, 0.92), 0.9),
-    )
-]
+def populations_of_mean(prompts: int) -> list[Population]:
+    """Means from 0.02 to 0.98; with one sample per prompt how rates vary over prompts makes no difference."""
+    return [
+        Population(prompts, samples, mean, mean, deviation, 0.0)
+        for samples, mean, deviation in product((1, 4, 16, 64), (0.02, 0.1, 0.5, 0.98), (0.0, 1.5, 4.0))
+        if samples > 1 or deviation == 0
+    ]
+
+
+def populations_of_gain(prompts: int) -> list[Population]:
+    """Pairs of policies: equal ones, a small and a large gain, and two that solve nearly everything."""
+    return [
+        Population(prompts, samples, *means, deviation, correlation)
+        for samples in (1, 4, 16)
+        for means, deviation, correlation in (
+            ((0.5, 0.5), 2.0, 0.9),
+            ((0.02, 0.02), 4.0, 0.9),
+            ((0.05, 0.15), 2.0, 0.5),
+            ((0.43, 0.70), 2.0, 0.7),
+            ((0.97, 0.98), 4.0, 0.99),
+        )
+    ]
 
 
 def main() -> None:
     """Print two tables: intervals of one model's mean reward, and of the gain of one model over another."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--draws", type=int, default=4000, help="simulated evaluations per population")
-    draws = parser.parse_args().draws
-    noise = 1.96 * np.sqrt(0.95 * 0.05 / draws)
-    print(
-        f"{SAMPLES} samples per prompt, {draws} evaluations per row (chance alone moves 95% by {noise:.1%})\n"
-    )
-    for title, populations, covered in (
-        ("mean", _POPULATIONS_OF_MEAN, coverage_of_mean),
-        ("gain", _POPULATIONS_OF_GAIN, coverage_of_gain),
+    parser.add_argument("--evaluations", type=int, default=1000, help="simulated for each population")
+    parser.add_argument("--only", choices=("mean", "gain"), help="one of the tables")
+    arguments = parser.parse_args()
+    noise = 1.96 * np.sqrt(0.95 * 0.05 / arguments.evaluations)
+    print(f"{arguments.evaluations} evaluations per population: chance alone moves 95% by {noise:.1%}\n")
+    for title, populations, intervals in (
+        ("mean", populations_of_mean, intervals_of_mean),
+        ("gain", populations_of_gain, intervals_of_gain),
     ):
-        for position, population in enumerate(populations):
-            coverages = covered(population, draws=draws, seed=position)
-            if position == 0:
-                columns = [title, *coverages]
-                print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-            cells = [f"{share:.1%} ({width:.3f})" for share, width in coverages.values()]
-            print(f"| {' | '.join([_named(population, title), *cells])} |", flush=True)
-        print("\n(in brackets: mean width of the intervals)\n")
+        if arguments.only in (None, title):
+            for line in table(title, populations, intervals, arguments.evaluations):
+                print(line, flush=True)
 
 
-def _named(population: Population, title: str) -> str:
-    if title == "mean":
-        return f"{population.prompts} prompts, {population.reference:g}, deviation {population.deviation:g}"
-    return (
-        f"{population.prompts} prompts, {population.reference:g} to {population.policy:g}, "
-        f"correlation {population.correlation:g}"
-    )
+def table(
+    title: str,
+    populations: Callable[[int], list[Population]],
+    intervals: Callable[[Population, np.random.Generator], dict[str, Interval]],
+    evaluations: int,
+) -> Iterator[str]:
+    """Yield the lines of a table: for each number of prompts, the coverage over all its populations."""
+    yield f"| prompts, {title} | before: lowest | mean | highest | now: lowest | mean | highest | lowest of |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for prompts in PROMPTS:
+        rows = [
+            coverage(population, intervals, evaluations=evaluations, seed=number)
+            for number, population in enumerate(populations(prompts))
+        ]
+        before, now = (np.array([row[name] for row in rows]) for name in ("before", "now"))
+        cells = [f"{share:.3f}" for shares in (before, now) for share in _range(shares)]
+        yield f"| {' | '.join([str(prompts), *cells, _named(populations(prompts)[int(now.argmin())])])} |"
+    yield ""
 
 
-def coverage_of_mean(population: Population, *, draws: int, seed: int) -> dict[str, tuple[float, float]]:
-    """Share of intervals that cover the reference's true mean, and their mean width, by method."""
+def _range(shares: Floats) -> tuple[float, float, float]:
+    return float(shares.min()), float(shares.mean()), float(shares.max())
+
+
+def _named(population: Population) -> str:
+    means = f"{population.reference:g}"
+    if population.policy != population.reference:
+        means += f" to {population.policy:g}"
+    return f"{means}, {population.samples} samples, deviation {population.deviation:g}"
+
+
+def coverage(
+    population: Population,
+    intervals: Callable[[Population, np.random.Generator], dict[str, Interval]],
+    *,
+    evaluations: int,
+    seed: int,
+) -> dict[str, float]:
+    """Share of simulated evaluations whose intervals cover the truth, by method."""
     rng = np.random.default_rng(seed)
-    intervals = []
-    for _ in range(draws):
-        reference, _policy = simulate(population, rng)
-        intervals.append({name: method(reference) for name, method in _OF_MEAN.items()})
-    return _coverage(intervals, population.reference)
+    truth = population.reference
+    if intervals is intervals_of_gain:
+        truth = population.policy - population.reference
+    covered: dict[str, int] = {}
+    for _ in range(evaluations):
+        for name, (low, high) in intervals(population, rng).items():
+            covered[name] = covered.get(name, 0) + (low - 1e-9 <= truth <= high + 1e-9)
+    return {name: count / evaluations for name, count in covered.items()}
 
 
-def coverage_of_gain(population: Population, *, draws: int, seed: int) -> dict[str, tuple[float, float]]:
-    """Share of intervals that cover the true gain (policy - reference), and their mean width, by method."""
-    rng = np.random.default_rng(seed)
-    intervals = []
-    for number in range(draws):
-        reference, policy = simulate(population, rng)
-        own = paired_bootstrap(pd.Series(reference), pd.Series(policy), seed=number, resamples=RESAMPLES)
-        intervals.append({"paired_bootstrap": own, **_others_of_gain(policy - reference, number)})
-    return _coverage(intervals, population.policy - population.reference)
+def intervals_of_mean(population: Population, rng: np.random.Generator) -> dict[str, Interval]:
+    """Intervals of the reference policy's mean reward in a simulated evaluation."""
+    means, _ = simulate(population, rng)
+    effective = effective_prompts(means, population.samples)
+    return {
+        "before": wilson_interval(float(means.mean()), effective),
+        "now": mean_interval(means, population.samples),
+    }
+
+
+def intervals_of_gain(population: Population, rng: np.random.Generator) -> dict[str, Interval]:
+    """Intervals of the gain in a simulated evaluation."""
+    reference, policy = simulate(population, rng)
+    seed = int(rng.integers(2**32))
+    return {
+        "before": bootstrap_interval(
+            policy - reference, np.random.default_rng(seed), alpha=0.05, resamples=RESAMPLES
+        ),
+        "now": paired_interval(pd.Series(reference), pd.Series(policy), seed=seed, resamples=RESAMPLES),
+    }
 
 
 def simulate(population: Population, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -123,66 +170,19 @@ def simulate(population: Population, rng: np.random.Generator) -> tuple[Floats, 
     both = []
     for mean, z in ((population.reference, common), (population.policy, mixed)):
         success_rates = expit(_mean_log_odds(mean, population.deviation) + population.deviation * z)
-        both.append(rng.binomial(SAMPLES, success_rates) / SAMPLES)
+        both.append(rng.binomial(population.samples, success_rates) / population.samples)
     return both[0], both[1]
 
 
+@cache
 def _mean_log_odds(mean: float, deviation: float) -> float:
     """Mean log-odds at which the mean success rate is `mean`: by bisection of a Gauss-Hermite sum."""
-    low, high = -50.0, 50.0
+    low, high = -80.0, 80.0
     for _ in range(60):
         middle = (low + high) / 2
         below = (expit(middle + deviation * _NODES) * _WEIGHTS).sum() / _WEIGHTS.sum() < mean
         low, high = (middle, high) if below else (low, middle)
     return low
-
-
-def _coverage(intervals: list[dict[str, Interval]], truth: float) -> dict[str, tuple[float, float]]:
-    coverages = {}
-    for name in intervals[0]:
-        low, high = np.array([by_method[name] for by_method in intervals]).T
-        covers = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
-        coverages[name] = float(covers.mean()), float((high - low).mean())
-    return coverages
-
-
-def _effective_wilson(means: Floats) -> Interval:
-    return wilson_interval(float(means.mean()), effective_prompts(means, SAMPLES))
-
-
-def _plain_wilson(means: Floats) -> Interval:
-    return wilson_interval(float(means.mean()), means.size)
-
-
-def _student(values: Floats) -> Interval:
-    half = stdtrit(values.size - 1, 0.975) * values.std(ddof=1) / np.sqrt(values.size)
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-_OF_MEAN: dict[str, Callable[[Floats], Interval]] = {
-    "Wilson, effective prompts (ours)": _effective_wilson,
-    "Wilson, prompts": _plain_wilson,
-    "Student": _student,
-}
-
-
-def _others_of_gain(gains: Floats, seed: int) -> dict[str, Interval]:
-    means = resampled_means(gains, np.random.default_rng(seed), RESAMPLES)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"percentiles": (low, high), "BCa": _bca(gains, means), "Student": _student(gains)}
-
-
-def _bca(gains: Floats, means: Floats) -> Interval:
-    """Bias-corrected and accelerated. Source: B. Efron, JASA 82 (1987)."""
-    deviations = gains - gains.mean()
-    if not deviations.any():
-        return float(gains[0]), float(gains[0])
-    below = ((means < gains.mean() - 1e-12).mean() + (means <= gains.mean() + 1e-12).mean()) / 2
-    bias = ndtri(np.clip(below, 1e-4, 1 - 1e-4))
-    acceleration = (deviations**3).sum() / (6 * (deviations**2).sum() ** 1.5)
-    ends = bias + np.array([ndtri(0.025), ndtri(0.975)])
-    low, high = np.quantile(means, ndtr(bias + ends / (1 - acceleration * ends)))
-    return float(low), float(high)
 
 
 if __name__ == "__main__":

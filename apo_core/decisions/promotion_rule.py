@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
-
-import pandas as pd
-
-from apo_core.errors import ApoError
-from apo_core.evaluation.schema import Evaluation, Gain
+from typing import Literal, NamedTuple, Self
 
 Outcome = Literal["promote", "hold", "reject"]
 
@@ -20,9 +16,19 @@ class Comparison:
     against: str  # names the other policy
     gain: float  # difference of the mean rewards
     low: float
-    high: float  # ends of the paired 95% interval of the gain
+    high: float  # ends of the paired interval of the gain
+    alpha: float = 0.05  # chance that the true gain lies outside of the interval
     on: str | None = None  # the evaluation set; None for all prompts
     score: str = "pass@1"  # what the mean reward is called
+    counted_against: int = 0  # responses without a reward, counted wrong for the policy, right for the other
+    # The same comparison with such responses counted so; None if the verifier failed on none.
+    worst: Self | None = None
+
+    @property
+    def level(self) -> str:
+        """Name the confidence level of the interval, as `95%`."""
+        digits = max(2, 1 - math.floor(math.log10(100 * self.alpha)))
+        return f"{100 * (1 - self.alpha):.{digits}f}".rstrip("0").rstrip(".") + "%"
 
 
 class PromotionDecision(NamedTuple):
@@ -45,12 +51,15 @@ def decide_promotion(
 
     A point estimate promotes luck: the lower end of the paired interval decides. A gain on all prompts may
     hide a loss on one set, so a set whose interval lies below 0 rejects the policy. A set need not show a
-    gain of its own, because it may be too small for that. The price: with s sets on which nothing has
-    changed, one of them looks worse by chance with a probability of up to s times 2.5%.
+    gain of its own, because it may be too small for that. The intervals of sets are wider, so that all of
+    them together look worse by chance in 2.5% of cases (`compare_policies`).
+
+    Responses that the verifier failed on are missing, not wrong. Whatever their rewards would have been, a
+    promotion has to hold: also with these counted wrong for the policy and right for the others.
 
     Args:
         comparisons: with the reference policy, and with the champion if there is one; each on all prompts,
-            and on each set if there are several.
+            and on the sets that can show a loss.
         prompts: number of evaluation prompts.
         kl: KL divergence of the policy from the reference policy, in nats per response.
         min_prompts: with fewer prompts the policy is held.
@@ -61,11 +70,24 @@ def decide_promotion(
         return PromotionDecision(
             "hold", f"{prompts} evaluation prompts are too few, {min_prompts} are needed"
         )
-    overall = [comparison for comparison in comparisons if comparison.on is None]
-    if not overall:
+    if not any(comparison.on is None for comparison in comparisons):
         return PromotionDecision("hold", "compared with nothing")
     if not kl <= max_kl:
         return PromotionDecision("reject", f"KL {kl:.3g} to the reference is above {max_kl:g}")
+    decision = _decide_by_gains(comparisons, min_gain)
+    if decision.outcome != "promote" or all(comparison.worst is None for comparison in comparisons):
+        return decision
+    bounded = _decide_by_gains([comparison.worst or comparison for comparison in comparisons], min_gain)
+    if bounded.outcome == "promote":
+        return PromotionDecision(
+            "promote", f"{decision.reason}; whatever the missing rewards: {bounded.reason}"
+        )
+    return PromotionDecision("hold", f"only without the missing rewards {decision.reason}; {bounded.reason}")
+
+
+def _decide_by_gains(comparisons: list[Comparison], min_gain: float) -> PromotionDecision:
+    """Decide by the intervals of the gains alone."""
+    overall = [comparison for comparison in comparisons if comparison.on is None]
     for comparison in comparisons:
         if comparison.high < 0:
             where = "" if comparison.on is None else f" on {comparison.on}"
@@ -82,71 +104,25 @@ def decide_promotion(
     return PromotionDecision("promote", f"better than the {names}: {_gains_in_words(overall)}")
 
 
-def compare_with_reference(evaluation: Evaluation) -> list[Comparison]:
-    """Take the comparisons from an evaluation: on all prompts and on each set."""
-    blocks: list[tuple[str | None, Gain]] = [(None, evaluation), *evaluation.sets.items()]
-    comparisons = []
-    for name, block in blocks:
-        low, high = block.gain_ci95
-        comparisons.append(
-            Comparison(
-                against="reference",
-                gain=block.gain,
-                low=low,
-                high=high,
-                on=name,
-                score=block.policy.mean_name,
-            )
-        )
-    return comparisons
-
-
-def compare_by_set(
-    against: str,
-    theirs: pd.Series[float],
-    ours: pd.Series[float],
-    sets: pd.Series[str],
-    *,
-    seed: int,
-    score: str = "pass@1",
-) -> list[Comparison]:
-    """Compare two policies on all prompts for which both have a reward, and on each set if there are several.
-
-    Args:
-        against: names the other policy.
-        theirs: the other policy's mean reward on each prompt, by prompt_id.
-        ours: the mean reward of the policy that may be promoted, by prompt_id.
-        sets: the set of each prompt, by prompt_id.
-        seed: of the bootstraps.
-        score: what the mean reward is called.
-
-    Raises:
-        ApoError: there is no such prompt.
-    """
-    # Here, because it takes scipy, which commands and hooks do without.
-    from apo_core.evaluation.intervals import paired, paired_bootstrap
-
-    theirs, ours = paired(theirs, ours)
-    if ours.empty:
-        raise ApoError(f"there is no prompt on which the candidate and the {against} both have a reward")
-    set_of = sets[ours.index]
-    names = sorted(set_of.unique()) if set_of.nunique() > 1 else []
-    parts = [(None, ours.index), *((name, ours.index[set_of == name]) for name in names)]
-    comparisons = []
-    for name, part in parts:
-        low, high = paired_bootstrap(theirs[part], ours[part], seed=seed)
-        gain = float((ours[part] - theirs[part]).mean())
-        comparisons.append(Comparison(against=against, gain=gain, low=low, high=high, on=name, score=score))
-    return comparisons
-
-
 def _gains_in_words(comparisons: list[Comparison]) -> str:
     """Spell out one gain, or several gains each with the policy it is over."""
     if len(comparisons) == 1:
         (only,) = comparisons
-        return f"{only.score} {only.gain:+.3f}, 95% interval {only.low:+.3f} to {only.high:+.3f}"
+        gain = f"{only.score} {only.gain:+.3f}, {only.level} interval {only.low:+.3f} to {only.high:+.3f}"
+        return gain + _counted_in_words(only)
     return f"{comparisons[0].score} " + ", ".join(
         f"{comparison.gain:+.3f} over the {comparison.against} "
-        f"(95% {comparison.low:+.3f} to {comparison.high:+.3f})"
+        f"({comparison.level} {comparison.low:+.3f} to {comparison.high:+.3f})"
+        f"{_counted_in_words(comparison)}"
         for comparison in comparisons
+    )
+
+
+def _counted_in_words(comparison: Comparison) -> str:
+    """Say how responses without a reward are counted, if there are any."""
+    if not comparison.counted_against:
+        return ""
+    return (
+        f" with {comparison.counted_against} responses that the verifier failed on counted wrong for the "
+        f"policy and right for the {comparison.against}"
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from apo_core.errors import ApoError
-from apo_core.evaluation.intervals import effective_prompts, paired, paired_bootstrap, wilson_interval
+from apo_core.evaluation.intervals import mean_interval, paired, paired_interval
 from apo_core.evaluation.pass_at_k import majority_at_k, pass_at_k
 
 DIFFICULTIES = ("unsolved", "partly solved", "solved")  # for the reference policy
@@ -16,13 +16,28 @@ _MODELS = ("reference", "policy")
 
 
 def per_prompt(rows: pd.DataFrame, policy: str) -> pd.Series[float]:
-    """Compute the mean reward of a policy's samples per prompt, by prompt_id, without greedy rows.
+    """Compute the mean reward of a policy's samples per prompt, by prompt_id, without greedy rows."""
+    return mean_rewards(sampled_rewards(rows, policy))
+
+
+def sampled_rewards(rows: pd.DataFrame, policy: str) -> pd.DataFrame:
+    """Take prompt_id and reward of a policy's sampled rows; no reward where the verifier failed."""
+    return rows.loc[(rows["policy"] == policy) & (rows["sample_index"] >= 0), ["prompt_id", "reward"]]
+
+
+def mean_rewards(sampled: pd.DataFrame, *, failed: float | None = None) -> pd.Series[float]:
+    """Compute the mean reward per prompt, by prompt_id.
 
     A row whose verification failed has no reward. It is not a wrong answer, so it counts nowhere, and a
-    prompt that has only such rows is missing from the means.
+    prompt that has only such rows is missing from the means. What it could have been is bounded by counting
+    it as wrong and as right.
+
+    Args:
+        sampled: prompt_id and reward of sampled rows.
+        failed: what a failed row counts as, 0 or 1; None leaves it out.
     """
-    chosen = rows[(rows["policy"] == policy) & (rows["sample_index"] >= 0)]
-    return chosen.dropna(subset="reward").groupby("prompt_id")["reward"].mean().sort_index()
+    counted = sampled.dropna(subset="reward") if failed is None else sampled.fillna({"reward": failed})
+    return counted.groupby("prompt_id")["reward"].mean().sort_index()
 
 
 def summarise(rows: pd.DataFrame, prompts: pd.DataFrame, *, seed: int) -> dict[str, Any]:
@@ -78,8 +93,27 @@ def compare(rows: pd.DataFrame, *, seed: int, graded: bool = False) -> dict[str,
         "reference": _of_one(rows[rows["policy"] == "reference"], reference, graded),
         "policy": _of_one(rows[rows["policy"] == "policy"], policy, graded),
         "gain": float((policy - reference).mean()),
-        "gain_ci95": list(paired_bootstrap(reference, policy, seed=seed)),
+        "gain_ci95": list(paired_interval(reference, policy, seed=seed)),
+        **_gain_bounds(rows, seed),
     }
+
+
+def _gain_bounds(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Bound the gain where the verifier failed on rows; empty if it failed on none.
+
+    The gain is lowest if failed rows are wrong for the policy and right for the reference policy, and highest
+    the other way. The interval reaches from the lower end of the one's to the upper end of the other's.
+    """
+    reference, policy = (sampled_rewards(rows, name) for name in _MODELS)
+    if not (reference["reward"].isna().any() or policy["reward"].isna().any()):
+        return {}
+    gains, ends = [], []
+    for failed_policy, end in ((0.0, 0), (1.0, 1)):
+        first = mean_rewards(reference, failed=1 - failed_policy)
+        second = mean_rewards(policy, failed=failed_policy)
+        gains.append(float((second - first).mean()))
+        ends.append(paired_interval(first, second, seed=seed)[end])
+    return {"gain_bounds": gains, "gain_bounds_ci95": ends}
 
 
 def by_difficulty(rows: pd.DataFrame, *, seed: int, graded: bool = False) -> dict[str, Any]:
@@ -133,9 +167,7 @@ def _of_one(rows: pd.DataFrame, means: pd.Series[float], graded: bool) -> dict[s
     return {
         "reward" if graded else "pass@1": mean,
         f"avg@{samples}": mean,
-        "ci95": list(
-            wilson_interval(mean, effective_prompts(np.asarray(means, dtype=np.float64), per_sample))
-        ),
+        "ci95": list(mean_interval(np.asarray(means, dtype=np.float64), per_sample)),
         **_at_k(scored, samples, "best" if graded else "pass"),
         "greedy": None if greedy["reward"].isna().all() else float(greedy["reward"].mean()),
         "truncated": float((sampled["finish_reason"] == "length").mean()),

@@ -80,6 +80,12 @@ def mean_name(scores: dict[str, Any]) -> str:
     return "reward" if "reward" in scores else "pass@1"
 
 
+def bounds_in_words(block: dict[str, Any]) -> str:
+    """Spell out the `gain_bounds` of a `Gain` as it is written, worst case first."""
+    (worst, best), (low, high) = block["gain_bounds"], block["gain_bounds_ci95"]
+    return f"{worst:+.3f} to {best:+.3f} (95% {low:+.3f} to {high:+.3f})"
+
+
 class Gain(BaseModel):
     """The policy beside the reference policy, on the same prompts."""
 
@@ -91,6 +97,16 @@ class Gain(BaseModel):
     policy: PolicyScores
     gain: float  # of the mean
     gain_ci95: tuple[float, float]  # paired
+    # Where the verifier failed on responses: with these counted wrong for the policy and right for the
+    # reference policy, and the other way; the interval holds the intervals of both. Else absent.
+    gain_bounds: tuple[float, float] | None = None
+    gain_bounds_ci95: tuple[float, float] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent_bounds(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = dump(self)
+        bounds = ("gain_bounds", "gain_bounds_ci95")
+        return {name: value for name, value in fields.items() if name not in bounds or value is not None}
 
 
 class Evaluation(Gain):

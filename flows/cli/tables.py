@@ -30,6 +30,9 @@ def print_summary(summary: Summary, workspace: str = "") -> None:
     for name, scores in (("reference", reference), ("policy", policy)):
         table.add_row(f"{name} {scores.mean_name}", f"{scores.mean:.3f}  (95% {_interval(scores.ci95)})")
     table.add_row("gain", f"{_gain(evaluation)} on {evaluation.prompts} held-out prompts")
+    if evaluation.gain_bounds is not None and evaluation.gain_bounds_ci95 is not None:
+        bounds, ends = evaluation.gain_bounds, evaluation.gain_bounds_ci95
+        table.add_row("  with errors", f"{_interval(bounds)}  (95% {_interval(ends)}, worst to best case)")
     for name, block in evaluation.sets.items():
         table.add_row(f"  {escape(name)}", f"{_gain(block)} on {block.prompts}")
     if evaluation.samples > 1:

@@ -11,7 +11,7 @@ import pandas as pd
 from apo_core.config import Params
 from apo_core.config.file import load_template_section
 from apo_core.errors import ApoError, InputError
-from apo_core.evaluation.comparison import per_prompt
+from apo_core.evaluation.comparison import sampled_rewards
 from apo_core.model.directory import ModelRef
 from apo_core.tables import EVALUATIONS, read_metadata, read_table
 from tasks.prompts.prompt_template import load_prompt_template
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _SHARED = ("prompts", "sampler", "verifier")
 
 
-def champion_accuracy(
+def champion_rewards(
     client: MlflowClient, workspace: Workspace, params: Params, current: Registered
-) -> pd.Series[float]:
-    """Mean reward of the champion's samples on each held-out prompt, by prompt_id.
+) -> pd.DataFrame:
+    """Rewards of the champion's samples on the held-out prompts, as `sampled_rewards` has them.
 
     Taken from the evaluation of its own run if that was made under the same conditions, else evaluated now.
 
@@ -46,8 +46,8 @@ def champion_accuracy(
         table = download_artifact(client, current.run_id, "tables/evaluations.parquet", scratch)
         rows = None if table is None else _comparable(table, workspace.evaluations)
         if rows is None:
-            return per_prompt(_evaluate(client, workspace, params, current, scratch), "champion")
-        return per_prompt(rows, "policy")
+            return sampled_rewards(_evaluate(client, workspace, params, current, scratch), "champion")
+        return sampled_rewards(rows, "policy")
 
 
 def _comparable(table: Path, evaluations: Path) -> pd.DataFrame | None:

@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apo_core.config import Params
-from apo_core.decisions.promotion_rule import (
-    Comparison,
-    PromotionDecision,
-    compare_by_set,
-    compare_with_reference,
-    decide_promotion,
-)
+from apo_core.decisions.policy_comparison import compare_policies, eval_sets
+from apo_core.decisions.promotion_rule import PromotionDecision, decide_promotion
 from apo_core.errors import ApoError
-from apo_core.evaluation.comparison import per_prompt
+from apo_core.evaluation.comparison import sampled_rewards
 from apo_core.evaluation.schema import Evaluation, read_written
 from apo_core.system.files import sha256_of
 from apo_core.tables import EVALUATIONS, PROMPTS, read_table
@@ -73,15 +68,27 @@ def _decide(
     registered: Registered | None,
 ) -> PromotionDecision:
     evaluation = read_written(Evaluation, workspace.evaluation, stage="evaluate")
-    comparisons = compare_with_reference(evaluation)
+    rows = read_table(workspace.evaluations, EVALUATIONS)
+    others = {"reference": sampled_rewards(rows, "reference")}
     current = champion(client, params.tracking.model)
     if current is not None and current != registered:
+        from tasks.decisions.champion_rewards import champion_rewards  # seconds that only a challenger pays
+
+        name = f"champion (version {current.version})"
         try:
-            comparisons += _against_champion(client, workspace, params, current, evaluation.policy.mean_name)
+            others[name] = champion_rewards(client, workspace, params, current)
         except ApoError as error:
-            return PromotionDecision(
-                "hold", f"the champion (version {current.version}) cannot be evaluated: {error}"
-            )
+            return PromotionDecision("hold", f"the {name} cannot be evaluated: {error}")
+    try:
+        comparisons = compare_policies(
+            sampled_rewards(rows, "policy"),
+            others,
+            eval_sets(read_table(workspace.prompts, PROMPTS)),
+            seed=params.seed,
+            score=evaluation.policy.mean_name,
+        )
+    except ApoError as error:
+        return PromotionDecision("hold", str(error))
     rule = params.promotion
     return decide_promotion(
         comparisons,
@@ -91,19 +98,3 @@ def _decide(
         min_gain=rule.min_gain,
         max_kl=rule.max_kl,
     )
-
-
-def _against_champion(
-    client: MlflowClient, workspace: Workspace, params: Params, current: Registered, score: str
-) -> list[Comparison]:
-    """Compare the policy with the champion on the same prompts: all of them, and those of each set."""
-    from tasks.decisions.champion_rewards import (
-        champion_accuracy,  # seconds that only a champion's challenger pays
-    )
-
-    theirs = champion_accuracy(client, workspace, params, current)
-    ours = per_prompt(read_table(workspace.evaluations, EVALUATIONS), "policy")
-    prompts = read_table(workspace.prompts, PROMPTS)
-    sets = prompts[prompts["split"] == "eval"].set_index("prompt_id")["set"]
-    name = f"champion (version {current.version})"
-    return compare_by_set(name, theirs, ours, sets, seed=params.seed, score=score)

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from apo_core.decisions.audit_chain import Entry
 from apo_core.errors import ApoError
-from apo_core.evaluation.schema import mean_name
+from apo_core.evaluation.schema import bounds_in_words, mean_name
 from apo_core.system.files import read_json, sha256_of
 from apo_core.tables import read_metadata
 from tasks.tracking.registry import Registered, download_artifact, registry_errors
@@ -75,10 +75,14 @@ def metrics_in_words(evaluation: dict[str, Any]) -> dict[str, str]:
     """Spell out `reports/eval.json`, rounded; the intervals are 95% ones."""
     low, high = evaluation["gain_ci95"]
     score = mean_name(evaluation["policy"])
+    bounds = {}
+    if "gain_bounds" in evaluation:
+        bounds["gain, whatever the missing rewards"] = bounds_in_words(evaluation)
     return {
         f"reference {score}": f"{evaluation['reference'][score]:.3f}",
         f"policy {score}": f"{evaluation['policy'][score]:.3f}",
         "gain over the reference": f"{evaluation['gain']:+.3f} (95% {low:+.3f} to {high:+.3f})",
+        **bounds,
     }
 
 

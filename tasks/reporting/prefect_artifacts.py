@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from apo_core.evaluation.comparison import DIFFICULTIES
-from apo_core.evaluation.schema import mean_name
+from apo_core.evaluation.schema import bounds_in_words, mean_name
 from apo_core.system.files import read_json
 from apo_core.tables import PROMPTS, SAMPLES, VALUES, read_table
 from apo_core.training.metrics import read_metrics
@@ -92,7 +92,10 @@ def _evaluation(evaluation: dict[str, Any]) -> str:
         f"KL {evaluation['kl']:.2f} nats per response.",
         table({"": name, **_figures(evaluation[name])} for name in ("reference", "policy")),
         "## Gain, paired",
-        table(_gain(name, block) for name, block in [("all prompts", evaluation), *_blocks(evaluation)]),
+        table(
+            _gain(name, block) | (_bounds(block) if "gain_bounds" in evaluation else {})
+            for name, block in [("all prompts", evaluation), *_blocks(evaluation)]
+        ),
     ]
     return "\n\n".join(parts)
 
@@ -136,6 +139,11 @@ def _gain(name: str, block: dict[str, Any]) -> dict[str, Any]:
         "gain": f"{block['gain']:+.3f}",
         "95% interval": f"{low:+.3f} to {high:+.3f}",
     }
+
+
+def _bounds(block: dict[str, Any]) -> dict[str, str]:
+    """What the gain can be at worst and at best, where the verifier failed on responses."""
+    return {"with missing rewards": bounds_in_words(block) if "gain_bounds" in block else ""}
 
 
 def _report(workspace: Workspace) -> str:

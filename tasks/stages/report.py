@@ -8,10 +8,12 @@ from typing import Any
 import pandas as pd
 
 from apo_core import config
-from apo_core.decisions.promotion_rule import compare_with_reference, decide_promotion
+from apo_core.decisions.policy_comparison import compare_policies, eval_sets
+from apo_core.decisions.promotion_rule import decide_promotion
+from apo_core.evaluation.comparison import sampled_rewards
 from apo_core.evaluation.schema import Evaluation, read_written
 from apo_core.system.files import read_json
-from apo_core.tables import VALUES, read_metadata, read_table
+from apo_core.tables import EVALUATIONS, PROMPTS, VALUES, read_metadata, read_table
 from apo_core.training.metrics import read_metrics
 from apo_core.values.fingerprint import digest
 from tasks.reporting.plots import plot_evaluation, plot_training, plot_values
@@ -27,7 +29,7 @@ from tasks.stages.process import Facts
 from tasks.workspace import STAGES, Workspace
 
 
-def run(workspace: Workspace, promotion: config.Promotion, tracking: config.Tracking) -> Facts:
+def run(workspace: Workspace, seed: int, promotion: config.Promotion, tracking: config.Tracking) -> Facts:
     """Write `reports/report.json`, `reports/plots` and `reports/summary.json`."""
     started = time.perf_counter()
     evaluation = read_json(workspace.evaluation)
@@ -37,7 +39,7 @@ def run(workspace: Workspace, promotion: config.Promotion, tracking: config.Trac
     plot_evaluation(evaluation, workspace.plots / "evaluation.png")
     facts = {stage: read_json(workspace.facts(stage)) for stage in STAGES if stage != "report"}
     scores = read_written(Evaluation, workspace.evaluation, stage="evaluate")
-    report = _report(workspace, scores, values, facts, promotion, tracking)
+    report = _report(workspace, seed, scores, values, facts, promotion, tracking)
     seconds = report.seconds | {"report": round(time.perf_counter() - started, 3)}
     report = report.model_copy(update={"seconds": seconds})
     report.write(workspace.report)
@@ -51,14 +53,23 @@ def run(workspace: Workspace, promotion: config.Promotion, tracking: config.Trac
 
 def _report(
     workspace: Workspace,
+    seed: int,
     evaluation: Evaluation,
     values: pd.DataFrame,
     facts: dict[str, Any],
     promotion: config.Promotion,
     tracking: config.Tracking,
 ) -> Report:
+    rows = read_table(workspace.evaluations, EVALUATIONS)
+    comparisons = compare_policies(
+        sampled_rewards(rows, "policy"),
+        {"reference": sampled_rewards(rows, "reference")},
+        eval_sets(read_table(workspace.prompts, PROMPTS)),
+        seed=seed,
+        score=evaluation.policy.mean_name,
+    )
     decision = decide_promotion(
-        compare_with_reference(evaluation),
+        comparisons,
         prompts=evaluation.prompts,
         kl=evaluation.kl,
         min_prompts=promotion.min_prompts,

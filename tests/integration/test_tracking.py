@@ -10,10 +10,10 @@ from builders import execute
 from mlflow.exceptions import MlflowException
 
 from apo_core.config.file import load_params
-from apo_core.evaluation.comparison import per_prompt
+from apo_core.evaluation.comparison import mean_rewards, per_prompt
 from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
 from apo_core.training.metrics import append_metrics
-from tasks.decisions.champion_rewards import champion_accuracy
+from tasks.decisions.champion_rewards import champion_rewards
 from tasks.decisions.decide import propose
 from tasks.decisions.log import open_log
 from tasks.decisions.promote import promote
@@ -118,13 +118,13 @@ def test_the_champion_is_asked_again_where_the_prompts_differ(client, copied):
     params = load_params(copied.params)
     current = champion(client, "apo-ci")
     expected = per_prompt(read_table(copied.evaluations, EVALUATIONS), "policy")
-    assert champion_accuracy(client, copied, params, current).equals(expected)
+    assert mean_rewards(champion_rewards(client, copied, params, current)).equals(expected)
     assert not copied.work("champion").exists()
     # Only the recorded prompts differ: evaluated again, the same policy answers the same.
     metadata = read_metadata(copied.evaluations)
     metadata["fingerprint"]["prompts"] = "others"
     write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
-    assert champion_accuracy(client, copied, params, current).equals(expected)
+    assert mean_rewards(champion_rewards(client, copied, params, current)).equals(expected)
     assert list(copied.work("champion").glob("evaluate-champion-*.parquet"))
 
 

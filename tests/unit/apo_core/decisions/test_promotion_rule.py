@@ -1,16 +1,9 @@
 import math
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
-from apo_core.decisions.promotion_rule import (
-    Comparison,
-    compare_by_set,
-    compare_with_reference,
-    decide_promotion,
-)
-from apo_core.evaluation.schema import Evaluation, Gain, PolicyScores
+from apo_core.decisions.promotion_rule import Comparison, decide_promotion
 
 
 def compared(against, gain, low, high, on=None):
@@ -174,30 +167,54 @@ def test_sets_alone_are_no_evidence():
     assert decision(on("one", BETTER)).outcome == "hold"
 
 
-def test_an_evaluation_gives_a_comparison_for_all_prompts_and_each_set():
-    scores = PolicyScores.model_construct(pass_at_1=0.5)
-    block = Gain.model_construct(policy=scores, gain=0.2, gain_ci95=(0.1, 0.3))
-    other = Gain.model_construct(policy=scores, gain=-0.2, gain_ci95=(-0.3, -0.1))
-    whole = Evaluation.model_construct(policy=scores, gain=0.2, gain_ci95=(0.1, 0.3), sets={})
-    assert compare_with_reference(whole) == [BETTER]
-    assert compare_with_reference(whole.model_copy(update={"sets": {"one": block, "two": other}})) == [
-        BETTER,
-        on("one", BETTER),
-        on("two", WORSE),
-    ]
+@pytest.mark.parametrize(
+    ("alpha", "level"),
+    [(0.05, "95%"), (0.01, "99%"), (0.05 / 3, "98.33%"), (0.0005, "99.95%"), (1e-6, "99.9999%")],
+)
+def test_the_level_of_an_interval_is_named(alpha, level):
+    comparison = replace(BETTER, alpha=alpha)
+    assert comparison.level == level
+    assert decision(comparison).reason.endswith(f"{level} interval +0.100 to +0.300")
+    assert f"({level} +0.100" in decision(comparison, against("champion", BETTER)).reason
 
 
-def test_two_policies_are_compared_on_all_prompts_and_on_each_set():
-    names = [f"p{index}" for index in range(40)]
-    sets = pd.Series(["one"] * 20 + ["two"] * 20 + ["third"] * 2, index=[*names, "left", "other"])
-    theirs = pd.Series([0.5] * 40 + [0.0], index=[*names, "left"])  # ours has no reward on the last
-    ours = pd.Series([1.0] * 20 + [0.25] * 20 + [0.0], index=[*names, "other"])  # nor theirs on this one
-    whole, first, second = compare_by_set("champion", theirs, ours, sets, seed=0)
-    assert (first, second) == (
-        compared("champion", 0.5, 0.5, 0.5, "one"),
-        compared("champion", -0.25, -0.25, -0.25, "two"),
+def failing(comparison, worst, counted=12):
+    """A comparison without the responses that the verifier failed on, and with them counted against."""
+    return replace(comparison, worst=replace(worst, counted_against=counted))
+
+
+@pytest.mark.parametrize(
+    ("comparison", "outcome"),
+    [
+        (failing(BETTER, BETTER), "promote"),
+        (failing(BETTER, UNCLEAR), "hold"),
+        (failing(BETTER, WORSE), "hold"),  # not shown to be worse: nobody knows these rewards
+        (failing(UNCLEAR, WORSE), "hold"),
+        (failing(WORSE, WORSE), "reject"),
+    ],
+)
+@pytest.mark.parametrize("before", [[], [BETTER]])
+def test_a_promotion_holds_whatever_the_missing_rewards(comparison, outcome, before):
+    assert decision(*before, comparison).outcome == outcome
+
+
+def test_a_set_that_may_be_worse_holds_a_promotion():
+    assert decision(BETTER, failing(on("one", UNCLEAR), on("one", WORSE))).outcome == "hold"
+    assert decision(BETTER, failing(on("one", UNCLEAR), on("one", UNCLEAR))).outcome == "promote"
+
+
+def test_the_reason_says_how_missing_rewards_were_counted():
+    counted = (
+        "pass@1 +0.100, 95% interval -0.100 to +0.300 with 12 responses that the verifier failed on "
+        "counted wrong for the policy and right for the reference"
     )
-    assert (whole.on, whole.gain) == (None, 0.125)
-    assert whole.low < 0.125 < whole.high
-    (only,) = compare_by_set("champion", theirs[:20], ours[:20], sets, seed=0)
-    assert only == replace(first, on=None)
+    better = "better than the reference: pass@1 +0.200, 95% interval +0.100 to +0.300"
+    assert decision(failing(BETTER, UNCLEAR)).reason == (
+        f"only without the missing rewards {better}; "
+        f"not shown to be better than the reference by more than 0: {counted}"
+    )
+    worst = replace(UNCLEAR, low=0.01)
+    assert decision(failing(BETTER, worst)).reason == (
+        f"{better}; whatever the missing rewards: better than the reference: "
+        + counted.replace("-0.100", "+0.010")
+    )

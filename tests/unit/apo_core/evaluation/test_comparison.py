@@ -5,8 +5,16 @@ import pandas as pd
 import pytest
 
 from apo_core.errors import ApoError
-from apo_core.evaluation.comparison import by_difficulty, compare, is_graded, per_prompt, summarise
-from apo_core.evaluation.intervals import paired_bootstrap, wilson_interval
+from apo_core.evaluation.comparison import (
+    by_difficulty,
+    compare,
+    is_graded,
+    mean_rewards,
+    per_prompt,
+    sampled_rewards,
+    summarise,
+)
+from apo_core.evaluation.intervals import exact_interval, mean_interval, paired_interval
 
 COLUMNS = ["policy", "prompt_id", "sample_index", "reward", "extracted", "finish_reason", "log_ratio"]
 PROMPTS = pd.DataFrame({"prompt_id": ["a", "b"], "set": ["s", "s"], "group": [None, None]})
@@ -52,7 +60,8 @@ def test_accuracy_is_the_mean_over_a_prompts_samples_without_the_greedy_one(rows
 
 
 def test_a_summary_by_hand(rows):
-    # Of the reference 1/2 and 0: variance 1/16 to a coin's 3/16, so that each prompt counts as 3, at most 2.
+    # Of the reference 1/2 and 0: variance 1/8 (of P - 1) to a coin's 3/16, a share of 2/3; 2 x 3/4 are
+    # informative, so that 2 (3/2 + 1) / (3/2 x 2/3 + 1) = 5/2 are effective. Of the policy the same.
     assert summarise(rows, PROMPTS, seed=0) == {
         "prompts": 2,
         "samples": 2,
@@ -61,7 +70,7 @@ def test_a_summary_by_hand(rows):
             "avg@2": 0.25,
             "pass@2": 0.5,  # one of the two prompts is solved by one of its samples
             "maj@2": 0.25,  # a tie on a, and one vote, a wrong one, on b
-            "ci95": list(wilson_interval(0.25, 4)),
+            "ci95": pytest.approx(exact_interval(0.25, 2.5)),
             "greedy": 0.5,
             "truncated": 0.25,
             "unparsed": 0.25,
@@ -72,14 +81,14 @@ def test_a_summary_by_hand(rows):
             "avg@2": 0.75,
             "pass@2": 1.0,
             "maj@2": 1.0,
-            "ci95": list(wilson_interval(0.75, 4)),
+            "ci95": pytest.approx(exact_interval(0.75, 2.5)),
             "greedy": 1.0,
             "truncated": 0.0,
             "unparsed": 0.25,
             "errors": 0.0,
         },
         "gain": 0.5,
-        "gain_ci95": [0.5, 0.5],  # both prompts gain a half
+        "gain_ci95": [-1.0, 1.0],  # two prompts say nothing
         "kl": 1.0,  # (0.5 + 1.5 - 1 + 3) / 4, greedy rows left out
         "sets": {},  # there is one
         "groups": {},
@@ -110,7 +119,7 @@ def test_one_sample_per_prompt_has_no_more_than_pass_at_1():
     metrics = compare(asked("ab", [[0], [1]], [[1], [1]]), seed=0)["reference"]
     assert {name for name in metrics if "@" in name} == {"pass@1", "avg@1", "maj@1"}
     assert metrics["pass@1"] == metrics["avg@1"] == metrics["maj@1"] == 0.5
-    assert metrics["ci95"] == list(wilson_interval(0.5, 2))
+    assert metrics["ci95"] == list(mean_interval(np.array([0.0, 1.0]), 1))
 
 
 def test_a_failed_verification_is_no_wrong_answer_and_is_counted():
@@ -122,6 +131,36 @@ def test_a_failed_verification_is_no_wrong_answer_and_is_counted():
     assert summary["reference"]["unparsed"] == 0.0  # the failed one has no answer, and is no parse failure
     assert summary["reference"]["pass@2"] == 0.0  # of b alone: a has not two
     assert summary["gain"] == 0.5
+
+
+def test_what_failed_rows_count_as_is_chosen():
+    sampled = sampled_rewards(asked("ab", [[1, None], [None, None]], [[1, 1], [0, 0]]), "reference")
+    assert mean_rewards(sampled).to_dict() == {"a": 1.0}
+    assert mean_rewards(sampled, failed=0.0).to_dict() == {"a": 0.5, "b": 0.0}
+    assert mean_rewards(sampled, failed=1.0).to_dict() == {"a": 1.0, "b": 1.0}
+
+
+def test_the_gain_is_bounded_where_the_verifier_failed():
+    rows = asked("ab", [[1, None], [0, 0]], [[1, 1], [None, 1]])
+    summary = compare(rows, seed=0)
+    # Wrong for the policy and right for the reference: 1 - 1 and 1/2 - 0; the other way: 1 - 1/2 and 1 - 0.
+    assert summary["gain_bounds"] == [0.25, 0.75]
+    many = asked([*map(str, range(60))], [[0, 0]] * 60, [[1, 1]] * 40 + [[0, None]] + [[0, 0]] * 19)
+    low, high = compare(many, seed=0)["gain_bounds_ci95"]
+    worst, best = (
+        paired_interval(
+            mean_rewards(sampled_rewards(many, "reference")),
+            mean_rewards(sampled_rewards(many, "policy"), failed=failed),
+            seed=0,
+        )
+        for failed in (0.0, 1.0)
+    )
+    assert (low, high) == (worst[0], best[1])
+
+
+def test_greedy_rows_that_failed_leave_the_gain_as_it_is(rows):
+    rows.loc[rows["sample_index"] < 0, "reward"] = NAN
+    assert "gain_bounds" not in compare(rows, seed=0)
 
 
 def test_a_prompt_without_any_reward_of_one_model_is_left_out_of_both():
@@ -169,7 +208,7 @@ def test_sets_and_groups_are_compared_apart():
     two = summary["sets"]["two"]
     assert two == compare(rows[rows["prompt_id"].isin(["c", "d"])], seed=3)
     assert two["gain_ci95"] == list(
-        paired_bootstrap(pd.Series({"c": 1.0, "d": 1.0}), pd.Series({"c": 0.5, "d": 1.0}), seed=3)
+        paired_interval(pd.Series({"c": 1.0, "d": 1.0}), pd.Series({"c": 0.5, "d": 1.0}), seed=3)
     )
     assert summary["groups"]["y"]["gain_ci95"] == [-1.0, 1.0]  # one prompt
 

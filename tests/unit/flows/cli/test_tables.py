@@ -92,6 +92,12 @@ def test_what_is_not_known_and_what_did_not_happen(printed):
     assert "unparsed" not in rows
 
 
+def test_bounds_of_the_gain_are_shown_where_the_verifier_failed(printed):
+    assert "with errors" not in printed(summary_of())
+    rows = printed(summary_of(gain_bounds=[0.1, 0.3], gain_bounds_ci95=[-0.01, 0.4]))
+    assert rows["with errors"] == "0.100 to 0.300  (95% -0.010 to 0.400, worst to best case)"
+
+
 def test_one_sample_has_no_lines_of_several(printed):
     rows = printed(summary_of(samples=1))
     assert not {name for name in rows if "@" in name} - {"reference pass@1", "policy pass@1"}

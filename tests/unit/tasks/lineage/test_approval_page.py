@@ -49,6 +49,13 @@ CANDIDATE = entry(
 )
 
 
+def test_whoever_decides_sees_what_missing_rewards_could_change():
+    bounds = {"gain_bounds": [0.25, 0.3], "gain_bounds_ci95": [-0.01, 0.32]}
+    lines = metrics_in_words(EVALUATION | bounds)
+    assert lines["gain, whatever the missing rewards"] == "+0.250 to +0.300 (95% -0.010 to +0.320)"
+    assert lines.items() > metrics_in_words(EVALUATION).items()
+
+
 def test_what_is_to_be_decided_comes_first_and_hashes_last():
     lineage = {
         "version": "m/2",

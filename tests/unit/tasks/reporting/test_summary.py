@@ -38,13 +38,14 @@ def block(gain):
     }
 
 
+BOUNDS = {"gain_bounds": [0.25, 0.625], "gain_bounds_ci95": [0.125, 0.75]}
 REPORT = {
     "model": {"name": "m", "version": None, "aliases": []},
     "decision": {"outcome": "promote", "reason": "better"},
     "eval": {
         **block(0.25),
         "kl": 1.5,
-        "sets": {"one": block(0.5), "two": block(0.0)},
+        "sets": {"one": block(0.5) | BOUNDS, "two": block(0.0)},  # the verifier failed on rows of one
         "groups": {},
         "difficulty": {"unsolved": block(0.5)},
     },
