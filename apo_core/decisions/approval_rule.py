@@ -61,6 +61,7 @@ class State:
     pending: Entry | None  # the `candidate` entry that waits for a decision
     candidates: dict[str, Entry]  # by version: its newest `candidate` entry
     last: dict[str, Entry]  # by version: its newest entry
+    compared: dict[str, tuple[str, ...]]  # by evaluation set: the policies that were compared on it, in order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,12 @@ def state_of(entries: Sequence[Entry]) -> State:
     pending: Entry | None = None
     candidates: dict[str, Entry] = {}
     last: dict[str, Entry] = {}
+    compared: dict[str, tuple[str, ...]] = {}
     for entry in entries:
+        if entry.event == "compared":  # of no version: what follows from it, if anything, is an entry too
+            name, policy = entry.evidence["evaluation_set"], entry.evidence["policy_sha256"]
+            compared[name] = (*compared.get(name, ()), policy)
+            continue
         last[entry.version] = entry
         if entry.event == "candidate":
             candidate, pending = entry.version, entry
@@ -104,6 +110,7 @@ def state_of(entries: Sequence[Entry]) -> State:
         pending=pending,
         candidates=candidates,
         last=last,
+        compared=compared,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from apo_core.errors import ApoError
 
-Event = Literal["candidate", "approved", "rejected", "expired", "rollback"]
+Event = Literal["compared", "candidate", "approved", "rejected", "expired", "rollback"]
 START = "0" * 64  # `previous` of the first entry
 
 
@@ -31,7 +31,7 @@ class Entry:
     sequence: int  # from 1
     time: str  # ISO 8601, UTC
     event: Event
-    version: str
+    version: str  # empty where a policy was compared that has none
     by: str
     reason: str
     evidence: dict[str, Any]

@@ -27,8 +27,13 @@ class Comparison:
     @property
     def level(self) -> str:
         """Name the confidence level of the interval, as `95%`."""
-        digits = max(2, 1 - math.floor(math.log10(100 * self.alpha)))
-        return f"{100 * (1 - self.alpha):.{digits}f}".rstrip("0").rstrip(".") + "%"
+        return level_in_words(self.alpha)
+
+
+def level_in_words(alpha: float) -> str:
+    """Name the confidence level 1 - alpha, as `95%`, with as many digits as tell it from 100%."""
+    digits = max(2, 1 - math.floor(math.log10(100 * alpha)))
+    return f"{100 * (1 - alpha):.{digits}f}".rstrip("0").rstrip(".") + "%"
 
 
 class PromotionDecision(NamedTuple):

@@ -17,6 +17,7 @@ from tasks.tracking.registry import (
     CANDIDATE,
     CHAMPION,
     POLICY_TAG,
+    has_model,
     model_aliases,
     model_tags,
     registry_errors,
@@ -48,6 +49,8 @@ def sync_aliases(client: MlflowClient, model: str, entries: Sequence[Entry], des
         ApoError: the registry refuses, or does not answer.
     """
     with registry_errors():
+        if not has_model(client, model):  # lost, before there was any version
+            return []
         versions = versions_of(client, model)
         moved = _set_aliases(client, model, versions, state_of(entries))
         for entry in entries[described:]:
@@ -81,10 +84,14 @@ def remembered_head(client: MlflowClient, model: str) -> Head | None:
 def mark_as_asked(client: MlflowClient, model: str) -> None:
     """Note on the registered model that somebody wants to decide, which shows that the person may change it.
 
+    A model that has no version yet is made: its first candidates are compared, too.
+
     Raises:
         ApoError: the registry refuses.
     """
     with registry_errors():
+        if not has_model(client, model):
+            client.create_registered_model(model)
         client.set_registered_model_tag(model, _ASKED_TAG, datetime.now(UTC).isoformat())
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apo_core.config import Params
+from apo_core.decisions.approval_rule import Draft, State
+from apo_core.decisions.looks import alpha_of_look, note_look, number_of_look
 from apo_core.decisions.policy_comparison import compare_policies, eval_sets
-from apo_core.decisions.promotion_rule import PromotionDecision, decide_promotion
+from apo_core.decisions.promotion_rule import PromotionDecision, decide_promotion, level_in_words
 from apo_core.errors import ApoError
 from apo_core.evaluation.comparison import sampled_rewards
 from apo_core.evaluation.schema import Evaluation, read_written
 from apo_core.system.files import sha256_of
-from apo_core.tables import EVALUATIONS, PROMPTS, read_table
+from apo_core.tables import EVALUATIONS, PROMPTS, read_metadata, read_table
 from tasks.decisions.decide import propose
 from tasks.decisions.log import DecisionLog
 from tasks.integrity.check import check_outputs
@@ -41,10 +43,11 @@ def promote(
     """
     check_outputs(workspace, STAGES)  # what is registered is what was evaluated
     client = log.client
-    log.sync()  # else the policy may be compared with a former champion
     policy_sha256 = sha256_of(workspace.policy)
+    # This sets the aliases too: else the policy may be compared with a former champion.
+    look = _count_look(log, workspace, policy_sha256, started_by)
     registered = find_version(client, params.tracking.model, policy_sha256)
-    decision = _decide(client, workspace, params, registered)
+    decision = _decide(client, workspace, params, registered, look)
     if decision.outcome != "promote":
         return decision, registered
     if registered is None:
@@ -61,11 +64,25 @@ def promote(
     return decision, refreshed(client, registered)
 
 
+def _count_look(log: DecisionLog, workspace: Workspace, policy_sha256: str, started_by: str) -> int:
+    """Count the comparison of a policy on the evaluation prompts in the log; the number that it has there."""
+    evaluation_set = read_metadata(workspace.evaluations)["fingerprint"]["prompts"]
+    numbers: list[int] = []
+
+    def note(state: State) -> Draft | None:  # again, where another run writes at the same time
+        numbers.append(number_of_look(state, evaluation_set, policy_sha256))
+        return note_look(state, evaluation_set, policy_sha256, by=started_by)
+
+    log.transact(note)
+    return numbers[-1]
+
+
 def _decide(
     client: MlflowClient,
     workspace: Workspace,
     params: Params,
     registered: Registered | None,
+    look: int,
 ) -> PromotionDecision:
     evaluation = read_written(Evaluation, workspace.evaluation, stage="evaluate")
     rows = read_table(workspace.evaluations, EVALUATIONS)
@@ -85,12 +102,13 @@ def _decide(
             others,
             eval_sets(read_table(workspace.prompts, PROMPTS)),
             seed=params.seed,
+            alpha=alpha_of_look(look),
             score=evaluation.policy.mean_name,
         )
     except ApoError as error:
         return PromotionDecision("hold", str(error))
     rule = params.promotion
-    return decide_promotion(
+    decision = decide_promotion(
         comparisons,
         prompts=evaluation.prompts,
         kl=evaluation.kl,
@@ -98,3 +116,7 @@ def _decide(
         min_gain=rule.min_gain,
         max_kl=rule.max_kl,
     )
+    if look == 1:
+        return decision
+    needed = level_in_words(alpha_of_look(look))
+    return decision._replace(reason=f"{decision.reason}; look {look} at these prompts needs {needed}")
