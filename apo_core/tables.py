@@ -44,6 +44,8 @@ VALUES = pa.schema(
         ("prompt_id", pa.string()),
         ("v_star", pa.float64()),
         ("mean_reward", pa.float64()),
+        ("expected_reward", pa.float64()),  # posterior mean of the reference policy's mean reward
+        ("solvable", pa.float64()),  # probability that this is above `selection.SOLVABLE`
         ("n", pa.int32()),
         ("max_reward", pa.float64()),
         ("dropped", pa.string()),

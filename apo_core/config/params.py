@@ -41,14 +41,21 @@ class Params(Section):
     pipeline: Pipeline
 
     @model_validator(mode="after")
+    def _stage_1_agrees(self) -> Self:
+        adaptive = self.sampling.adaptive
+        if adaptive is not None and adaptive.beta1 != self.values.beta1:
+            raise ValueError(f"sampling.adaptive.beta1: {adaptive.beta1} is not values.beta1")
+        if adaptive is not None and self.values.estimate != "pooled":
+            # A prompt's first few rewards agree by chance, and prove nothing by themselves.
+            raise ValueError("sampling.adaptive: needs values.estimate: pooled")
+        return self
+
+    @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         if self.reference.source == "scratch" and self.data.source != "arithmetic":
             raise ValueError("reference.source: scratch only learns data.source: arithmetic")
         if self.reference.source == "scratch" and self.template.style == "chat":
             raise ValueError("template.style: chat needs a model with a chat template, not scratch")
-        adaptive = self.sampling.adaptive
-        if adaptive is not None and adaptive.beta1 != self.values.beta1:
-            raise ValueError(f"sampling.adaptive.beta1: {adaptive.beta1} is not values.beta1")
         share = self.train.ranks * self.algorithm.minibatches
         if self.train.batch_size % share:
             raise ValueError(

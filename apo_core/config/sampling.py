@@ -91,8 +91,8 @@ class Sampling(Section):
     n: Positive
     """Responses per prompt; with `adaptive` the most a prompt may get."""
     adaptive: Adaptive | None
-    """A rule {first, deviation, beta1} by which prompts with a known V* get fewer responses. null: `n` for
-    every prompt, and V* from the prompt's own rewards."""
+    """A rule {first, deviation, beta1} by which prompts with a known V* get fewer responses; needs
+    `values.estimate: pooled`. null: `n` for every prompt."""
     batch_size: Positive
     """Responses decoded at once by `sampler.engine: transformers`."""
     shard_prompts: Positive
@@ -113,18 +113,24 @@ class Sampling(Section):
 
 
 class Values(Section):
-    """V*(x) = beta1 (logsumexp_i(r_i / beta1) - ln N)."""
+    """V*(x) = beta1 ln E[exp(r / beta1)], and which prompts stage 2 uses."""
 
+    estimate: Literal["published", "pooled"]
+    """`published`: V* from the prompt's own N rewards, beta1 (logsumexp_i(r_i / beta1) - ln N). `pooled`:
+    from these weighed against the rewards of all prompts, so that V* is not too high on prompts that were
+    selected by the same samples; rules that drop prompts then judge by what is probable."""
     beta1: PositiveFloat
     """Temperature of V*, in units of reward: towards 0 V* is the best reward, towards infinity the mean
     reward."""
     drop_unsolved: bool
-    """Leave prompts out of stage 2 that no sampled response solves."""
+    """Leave prompts out of stage 2 that no sampled response solves; with `pooled` only if fewer than one in
+    ten responses would, by a probability of 80%."""
     drop_solved: bool
-    """Leave prompts out that every sampled response solves: V* is 1, no response has an advantage above 0."""
+    """Leave prompts out that every sampled response solves: V* is 1, no response has an advantage above 0.
+    With `pooled` only if more than nine in ten responses would, by a probability of 80%."""
     keep_mean_reward: tuple[Share, Share]
     """[lowest, highest] mean reward (the pass rate, where rewards are 0 or 1) of prompts that stage 2
-    uses."""
+    uses; with `pooled` its posterior mean."""
 
     @model_validator(mode="after")
     def _is_a_band(self) -> Self:

@@ -38,7 +38,8 @@ class Guard(Section):
     max_kl: PositiveFloat
     """Most KL to the reference, in nats per response; with `oapl`, which holds none, to its lagging copy."""
     min_reward_share: Share
-    """Least mean reward, as a share of the mean reward of stage 1 on the same prompts."""
+    """Least mean reward, as a share of what the reference policy can be expected to get on the same prompts;
+    less where the rewards of a window are so few that chance alone could fall below it."""
     min_length_share: Share
     """Least mean response length, as a share of that in the first `window` steps."""
 

@@ -22,7 +22,7 @@ _POINTS = 4096
 _POWER = 24
 _CHUNK = 512  # prompts at once
 _SMALLEST = 0.05  # value of a prior's parameters
-_CORRELATIONS = (0.01, 0.99)  # bounds: a more extreme prior comes from too few prompts
+_CORRELATIONS = (0.002, 0.99)  # bounds: a more extreme prior comes from too few prompts
 
 
 class Prior(NamedTuple):
@@ -39,32 +39,60 @@ def successes(rewards: Tensor, beta1: float) -> Tensor:
     return ((rewards - 1) / beta1).exp() * torch.expm1(-rewards / beta1) / math.expm1(-1 / beta1)
 
 
-def fit_prior(scores: Tensor, owner: Tensor) -> Prior:
+def fit_prior(scores: Tensor, owner: Tensor, *, standard_errors: float = 0.0) -> Prior:
     """Fit the prior that has the scores' mean and their correlation within prompts.
 
     Source: the analysis-of-variance estimator of the intraclass correlation; Ridout, Demetrio and Firth,
-    Biometrics 55 (1999), 137-148, equation 2.
+    Biometrics 55 (1999), 137-148, equation 2. Its standard error: the jackknife over prompts.
 
     Args:
-        scores: (M,) from `successes`, of at least two prompts, one of which has at least two scores.
+        scores: (M,) in [0, 1], at least one. Where they cannot tell how prompts differ, because no prompt has
+            two or only one has any, the prompts are taken to be alike.
         owner: (M,) long, index of the prompt that each score belongs to.
+        standard_errors: number of them that the correlation is taken lower by: with two, prompts are hardly
+            more alike in truth than under the prior.
     """
-    counts = torch.bincount(owner).double()  # (P,)
-    counts, total = counts[counts > 0], float(len(scores))
-    sums = torch.bincount(owner, scores)[torch.bincount(owner) > 0]  # (P,)
-    mean = float(scores.mean())
-    prompts = len(counts)
-    between = float((counts * (sums / counts - mean).square()).sum()) / (prompts - 1)
-    within = float(scores.square().sum() - (sums.square() / counts).sum()) / (total - prompts)
-    size = (total - float(counts.square().sum()) / total) / (prompts - 1)
-    variance = between + (size - 1) * within
+    counts = torch.bincount(owner).double()
+    per_prompt = torch.stack(
+        [
+            torch.ones_like(counts),
+            counts,
+            torch.bincount(owner, scores),
+            torch.bincount(owner, scores.square()),
+            torch.bincount(owner, scores).square() / counts,
+            counts.square(),
+        ]
+    )[:, counts > 0]  # (6, P)
+    totals = per_prompt.sum(dim=1, keepdim=True)  # (6, 1)
+    prompts, total, mean = float(totals[0]), float(totals[1]), float(totals[2] / totals[1])
     low, high = _CORRELATIONS
-    correlation = min(max((between - within) / variance, low), high) if variance > 0 else low
+    correlation = float(_correlation(totals))
+    if standard_errors:
+        without_one = _correlation(totals - per_prompt)  # (P,)
+        variation = float((without_one - without_one.mean()).square().sum())
+        correlation -= standard_errors * math.sqrt((prompts - 1) / prompts * variation)
+    correlation = min(max(correlation, low), high)
     strength = 1 / correlation - 1
     # Where all scores are 0 (or all are 1), assume half a success (or half a failure).
     mean = min(max(mean, 0.5 / total), 1 - 0.5 / total)
     # Prompts that are all either solved or unsolved would fit a prior too steep at its ends to integrate.
     return Prior(max(mean * strength, _SMALLEST), max((1 - mean) * strength, _SMALLEST))
+
+
+def _correlation(totals: Tensor) -> Tensor:
+    """Estimate correlations within prompts, (S,); 0 where the scores cannot tell.
+
+    Args:
+        totals: (6, S), sums over a set's prompts of 1, the number of scores, their sum, the sum of their
+            squares, the square of their sum by their number, and the square of their number.
+    """
+    prompts, total, scores, squares, between_sum, size_sum = totals
+    between = (between_sum - scores.square() / total) / (prompts - 1)
+    within = (squares - between_sum) / (total - prompts)
+    size = (total - size_sum / total) / (prompts - 1)
+    variance = between + (size - 1) * within
+    known = (prompts > 1) & (total > prompts) & (variance > 0)
+    return torch.where(known, (between - within) / variance, 0.0)
 
 
 def pooled_value(sums: Tensor, counts: Tensor, prior: Prior, beta1: float) -> tuple[Tensor, Tensor]:
@@ -86,11 +114,15 @@ def pooled_value(sums: Tensor, counts: Tensor, prior: Prior, beta1: float) -> tu
     slope = -(point * (1 - point)).log()  # (K,) with p (1 - p), which the exponents hold, dp / dx
     value = beta1 * torch.logaddexp(log_rest, log_rate + 1 / beta1)  # (K,)
     means, deviations = [], []
-    for some, total in zip(sums.double().split(_CHUNK), counts.double().split(_CHUNK), strict=True):
+    # Most prompts have the same rewards as another.
+    samples, position = torch.stack([sums.double(), counts.double()], dim=1).unique(
+        dim=0, return_inverse=True
+    )
+    for some, total in (chunk.unbind(dim=1) for chunk in samples.split(_CHUNK)):
         won = (prior.alpha + some)[:, None]  # (P, 1)
         lost = (prior.beta + total - some)[:, None]
         shares = (won * log_rate + lost * log_rest + slope).softmax(dim=-1)  # (P, K)
         mean = shares @ value
         means.append(mean)
         deviations.append((shares * (value - mean[:, None]).square()).sum(dim=-1).sqrt())
-    return torch.cat(means), torch.cat(deviations)
+    return torch.cat(means)[position], torch.cat(deviations)[position]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+# Mean rewards of the reference policy. With less than the first hardly any response has a reward to learn
+# from: eight samples miss such a prompt about every other time. With more than the second nearly all have.
+SOLVABLE, NEARLY_ALWAYS_SOLVED = 0.1, 0.9
+IMPROBABLE = 0.2
+
 
 def reason_to_drop(
     mean_reward: float,
-    max_reward: float,
     *,
+    unsolved: bool,
+    solved: bool,
     drop_unsolved: bool,
     drop_solved: bool,
     keep_mean_reward: tuple[float, float],
@@ -17,16 +23,17 @@ def reason_to_drop(
     response to it can have an advantage above 0.
 
     Args:
-        mean_reward: mean of the prompt's reference samples; with 0/1 rewards, the pass rate.
-        max_reward: maximum of the same samples.
-        drop_unsolved: leave out prompts that no sample solves.
-        drop_solved: leave out prompts that every sample solves.
+        mean_reward: mean reward of the reference policy, as estimated.
+        unsolved: whether the prompt counts as one that is never solved.
+        solved: whether the prompt counts as one that is always solved.
+        drop_unsolved: leave out unsolved prompts.
+        drop_solved: leave out solved prompts.
         keep_mean_reward: lowest and highest mean reward to keep, both included.
     """
     low, high = keep_mean_reward
-    if drop_unsolved and max_reward <= 0:
+    if drop_unsolved and unsolved:
         return "unsolved"
-    if drop_solved and mean_reward >= 1:
+    if drop_solved and solved:
         return "solved"
     if mean_reward < low:
         return "too hard"

@@ -25,8 +25,9 @@ from matplotlib.figure import Figure
 from apo_core.config.file import load_params
 from apo_core.errors import PolicyCollapse
 from apo_core.system.files import replacing, write_text
-from apo_core.tables import VALUES, read_table
+from apo_core.tables import read_metadata
 from apo_core.training.guard import Guard
+from apo_core.training.least_reward import least_reward
 from benchmarks.comparison.cache import cached_training
 from benchmarks.comparison.trial import run_trial
 from benchmarks.comparison.workspaces import PRESET, make_base_workspace, make_seed_workspace
@@ -37,6 +38,7 @@ from tasks.workspace import Workspace
 
 _WORK = ROOT / "data/unfinished/stability"
 SEEDS, STEPS, WINDOW = (101, 102), 48, 5
+_PROMPTS_PER_STEP = 256  # of the preset
 _COLLAPSED_SHARE = 0.9  # of the initial reward: noise alone does not lower the reward this far
 RATES, UPDATES = (1e-4, 4e-4, 1e-3), (1, 2, 4)
 BASELINES = {
@@ -110,8 +112,7 @@ def run_case(
         )
         metrics = {name: [row[name] for row in trial.rows] for name in ("reward", "kl", "response_length")}
         print(f"{directory.name}: {_last(metrics['reward']):.3f}", flush=True)
-        table = read_table(seed_workspace.values, VALUES)
-        start = float(table.loc[table["dropped"].isna(), "mean_reward"].mean())
+        start = float(read_metadata(seed_workspace.values)["baseline"])
         case = {"seed": seed, "rate": rate, "baseline": baseline, "updates": updates, "start": start}
         return case | metrics
 
@@ -130,7 +131,7 @@ def _last(numbers: list[float]) -> float:
 
 def stopped_at(trace: Trace, *, max_kl: float, reward_share: float) -> int | None:
     """Step at which a guard would have stopped the training; None if it would not have."""
-    min_reward = reward_share * trace["start"]
+    min_reward = least_reward(trace["start"], share=reward_share, rewards=WINDOW * _PROMPTS_PER_STEP)
     guard = Guard(window=WINDOW, max_kl=max_kl, min_reward=min_reward, min_length_share=0.1)
     names = ("reward", "kl", "response_length")
     for step, numbers in enumerate(zip(*(trace[name] for name in names), strict=True), 1):

@@ -18,6 +18,7 @@ from benchmarks.processes import ROOT, ProcessFailed
 from tasks.workspace import Workspace
 
 PRESET = ROOT / "presets/embedded.yaml"
+PIPELINE = ROOT / "dvc.yaml"  # stages look up their inputs in it
 
 
 def make_base_workspace(source: Path, directory: Path, threads: int) -> Workspace:
@@ -37,6 +38,7 @@ def make_base_workspace(source: Path, directory: Path, threads: int) -> Workspac
     (directory / "data").mkdir(parents=True)
     params = source / "params.yaml" if source.is_dir() else source
     shutil.copyfile(params, base.params)
+    _link(PIPELINE, directory / PIPELINE.name)
     _link(params.parent / "data/raw", directory / "data/raw")
     if (params.parent / "data/reference").exists():  # copied: a run in `source` may replace it meanwhile
         shutil.copytree(params.parent / "data/reference", directory / "data/copy")
@@ -57,6 +59,7 @@ def make_seed_workspace(base: Workspace, seed: int, directory: Path, threads: in
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "data").mkdir(parents=True)
     shutil.copyfile(base.params, workspace.params)
+    _link(PIPELINE, directory / PIPELINE.name)
     set_params(workspace.params, [f"seed={seed}"])
     _link(base.root / "data/raw", directory / "data/raw")
     _link(base.reference, workspace.reference)
@@ -76,6 +79,7 @@ def make_training_workspace(
     workspace = Workspace(directory)
     (directory / "data").mkdir(parents=True)
     shutil.copyfile(seed_workspace.params, workspace.params)
+    _link(PIPELINE, directory / PIPELINE.name)
     set_params(workspace.params, overrides)
     for name in ("raw", "reference", "prompts.parquet", "samples.parquet"):
         _link(seed_workspace.root / "data" / name, directory / "data" / name)

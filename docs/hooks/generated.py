@@ -14,7 +14,7 @@ import configuration
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-PICTURES = ("comparison.png", "stability.png", "135m.png")  # of benchmarks/results
+PICTURES = ("comparison.png", "stability.png", "values.png", "135m.png")  # of benchmarks/results
 
 
 def on_files(files: Files, config: Any) -> Files:

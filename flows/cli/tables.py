@@ -43,7 +43,7 @@ def print_summary(summary: Summary, workspace: str = "") -> None:
         if name == "truncated" or any(shares):
             table.add_row(name, f"{_both(*shares, '.1%')} of the responses")
     table.add_row("KL to the reference", f"{evaluation.kl:.2f} nats per response")
-    dropped = "".join(f", {count} {reason}" for reason, count in values.dropped.items())
+    dropped = "".join(f", {_dropped(values, reason)}" for reason in values.dropped)
     table.add_row(
         "values",
         f"{values.kept} of {values.prompts} prompts kept{dropped}, "
@@ -140,6 +140,12 @@ def print_plan(items: list[Item]) -> None:
     for item in items:
         table.add_row(item.name, f"{item.mib:,.0f}", _PHASES[item.phase])
     Console().print(table)
+
+
+def _dropped(values: ValuesBlock, reason: str) -> str:
+    text = f"{values.dropped[reason]} {reason}"
+    solvable = values.dropped_but_solvable if reason == "unsolved" else 0
+    return f"{text} (about {solvable} solvable)" if solvable else text
 
 
 def _responses_per_prompt(values: ValuesBlock) -> str:

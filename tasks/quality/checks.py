@@ -142,8 +142,9 @@ def value_checks(
     frame = values.assign(
         recomputed_error=(recomputed - chosen["v_star"]).abs(),  # NaN on the rows not chosen
         unexplained=values["v_star"].isna() & (values["n"] > 0),
-        nothing=0.0,
-        everything=1.0,
+        # A prompt without scored samples has no value to compare.
+        nothing=values["v_star"].where(values["v_star"].isna(), 0.0),
+        everything=values["v_star"].where(values["v_star"].isna(), 1.0),
     )
     return frame, [
         Check("prompt_id", "is a duplicate", gxe.ExpectColumnValuesToBeUnique(column="prompt_id")),
@@ -154,6 +155,14 @@ def value_checks(
         ),
         Check("v_star", f"is below {_COLUMN_TEXT[low]}", _ordered("v_star", low)),
         Check("v_star", f"is above {_COLUMN_TEXT[high]}", _ordered(high, "v_star")),
+        *(
+            Check(
+                name,
+                "is outside [0, 1]",
+                gxe.ExpectColumnValuesToBeBetween(column=name, min_value=0.0, max_value=1.0),
+            )
+            for name in ("expected_reward", "solvable")
+        ),
         Check(
             "max_reward", "is above 1", gxe.ExpectColumnValuesToBeBetween(column="max_reward", max_value=1.0)
         ),

@@ -56,6 +56,7 @@ class ValuesBlock(_Block):
     prompts: int
     kept: int  # prompts that stage `train` may use
     dropped: dict[str, int]  # prompts that it may not use, by reason
+    dropped_but_solvable: int  # of the unsolved ones, how many can be expected to be solvable
     n: int  # most responses per prompt
     responses: int
     beta1: float

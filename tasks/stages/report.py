@@ -85,6 +85,7 @@ def _report(
             prompts=len(values),
             kept=int(values["dropped"].isna().sum()),
             dropped={str(reason): count for reason, count in values["dropped"].value_counts().items()},
+            dropped_but_solvable=facts["values"]["dropped_but_solvable"],
             n=metadata["n"],
             responses=facts["sample"]["responses"],
             beta1=metadata["beta1"],

@@ -66,16 +66,14 @@ def run(
     )
     questions = to_questions(prompts)
     if sampling.adaptive is None:
-        samples, pooled = _sample_first(spec, work, questions, sampling.n), None
+        samples = _sample_first(spec, work, questions, sampling.n)
     else:
-        samples, prior = _sample_adaptively(spec, work, questions, sampling.adaptive)
-        # With beta1: V* of another one cannot be made of this prior.
-        pooled = {**prior._asdict(), "beta1": sampling.adaptive.beta1}
+        samples = _sample_adaptively(spec, work, questions, sampling.adaptive)
     _check(workspace, samples, sampling, len(prompts))
     print(
         short_form(samples), *hints(samples, max_new_tokens=generation.max_new_tokens), sep="\n", flush=True
     )
-    metadata = {"fingerprint": fingerprint, "n": sampling.n, "pooled": pooled}
+    metadata = {"fingerprint": fingerprint, "n": sampling.n}
     write_table(workspace.samples, samples, SAMPLES, metadata)
     return {
         "prompts": len(prompts),
@@ -94,20 +92,20 @@ def _sample_first(spec: JobSpec, work: Path, questions: list[Question], n: int) 
 
 def _sample_adaptively(
     spec: JobSpec, work: Path, questions: list[Question], adaptive: config.Adaptive
-) -> tuple[pd.DataFrame, Prior]:
-    """As many responses per question as its V* needs, in the questions' order, and the prior over all."""
+) -> pd.DataFrame:
+    """As many responses per question as its V* needs, in the questions' order."""
     samples = _sample_first(spec, work, questions, adaptive.first)
     position = {question.prompt_id: index for index, question in enumerate(questions)}
     tallies, prior = _tallies(questions, position, samples, adaptive.beta1)
     if not _any_unsettled(tallies, prior, adaptive):
-        return samples, prior
+        return samples
     rest = replace(spec, rows=spec.rows - adaptive.first * len(questions))
     more = _run_job(SettleJob(rest, adaptive, prior), rest, work, tallies, "sample-more")
     samples = pd.concat([samples, more], ignore_index=True)
     # Shards were checked against the rows they might have come to; this is of those that were sampled.
     error_budget(spec.verifier, rows=len(samples))(samples)
     samples["position"] = samples["prompt_id"].map(position)
-    return samples.sort_values(["position", "sample_index"], ignore_index=True), prior
+    return samples.sort_values(["position", "sample_index"], ignore_index=True)
 
 
 def _run_job(job: Job[Item], spec: JobSpec, work: Path, items: list[Item], name: str) -> pd.DataFrame:

@@ -51,8 +51,9 @@ def run(
     reference = ModelRef(path=workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
     prompt_template = load_prompt_template(reference, template)
     values = read_table(workspace.values, VALUES)
+    recorded = read_metadata(workspace.values)
     conditions = value_conditions(workspace, template, generation, verifier, prompts)
-    check_fingerprint(workspace.values, read_metadata(workspace.values).get("fingerprint", {}), conditions)
+    check_fingerprint(workspace.values, recorded.get("fingerprint", {}), conditions)
     work_conditions = {
         **conditions,
         "order": prompt_order(prompts),
@@ -88,7 +89,7 @@ def run(
             batch_size=train.batch_size,
             checkpoint_every=train.checkpoint.every,
             checkpoints=make_checkpoints(work / "checkpoints", train.checkpoint, context.lagging),
-            guard=make_guard(train.guard, values),
+            guard=make_guard(train.guard, baseline=recorded["baseline"], batch_size=train.batch_size),
             metrics_file=metrics_file,
         )
     with gathered(context.engine):

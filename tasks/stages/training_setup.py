@@ -28,6 +28,7 @@ from apo_core.training.context import ReferenceLogProbs, TrainingContext, Traini
 from apo_core.training.engine import start_engine
 from apo_core.training.guard import Guard
 from apo_core.training.in_place_sampler import InPlaceSampler
+from apo_core.training.least_reward import least_reward
 from apo_core.training.policy_copy import LaggingCopy
 from apo_core.training.synchronised_vllm import SynchronisedVllm
 from apo_core.verifiers import ErrorBudget
@@ -203,11 +204,12 @@ def make_checkpoints(directory: Path, rules: config.Checkpoint, lagging: Lagging
     )
 
 
-def make_guard(guard: config.Guard, values: pd.DataFrame) -> Guard:
-    """A guard whose least reward is a share of stage 1's, on the prompts that are trained on."""
+def make_guard(guard: config.Guard, *, baseline: float, batch_size: int) -> Guard:
+    """A guard whose least reward is a share of the reference policy's, on the prompts that are trained on."""
+    rewards = guard.window * batch_size
     return Guard(
         window=guard.window,
         max_kl=guard.max_kl,
-        min_reward=guard.min_reward_share * values.loc[values["dropped"].isna(), "mean_reward"].mean(),
+        min_reward=least_reward(baseline, share=guard.min_reward_share, rewards=rewards),
         min_length_share=guard.min_length_share,
     )

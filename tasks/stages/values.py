@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import math
+from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 from apo_core import config
 from apo_core.errors import ApoError
 from apo_core.tables import SAMPLES, VALUES, read_metadata, read_table, write_table
 from apo_core.values.optimal import optimal_value
-from apo_core.values.pooled import Prior, pooled_value, successes
-from apo_core.values.selection import reason_to_drop
+from apo_core.values.pooled import Prior, fit_prior, pooled_value, successes
+from apo_core.values.selection import IMPROBABLE, NEARLY_ALWAYS_SOLVED, SOLVABLE, reason_to_drop
+from apo_core.values.success_rate import expected_reward, probability_above
 from tasks.quality.checks import value_checks
 from tasks.quality.expectations import validate
 from tasks.stages.process import Facts
 from tasks.workspace import Workspace
 
 
+class Priors(NamedTuple):
+    """What is known of a prompt before its samples."""
+
+    success: Prior
+    """Of the `successes` that V* is made of."""
+    reward: Prior
+    """Of the rewards; the same where these are 0 or 1."""
+    cautious: Prior
+    """Of the rewards, with prompts that hardly differ less than that."""
+
+
 def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
     """Write `data/values.parquet`, with the fingerprint of its samples in its metadata."""
     samples = read_table(workspace.samples, SAMPLES)
-    metadata = read_metadata(workspace.samples)
-    prior = _prior(workspace, metadata["pooled"], values.beta1)
-    table = value_table(samples, values, prior)
+    if samples["reward"].isna().all():
+        raise ApoError(f"{workspace.samples}: reward: the verifier has scored none of {len(samples)} samples")
+    priors = fit_priors(samples, values.beta1)
+    table = value_table(samples, values, priors)
     dropped = table["dropped"].value_counts().to_dict()
     if sum(dropped.values()) == len(table):
         raise ApoError(
@@ -33,48 +45,98 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
             f"{', '.join(f'{count} {reason}' for reason, count in dropped.items())} (values.drop_unsolved, "
             "drop_solved, keep_mean_reward)"
         )
+    prior = priors.success if values.estimate == "pooled" else None
     frame, checks = value_checks(table, samples, beta1=values.beta1, prior=prior, seed=seed)
     report = workspace.validation("values")
     validate(frame, checks, table=workspace.values, row="prompt_id", report=report)
-    write_table(workspace.values, table, VALUES, metadata | values.model_dump(mode="json"))
+    metadata = read_metadata(workspace.samples) | values.model_dump(mode="json")
+    metadata["baseline"] = baseline(table, priors.cautious)
+    write_table(workspace.values, table, VALUES, metadata)
     kept = len(table) - sum(dropped.values())
-    return {"prompts": len(table), "kept": kept} | {f"dropped_{reason}": n for reason, n in dropped.items()}
+    return (
+        {"prompts": len(table), "kept": kept}
+        | {f"dropped_{reason}": n for reason, n in dropped.items()}
+        | {"dropped_but_solvable": dropped_but_solvable(table)}
+    )
 
 
-def _prior(workspace: Workspace, pooled: dict[str, float] | None, beta1: float) -> Prior | None:
-    if pooled is None:
-        return None
-    if pooled["beta1"] != beta1:
-        raise ApoError(
-            f"{workspace.samples}: was sampled for V* of beta1 {pooled['beta1']:g}, "
-            f"values.beta1 is {beta1:g}; sample again (`apo run`)"
-        )
-    return Prior(pooled["alpha"], pooled["beta"])
+def fit_priors(samples: pd.DataFrame, beta1: float) -> Priors:
+    """Fit the priors to all prompts, those that will be dropped too.
+
+    Of each prompt, as many of the first samples as every prompt has: the rewards of these decided which
+    prompts got more, so that with all samples the prompts that got more would count for too much.
+    """
+    fewest = samples.groupby("prompt_id").size().min()
+    first = samples[samples["sample_index"] < fewest].dropna(subset=["reward"])
+    owner = torch.tensor(pd.factorize(first["prompt_id"])[0])
+    rewards = torch.tensor(first["reward"].to_numpy())
+    return Priors(
+        success=fit_prior(successes(rewards, beta1), owner),
+        reward=fit_prior(rewards, owner),
+        cautious=fit_prior(rewards, owner, standard_errors=2),
+    )
 
 
-def value_table(samples: pd.DataFrame, values: config.Values, prior: Prior | None) -> pd.DataFrame:
+def value_table(samples: pd.DataFrame, values: config.Values, priors: Priors) -> pd.DataFrame:
     """One row per prompt, in the order of the samples; the columns are `tables.VALUES`.
 
-    With the prior of adaptive sampling V* is pooled: see `apo_core.values.pooled`.
     Samples that the verifier failed on are left out, of N too; a prompt without scored samples is dropped.
     """
     rewards = samples.groupby("prompt_id", sort=False)["reward"]
     table = rewards.agg(mean_reward="mean", n="count", max_reward="max").reset_index()
-    groups = [torch.tensor(group.dropna().to_numpy()) for _, group in rewards]  # N may differ
-    table["v_star"] = [_value(group, values.beta1, prior) for group in groups]
+    sums, counts = rewards.sum().to_numpy(), table["n"].to_numpy()
+    table["expected_reward"] = expected_reward(sums, counts, priors.reward)
+    table["solvable"] = probability_above(SOLVABLE, sums, counts, priors.reward)
+    unsolved, solved = table["max_reward"] <= 0, table["mean_reward"] >= 1
+    if values.estimate == "published":
+        table["v_star"] = table["prompt_id"].map(_own_values(samples, values.beta1))
+        means = table["mean_reward"]
+    else:
+        table["v_star"] = _pooled_values(samples, values.beta1, priors.success)
+        means = table["expected_reward"]
+        # Few samples prove little: not even of one that has been solved every time, or never.
+        unsolved &= table["solvable"] < IMPROBABLE
+        saturated = probability_above(NEARLY_ALWAYS_SOLVED, sums, counts, priors.reward)
+        solved &= saturated > 1 - IMPROBABLE
     rules = values.model_dump(include={"drop_unsolved", "drop_solved", "keep_mean_reward"})
     table["dropped"] = [
-        reason_to_drop(mean, largest, **rules) if n else "error"
-        for mean, largest, n in zip(table["mean_reward"], table["max_reward"], table["n"], strict=True)
+        reason_to_drop(mean, unsolved=never, solved=always, **rules) if n else "error"
+        for mean, never, always, n in zip(means, unsolved, solved, table["n"], strict=True)
     ]
     return table
 
 
-def _value(rewards: Tensor, beta1: float, prior: Prior | None) -> float:
-    """V* of one prompt, from its (N,) rewards."""
-    if not len(rewards):
-        return math.nan
-    if prior is None:
-        return float(optimal_value(rewards, beta1))
-    mean, _ = pooled_value(successes(rewards, beta1).sum()[None], torch.tensor([len(rewards)]), prior, beta1)
-    return float(mean)
+def baseline(table: pd.DataFrame, cautious: Prior) -> float:
+    """What the guard expects: the mean reward of the reference policy on the prompts that are kept.
+
+    Not the samples' own mean reward: these prompts were chosen by it, and where few are ever solved it is
+    more than twice what the reference policy gets on them again. A prior from few samples may itself believe
+    them too easily, so this one errs towards all prompts' mean.
+    """
+    kept = table[table["dropped"].isna()]
+    counts = kept["n"].to_numpy()
+    return float(expected_reward(kept["mean_reward"].to_numpy() * counts, counts, cautious).mean())
+
+
+def dropped_but_solvable(table: pd.DataFrame) -> int:
+    """Count the prompts that were dropped as unsolved though they can be expected to be solvable."""
+    return round(float(table.loc[table["dropped"] == "unsolved", "solvable"].sum()))
+
+
+def _own_values(samples: pd.DataFrame, beta1: float) -> pd.Series:
+    """V* by prompt as the paper estimates it; prompts without scored samples are left out."""
+    scored = samples.dropna(subset=["reward"]).sort_values("prompt_id", kind="stable")
+    parts = []
+    for n, rows in scored.groupby(scored.groupby("prompt_id")["reward"].transform("size")):
+        rewards = torch.tensor(rows["reward"].to_numpy()).view(-1, n)
+        parts.append(pd.Series(optimal_value(rewards, beta1).numpy(), index=rows["prompt_id"].iloc[::n]))
+    return pd.concat(parts)
+
+
+def _pooled_values(samples: pd.DataFrame, beta1: float, prior: Prior) -> pd.Series:
+    """Posterior mean of V* by prompt, in the order of the samples."""
+    scores = successes(torch.tensor(samples["reward"].to_numpy()), beta1)
+    by_prompt = pd.Series(scores.numpy()).groupby(pd.factorize(samples["prompt_id"])[0])
+    sums, counts = by_prompt.sum(), by_prompt.count()
+    means, _ = pooled_value(torch.tensor(sums.to_numpy()), torch.tensor(counts.to_numpy()), prior, beta1)
+    return pd.Series(means.numpy()).where(counts > 0)

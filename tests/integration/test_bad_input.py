@@ -267,7 +267,7 @@ def test_a_bad_command_is_one_line(workspace, command, expected):
 def test_a_band_that_no_prompt_is_in_leaves_the_table_as_it_was(workspace):
     paths = Workspace(workspace)
     before = paths.values.read_bytes()
-    set_params(paths.params, ["values.keep_mean_reward=[0.3, 0.4]"])  # N is 4
+    set_params(paths.params, ["values.estimate=published", "values.keep_mean_reward=[0.3, 0.4]"])  # N is 4
     with pytest.raises(ApoError, match=r"none of 128 prompts is left to train on: \d+ \w+.*keep_mean_reward"):
         run_stage(values, paths)
     assert paths.values.read_bytes() == before

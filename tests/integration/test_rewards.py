@@ -60,7 +60,7 @@ def test_a_graded_reward_of_two_verifiers_trains_and_is_called_a_reward(paths):
     assert {"reward_of_numeric", "reward_of_mine:short", "reward_of_overlong"} <= set(steps[-1])
     values = read_table(paths.values, VALUES)
     kept = values[values["dropped"].isna()]
-    assert (kept["v_star"] >= kept["mean_reward"] - 1e-9).all()
+    assert (kept["v_star"] >= kept["expected_reward"] - 1e-9).all()
 
 
 def test_every_set_has_its_own_verifier(paths):

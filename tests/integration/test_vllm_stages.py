@@ -95,7 +95,7 @@ def test_values_come_from_vllms_samples(workspace, no_transformers):
     run_stage(values, workspace)
     table = read_table(workspace.values, VALUES)
     assert len(table) == 48
-    assert 0 < table["dropped"].isna().sum() < 48
+    assert table["dropped"].isna().sum() > 0
     # The conditions that `train` compares before its first step; the engine is not among them.
     params = load_params(workspace.params)
     expected = value_conditions(

@@ -50,6 +50,8 @@ ROWS = {
             "prompt_id": ["a"],
             "v_star": [0.1 + 0.2],
             "mean_reward": [0.5],
+            "expected_reward": [0.4],
+            "solvable": [0.9],
             "n": [2],
             "max_reward": [1.0],
             "dropped": ["unsolved"],

@@ -197,6 +197,13 @@ def test_a_bad_combination_is_named_with_its_section(file, text, old, new, secti
             [("adaptive: null", "adaptive: {first: 2, deviation: 0.1, beta1: 0.25}")],
             "sampling.adaptive.beta1: 0.25 is not values.beta1",
         ),
+        (
+            [
+                ("adaptive: null", "adaptive: {first: 2, deviation: 0.1, beta1: 0.5}"),
+                ("estimate: pooled", "estimate: published"),
+            ],
+            "sampling.adaptive: needs values.estimate: pooled",
+        ),
         ([("style: raw", "style: chat")], "chat needs a model with a chat template"),
         (
             [("overlong: null", "overlong: {buffer_tokens: 48, penalty: 1.0}")],

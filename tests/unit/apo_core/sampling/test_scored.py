@@ -20,7 +20,7 @@ QUESTIONS = [
 def sample_scored(decoder, tokenizer):
     sampler = TransformersSampler(decoder, eos_ids={1}, pad_id=0, batch_size=4)
 
-    def scored(questions, n, key, verifier=NUMERIC):
+    def scored(questions, n, key, verifier=NUMERIC, start=0):
         return sample_and_score(
             questions,
             n,
@@ -30,6 +30,7 @@ def sample_scored(decoder, tokenizer):
             max_new_tokens=10,
             temperature=1.0,
             key=key,
+            start=start,
         )
 
     return scored
@@ -59,6 +60,14 @@ def test_a_questions_samples_do_not_depend_on_its_neighbours(sample_scored):
     whole = sample_scored(QUESTIONS, 3, "stage/0")
     assert sample_scored(QUESTIONS[1:2], 3, "stage/0") == whole[3:6]
     assert sample_scored(QUESTIONS, 2, "stage/0") == [row for row in whole if row.sample_index < 2]
+
+
+def test_samples_from_a_later_index_on_are_those_of_a_longer_run(sample_scored):
+    """As adaptive sampling asks for them: with the first ones of the run before, no sample twice."""
+    whole = sample_scored(QUESTIONS, 5, "stage/0")
+    later = sample_scored(QUESTIONS, 2, "stage/0", start=3)
+    assert [row.sample_index for row in later] == [3, 4] * 3
+    assert later == [row for row in whole if row.sample_index >= 3]
 
 
 def test_another_key_draws_other_samples(sample_scored):

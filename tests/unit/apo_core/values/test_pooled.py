@@ -57,6 +57,33 @@ def test_the_prior_by_hand():
     assert prior == pytest.approx(Prior(1 / 3, 2 / 3))
 
 
+def test_a_cautious_prior_has_a_correlation_that_is_lower_by_its_jackknife_error():
+    rewards = drawn(1.0, 2.0, prompts=60, samples=4)
+
+    def correlation(rows, **how):
+        return 1 / (1 + sum(fit_prior(rows.flatten(), owners(rows), **how)))
+
+    without_one = torch.tensor(
+        [correlation(torch.cat([rewards[:row], rewards[row + 1 :]])) for row in range(60)],
+        dtype=torch.float64,
+    )
+    error = (59 / 60 * (without_one - without_one.mean()).square().sum()).sqrt().item()
+    cautious = fit_prior(rewards.flatten(), owners(rewards), standard_errors=1.5)
+    assert 1 / (1 + sum(cautious)) == pytest.approx(correlation(rewards) - 1.5 * error)
+    assert cautious.alpha / sum(cautious) == pytest.approx(rewards.mean().item())
+
+
+@pytest.mark.parametrize("standard_errors", [0.0, 2.0])
+@pytest.mark.parametrize(
+    ("scores", "owner"), [([1.0, 0.0, 1.0, 1.0], [0, 1, 2, 3]), ([1.0, 1.0, 1.0, 0.0], [0] * 4)]
+)
+def test_prompts_whose_differences_are_unknown_are_taken_to_be_alike(scores, owner, standard_errors):
+    prior = fit_prior(
+        torch.tensor(scores, dtype=torch.float64), torch.tensor(owner), standard_errors=standard_errors
+    )
+    assert sum(prior) == pytest.approx(499) and prior.alpha / sum(prior) == pytest.approx(0.75)
+
+
 def test_prompts_without_a_sample_say_nothing():
     scores = torch.tensor([1.0, 1, 0, 0, 0, 0], dtype=torch.float64)
     assert fit_prior(scores, torch.tensor([2, 2, 2, 5, 5, 5])) == pytest.approx(Prior(1 / 3, 2 / 3))

@@ -29,6 +29,7 @@ def summary_of(**more):
                 "kept": 3,
                 "prompts": 4,
                 "dropped": {"unsolved": 1},
+                "dropped_but_solvable": 1,
                 "n": 4,
                 "responses": 16,
                 "beta1": 0.5,
@@ -83,6 +84,11 @@ def test_every_set_has_a_line(printed):
     assert rows["aime24"] == "-0.100  (95% -0.150 to -0.050, paired) on 30"
     assert rows["[gsm8k]"] == "+0.300  (95% 0.250 to 0.350, paired) on 40"  # a name is no markup
     assert rows["decision"] == "hold: worse on [x]"
+
+
+def test_dropped_prompts_that_are_probably_solvable_are_named(printed):
+    row = printed(summary_of())["values"]
+    assert row.startswith("3 of 4 prompts kept, 1 unsolved (about 1 solvable), N = ")
 
 
 def test_what_is_not_known_and_what_did_not_happen(printed):

@@ -17,7 +17,7 @@ from tasks.quality.expectations import DataQualityError, validate
 from tasks.responses.scoring import error_budget, row_errors, verifiers_of
 from tasks.responses.shards import run_shards
 from tasks.responses.workers import run_serially
-from tasks.stages.values import value_table
+from tasks.stages.values import Priors, fit_priors, value_table
 
 LATE = "error: took longer than 5 s"
 
@@ -48,9 +48,9 @@ def samples(rewards):
 
 
 def test_values_are_those_of_the_scored_samples(params):
-    table = value_table(
-        samples({"a": [1.0, None, 0.0], "b": [None] * 3, "c": [0.0] * 3}), params.values, None
-    )
+    frame = samples({"a": [1.0, None, 0.0], "b": [None] * 3, "c": [0.0] * 3})
+    published = params.values.model_copy(update={"estimate": "published"})
+    table = value_table(frame, published, fit_priors(frame, 0.5))
     assert table["prompt_id"].tolist() == ["a", "b", "c"]
     assert table["n"].tolist() == [2, 0, 3]
     # 0.5 ln((e^2 + 1) / 2), with beta1 0.5: the third sample counts for nothing, not for a 0.
@@ -61,16 +61,20 @@ def test_values_are_those_of_the_scored_samples(params):
     assert table["dropped"].tolist()[1:] == ["error", "unsolved"]
 
 
-def test_such_tables_are_written_read_and_checked(params, tmp_path):
+@pytest.mark.parametrize("estimate", ["published", "pooled"])
+def test_such_tables_are_written_read_and_checked(params, tmp_path, estimate):
     frame = samples({"a": [1.0, None, 0.0], "b": [None] * 3, "c": [0.0] * 3})
     write_table(tmp_path / "samples.parquet", frame, SAMPLES)
     scored = read_table(tmp_path / "samples.parquet", SAMPLES)
-    table = value_table(scored, params.values, None)
+    priors = fit_priors(scored, params.values.beta1)
+    table = value_table(scored, params.values.model_copy(update={"estimate": estimate}), priors)
+    assert table["v_star"].isna().tolist() == [False, True, False]
     write_table(tmp_path / "values.parquet", table, VALUES)
     table = read_table(tmp_path / "values.parquet", VALUES)
+    prior = priors.success if estimate == "pooled" else None
     for checked, checks, row in (
         (*sample_checks(scored, counts=[3], prompts=3), "row"),
-        (*value_checks(table, scored, beta1=params.values.beta1, prior=None, seed=0), "prompt_id"),
+        (*value_checks(table, scored, beta1=params.values.beta1, prior=prior, seed=0), "prompt_id"),
     ):
         report = validate(checked, checks, table=tmp_path, row=row, report=tmp_path / "report.json")
         assert all(check["passed"] for check in report["checks"])
@@ -129,7 +133,7 @@ def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params,
 def test_pooled_values_are_checked_by_another_road(params, tmp_path):
     scored = samples({"a": [1.0, 0.0], "b": [0.0] * 4, "c": [1.0] * 4})
     prior = Prior(1.0, 2.0)
-    table = value_table(scored, params.values, prior)
+    table = value_table(scored, params.values, Priors(success=prior, reward=prior, cautious=prior))
     assert table["n"].tolist() == [2, 4, 4]
     # The pooled values are shrunk towards each other: none is exactly 0 or 1.
     assert 0 < table["v_star"][1] < table["v_star"][0] < table["v_star"][2] < 1
