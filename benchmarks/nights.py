@@ -60,10 +60,10 @@ def scores_of_nights(change: float, *, gain: float, nights: int, runs: int) -> F
     """(runs, nights) gains of candidates over the champion, in standard errors."""
     rng = np.random.default_rng(0)
     scores = np.empty((runs, nights))
+    shift = _shift(change, gain)
     for run in range(runs):
         log_odds = _MEAN_LOG_ODDS + _DEVIATION * rng.standard_normal(PROMPTS)
         champion = rng.binomial(SAMPLES, expit(log_odds)) / SAMPLES  # its table stays the same
-        shift = _shift(change, gain)
         for first in range(0, nights, 100):
             some = min(100, nights - first)
             rates = expit(log_odds + shift + change * rng.standard_normal((some, PROMPTS)))
