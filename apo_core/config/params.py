@@ -48,6 +48,9 @@ class Params(Section):
         if adaptive is not None and self.values.estimate != "pooled":
             # A prompt's first few rewards agree by chance, and prove nothing by themselves.
             raise ValueError("sampling.adaptive: needs values.estimate: pooled")
+        if self.values.estimate == "pooled" and min(self.sampling.n, adaptive.first if adaptive else 2) < 2:
+            # One sample of each does not show how much prompts differ.
+            raise ValueError("values.estimate: pooled needs two samples of every prompt, or more")
         return self
 
     @model_validator(mode="after")

@@ -61,7 +61,7 @@ class State:
     pending: Entry | None  # the `candidate` entry that waits for a decision
     candidates: dict[str, Entry]  # by version: its newest `candidate` entry
     last: dict[str, Entry]  # by version: its newest entry
-    compared: dict[str, tuple[str, ...]]  # by evaluation set: the policies that were compared on it, in order
+    compared: tuple[Entry, ...]  # the `compared` entries: see `apo_core.decisions.looks`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +83,10 @@ def state_of(entries: Sequence[Entry]) -> State:
     pending: Entry | None = None
     candidates: dict[str, Entry] = {}
     last: dict[str, Entry] = {}
-    compared: dict[str, tuple[str, ...]] = {}
+    compared: list[Entry] = []
     for entry in entries:
         if entry.event == "compared":  # of no version: what follows from it, if anything, is an entry too
-            name, policy = entry.evidence["evaluation_set"], entry.evidence["policy_sha256"]
-            compared[name] = (*compared.get(name, ()), policy)
+            compared.append(entry)
             continue
         last[entry.version] = entry
         if entry.event == "candidate":
@@ -110,7 +109,7 @@ def state_of(entries: Sequence[Entry]) -> State:
         pending=pending,
         candidates=candidates,
         last=last,
-        compared=compared,
+        compared=tuple(compared),
     )
 
 

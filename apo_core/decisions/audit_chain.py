@@ -128,7 +128,11 @@ def from_json(text: str, source: str) -> Entry:
         as_written = _canonical(fields) == text and type(entry.sequence) is int
     except (ValueError, TypeError):
         raise AuditBroken(f"{source}: is no entry of an audit log") from None
-    if entry.event not in get_args(Event) or not as_written:
+    if as_written and entry.event not in get_args(Event):
+        raise AuditBroken(
+            f"{source}: its event {entry.event!r} is unknown: a newer version of apo-flow wrote it, or nobody"
+        )
+    if not as_written:
         raise AuditBroken(f"{source}: is no entry of an audit log as it was written")
     return entry
 

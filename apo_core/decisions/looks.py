@@ -1,9 +1,10 @@
-"""Looks at an evaluation set: how many there were, and how certain the next one has to be.
+"""Looks at evaluation prompts: how many there were, and how certain the next one has to be.
 
-Every policy that is compared on a set is one more chance that an equal one seems better. Look k may be wrong
+Every comparison on the same prompts is one more chance that an equal policy seems better. Look k may be wrong
 with a chance of `TOTAL / (k (k + 1))`. These chances add up to `TOTAL (1 - 1 / (k + 1))`: whatever the looks
-have in common, and however many there will be, an equal policy is ever promoted on a set with a chance of at
-most `TOTAL`. The first look takes half of it, which is the usual 95% interval.
+have in common, and however many there will be, an equal policy is ever promoted on these prompts with a
+chance of at most `TOTAL`, as far as the intervals keep their level. The first look takes half of it, which is
+the usual 95% interval.
 
 Source: Bonferroni's inequality with unequal shares, as in alpha spending (Lan and DeMets, Biometrika 70,
 1983); shares of 1 / (k (k + 1)) need no number of looks beforehand.
@@ -11,46 +12,94 @@ Source: Bonferroni's inequality with unequal shares, as in alpha spending (Lan a
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from apo_core.decisions.approval_rule import Draft, State
 
 TOTAL = 0.05
+_SKETCH = 64  # prompts by which sets are recognised
 
 
-def alpha_of_look(look: int) -> float:
+class Look(NamedTuple):
+    """One comparison, and the prompts that it is made on."""
+
+    comparison: str
+    """What is compared: a hash of the policy, of the rewards of its responses, and of the other policies."""
+    sketch: tuple[str, ...]
+    """From `sketch_of` the evaluation prompts."""
+
+
+def sketch_of(prompt_ids: Iterable[str]) -> tuple[str, ...]:
+    """Choose prompts by which a set is recognised, also where prompts were added to it or taken away.
+
+    Source: A. Broder, "On the resemblance and containment of documents" (1997): the smallest hashes.
+    """
+    hashes = sorted({hashlib.sha256(prompt_id.encode()).hexdigest()[:16] for prompt_id in prompt_ids})
+    return tuple(hashes[:_SKETCH])
+
+
+def alpha_of_look(number: int) -> float:
     """Compute the chance with which the paired interval of a look may miss the true gain, on either side.
 
     Args:
-        look: its number on this evaluation set, from 1.
+        number: of the look at these prompts, from 1.
 
     Raises:
         ValueError: the number is below 1.
     """
-    if look < 1:
-        raise ValueError(f"looks are counted from 1, not {look}")
-    return 2 * TOTAL / (look * (look + 1))
+    if number < 1:
+        raise ValueError(f"looks are counted from 1, not {number}")
+    return 2 * TOTAL / (number * (number + 1))
 
 
-def number_of_look(state: State, evaluation_set: str, policy: str) -> int:
-    """Count the policies that were compared on a set up to this one, which is counted once.
+def number_of_look(state: State, look: Look) -> int:
+    """Count the comparisons on these prompts up to this one; one that is made again keeps its number.
+
+    Sets of which half of the prompts or more are the same count as one.
 
     Args:
         state: what the log of decisions says.
-        evaluation_set: hash of the set's prompts and of how their responses are scored.
-        policy: hash of the policy.
+        look: the comparison.
     """
-    policies = state.compared.get(evaluation_set, ())
-    return policies.index(policy) + 1 if policy in policies else len(policies) + 1
+    same_prompts = [
+        entry.evidence["comparison"]
+        for entry in state.compared
+        if _share_in_common(tuple(entry.evidence["prompts"]), look.sketch) >= 0.5
+    ]
+    compared = list(dict.fromkeys(same_prompts))
+    return compared.index(look.comparison) + 1 if look.comparison in compared else len(compared) + 1
 
 
-def note_look(state: State, evaluation_set: str, policy: str, *, by: str) -> Draft | None:
-    """Draft the entry that counts a look; None where this policy was compared on this set before."""
-    if policy in state.compared.get(evaluation_set, ()):
+def note_look(state: State, look: Look, policy: str, *, by: str) -> Draft | None:
+    """Draft the entry that counts a look; None where the log has this comparison.
+
+    Args:
+        state: what the log of decisions says.
+        look: the comparison.
+        policy: hash of the policy, for people.
+        by: who started the run that compares.
+    """
+    if any(entry.evidence["comparison"] == look.comparison for entry in state.compared):
         return None
-    look = number_of_look(state, evaluation_set, policy)
+    number = number_of_look(state, look)
     return Draft(
         event="compared",
         version="",
         by=by,
-        reason=f"look {look} at evaluation set {evaluation_set[:12]} is by policy {policy[:12]}",
-        evidence={"evaluation_set": evaluation_set, "policy_sha256": policy},
+        reason=f"look {number} at these evaluation prompts is by policy {policy[:12]}",
+        evidence={
+            "policy_sha256": policy,
+            "comparison": look.comparison,
+            "prompts": list(look.sketch),
+            "look": number,
+            "alpha": alpha_of_look(number),
+        },
     )
+
+
+def _share_in_common(first: tuple[str, ...], second: tuple[str, ...]) -> float:
+    """Estimate which share of the prompts of either set is in both, from their sketches."""
+    smallest = sorted({*first, *second})[:_SKETCH]
+    return len({*first} & {*second} & {*smallest}) / len(smallest) if smallest else 1.0

@@ -11,7 +11,7 @@ import pandas as pd
 from apo_core.decisions.promotion_rule import Comparison
 from apo_core.errors import ApoError
 from apo_core.evaluation.comparison import mean_rewards
-from apo_core.evaluation.intervals import paired, paired_interval
+from apo_core.evaluation.intervals import ALPHA, paired, paired_interval
 from apo_core.evaluation.sign_flips import fewest_prompts
 
 
@@ -21,36 +21,42 @@ def compare_policies(
     sets: pd.Series[str],
     *,
     seed: int,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
+    veto_alpha: float = ALPHA,
     score: str = "pass@1",
 ) -> list[Comparison]:
     """Compare a policy with each of several others, on all prompts and on each set that can show a loss.
 
     Every interval on all prompts has the level 1 - alpha, for each of the others has to be beaten. A loss on
-    any set vetoes, so the sets share alpha: with m sets and c others each interval has the level
-    1 - alpha / (m c) (Bonferroni), and they all look worse by chance in alpha / 2 of cases at most. A set of
-    too few prompts for that level could show nothing, and takes no share (`vetoing_sets`).
+    any set vetoes, so the sets share `veto_alpha`: with m sets and c others each interval has the level
+    1 - veto_alpha / (m c) (Bonferroni), and they all look worse by chance in veto_alpha / 2 of cases at most.
+    A set of too few prompts for that level could show nothing, and takes no share (`vetoing_sets`).
 
     Args:
         policy: prompt_id and reward of its sampled rows, with a missing reward where the verifier failed.
         others: the same of the other policies, by what they are called.
         sets: the set of each prompt, by prompt_id.
         seed: of the resampling.
-        alpha: chance that a true gain lies outside of its interval.
+        alpha: chance that a true gain on all prompts lies outside of its interval.
+        veto_alpha: the same of a loss, on all prompts, and of the gains on all sets together.
         score: what the mean reward is called.
 
     Raises:
         ApoError: there is no prompt on which both have a reward.
     """
     set_of = sets[sets.index.isin(policy["prompt_id"])]
-    vetoing = vetoing_sets(set_of.value_counts(), comparisons=len(others), alpha=alpha)
-    of_a_set = alpha / max(1, len(vetoing) * len(others))
+    vetoing = vetoing_sets(set_of.value_counts(), comparisons=len(others), alpha=veto_alpha)
+    of_a_set = veto_alpha / max(1, len(vetoing) * len(others))
     comparisons = []
     for against, other in others.items():
         whole = _compare(policy, other, against, on=None, seed=seed, alpha=alpha, score=score)
         if np.isnan(whole.gain):
             raise ApoError(f"there is no prompt on which the candidate and the {against} both have a reward")
         comparisons.append(whole)
+        if alpha < veto_alpha:  # a loss is no harder to show at a late look
+            loss = _compare(policy, other, against, on=None, seed=seed, alpha=veto_alpha, score=score)
+            worst = loss.worst and replace(loss.worst, only_vetoes=True)
+            comparisons.append(replace(loss, only_vetoes=True, worst=worst))
         for name in vetoing:
             part = set_of.index[set_of == name]
             ours, theirs = (rows[rows["prompt_id"].isin(part)] for rows in (policy, other))

@@ -19,6 +19,7 @@ class Comparison:
     high: float  # ends of the paired interval of the gain
     alpha: float = 0.05  # chance that the true gain lies outside of the interval
     on: str | None = None  # the evaluation set; None for all prompts
+    only_vetoes: bool = False  # on all prompts: another comparison is the one that a promotion rests on
     score: str = "pass@1"  # what the mean reward is called
     counted_against: int = 0  # responses without a reward, counted wrong for the policy, right for the other
     # The same comparison with such responses counted so; None if the verifier failed on none.
@@ -71,14 +72,11 @@ def decide_promotion(
         min_gain: the lower end of each interval on all prompts must be above it.
         max_kl: a policy with a larger KL is rejected.
     """
-    if prompts < min_prompts:
-        return PromotionDecision(
-            "hold", f"{prompts} evaluation prompts are too few, {min_prompts} are needed"
-        )
+    early = decide_without_comparison(prompts=prompts, kl=kl, min_prompts=min_prompts, max_kl=max_kl)
+    if early is not None:
+        return early
     if not any(comparison.on is None for comparison in comparisons):
         return PromotionDecision("hold", "compared with nothing")
-    if not kl <= max_kl:
-        return PromotionDecision("reject", f"KL {kl:.3g} to the reference is above {max_kl:g}")
     decision = _decide_by_gains(comparisons, min_gain)
     if decision.outcome != "promote" or all(comparison.worst is None for comparison in comparisons):
         return decision
@@ -90,9 +88,22 @@ def decide_promotion(
     return PromotionDecision("hold", f"only without the missing rewards {decision.reason}; {bounded.reason}")
 
 
+def decide_without_comparison(
+    *, prompts: int, kl: float, min_prompts: int, max_kl: float
+) -> PromotionDecision | None:
+    """Decide where no comparison could change it, else None; arguments as of `decide_promotion`."""
+    if prompts < min_prompts:
+        return PromotionDecision(
+            "hold", f"{prompts} evaluation prompts are too few, {min_prompts} are needed"
+        )
+    if not kl <= max_kl:
+        return PromotionDecision("reject", f"KL {kl:.3g} to the reference is above {max_kl:g}")
+    return None
+
+
 def _decide_by_gains(comparisons: list[Comparison], min_gain: float) -> PromotionDecision:
     """Decide by the intervals of the gains alone."""
-    overall = [comparison for comparison in comparisons if comparison.on is None]
+    overall = [part for part in comparisons if part.on is None and not part.only_vetoes]
     for comparison in comparisons:
         if comparison.high < 0:
             where = "" if comparison.on is None else f" on {comparison.on}"

@@ -21,7 +21,8 @@ _INFORMATIVE = 100.0  # prompts of mean 1/2 from which the variance over prompts
 _DIFFERING = 30  # prompts on which two policies differ, from which the bootstrap is used
 _BEYOND = 250  # resampled means beyond either end of an interval
 _CHUNK = 100  # resamples computed at once: 10,000 of a million different gains would take 80 GB
-_MOST_RESAMPLES = 200_000
+_LEAST_BEYOND = 50  # with fewer, the resampling's own chance decides where the end lies
+_MOST_RESAMPLES = 50_000
 _ROUNDING = 1e-12  # means of the same rewards in another order differ by less
 
 
@@ -146,9 +147,9 @@ def paired_interval(
 ) -> tuple[float, float]:
     """Compute the interval of mean(second - first), of all prompts like these.
 
-    Where the two differ on thirty prompts or more, expanded percentiles of the paired bootstrap. Below that
-    the bootstrap is too narrow, since it can resample no difference that it has not seen; there the interval
-    of the sign-flip test.
+    Where the two differ on thirty prompts or more, expanded percentiles of the paired bootstrap, or Student's
+    interval where `alpha` is so small that it would take more than 50,000 resamples. Below thirty both are
+    too narrow, since they know no difference that was not seen; there the interval of the sign-flip test.
 
     Args:
         first: (P,) mean reward on each prompt, by prompt_id, in [0, 1].
@@ -170,11 +171,20 @@ def paired_interval(
     differing = gains[np.abs(gains) > _ROUNDING]
     if differing.size < _DIFFERING:
         return sign_flip_interval(differing, gains.size, rng, alpha=alpha, resamples=resamples)
+    if resamples * alpha / 2 < _LEAST_BEYOND:
+        return student_interval(gains, alpha=alpha)
     return bootstrap_interval(gains, rng, alpha=alpha, resamples=resamples)
 
 
+def student_interval(gains: NDArray[np.float64], *, alpha: float) -> tuple[float, float]:
+    """Compute Student's interval of the mean of (P,) gains, P above 1."""
+    half = float(stdtrit(gains.size - 1, 1 - alpha / 2)) * float(gains.std(ddof=1)) / math.sqrt(gains.size)
+    mean = float(gains.mean())
+    return mean - half, mean + half
+
+
 def resamples_for(alpha: float) -> int:
-    """Count the resamples of which `_BEYOND` lie beyond either end: 10,000 at 0.05, a multiple of 100."""
+    """Count the resamples of which `_BEYOND` lie beyond either end, or as many as can be: 10,000 at 0.05."""
     return min(_MOST_RESAMPLES, _CHUNK * math.ceil(_BEYOND / (alpha / 2) / _CHUNK))
 
 

@@ -86,7 +86,7 @@ def _lower_end(
     gains = sums > _ROUNDING
     no_gain = sign_flip_p_value(differences)
     if no_gain > tail:
-        losses = means[~gains]
+        losses = np.minimum(means[~gains], 0.0)  # a sum of 0 may be rounded to a hair above
         ends = losses * _differing_at_most(differences.size, prompts, rng, losses.size)
         return float(np.quantile(ends, tail / no_gain)) if ends.size else 0.0
     ends = means[gains] * _differing_at_least(differences.size, prompts, rng, int(gains.sum()))

@@ -225,8 +225,9 @@ def open_store(workspace: Workspace) -> AuditStore:
 
 
 def _holds_without_aliases(entry: Entry, error: ApoError) -> str:
+    about = f"version {entry.version}: " if entry.version else ""
     return (
-        f"{entry.model}: version {entry.version}: entry {entry.sequence} of the log says {entry.event}, and "
+        f"{entry.model}: {about}entry {entry.sequence} of the log says {entry.event}, and "
         f"holds; but the registry's aliases are not set yet: {error}; `apo reconcile {entry.model}` sets them"
     )
 

@@ -430,10 +430,10 @@ def _of_records() -> list[Fault]:
     aside = "mkdir kept && mv .apo/mlflow.db* kept"
     log = {
         "the first entry changed": changed(1),
-        "the last entry changed": changed(2),
+        "the last entry changed": changed(3),
         "the first entry removed": removed(1),
-        "the last entry removed": removed(2),
-        "every entry removed": removed(1, 2),
+        "the last entry removed": removed(3),
+        "every entry removed": removed(1, 2, 3),
     }
     return [
         *(

@@ -157,7 +157,7 @@ def test_the_commands_of_decisions_work(finished, workspace, monkeypatch):
     refused = execute(reject, workspace, check=False)
     assert (refused.returncode, "it was approved by Ada" in refused.stdout) == (2, True)
     assert "version 1 is champion again" in execute(rollback, workspace).stdout
-    assert "5 entries, verified" in execute(audit, workspace).stdout
+    assert "6 entries, verified" in execute(audit, workspace).stdout
     shown = execute(lineage, workspace).stdout
     for name in ("commit", "dvc.lock", "value table", "fingerprint", "verifier", "gain", "rollback by Ada"):
         assert name in shown

@@ -153,6 +153,33 @@ def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, copied):
     assert champion(client, "apo-ci").version == "2"
 
 
+def test_every_comparison_on_the_same_prompts_is_a_look(client, copied):
+    params, log = load_params(copied.params), open_log(copied, "apo-ci")
+
+    def decide_again():
+        decision, _ = promote(log, copied, params, run_id="", started_by="Ada", tags={})
+        return decision.reason, [entry.evidence["look"] for entry in log.read() if entry.event == "compared"]
+
+    reason, looks = decide_again()  # as the run did that the workspace comes from
+    assert looks == [1]
+    assert "look" not in reason and "95% interval" in reason
+    # New responses to the same prompts, as far as anybody can tell.
+    metadata = read_metadata(copied.evaluations) | {"again": True}
+    write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
+    copied.lock.unlink()  # else the evaluations are not what the stage wrote
+    reason, looks = decide_again()
+    assert looks == [1, 2]
+    assert "98.33% interval" in reason
+    assert reason.endswith("look 2 at these evaluation prompts needs 98.33%")
+    assert decide_again() == (reason, looks)
+    unable = params.model_copy(
+        update={"promotion": params.promotion.model_copy(update={"min_prompts": 9999})}
+    )
+    decision, _ = promote(log, copied, unable, run_id="", started_by="Ada", tags={})
+    assert "too few" in decision.reason
+    assert len(log.read()) == 4  # two looks, a candidate and its approval
+
+
 def test_the_embedded_store_is_the_workspaces_own(copied, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert tracking_uri(copied) == f"sqlite:///{copied.state.resolve() / 'mlflow.db'}"

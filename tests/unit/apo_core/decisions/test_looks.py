@@ -1,4 +1,4 @@
-"""Looks at an evaluation set: each policy counts once, and all together spend no more than the total."""
+"""Looks at evaluation prompts: each comparison counts once, and all together spend no more than the total."""
 
 from datetime import UTC, datetime
 
@@ -6,32 +6,51 @@ import pytest
 
 from apo_core.decisions.approval_rule import state_of
 from apo_core.decisions.audit_chain import seal
-from apo_core.decisions.looks import TOTAL, alpha_of_look, note_look, number_of_look
+from apo_core.decisions.looks import TOTAL, Look, alpha_of_look, note_look, number_of_look, sketch_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+A, B = ([f"{name}{number}" for number in range(500)] for name in "ab")
 
 
 def log_of(*looks):
-    """A log in which policies were compared on sets, in that order."""
+    """A log of comparisons on prompts, in that order."""
     entries = []
-    for evaluation_set, policy in looks:
-        draft = note_look(state_of(entries), evaluation_set, policy, by="Ada")
+    for comparison, prompts in looks:
+        draft = note_look(state_of(entries), Look(comparison, sketch_of(prompts)), "policy", by="Ada")
         if draft is not None:
             entries.append(seal(entries, model="m", time=NOW, nonce="", **vars(draft)))
     return entries
 
 
-def test_a_policy_counts_once_and_every_set_by_itself():
-    entries = log_of(("a", "p"), ("a", "q"), ("b", "q"), ("a", "p"))
-    assert len(entries) == 3
+def test_a_comparison_counts_once_and_every_set_by_itself():
+    entries = log_of(("p", A), ("q", A), ("r", B), ("p", A))
+    assert [(entry.evidence["look"], entry.evidence["alpha"]) for entry in entries] == [
+        (1, pytest.approx(0.05)),
+        (2, pytest.approx(0.1 / 6)),
+        (1, pytest.approx(0.05)),
+    ]
     state = state_of(entries)
-    assert [number_of_look(state, "a", policy) for policy in ("p", "q", "r")] == [1, 2, 3]
-    assert [number_of_look(state, "b", policy) for policy in ("p", "q")] == [2, 1]
-    assert number_of_look(state, "c", "p") == 1
+    assert [number_of_look(state, Look(name, sketch_of(A))) for name in ("p", "q", "s")] == [1, 2, 3]
+    assert number_of_look(state, Look("s", sketch_of(B))) == 2
+    assert number_of_look(state, Look("s", sketch_of(["c"]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompts", "number"),
+    [
+        (A[1:], 2),
+        ([*A, "another"], 2),
+        (A[:400], 2),  # four of five are the same
+        (A[:100], 1),
+        ([*A[:250], *B], 1),  # a third is the same
+    ],
+)
+def test_a_prompt_more_or_less_does_not_begin_anew(prompts, number):
+    assert number_of_look(state_of(log_of(("p", A))), Look("q", sketch_of(prompts))) == number
 
 
 def test_a_look_is_no_decision_on_a_version():
-    state = state_of(log_of(("a", "p")))
+    state = state_of(log_of(("p", A)))
     assert (state.candidate, state.champion, state.last) == (None, None, {})
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from apo_core.decisions.policy_comparison import compare_policies, eval_sets, vetoing_sets
+from apo_core.decisions.promotion_rule import decide_promotion
 from apo_core.errors import ApoError
 from apo_core.evaluation.intervals import paired_interval
 
@@ -47,10 +48,15 @@ def test_the_level_is_a_parameter_and_shared_by_sets_and_policies():
     policy, sets = sampled([1.0] * 40), sets_of(first=20, second=20)
     others = {"reference": sampled([0.0] * 40), "champion": sampled([0.5] * 40)}
     comparisons = compare_policies(policy, others, sets, seed=0, alpha=0.01, score="reward")
-    assert [(part.against, part.on, part.alpha) for part in comparisons] == [
-        (against, on, alpha)
+    assert [(part.against, part.on, part.alpha, part.only_vetoes) for part in comparisons] == [
+        (against, on, alpha, only_vetoes)
         for against in others
-        for on, alpha in ((None, 0.01), ("first", 0.0025), ("second", 0.0025))
+        for on, alpha, only_vetoes in (
+            (None, 0.01, False),
+            (None, 0.05, True),
+            ("first", 0.0125, False),
+            ("second", 0.0125, False),
+        )
     ]
     assert {part.score for part in comparisons} == {"reward"}
 
@@ -120,3 +126,19 @@ def test_nothing_to_compare_is_refused():
 def test_only_evaluation_prompts_belong_to_its_sets():
     prompts = pd.DataFrame({"prompt_id": ["a", "b"], "split": ["eval", "train"], "set": ["x", "y"]})
     assert eval_sets(prompts).to_dict() == {"a": "x"}
+
+
+def test_a_loss_vetoes_at_a_late_look_as_at_the_first():
+    ours = sampled([1.0] * 60 + [0.0] * 9 + [1.0] * 11)
+    theirs = sampled([0.0] * 60 + [0.5] * 9 + [1.0] * 11)
+    sets = sets_of(first=60, second=20)
+    for alpha in (0.05, 1e-5):
+        comparisons = compare_policies(ours, {"champion": theirs}, sets, seed=0, alpha=alpha)
+        limits = {"prompts": 80, "kl": 1.0, "min_prompts": 1, "min_gain": 0.0, "max_kl": 9.0}
+        decision = decide_promotion(comparisons, **limits)
+        assert decision.outcome == "reject", decision
+        assert "worse than the champion on second" in decision.reason
+    (whole, loss, *_) = compare_policies(theirs, {"champion": ours}, sets, seed=0, alpha=1e-9)
+    assert loss.high < 0
+    assert loss.high < whole.high
+    assert decide_promotion([whole, loss], **limits).outcome == "reject"

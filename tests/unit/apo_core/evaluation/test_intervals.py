@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, ttest_1samp
 
 from apo_core.evaluation.intervals import (
     bootstrap_interval,
@@ -16,6 +16,7 @@ from apo_core.evaluation.intervals import (
     paired_interval,
     resampled_means,
     resamples_for,
+    student_interval,
     wilson_interval,
 )
 
@@ -225,7 +226,7 @@ def test_a_smaller_alpha_gives_a_wider_interval(differing):
     assert lower < low < high < higher
 
 
-@pytest.mark.parametrize(("alpha", "resamples"), [(0.05, 10_000), (0.005, 100_000), (1e-6, 200_000)])
+@pytest.mark.parametrize(("alpha", "resamples"), [(0.05, 10_000), (0.02, 25_000), (1e-6, 50_000)])
 def test_the_further_out_an_end_the_more_resamples(alpha, resamples):
     assert resamples_for(alpha) == resamples
 
@@ -291,3 +292,13 @@ def test_two_policies_are_paired_on_the_prompts_that_both_have():
     assert first.to_dict() == {"b": 0.2, "c": 0.3}
     assert second.to_dict() == {"b": 0.6, "c": 0.5}
     assert first.index.equals(second.index)
+
+
+def test_an_end_that_no_resampling_reaches_is_students():
+    rng = np.random.default_rng(0)
+    first, second = pd.Series(rng.random(200)), pd.Series(rng.random(200))
+    expected = ttest_1samp(second - first, 0).confidence_interval(1 - 1e-4)
+    assert paired_interval(first, second, seed=0, alpha=1e-4) == pytest.approx(tuple(expected))
+    # Where both can be computed they agree.
+    bootstrap = paired_interval(first, second, seed=0, alpha=0.01)
+    assert bootstrap == pytest.approx(student_interval(np.asarray(second - first), alpha=0.01), abs=0.003)

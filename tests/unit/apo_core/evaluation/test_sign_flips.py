@@ -50,9 +50,11 @@ def test_so_many_prompts_are_needed(tail, prompts):
 
 @pytest.mark.parametrize("alpha", [0.05, 0.005])
 @pytest.mark.parametrize("seed", range(20))
-def test_the_interval_says_what_the_test_says(seed, alpha):
+@pytest.mark.parametrize("samples", [3, 4, 5, 10])
+def test_the_interval_says_what_the_test_says(seed, alpha, samples):
     rng = np.random.default_rng(seed)
-    differences = rng.choice([-0.5, 0.25, 0.5, 0.75], size=rng.integers(4, 25), p=[0.25, 0.25, 0.25, 0.25])
+    won = rng.choice([-2, 1, 2, 3], size=rng.integers(4, 25))
+    differences = won / samples  # fifths and tenths are rounded
     low, high = interval(differences, 100, alpha)
     assert (low > 0) is bool(sign_flip_p_value(differences) <= alpha / 2)
     assert (high < 0) is bool(sign_flip_p_value(-differences) <= alpha / 2)
