@@ -118,9 +118,16 @@ def read_table(file: Path, schema: pa.Schema) -> pd.DataFrame:
     """Read a table and hold it to its contract.
 
     Raises:
-        InputError: missing, no Parquet, or a column is absent or of another type.
+        InputError: missing, no Parquet, damaged, or a column is absent or of another type.
     """
-    frame: pd.DataFrame = _read(file, schema).to_pandas()
+    try:
+        table = pq.read_table(file, page_checksum_verification=True)
+        _check_columns(file, table, schema)
+        frame: pd.DataFrame = table.select(schema.names).to_pandas()
+    except FileNotFoundError:
+        raise InputError(file, "no such table; run the stage that makes it") from None
+    except (pa.ArrowException, OSError, ValueError) as error:  # a damaged name of a column is no UTF-8
+        raise InputError(file, f"is not a Parquet table: {error}") from None
     return frame
 
 
@@ -131,17 +138,10 @@ def read_metadata(file: Path) -> dict[str, Any]:
     return metadata
 
 
-def _read(file: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        table = pq.read_table(file, page_checksum_verification=True)
-    except FileNotFoundError:
-        raise InputError(file, "no such table; run the stage that makes it") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(file, f"is not a Parquet table: {error}") from None
+def _check_columns(file: Path, table: pa.Table, schema: pa.Schema) -> None:
     for column in schema:
         if column.name not in table.column_names:
             raise InputError(file, "column is missing", field=column.name)
         actual = table.schema.field(column.name).type
         if actual != column.type:
             raise InputError(file, f"column is {actual}, not {column.type}", field=column.name)
-    return table.select(schema.names)

@@ -206,3 +206,21 @@ def test_a_table_that_breaks_its_contract_is_not_written(samples):
         write_table(samples, frame, SAMPLES)
     assert samples.read_bytes() == before
     assert list(samples.parent.iterdir()) == [samples]
+
+
+def test_a_flipped_bit_anywhere_is_refused_or_without_consequence(tmp_path):
+    file = tmp_path / "table.parquet"
+    schema = pa.schema([("prompt_id", pa.string()), ("reward", pa.float64())])
+    frame = pd.DataFrame({"prompt_id": ["a", "b"], "reward": [1.0, 2.0]})
+    write_table(file, frame, schema, checksums=True)
+    content = file.read_bytes()
+    refused = 0
+    for at in range(len(content)):
+        file.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1 :])
+        try:
+            read = read_table(file, schema)
+        except InputError:
+            refused += 1
+        else:
+            pd.testing.assert_frame_equal(read, frame)
+    assert refused > len(content) / 2
