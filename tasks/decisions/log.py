@@ -195,7 +195,7 @@ class AuditStore(Protocol):
         ...
 
     def read(self, model: str, name: str) -> str:
-        """Read a file."""
+        """Read a file; what is no UTF-8 is replaced, and the entry's hash finds it."""
         ...
 
     def create(self, model: str, name: str, text: str) -> bool:

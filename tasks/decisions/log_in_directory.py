@@ -26,7 +26,7 @@ class DirectoryStore:
     def read(self, model: str, name: str) -> str:
         """See `AuditStore`."""
         file = self._directory(model) / name
-        return (file / _ENTRY if file.is_dir() else file).read_text(encoding="utf-8")
+        return (file / _ENTRY if file.is_dir() else file).read_text(encoding="utf-8", errors="replace")
 
     def create(self, model: str, name: str, text: str) -> bool:
         """See `AuditStore`."""

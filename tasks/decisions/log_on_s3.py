@@ -50,7 +50,7 @@ class S3Store:
         """See `AuditStore`."""
         with translate_s3_errors(self.address):
             body = read_object(self._client, self._bucket, self._key(model, name))
-        return body.decode()
+        return body.decode(errors="replace")
 
     def create(self, model: str, name: str, text: str) -> bool:
         """See `AuditStore`.

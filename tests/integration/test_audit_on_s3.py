@@ -103,9 +103,10 @@ def test_what_is_taken_away_or_changed_is_found(s3, store, prefix):
     s3.delete_object(Bucket="apo", Key=key)
     with pytest.raises(AuditBroken, match="entries 3 to 3 are missing"):
         read_log(store, "m", head_of(entries))
-    s3.put_object(Bucket="apo", Key=key, Body=b"{}")
-    with pytest.raises(AuditBroken, match=r"m: 00000003.json: is no entry"):
-        read_log(store, "m")
+    for damaged in (b"{}", b'{"by": "Ad\xff"}'):
+        s3.put_object(Bucket="apo", Key=key, Body=damaged)
+        with pytest.raises(AuditBroken, match=r"m: 00000003.json: is no entry"):
+            read_log(store, "m")
 
 
 def test_without_bucket_or_server_nothing_is_decided(store, monkeypatch, tmp_path):

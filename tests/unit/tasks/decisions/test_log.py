@@ -204,6 +204,18 @@ def test_a_log_that_is_not_here_or_of_another_model_is_refused(tmp_path):
         read_log(store, "n")
 
 
+def test_a_flipped_bit_anywhere_in_an_entry_is_named(tmp_path):
+    store = DirectoryStore(tmp_path)
+    append(store, "m", a_candidate("Ada"))
+    file = tmp_path / "m/00000001.json"
+    content = file.read_bytes()
+    file.chmod(0o644)
+    for at in range(len(content)):
+        file.write_bytes(content[:at] + bytes([content[at] ^ 0x80]) + content[at + 1 :])
+        with pytest.raises(AuditBroken):
+            read_log(store, "m")
+
+
 def no_links(*_):
     raise PermissionError(errno.EPERM, "no links here")
 
