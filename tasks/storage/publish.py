@@ -104,7 +104,7 @@ def _send_missing(
     location: PublishedLocation, path: str, file: Path, checksums: Checksums, published: bool, log: Log
 ) -> None:
     key = location.prefix + path
-    state = state_of(location.client, location.bucket, key, checksums)
+    state = state_of(location.client, location.bucket, key, checksums, read=True)
     if state == "same":
         log(f"{path}: is there already")
         return

@@ -86,10 +86,17 @@ def _only_if_absent(client: Any, key: str) -> Iterator[None]:
             client.meta.events.unregister(event, unique_id=f"{event} {name}")
 
 
-def state_of(client: Any, bucket: str, key: str, checksums: Checksums) -> State:
+def state_of(client: Any, bucket: str, key: str, checksums: Checksums, *, read: bool = False) -> State:
     """Whether an object exists and has this content, by the checksum that the server keeps.
 
     An object without a checksum, or with one over other parts, is read.
+
+    Args:
+        client: of S3.
+        bucket: of the object.
+        key: of the object.
+        checksums: of the content.
+        read: read it in any case: a server remembers its checksum of bytes that were damaged since.
 
     Raises:
         StageRefused: the server refuses to say.
@@ -103,7 +110,7 @@ def state_of(client: Any, bucket: str, key: str, checksums: Checksums) -> State:
                 return "absent"
             raise
         same = head["ContentLength"] == checksums.bytes and (
-            head.get("ChecksumSHA256") == checksums.s3_sha256
+            (not read and head.get("ChecksumSHA256") == checksums.s3_sha256)
             or _read_sha256(client, bucket, key) == checksums.sha256
         )
     return "same" if same else "other"
