@@ -86,6 +86,11 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_json(value: Any) -> str:
+    """Hash a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def hashes_below(directory: Path) -> dict[str, str]:
     """The SHA-256 of every file below a directory, by its path there, sorted."""
     files = sorted(file for file in directory.rglob("*") if file.is_file())

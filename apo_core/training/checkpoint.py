@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +20,7 @@ from apo_core.system.files import (
     remove,
     replacing,
     require_space,
+    sha256_of_json,
     temporary_of,
     write_json,
 )
@@ -154,17 +153,13 @@ def _name(step: int) -> str:
 def _write_state(directory: Path, state: dict[str, Any]) -> None:
     """Write what a checkpoint is, with the hashes of its files and of itself."""
     state = state | {"sha256": hashes_below(directory)}
-    write_json(directory / _STATE, state | {"own_sha256": _digest(state)})
-
-
-def _digest(state: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    write_json(directory / _STATE, state | {"own_sha256": sha256_of_json(state)})
 
 
 def _read(state: Path) -> Saved:
     try:
         record = read_json(state)
-        if record.pop("own_sha256") == _digest(record):
+        if record.pop("own_sha256") == sha256_of_json(record):
             return Saved(state.parent, **record)
     except (ValueError, TypeError, KeyError, AttributeError):  # no JSON any more, or of another form
         pass

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from apo_core.errors import StageRefused
-from apo_core.system.files import remove
+from tasks.integrity.aside import put_aside
 from tasks.integrity.copies import opened
 from tasks.integrity.recorded import Recorded, md5_of, md5s_in, recorded_inputs, recorded_outputs
 from tasks.workspace import Workspace
@@ -90,14 +89,6 @@ def remove_damaged(workspace: Workspace) -> list[str]:
         drop_damaged_copies(workspace, output)
         put_aside(workspace, workspace.root / output.path, f"workspace/{output.path}")
     return problems
-
-
-def put_aside(workspace: Workspace, path: Path, name: str) -> None:
-    """Move a damaged file or directory below `.apo/damaged`, by that name."""
-    aside = workspace.damaged / name
-    remove(aside)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(path, aside)
 
 
 def _refuse(workspace: Workspace, outputs: Iterable[Recorded]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from apo_core.errors import StageFailed
 from apo_core.system.files import remove, replacing, sha256_of
+from tasks.integrity.aside import free_name
 from tasks.integrity.recorded import parse_listing
 from tasks.workspace import Workspace
 
@@ -68,7 +69,7 @@ class CopyStore:
 
     def drop(self, md5: str, aside: Path) -> None:
         """Take a damaged copy away; its bytes are kept below `aside`."""
-        self.take(md5, aside / self.name / md5)
+        self.take(md5, free_name(aside / self.name / md5))
         self.odb.fs.remove(self.odb.oid_to_path(md5))
 
     def names(self) -> list[str]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apo_core.system.files import replacing
-from tasks.integrity.check import NOTHING, Damage, is_as_written, put_aside
+from tasks.integrity.aside import put_aside
+from tasks.integrity.check import NOTHING, Damage, is_as_written
 from tasks.integrity.copies import CopyStore
 from tasks.integrity.finding import Finding
 from tasks.integrity.recorded import Recorded, listing, md5_of, md5s_in

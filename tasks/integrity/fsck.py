@@ -10,7 +10,7 @@ from pathlib import Path
 from apo_core.errors import ApoError
 from tasks.decisions.log import open_log, open_store
 from tasks.decisions.rebuild import lost_in_words, lost_versions
-from tasks.integrity.check import put_aside
+from tasks.integrity.aside import put_aside
 from tasks.integrity.copies import CopyStore, opened
 from tasks.integrity.copy_check import CopyCheck
 from tasks.integrity.finding import Finding

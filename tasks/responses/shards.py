@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from importlib.metadata import version
@@ -15,38 +16,58 @@ import pyarrow as pa
 import apo_core
 import tasks
 from apo_core.errors import InputError
-from apo_core.system.files import read_json, remove, sha256_of, write_json
+from apo_core.system.files import remove, sha256_of, sha256_of_json, write_json
 from apo_core.system.progress import progress
 from apo_core.tables import read_table, write_table
+from tasks.integrity.aside import put_aside
 from tasks.responses.workers import Finished, Shards
+from tasks.workspace import Workspace
 
 Item = TypeVar("Item")
 _DECIDING_PACKAGES = ("torch", "transformers", "deepspeed", "peft")  # another version, other numbers
+_RECORD, _OWN_HASH = "conditions.json", "own_sha256"
 
 
 def open_work(directory: Path, conditions: dict[str, Any]) -> Path:
     """Make `directory` hold work done under `conditions` only; work done under others is removed.
 
+    Work of which nobody can say any more how it was done is kept below `.apo/damaged`.
+
     Args:
-        directory: the unfinished work of one stage.
+        directory: the unfinished work of a workspace's stage.
         conditions: everything that decides the stage's result, as JSON values.
     """
     versions = {package: version(package) for package in _DECIDING_PACKAGES}
     conditions = {**conditions, **versions, "apo-flow": _sources_sha256()}
-    record = directory / "conditions.json"
-    if record.exists():
-        try:
-            recorded = read_json(record)
-        except ValueError:
-            recorded = {"conditions.json": "damaged"}
-        if recorded == conditions:
-            return directory
+    own_hash = sha256_of_json(conditions)
+    record = directory / _RECORD
+    content = record.read_bytes() if record.exists() else b""
+    recorded, whole = _conditions_in(content)
+    if own_hash.encode() in content or recorded == conditions:
+        if not whole:
+            print(f"{record}: was damaged, and is written anew", flush=True)
+            write_json(record, conditions | {_OWN_HASH: own_hash})
+        return directory
+    if whole:
         keys = {*recorded, *conditions}
         changed = ", ".join(sorted(key for key in keys if recorded.get(key) != conditions.get(key)))
         print(f"{directory}: what is there is dropped, these have changed: {changed}", flush=True)
+    elif directory.exists() and any(not path.name.startswith(".") for path in directory.iterdir()):
+        aside = put_aside(Workspace(directory.parents[2]), directory, f"unfinished/{directory.name}")
+        print(f"{record}: is damaged or missing; the work beside it is moved to {aside}", flush=True)
     remove(directory)
-    write_json(record, conditions)
+    write_json(record, conditions | {_OWN_HASH: own_hash})
     return directory
+
+
+def _conditions_in(record: bytes) -> tuple[dict[str, Any], bool]:
+    """The conditions that a record names, and whether all of them are as they were written."""
+    try:
+        recorded = json.loads(record.decode(errors="replace"))
+        own_hash = recorded.pop(_OWN_HASH, None)
+    except (ValueError, AttributeError, TypeError):  # no JSON, or of another form
+        return {}, False
+    return recorded, own_hash == sha256_of_json(recorded)
 
 
 def _sources_sha256() -> str:

@@ -9,6 +9,7 @@ from builders import flip_a_byte
 from apo_core.errors import ApoError
 from apo_core.system.files import sha256_of
 from tasks.dvc.run import dvc_command
+from tasks.integrity.aside import put_aside
 from tasks.integrity.check import check_outputs, remove_damaged
 from tasks.integrity.copies import opened, take_policy
 from tasks.integrity.recorded import md5_of, outputs_in, recorded_inputs, recorded_outputs
@@ -82,6 +83,14 @@ def test_a_damaged_output_is_moved_away_with_its_copy(workspace):
     with opened(workspace, "cache") as cache:
         assert cache.actual(recorded_outputs(workspace)[1].md5) is None
     assert len([file for file in (workspace.state / "damaged").rglob("*") if file.is_file()]) == 2
+
+
+def test_what_is_put_aside_replaces_nothing_of_the_same_minute(workspace):
+    for text in ("one", "two", "three"):
+        workspace.evaluations.write_text(text)
+        put_aside(workspace, workspace.evaluations, "workspace/data/evaluations.parquet")
+    kept = [file.read_text() for file in (workspace.state / "damaged").rglob("*") if file.is_file()]
+    assert sorted(kept) == ["one", "three", "two"]
 
 
 def test_a_policy_is_taken_by_its_hash_whatever_else_is_kept(workspace, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from tasks.responses.shards import open_work, run_shards
 from tasks.responses.workers import run_serially
+from tasks.workspace import Workspace
 
 SCHEMA = pa.schema([("item", pa.int64())])
 
@@ -59,16 +60,40 @@ def test_work_by_other_code_is_dropped(tmp_path, capsys, monkeypatch):
     assert "what is there is dropped, these have changed: apo-flow" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("damaged", ["work-00000003.parquet", "conditions.json"])
-def test_damaged_work_is_made_again(tmp_path, capsys, damaged):
-    made_items = []
+def test_a_damaged_shard_is_made_again(tmp_path):
     work = open_work(tmp_path / "work", {"seed": 0})
-    shards(work, range(1000, 1009), made_items)
-    file = work / damaged
+    shards(work, range(1000, 1009), [])
+    file = work / "work-00000003.parquet"
     content = file.read_bytes()
-    at = content.index((1004).to_bytes(2, "little")) if damaged.endswith("parquet") else 0
+    at = content.index((1004).to_bytes(2, "little"))
     file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
     again = []
     work = open_work(tmp_path / "work", {"seed": 0})
     assert shards(work, range(1000, 1009), again) == list(range(1000, 1009))
-    assert again == ([1003, 1004, 1005] if damaged.endswith("parquet") else list(range(1000, 1009)))
+    assert again == [1003, 1004, 1005]
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x80])
+def test_a_flipped_bit_of_the_record_costs_no_work(tmp_path, bit):
+    work = open_work(tmp_path / "work", {"seed": 0})
+    (work / "shard").write_text("x")
+    record = work / "conditions.json"
+    content = record.read_bytes()
+    for at in range(0, len(content), 5):
+        record.write_bytes(content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :])
+        open_work(tmp_path / "work", {"seed": 0})
+        assert record.read_bytes() == content
+        assert (work / "shard").exists()
+
+
+@pytest.mark.parametrize("record", [b"", b"[]", b'{"own_sha256": "0", "seed": 1}', None])
+def test_work_whose_record_is_lost_is_kept_aside(tmp_path, record, capsys):
+    workspace = Workspace(tmp_path)
+    work = open_work(workspace.work("sample"), {"seed": 0})
+    (work / "shard").write_text("x")
+    (work / "conditions.json").unlink()
+    if record is not None:
+        (work / "conditions.json").write_bytes(record)
+    assert not (open_work(work, {"seed": 0}) / "shard").exists()
+    (aside,) = (workspace.state / "damaged").glob("*/unfinished/sample/shard")
+    assert str(aside.parent) in capsys.readouterr().out
