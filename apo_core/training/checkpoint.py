@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +25,9 @@ from apo_core.system.files import (
     write_json,
 )
 from apo_core.training import ranks
+from apo_core.training.metrics import StepMetrics, read_metrics, write_metrics
 
-_ENGINE, _BESIDE, _STATE = "engine", "beside.safetensors", "state.json"
+_ENGINE, _BESIDE, _METRICS, _STATE = "engine", "beside.safetensors", "metrics.jsonl", "state.json"
 
 
 class Saved(NamedTuple):
@@ -42,8 +43,9 @@ class Saved(NamedTuple):
 class Checkpoints:
     """The checkpoints of one training run, in a directory that all ranks see.
 
-    A checkpoint holds the engine (weights, optimizer), the module beside it if there is one, and the step.
-    Data order and sampling noise are functions of seed and step, so nothing else decides how a run goes on.
+    A checkpoint holds the engine (weights, optimizer), the module beside it if there is one, the step, and
+    the metrics of all steps until then, which the guard is fed again. Data order and sampling noise
+    are functions of seed and step, so nothing else decides how a run goes on.
     """
 
     def __init__(
@@ -59,8 +61,14 @@ class Checkpoints:
         """Complete checkpoints, oldest first."""
         return saved_in(self.directory)
 
-    def save(self, engine: Any, step: int, reward: float) -> Path:
+    def save(self, engine: Any, step: int, reward: float, metrics: Sequence[StepMetrics] = ()) -> Path:
         """Write a checkpoint after checking that it fits, then drop those no longer kept.
+
+        Args:
+            engine: what is trained.
+            step: optimizer updates that are in it.
+            reward: mean over the steps since the one before.
+            metrics: of all steps.
 
         Raises:
             DiskFull: there is too little space; nothing was written and older checkpoints are as they were.
@@ -72,7 +80,7 @@ class Checkpoints:
             engine.save_checkpoint(
                 str(temporary), tag=_ENGINE, save_latest=False, exclude_frozen_parameters=frozen
             )
-            ranks.first_only(lambda: self._save_beside(temporary))
+            ranks.first_only(lambda: self._save_beside(temporary, metrics))
             state = {"step": step, "reward": reward, "ranks": ranks.world_size()}
             ranks.barrier()  # all parts are there
             ranks.first_only(lambda: _write_state(temporary, state))
@@ -109,7 +117,12 @@ class Checkpoints:
             load_model(self.beside, saved[-1].directory / _BESIDE)
         return saved[-1].step
 
-    def _save_beside(self, directory: Path) -> None:
+    def metrics_at(self, step: int) -> list[StepMetrics]:
+        """The metrics of all steps up to a checkpoint; none before the first one."""
+        return read_metrics(self.directory / _name(step) / _METRICS)
+
+    def _save_beside(self, directory: Path, metrics: Sequence[StepMetrics]) -> None:
+        write_metrics(directory / _METRICS, metrics)
         if self.beside is not None:
             save_model(self.beside, str(directory / _BESIDE))
 

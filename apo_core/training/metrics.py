@@ -1,8 +1,9 @@
-"""`metrics.jsonl`: one object per step, cut back to the checkpoint when a run resumes."""
+"""`metrics.jsonl`: one object per step, that of the checkpoint when a run resumes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from apo_core.system.files import write_text
@@ -18,19 +19,29 @@ def append_metrics(file: Path, metrics: StepMetrics) -> None:
 
 
 def read_metrics(file: Path) -> list[StepMetrics]:
-    """The complete lines of the file; none where there is no file."""
+    """The complete lines of the file; none where there is no file.
+
+    A line that is no JSON any more is left out: who relies on all of them has compared the file's hash.
+    """
     if not file.exists():
         return []
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     # A line without its end is being written, or was when the process was killed.
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    rows = [_row(line) for line in lines if line.endswith("\n")]
+    return [row for row in rows if row is not None]
 
 
-def truncate_metrics(file: Path, steps: int) -> list[StepMetrics]:
-    """Drop the steps after number `steps`, which a resumed run does again; return the rest."""
-    kept = [metrics for metrics in read_metrics(file) if metrics["step"] <= steps]
-    write_text(file, "".join(json.dumps(metrics) + "\n" for metrics in kept))
-    return kept
+def _row(line: str) -> StepMetrics | None:
+    try:
+        row: StepMetrics = json.loads(line)
+    except ValueError:
+        return None
+    return row
+
+
+def write_metrics(file: Path, rows: Iterable[StepMetrics]) -> None:
+    """Write steps in the place of what the file holds."""
+    write_text(file, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
 def training_seconds(rows: list[StepMetrics]) -> float:

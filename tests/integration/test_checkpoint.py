@@ -92,13 +92,13 @@ def test_a_checkpoint_that_carries_code_is_not_run(engine_of, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("file", ["engine/*.pt", "state.json"])
+@pytest.mark.parametrize("file", ["engine/*.pt", "metrics.jsonl", "state.json"])
 def test_a_damaged_checkpoint_is_dropped_for_the_one_before_it(engine_of, tmp_path, file, capsys):
     checkpoints = Checkpoints(tmp_path, keep=3, min_free_mib=0)
     undisturbed = engine_of()
     for step in (1, 2):
         update(undisturbed, step)
-        saved = checkpoints.save(undisturbed, step, reward=0.5)
+        saved = checkpoints.save(undisturbed, step, reward=0.5, metrics=[{"step": step}])
         if step == 1:
             before = weights(undisturbed)
     (damaged,) = saved.glob(file)

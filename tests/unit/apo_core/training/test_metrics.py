@@ -1,6 +1,10 @@
 import pytest
+from builders import flip_a_byte
+from torch import nn
 
-from apo_core.training.metrics import append_metrics, read_metrics, truncate_metrics
+from apo_core.training.checkpoint import Checkpoints, damage_of
+from apo_core.training.metrics import append_metrics, read_metrics, write_metrics
+from apo_core.training.trainer import _metrics_before
 
 
 @pytest.fixture
@@ -30,24 +34,38 @@ def test_a_half_written_last_line_is_ignored(file, tail):
     assert steps(read_metrics(file)) == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("kept", [0, 1, 3, 5, 9])
-def test_truncation_keeps_the_steps_up_to_a_checkpoint(file, kept):
+def test_a_resumed_run_writes_on_behind_what_the_checkpoint_holds(file):
     whole = read_metrics(file)
-    assert truncate_metrics(file, kept) == whole[:kept]
-    assert read_metrics(file) == whole[:kept]
-
-
-def test_a_resumed_run_writes_on_behind_a_half_written_line(file):
     with file.open("a") as stream:
         stream.write('{"step": 6, "rew')
-    truncate_metrics(file, 4)
-    append_metrics(file, {"step": 5, "reward": 1.0})
-    assert steps(read_metrics(file)) == [1, 2, 3, 4, 5]
-    assert read_metrics(file)[-1]["reward"] == 1.0
+    write_metrics(file, whole[:4])
+    append_metrics(file, whole[4])
+    assert read_metrics(file) == whole
 
 
-def test_truncation_makes_an_empty_file_for_a_fresh_run(tmp_path):
-    assert truncate_metrics(tmp_path / "metrics.jsonl", 0) == []
+@pytest.mark.parametrize("bit", [0x01, 0x80])
+def test_a_resumed_run_takes_its_metrics_from_the_checkpoint(file, tmp_path, bit):
+    class Engine:
+        module = nn.Linear(1, 1)
+
+        def save_checkpoint(self, directory, **_):
+            pass
+
+    whole, content = read_metrics(file), file.read_bytes()
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1, min_free_mib=0)
+    checkpoints.save(Engine(), 3, 0.5, whole[:3])
+    for at in range(0, len(content), 7):
+        file.write_bytes(content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :])
+        read_metrics(file)  # whoever looks at a training meanwhile is not disturbed
+        assert _metrics_before(checkpoints, 3, file) == whole[:3] == read_metrics(file)
+    (saved,) = checkpoints.all()
+    assert damage_of(saved) is None
+    flip_a_byte(saved.directory / "metrics.jsonl")
+    assert damage_of(saved).startswith("metrics.jsonl: is damaged")
+
+
+def test_a_fresh_run_has_an_empty_file(tmp_path):
+    write_metrics(tmp_path / "metrics.jsonl", [])
     assert (tmp_path / "metrics.jsonl").read_text() == ""
 
 
