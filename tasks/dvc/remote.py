@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from apo_core.errors import StageFailed, StageRefused
+from tasks.dvc.repo import opened_repo
 from tasks.dvc.run import run_dvc
 from tasks.integrity.check import check_outputs, remove_damaged
 from tasks.workspace import STAGES, Workspace
@@ -27,9 +28,7 @@ _NEVER_MADE = "WARNING: No file hash info found"
 
 def has_remote(workspace: Workspace) -> bool:
     """Whether the workspace has a default remote (`dvc remote add --default`)."""
-    from dvc.repo import Repo
-
-    with Repo(str(workspace.root)) as repo:
+    with opened_repo(workspace.root) as repo:
         return bool(repo.config["core"].get("remote"))
 
 

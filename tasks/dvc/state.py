@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from json import JSONDecodeError
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 from ruamel.yaml import YAML
@@ -19,14 +15,8 @@ from ruamel.yaml.error import YAMLError
 
 from apo_core.errors import ApoError
 from apo_core.system.files import replacing
+from tasks.dvc.repo import DamagedRecord, opened_repo
 from tasks.workspace import STAGES, Workspace
-
-if TYPE_CHECKING:
-    from dvc.repo import Repo
-
-
-class WorkspaceBusy(ApoError):
-    """DVC is at work in the workspace; trying again later may help."""
 
 
 def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
@@ -34,35 +24,20 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
 
     Raises:
         WorkspaceBusy: a stage is running.
+        DamagedRecord: DVC's record is damaged, and no whole copy of it is left.
         ApoError: the directory is no DVC workspace, or git ignores it.
     """
-    from dvc.dvcfile import FileIsGitIgnored
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.lock import LockError
-    from dvc.scm import SCMError
-    from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
-
     drop_dead_locks(workspace)
     # Whole addresses: DVC resolves a bare name in the current directory, and answers with paths from there.
     targets = stages and [f"{(workspace / 'dvc.yaml').resolve()}:{stage}" for stage in stages]
     try:
-        with _opened(workspace) as repo:
+        with opened_repo(workspace) as repo:
             # DVC skips what git ignores without a word, and calls it up to date.
             if repo.scm.is_ignored(str((workspace / "dvc.yaml").resolve())):
                 raise ApoError(f"{workspace}: git ignores it, and so does DVC; see .gitignore")
             changed = {address.rpartition(":")[2] for address in repo.status(targets=targets)}
             return [stage for stage in STAGES if stage in changed]
-    except LockError:
-        raise WorkspaceBusy(f"{workspace}: DVC is at work here; try again when it is done") from None
-    except NotDvcRepoError:
-        raise ApoError(f"{workspace}: is no workspace; `apo init DIR` makes one") from None
-    except SCMError:
-        raise ApoError(
-            f"{workspace}: is in no git repository; run `git init` there, or make a workspace by `apo init`"
-        ) from None
-    except FileIsGitIgnored:
-        raise ApoError(f"{workspace}: git ignores dvc.lock, and so does DVC; see .gitignore") from None
-    except (YAMLSyntaxError, YAMLValidationError) as error:
+    except DamagedRecord:
         file = Workspace(workspace).lock
         if _has_conflict(file):
             raise ApoError(
@@ -71,25 +46,7 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
             ) from None
         if _restore_record(Workspace(workspace)):
             return pending(workspace, stages)
-        raise ApoError(f"{workspace}: dvc.yaml or dvc.lock is damaged: {error}") from None
-
-
-@contextmanager
-def _opened(workspace: Path) -> Iterator[Repo]:
-    """Open DVC's view of a workspace; where it may only be read, DVC's locks are outside."""
-    from dvc.repo import Repo
-
-    if os.access(workspace / ".dvc", os.W_OK):
-        with Repo(str(workspace)) as repo:
-            yield repo
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-
-        class OnlyRead(Repo):
-            tmp_dir = scratch
-
-        with OnlyRead(str(workspace)) as repo:
-            yield repo
+        raise
 
 
 def keep_record(workspace: Workspace) -> None:
@@ -120,11 +77,14 @@ def _restore_record(workspace: Workspace) -> bool:
 
 def _is_whole(lock: Path) -> bool:
     """Whether a `dvc.lock` is what DVC writes."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
     try:
-        record = YAML(typ="safe").load(lock)
-    except (YAMLError, UnicodeDecodeError):
+        record = COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(lock))
+    except (YAMLError, UnicodeDecodeError, Invalid):
         return False
-    return isinstance(record, dict) and isinstance(record.get("stages"), dict)
+    return "stages" in record
 
 
 def drop_dead_locks(workspace: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from apo_core.errors import StageFailed
 from apo_core.system.files import remove, replacing, sha256_of
+from tasks.dvc.repo import opened_repo
 from tasks.integrity.aside import free_name
 from tasks.integrity.recorded import parse_listing
 from tasks.workspace import Workspace
@@ -83,11 +84,10 @@ def opened(workspace: Workspace, name: Literal["cache", "remote"]) -> Iterator[C
     """Open a store of copies; None for a remote that is not configured.
 
     Raises:
+        ApoError: DVC cannot read the workspace, see `opened_repo`.
         StageFailed: the remote does not answer, or refuses.
     """
-    from dvc.repo import Repo
-
-    with Repo(str(workspace.root)) as repo:
+    with opened_repo(workspace.root) as repo:
         if name == "cache":
             yield CopyStore("cache", repo.cache.local)
         elif repo.config["core"].get("remote"):

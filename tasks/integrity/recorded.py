@@ -51,15 +51,17 @@ def outputs_in(lock: Path) -> list[Recorded]:
         ApoError: it is damaged.
     """
     record = _parse(lock)
-    stages = record.get("stages") if isinstance(record, dict) else None
-    if not isinstance(stages, dict):
-        raise ApoError(f"{lock}: is damaged: it has no stages; `apo run` puts the last whole one back")
-    return [
-        Recorded(stage, output["path"], output["md5"])
-        for stage in STAGES
-        for output in stages.get(stage, {}).get("outs", ())
-        if "md5" in output  # a remote that keeps versions of its own has others
-    ]
+    try:
+        return [
+            Recorded(stage, output["path"], output["md5"])
+            for stage in STAGES
+            for output in record["stages"].get(stage, {}).get("outs", ())
+            if "md5" in output  # a remote that keeps versions of its own has others
+        ]
+    except (AttributeError, KeyError, TypeError):  # another form than DVC's: cut off, say
+        raise ApoError(
+            f"{lock}: is damaged: it is not as DVC writes it; `apo run` puts the last whole one back"
+        ) from None
 
 
 def recorded_inputs(workspace: Workspace, stage: str) -> list[Recorded]:

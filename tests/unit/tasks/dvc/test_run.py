@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from apo_core.errors import ApoError, StageFailed, StageRefused
+from tasks.dvc.remote import has_remote
+from tasks.dvc.repo import WorkspaceBusy
 from tasks.dvc.run import _failure, _lines, dvc_command, run_stage
-from tasks.dvc.state import WorkspaceBusy, drop_dead_locks, keep_record, pending
+from tasks.dvc.state import drop_dead_locks, keep_record, pending
+from tasks.integrity.copies import opened
 from tasks.workspace import STAGES, Workspace
 
 
@@ -78,14 +81,54 @@ def test_the_lock_of_a_process_that_is_gone_is_dropped(workspace):
         holder.wait()
 
 
-def test_a_damaged_record_is_restored_from_its_copy(workspace):
+WHOLE_LOCK = """schema: '2.0'
+stages:
+  reference:
+    cmd: one
+    deps:
+    - path: data/raw/model
+      md5: 0123456789abcdef0123456789abcdef
+    outs:
+    - path: data/reference
+      md5: fedcba9876543210fedcba9876543210
+"""
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *("schema: '2.0'\nstages:\n  refer", "", "[]"),
+        *(WHOLE_LOCK[: WHOLE_LOCK.index(end) + len(end)] for end in ("stages:", "deps:\n", "outs:\n")),
+        WHOLE_LOCK.replace("outs:", "nuts:"),
+        WHOLE_LOCK.replace("one", "on\xe5"),
+    ],
+)
+def test_a_damaged_record_is_restored_from_its_copy(workspace, damaged):
     paths = Workspace(workspace)
-    whole = "schema: '2.0'\nstages: {}\n"
-    paths.lock.write_text(whole)
+    paths.lock.write_text(WHOLE_LOCK)
     keep_record(paths)
-    paths.lock.write_text("schema: '2.0'\nstages:\n  refer")
+    paths.lock.write_text(damaged, encoding="latin-1")
     assert pending(workspace) == list(STAGES)
-    assert paths.lock.read_text() == whole
+    assert paths.lock.read_text() == WHOLE_LOCK
+
+
+def test_a_configuration_with_conflicts_is_one_line(workspace):
+    (workspace / ".dvc/config").write_text("<<<<<<< HEAD\n[core]\n=======\n>>>>>>> other\n")
+    for ask in (lambda: pending(workspace), lambda: has_remote(Workspace(workspace))):
+        with pytest.raises(ApoError, match=r"\.dvc/config: "):
+            ask()
+
+
+def test_a_copy_without_hidden_files_is_one_line(workspace):
+    shutil.rmtree(workspace / ".dvc")
+    for ask in (lambda: pending(workspace), lambda: has_remote(Workspace(workspace))):
+        with pytest.raises(ApoError, match="was it copied without its hidden files"):
+            ask()
+    with (
+        pytest.raises(ApoError, match="was it copied without its hidden files"),
+        opened(Workspace(workspace), "cache"),
+    ):
+        pass
 
 
 def test_a_damaged_record_without_a_copy_is_one_line(workspace):
@@ -197,7 +240,7 @@ def test_a_look_puts_no_whole_record_aside_for_another_file_that_is_damaged(work
     paths = Workspace(workspace)
     paths.lock.write_text("schema: '2.0'\nstages: {}\n")
     keep_record(paths)
-    newer = "schema: '2.0'\nstages:\n  values: {}\n"
+    newer = "schema: '2.0'\nstages:\n  values:\n    cmd: x\n"
     paths.lock.write_text(newer)
     (workspace / "dvc.yaml").write_text("<<<<<<< HEAD\n")
     with pytest.raises(ApoError, match="is damaged"):

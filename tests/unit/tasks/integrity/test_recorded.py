@@ -105,7 +105,9 @@ def test_a_policy_is_taken_by_its_hash_whatever_else_is_kept(workspace, tmp_path
         assert not take_policy("0" * 64, [cache], tmp_path / "taken")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "stages: [", "\0\0", "<<<<<<< HEAD\n"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "stages: [", "\0\0", "<<<<<<< HEAD\n", "stages: {train: {outs: }}"]
+)
 def test_a_damaged_record_is_one_line(tmp_path, text):
     (tmp_path / "dvc.lock").write_text(text)
     with pytest.raises(ApoError, match="is damaged"):
