@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from apo_core.errors import StageRefused
@@ -47,21 +46,13 @@ def check_outputs(workspace: Workspace, stages: Iterable[str]) -> None:
 def check_inputs(workspace: Workspace, stage: str) -> None:
     """Refuse what a stage is about to read and another wrote, where it is not as it was written.
 
-    What is newer than `dvc.lock` was written since, by somebody who runs stages one by one: DVC sees that.
+    However new it is: `dvc pull` and `apo fsck` write after `dvc.lock`, too, and who edits an output by hand
+    records that with `dvc commit`.
 
     Raises:
         DamagedOutput: names the file, both hashes, and what to do.
     """
-    inputs = recorded_inputs(workspace, stage)
-    if inputs:
-        recorded_at = workspace.lock.stat().st_mtime
-        _refuse(workspace, [each for each in inputs if _newest(workspace.root / each.path) <= recorded_at])
-
-
-def _newest(path: Path) -> float:
-    """When a file, or the newest file of a directory, was written; 0 where there is none."""
-    files = [file for file in [path, *path.rglob("*")] if file.is_file()]
-    return max((file.stat().st_mtime for file in files), default=0.0)
+    _refuse(workspace, recorded_inputs(workspace, stage))
 
 
 def is_as_written(workspace: Workspace, output: Recorded) -> bool:
@@ -97,7 +88,8 @@ def _refuse(workspace: Workspace, outputs: Iterable[Recorded]) -> None:
         copy = "; so was the copy in DVC's cache" if drop_damaged_copies(workspace, output) else ""
         raise DamagedOutput(
             f"{damage}{copy}; `apo fsck` puts it back if DVC's cache or remote has it whole, "
-            f"`apo run --force {output.stage}` makes it again"
+            f"`apo run --force {output.stage}` makes it again, "
+            f"`dvc commit -f {output.stage}` records a change that you made"
         )
 
 

@@ -1,5 +1,6 @@
 """Hashes as DVC makes them, of bytes that are all read."""
 
+import os
 import shutil
 import subprocess
 
@@ -10,7 +11,7 @@ from apo_core.errors import ApoError
 from apo_core.system.files import sha256_of
 from tasks.dvc.run import dvc_command
 from tasks.integrity.aside import put_aside
-from tasks.integrity.check import check_outputs, remove_damaged
+from tasks.integrity.check import check_inputs, check_outputs, remove_damaged
 from tasks.integrity.copies import opened, take_policy
 from tasks.integrity.recorded import md5_of, outputs_in, recorded_inputs, recorded_outputs
 from tasks.workspace import Workspace
@@ -60,6 +61,18 @@ def test_a_flipped_byte_is_named_with_both_hashes(workspace, file):
         ApoError, match=rf"^{file}: is not what stage \w+ wrote: md5 \w{{32}} is recorded, found"
     ):
         check_outputs(workspace, ["train", "evaluate"])
+
+
+@pytest.mark.parametrize("seconds", [-60, 60])
+def test_a_stages_input_is_compared_whether_or_not_it_is_newer_than_the_record(workspace, seconds):
+    """`dvc pull`, `dvc checkout` and `apo fsck` write data after `dvc.lock`."""
+    written = workspace.lock.stat().st_mtime + seconds
+    for file in (workspace.policy / "config.json", workspace.policy / "sub/weights"):
+        os.utime(file, (written, written))
+    check_inputs(workspace, "evaluate")
+    flip_a_byte(workspace.policy / "sub/weights")
+    with pytest.raises(ApoError, match=r"^data/policy/sub/weights: is not what stage train wrote"):
+        check_inputs(workspace, "evaluate")
 
 
 def test_a_file_too_many_and_one_too_few_are_damage(workspace):
