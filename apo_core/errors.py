@@ -53,3 +53,11 @@ class StageRefused(ApoError):
 
 class StageFailed(RuntimeError):
     """A stage crashed or was killed, or DVC was busy: running it again may help."""
+
+
+def error_in_words(error: OSError) -> str:
+    """The file and the reason."""
+    first = error.args[0] if error.args else ""
+    if isinstance(first, list) and first:  # shutil.Error: source, target and reason of every file
+        return f"{first[0][0]}: {first[0][-1]}"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

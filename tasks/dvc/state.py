@@ -6,8 +6,11 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from json import JSONDecodeError
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 from ruamel.yaml import YAML
@@ -15,8 +18,13 @@ from ruamel.yaml.error import YAMLError
 
 from apo_core.errors import ApoError
 from apo_core.system.files import replacing
-from tasks.dvc.repo import DamagedRecord, opened_repo
+from tasks.dvc.repo import DamagedRecord, WorkspaceBusy, opened_repo
 from tasks.workspace import STAGES, Workspace
+
+if TYPE_CHECKING:
+    from dvc.stage import Stage
+
+_RUNNING = ".dvc/tmp/rwlock"  # DVC's record of running stages
 
 
 def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
@@ -47,6 +55,39 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
         if _restore_record(Workspace(workspace)):
             return pending(workspace, stages)
         raise
+
+
+@contextmanager
+def dvc_held_off(workspace: Path) -> Iterator[Callable[[], set[str]]]:
+    """Keep DVC's other commands out of a workspace for the length of the block.
+
+    Yields:
+        A function that names the stages which have other inputs, parameters or another command than
+            `dvc.lock` says: what they wrote, or will write, is not what is recorded.
+
+    Raises:
+        WorkspaceBusy: DVC is at work there.
+        ApoError: as `pending`.
+    """
+    from dvc.repo import lock_repo
+
+    with suppress(OSError):  # a file that cannot be read
+        pending(workspace)  # puts a damaged record back
+    with opened_repo(workspace) as repo, lock_repo(repo):
+        if _at_work(workspace):  # a running stage has released the lock
+            raise WorkspaceBusy(f"{workspace}: DVC is at work here; try again when it is done")
+        yield lambda: {_name(stage) for stage in repo.index.stages if _has_other_inputs(stage)}
+
+
+def _name(stage: Stage) -> str:
+    return str(stage.addressing).rpartition(":")[2]
+
+
+def _has_other_inputs(stage: Stage) -> bool:
+    try:
+        return bool(stage.changed_deps() or stage.changed_stage())
+    except OSError:  # an input that cannot be read
+        return True
 
 
 def keep_record(workspace: Workspace) -> None:
@@ -93,16 +134,20 @@ def drop_dead_locks(workspace: Path) -> None:
     DVC removes records of processes that are gone, but takes a killed process that is not yet reaped for a
     running one, and also a new process that has the number of one that is gone.
     """
-    record = workspace / ".dvc/tmp/rwlock"
+    record = workspace / _RUNNING
+    if record.exists() and os.access(record.parent, os.W_OK) and not _at_work(workspace):
+        record.unlink(missing_ok=True)
+
+
+def _at_work(workspace: Path) -> bool:
+    """Whether a stage runs, by DVC's record of them."""
+    record = workspace / _RUNNING
     try:
         written = record.stat().st_mtime
-        holders = _holders(json.loads(record.read_text(encoding="utf-8") or "{}"))
-    except FileNotFoundError:
-        return
-    except JSONDecodeError:  # DVC was killed while it wrote
-        holders = set()
-    if os.access(record.parent, os.W_OK) and not any(_alive(pid, written) for pid in holders):
-        record.unlink(missing_ok=True)
+        holders = _holders(json.loads(record.read_text(encoding="utf-8", errors="replace") or "{}"))
+    except (FileNotFoundError, JSONDecodeError):  # DVC was killed while it wrote
+        return False
+    return any(_alive(pid, written) for pid in holders)
 
 
 def _holders(entry: object) -> set[int]:

@@ -107,7 +107,7 @@ def _first_damage(workspace: Workspace, output: Recorded) -> Damage:
     with opened(workspace, "cache") as cache:
         assert cache is not None
         listed = cache.listing(output.md5) if output.is_directory else None
-    if listed is None or not path.is_dir():
+    if listed is None or not actual.endswith(".dir"):  # a file, or a directory that cannot be listed
         return Damage(output.stage, output.path, output.md5, actual)
     present = md5s_in(path)
     name = min(name for name in {*listed, *present} if listed.get(name) != present.get(name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +14,13 @@ from apo_core.errors import StageFailed
 from apo_core.system.files import remove, replacing, sha256_of
 from tasks.dvc.repo import opened_repo
 from tasks.integrity.aside import free_name
-from tasks.integrity.recorded import parse_listing
+from tasks.integrity.recorded import parse_listing, unreadable
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
+_OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _READ_ONLY = 0o444  # as DVC leaves its objects
 
 
@@ -29,14 +32,17 @@ class CopyStore:
     odb: HashFileDB
 
     def actual(self, md5: str) -> str | None:
-        """The hash of the bytes of a copy, all of which are read; None where there is none."""
+        """The hash of the bytes of a copy, all of which are read, or why they cannot be; None without one."""
         from dvc_data.hashfile.hash import fobj_md5
 
         path = self.odb.oid_to_path(md5)
-        if not self.odb.fs.exists(path):
-            return None
-        with self.odb.fs.open(path, "rb") as stream:
-            return fobj_md5(stream)
+        try:
+            if not self.odb.fs.exists(path):
+                return None
+            with self.odb.fs.open(path, "rb") as stream:
+                return fobj_md5(stream)
+        except OSError as error:
+            return unreadable(error)
 
     def is_whole(self, md5: str) -> bool:
         """Whether there is a copy, with the bytes that its name says."""
@@ -69,14 +75,23 @@ class CopyStore:
             return parse_listing(stream.read())
 
     def drop(self, md5: str, aside: Path) -> None:
-        """Take a damaged copy away; its bytes are kept below `aside`."""
-        self.take(md5, free_name(aside / self.name / md5))
-        self.odb.fs.remove(self.odb.oid_to_path(md5))
+        """Take a damaged copy away; it is kept below `aside`.
+
+        Raises:
+            OSError: it cannot be moved; it is where it was.
+        """
+        kept = free_name(aside / self.name / md5)
+        if self.name == "cache":  # not copied: there may be bytes that cannot be read
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(self.odb.oid_to_path(md5), kept)
+        else:
+            self.take(md5, kept)
+            self.odb.fs.remove(self.odb.oid_to_path(md5))
 
     def names(self) -> list[str]:
-        """The hashes of all objects, those of earlier runs too."""
+        """The hashes of all objects, those of earlier runs too; not what a killed DVC has half written."""
         names: list[str] = sorted(self.odb.all())  # type: ignore[no-untyped-call]
-        return names
+        return [name for name in names if _OBJECT.fullmatch(name)]
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from apo_core.system.files import replacing
 from tasks.integrity.aside import put_aside
@@ -16,6 +18,8 @@ from tasks.integrity.copies import CopyStore
 from tasks.integrity.finding import Finding
 from tasks.integrity.recorded import Recorded, listing, md5_of, md5s_in
 from tasks.workspace import Workspace
+
+_REPLACED = "replaced by a whole copy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,24 +38,33 @@ class CopyCheck:
     seen: set[str] = field(default_factory=set)
     """Hashes of the objects that were looked at."""
 
-    def check(self, output: Recorded) -> Iterator[Finding]:
-        """Look at the copies of a file; of a directory: of the list of its files, and of each of them."""
-        own = self.workspace.root / output.path
+    def check(self, output: Recorded, *, is_current: bool = True) -> Iterator[Finding]:
+        """Look at the copies of a file; of a directory: of the list of its files, and of each of them.
+
+        Args:
+            output: as `dvc.lock` has it.
+            is_current: whether its stage still has the inputs that it is recorded with; else what lies in the
+                workspace may be newer than the record, and is left as it is.
+        """
+        own = _Own(self.workspace.root / output.path, is_current)
         if not output.is_directory:
-            yield from self._check_object(output, output.path, output.md5, own if own.exists() else None)
+            yield from self._check_object(output, output.path, output.md5, own)
             return
         listed = self._files_of(output)
         if listed is None:
-            yield from self._without_list(output)
+            yield from self._without_list(output, own)
             return
         with tempfile.TemporaryDirectory() as scratch:
             whole = Path(scratch) / "list"
             whole.write_bytes(listing(listed))
             yield from self._check_object(output, output.path, output.md5, None, whole)
+        if own.path.is_dir():
+            yield from self._unknown_files(output, own, listed)
+        elif own.exists():  # a file has taken its name
+            damage = Damage(output.stage, output.path, output.md5, md5_of(own.path))
+            yield self._on_own(damage, own, self._move_away)
         for name, md5 in listed.items():
-            file = own / name if own.is_dir() else None
-            yield from self._check_object(output, f"{output.path}/{name}", md5, file)
-        yield from self._unknown_files(output, listed)
+            yield from self._check_object(output, f"{output.path}/{name}", md5, own.below(name))
 
     def check_earlier(self) -> Iterator[Finding]:
         """Look at what else DVC's cache has, of earlier runs: DVC would restore it."""
@@ -62,7 +75,9 @@ class CopyCheck:
             done = ""
             if self.mend:
                 with self._whole(md5, None) as whole:
-                    done = self._mend_copy(self.cache, md5, whole) or "moved away: its stage would run again"
+                    done = self._mend_copy(
+                        self.cache, md5, whole, without="moved away: its stage would run again"
+                    )
             yield Finding("cache", f"{md5}, of an earlier run: found md5 {actual}", done, "apo fsck")
 
     def _files_of(self, output: Recorded) -> dict[str, str] | None:
@@ -77,7 +92,7 @@ class CopyCheck:
         return [self.cache] if self.remote is None else [self.cache, self.remote]
 
     def _check_object(
-        self, output: Recorded, file: str, md5: str, own: Path | None, whole: Path | None = None
+        self, output: Recorded, file: str, md5: str, own: _Own | None, whole: Path | None = None
     ) -> Iterator[Finding]:
         """Look at the copies of a file.
 
@@ -85,22 +100,30 @@ class CopyCheck:
             output: that the file is, or is in.
             file: its path below the workspace.
             md5: its hash as recorded.
-            own: where it should lie in the workspace; None where its output is not there.
+            own: where it should lie in the workspace; None for the list of a directory's files.
             whole: a file with the bytes as recorded, if one is at hand.
         """
         self.seen.add(md5)
-        actual = md5 if own is None else md5_of(own) if own.is_file() else NOTHING
+        actual = md5 if own is None else own.md5()
         damaged = self._damaged(md5)
         if actual == md5 and not damaged:
             return
-        with self._whole(md5, own if own is not None and actual == md5 else whole) as source:
+        with self._whole(md5, own.path if own is not None and actual == md5 else whole) as source:
             for store, copied in damaged:
                 problem = Damage(output.stage, file, md5, copied)
                 done = self._mend_copy(store, md5, source) if self.mend else ""
                 yield self._finding(store.name, problem, done)
-            if actual != md5 and own is not None:
-                problem = Damage(output.stage, file, md5, actual)
-                yield self._finding("workspace", problem, self._mend_own(own, source) if self.mend else "")
+            if own is None or actual == md5 or (actual == NOTHING and not own.is_current):
+                return
+            problem = Damage(output.stage, file, md5, actual)
+            yield self._on_own(problem, own, lambda own: self._mend_own(own, source))
+
+    def _on_own(self, damage: Damage, own: _Own, mend: Callable[[_Own], str]) -> Finding:
+        if not own.is_current:
+            done = f"left as it is: stage {damage.stage} has other inputs than those recorded, and runs again"
+        else:
+            done = self._tried(lambda: mend(own)) if self.mend else ""
+        return self._finding("workspace", damage, done)
 
     def _damaged(self, md5: str) -> list[tuple[CopyStore, str]]:
         """Where a copy is damaged, with the hash that it has: every copy is read once."""
@@ -124,41 +147,72 @@ class CopyCheck:
             source.take(md5, file)
             yield file
 
-    def _mend_copy(self, store: CopyStore, md5: str, whole: Path | None) -> str:
-        store.drop(md5, self.workspace.damaged)
+    def _mend_copy(self, store: CopyStore, md5: str, whole: Path | None, *, without: str = "") -> str:
+        def mend() -> str:
+            store.drop(md5, self.workspace.damaged)
+            if whole is None:
+                return without
+            store.put(whole, md5)
+            return _REPLACED
+
+        return self._tried(mend)
+
+    def _mend_own(self, own: _Own, whole: Path | None) -> str:
         if whole is None:
             return ""
-        store.put(whole, md5)
-        return "replaced by a whole copy"
-
-    def _mend_own(self, own: Path, whole: Path | None) -> str:
-        if whole is None:
-            return ""
-        self._put_aside(own)
-        with replacing(own) as temporary:
-            shutil.copyfile(whole, temporary)
-        return "replaced by a whole copy"
-
-    def _put_aside(self, own: Path) -> None:
         if own.exists():
-            put_aside(self.workspace, own, f"workspace/{own.relative_to(self.workspace.root)}")
+            self._move_away(own)
+        with replacing(own.path) as temporary:
+            shutil.copyfile(whole, temporary)
+        return _REPLACED
 
-    def _unknown_files(self, output: Recorded, listed: dict[str, str]) -> Iterator[Finding]:
+    def _move_away(self, own: _Own) -> str:
+        name = f"workspace/{own.path.relative_to(self.workspace.root)}"
+        put_aside(self.workspace, own.path, name)
+        return "moved away"
+
+    def _tried(self, mend: Callable[[], str]) -> str:
+        """What was done; nothing where the disk, or the remote, does not let it be done."""
+        try:
+            return mend()
+        except OSError:  # what is damaged stays to be seen
+            return ""
+
+    def _unknown_files(self, output: Recorded, own: _Own, listed: dict[str, str]) -> Iterator[Finding]:
         """Files of a directory that its stage did not write."""
-        own = self.workspace.root / output.path
-        for name, actual in md5s_in(own).items() if own.is_dir() else ():
+        for name, actual in md5s_in(own.path).items():
             if name not in listed:
-                if self.mend:
-                    self._put_aside(own / name)
                 damage = Damage(output.stage, f"{output.path}/{name}", NOTHING, actual)
-                yield self._finding("workspace", damage, "moved away" if self.mend else "")
+                yield self._on_own(damage, own.below(name), self._move_away)
 
-    def _without_list(self, output: Recorded) -> Iterator[Finding]:
+    def _without_list(self, output: Recorded, own: _Own) -> Iterator[Finding]:
         """A directory of which nobody knows any more what was in it."""
-        own = self.workspace.root / output.path
         for store, copied in self._damaged(output.md5):
             damage = Damage(output.stage, output.path, output.md5, copied)
             done = self._mend_copy(store, output.md5, None) if self.mend else ""
             yield self._finding(store.name, damage, done)
-        if own.exists():
-            yield self._finding("workspace", Damage(output.stage, output.path, output.md5, md5_of(own)), "")
+        if own.exists() or own.is_current:
+            actual = md5_of(own.path) if own.exists() else NOTHING
+            yield self._on_own(Damage(output.stage, output.path, output.md5, actual), own, lambda own: "")
+
+
+class _Own(NamedTuple):
+    """What lies in the workspace."""
+
+    path: Path
+    is_current: bool
+    """Whether the record is of it."""
+
+    def below(self, name: str) -> _Own:
+        """A file of a directory."""
+        return self._replace(path=self.path / name)
+
+    def exists(self) -> bool:
+        """Whether anything is there, a link into nothing and what may not be looked at included."""
+        return os.path.lexists(self.path)
+
+    def md5(self) -> str:
+        """The hash of a file."""
+        if self.path.is_dir():
+            return "a directory"
+        return md5_of(self.path) if self.exists() else NOTHING

@@ -73,15 +73,24 @@ def recorded_inputs(workspace: Workspace, stage: str) -> list[Recorded]:
 def md5_of(path: Path) -> str:
     """Hash a file's bytes; a directory as DVC does: the list of its files with their hashes.
 
-    Everything is read: DVC itself takes a file whose size and times are the same for the same.
+    Everything is read: DVC itself takes a file whose size and times are the same for the same. What cannot be
+    read has the reason for a hash, see `unreadable`.
     """
-    return md5_of_listing(md5s_in(path)) if path.is_dir() else _md5_of_file(path)
+    try:
+        return md5_of_listing(md5s_in(path)) if path.is_dir() else _md5_of_file(path)
+    except OSError as error:  # a directory that cannot be listed
+        return unreadable(error)
 
 
 def md5s_in(directory: Path) -> dict[str, str]:
-    """The hash of every file below a directory, by its path there."""
+    """The hash of every file below a directory, by its path there; see `md5_of`."""
     files = (file for file in directory.rglob("*") if file.is_file())
     return {file.relative_to(directory).as_posix(): _md5_of_file(file) for file in files}
+
+
+def unreadable(error: OSError) -> str:
+    """What stands in the place of a hash where bytes cannot be read."""
+    return f"unreadable: {error.strerror or error}"
 
 
 def md5_of_listing(md5s: dict[str, str]) -> str:
@@ -102,8 +111,11 @@ def parse_listing(text: bytes) -> dict[str, str]:
 
 
 def _md5_of_file(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        return unreadable(error)
 
 
 def _parse(file: Path) -> Any:

@@ -1,7 +1,6 @@
 """Hashes as DVC makes them, of bytes that are all read."""
 
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -14,33 +13,6 @@ from tasks.integrity.aside import put_aside
 from tasks.integrity.check import check_inputs, check_outputs, remove_damaged
 from tasks.integrity.copies import opened, take_policy
 from tasks.integrity.recorded import md5_of, outputs_in, recorded_inputs, recorded_outputs
-from tasks.workspace import Workspace
-
-DVC_YAML = """
-stages:
-  train:
-    cmd: mkdir -p data/policy/sub && echo '{}' > data/policy/config.json && echo w > data/policy/sub/weights
-    outs: [data/policy]
-  evaluate:
-    cmd: echo good > data/evaluations.parquet
-    deps: [data/policy]
-    outs: [data/evaluations.parquet]
-"""
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("integrity") / "workspace"
-    (directory / "data").mkdir(parents=True)
-    (directory / "dvc.yaml").write_text(DVC_YAML)
-    for arguments in (["init", "--quiet", "--no-scm"], ["repro", "--quiet"]):
-        subprocess.run([*dvc_command(), *arguments], cwd=directory, check=True)
-    return directory
-
-
-@pytest.fixture
-def workspace(made, tmp_path):
-    return Workspace(shutil.copytree(made, tmp_path / "workspace"))
 
 
 def test_hashes_are_dvcs_own(workspace):
