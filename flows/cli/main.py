@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from apo_core.errors import ApoError
+from apo_core.errors import ApoError, error_in_words
 from apo_core.system.environment import prepare_command, use_local_prefect
 from apo_core.system.imports import quick_imports
 from flows.cli import decisions, services, set_up, storage
@@ -189,7 +189,7 @@ def _readable(arguments: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend is printed, with exit status 2."""
+    """Run the command line; an error that the user can mend is one line, with exit status 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
@@ -199,6 +199,9 @@ def main() -> None:
     except ApoError as error:
         advice = in_workspace(str(error), named_workspace(sys.argv[1:]))
         print(f"error: {advice}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:  # a disk that fails, a file of another user, a directory in a file's place
+        print(f"error: {error_in_words(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)

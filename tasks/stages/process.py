@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from apo_core.config.file import load_params
-from apo_core.errors import ApoError
+from apo_core.errors import ApoError, error_in_words
 from apo_core.system.environment import clear_rank_env, prepare_stage, use_cpu_accelerator
 from apo_core.system.files import remove, write_json, write_text
 from apo_core.system.imports import quick_imports
@@ -66,6 +66,11 @@ def run_stage_here(name: str, run: Callable[..., Facts], *, first: bool) -> None
     except ApoError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(INPUT_ERROR) from None
+    except (
+        OSError
+    ) as error:  # of a disk or its permissions; a server's file system may be back for another try
+        print(f"error: {error_in_words(error)}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
     if not first:
         return
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
