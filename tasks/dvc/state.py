@@ -16,7 +16,7 @@ import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from apo_core.errors import ApoError
+from apo_core.errors import ApoError, error_in_words
 from apo_core.system.files import replacing
 from tasks.dvc.repo import DamagedRecord, WorkspaceBusy, opened_repo
 from tasks.workspace import STAGES, Workspace
@@ -27,11 +27,16 @@ if TYPE_CHECKING:
 _RUNNING = ".dvc/tmp/rwlock"  # DVC's record of running stages
 
 
+class UnreadableFile(ApoError):
+    """The disk, or its permissions, refuse a file."""
+
+
 def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
     """The stages that have changed, of those named or of all, in order; in-process, so that it costs little.
 
     Raises:
         WorkspaceBusy: a stage is running.
+        UnreadableFile: an input or output cannot be read.
         DamagedRecord: DVC's record is damaged, and no whole copy of it is left.
         ApoError: the directory is no DVC workspace, or git ignores it.
     """
@@ -55,6 +60,8 @@ def pending(workspace: Path, stages: list[str] | None = None) -> list[str]:
         if _restore_record(Workspace(workspace)):
             return pending(workspace, stages)
         raise
+    except OSError as error:
+        raise UnreadableFile(error_in_words(error)) from None
 
 
 @contextmanager
@@ -71,7 +78,7 @@ def dvc_held_off(workspace: Path) -> Iterator[Callable[[], set[str]]]:
     """
     from dvc.repo import lock_repo
 
-    with suppress(OSError):  # a file that cannot be read
+    with suppress(UnreadableFile):
         pending(workspace)  # puts a damaged record back
     with opened_repo(workspace) as repo, lock_repo(repo):
         if _at_work(workspace):  # a running stage has released the lock

@@ -1,5 +1,6 @@
 """The DVC commands and how their output is read; tests/integration runs the stages themselves."""
 
+import errno
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from apo_core.errors import ApoError, StageFailed, StageRefused
 from tasks.dvc.remote import has_remote
 from tasks.dvc.repo import WorkspaceBusy
 from tasks.dvc.run import _failure, _lines, dvc_command, run_stage
-from tasks.dvc.state import drop_dead_locks, keep_record, pending
+from tasks.dvc.state import drop_dead_locks, dvc_held_off, keep_record, pending
 from tasks.integrity.copies import opened
 from tasks.workspace import STAGES, Workspace
 
@@ -117,6 +118,17 @@ def test_a_configuration_with_conflicts_is_one_line(workspace):
     for ask in (lambda: pending(workspace), lambda: has_remote(Workspace(workspace))):
         with pytest.raises(ApoError, match=r"\.dvc/config: "):
             ask()
+
+
+def test_an_output_that_cannot_be_read_is_one_line(workspace, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "data/policy")
+
+    monkeypatch.setattr("dvc.repo.Repo.status", refuse)
+    with pytest.raises(ApoError, match=r"^data/policy: Input/output error$"):
+        pending(workspace)
+    with dvc_held_off(workspace) as changed:  # `apo fsck` looks at the others
+        assert changed() == set(STAGES)
 
 
 def test_a_copy_without_hidden_files_is_one_line(workspace):
