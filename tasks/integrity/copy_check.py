@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,8 +63,12 @@ class CopyCheck:
         elif own.exists():  # a file has taken its name
             damage = Damage(output.stage, output.path, output.md5, md5_of(own.path))
             yield self._on_own(damage, own, self._move_away)
+        put_back = own.exists() or self._has_all(listed.values())  # a part of a policy is none
+        if not put_back and own.is_current:
+            yield self._finding("workspace", Damage(output.stage, output.path, output.md5, NOTHING), "")
         for name, md5 in listed.items():
-            yield from self._check_object(output, f"{output.path}/{name}", md5, own.below(name))
+            file = own.below(name) if put_back else None
+            yield from self._check_object(output, f"{output.path}/{name}", md5, file)
 
     def check_earlier(self) -> Iterator[Finding]:
         """Look at what else DVC's cache has, of earlier runs: DVC would restore it."""
@@ -87,6 +91,10 @@ class CopyCheck:
         lists = (store.listing(output.md5) for store in self._stores)
         return next((listed for listed in lists if listed is not None), None)
 
+    def _has_all(self, md5s: Iterable[str]) -> bool:
+        """Whether a whole copy of each is left."""
+        return all(any(store.is_whole(md5) for store in self._stores) for md5 in md5s)
+
     @property
     def _stores(self) -> list[CopyStore]:
         return [self.cache] if self.remote is None else [self.cache, self.remote]
@@ -100,7 +108,7 @@ class CopyCheck:
             output: that the file is, or is in.
             file: its path below the workspace.
             md5: its hash as recorded.
-            own: where it should lie in the workspace; None for the list of a directory's files.
+            own: where it should lie in the workspace; None where only its copies are looked at.
             whole: a file with the bytes as recorded, if one is at hand.
         """
         self.seen.add(md5)
@@ -132,7 +140,10 @@ class CopyCheck:
         return [(store, actual) for store, actual in copies if actual is not None and actual != whole]
 
     def _finding(self, store: str, damage: Damage, mended: str) -> Finding:
-        advice = f"`apo run --force {damage.stage}`" if self.mend else "`apo fsck`"
+        again = (
+            "`apo run`" if damage.actual == NOTHING else f"`apo run --force {damage.stage}`"
+        )  # DVC sees the gap
+        advice = again if self.mend else "`apo fsck`"
         return Finding(store, str(damage), mended, advice)
 
     @contextmanager

@@ -278,7 +278,7 @@ def _of_checkpoints() -> list[Fault]:
         Fault(
             name="a checkpoint, a flipped byte, apo fsck",
             do=flipped,
-            command="apo fsck && apo run",
+            command="! apo fsck && apo run",  # the policy is nowhere yet
             says="training: .*moved away: the training goes on from the checkpoint before it",
             same=("data/policy",),
         ),

@@ -50,7 +50,7 @@ def test_what_is_nowhere_any_more_is_said(workspace):
     cached(workspace, b"good\n").unlink()
     (finding,) = look(workspace)
     assert finding.problem.startswith("data/evaluations.parquet: is not what stage evaluate wrote")
-    assert (finding.mended, finding.advice) == ("", "`apo run --force evaluate`")
+    assert (finding.mended, finding.advice) == ("", "`apo run`")
 
 
 def test_a_directory_and_its_list_that_are_nowhere_any_more_are_said(workspace):
@@ -59,6 +59,15 @@ def test_a_directory_and_its_list_that_are_nowhere_any_more_are_said(workspace):
     assert any(
         finding.problem.startswith("data/policy: ") and not finding.mended for finding in look(workspace)
     )
+
+
+def test_a_directory_is_put_back_whole_or_not_at_all(workspace):
+    shutil.rmtree(workspace.policy)
+    cached(workspace, b"w\n").unlink()
+    (finding,) = look(workspace)
+    assert finding.problem.startswith("data/policy: is not what stage train wrote")
+    assert (finding.mended, finding.advice) == ("", "`apo run`")
+    assert not workspace.policy.exists()
 
 
 def test_a_file_in_the_place_of_a_directory_and_the_other_way_round(workspace):
