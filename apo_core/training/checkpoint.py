@@ -117,9 +117,11 @@ class Checkpoints:
             load_model(self.beside, saved[-1].directory / _BESIDE)
         return saved[-1].step
 
-    def metrics_at(self, step: int) -> list[StepMetrics]:
-        """The metrics of all steps up to a checkpoint; none before the first one."""
-        return read_metrics(self.directory / _name(step) / _METRICS)
+    def restore_metrics(self, step: int, file: Path) -> list[StepMetrics]:
+        """Write the metrics up to a checkpoint, as it holds them, to a file; none before the first one."""
+        metrics = read_metrics(self.directory / _name(step) / _METRICS)
+        write_metrics(file, metrics)
+        return metrics
 
     def _save_beside(self, directory: Path, metrics: Sequence[StepMetrics]) -> None:
         write_metrics(directory / _METRICS, metrics)

@@ -15,7 +15,7 @@ from apo_core.training import ranks
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.context import TrainingContext
 from apo_core.training.guard import Guard
-from apo_core.training.metrics import StepMetrics, append_metrics, write_metrics
+from apo_core.training.metrics import append_metrics
 from apo_core.training.step import run_step
 
 
@@ -49,7 +49,7 @@ def train(
         DiskFull: a checkpoint does not fit.
     """
     first = checkpoints.restore_latest(context.engine, at_most=steps)
-    log = ranks.first_only(lambda: _metrics_before(checkpoints, first, metrics_file))
+    log = ranks.first_only(lambda: checkpoints.restore_metrics(first, metrics_file))
     for metrics in log:
         guard.observe(metrics)
         context.errors.remember(int(metrics.get("verifier_errors", 0)))
@@ -76,15 +76,7 @@ def train(
             divergence = f", KL {metrics['kl']:.2f}" if "kl" in metrics else ""
             bar.set_postfix_str(f"reward {metrics['reward']:.3f}{divergence}", refresh=False)
             bar.update()
-    ranks.first_only(lambda: write_metrics(metrics_file, log))  # a byte may have changed in all the hours
     return first
-
-
-def _metrics_before(checkpoints: Checkpoints, step: int, metrics_file: Path) -> list[StepMetrics]:
-    """The metrics up to a checkpoint, as it holds them; those of later steps leave the file."""
-    metrics = checkpoints.metrics_at(step)
-    write_metrics(metrics_file, metrics)
-    return metrics
 
 
 def batch_at(step: int, *, count: int, batch_size: int, seed: int) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from apo_core import config
 from apo_core.algorithms import make_algorithm
@@ -11,11 +10,11 @@ from apo_core.model.directory import ModelRef
 from apo_core.model.loading import save_policy
 from apo_core.model.lora import merged
 from apo_core.model.template import stop_ids
-from apo_core.system.files import sha256_of, write_text
+from apo_core.system.files import sha256_of
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training import ranks
 from apo_core.training.context import TrainingContext
-from apo_core.training.metrics import read_metrics, training_seconds
+from apo_core.training.metrics import training_seconds
 from apo_core.training.policy_copy import gathered
 from apo_core.training.ranks import join_ranks
 from apo_core.training.trainer import train as train_policy
@@ -65,7 +64,6 @@ def run(
         "limits": verifier_limits(verifier),
     }
     work = ranks.first_only(lambda: open_work(workspace.work("train"), work_conditions))
-    metrics_file = work / "metrics.jsonl"
     training_set = select_training_set(prompts, values, prompt_template)
     steps = train.steps or math.ceil((train.epochs or 0) * len(training_set.questions) / train.batch_size)
     stop = stop_ids(prompt_template.tokenizer, generation.stop_character)
@@ -83,17 +81,20 @@ def run(
         max_length=template.max_prompt_tokens + generation.max_new_tokens,
         seed=seed,
     ) as context:
+        checkpoints = make_checkpoints(work / "checkpoints", train.checkpoint, context.lagging)
         resumed = train_policy(
             context,
             steps=steps,
             batch_size=train.batch_size,
             checkpoint_every=train.checkpoint.every,
-            checkpoints=make_checkpoints(work / "checkpoints", train.checkpoint, context.lagging),
+            checkpoints=checkpoints,
             guard=make_guard(train.guard, baseline=recorded["baseline"], batch_size=train.batch_size),
-            metrics_file=metrics_file,
+            metrics_file=work / "metrics.jsonl",
         )
     with gathered(context.engine):
-        ranks.first_only(lambda: _save(workspace, context, stop, metrics_file))
+        ranks.first_only(lambda: _save(workspace, context, stop))
+    # Not from the file that steps were added to: a byte of it may have changed in all the hours.
+    metrics = ranks.first_only(lambda: checkpoints.restore_metrics(steps, workspace.metrics))
     return {
         "ranks": train.ranks,
         "steps": steps,
@@ -102,11 +103,11 @@ def run(
         "responses_per_prompt": context.algorithm.responses,
         "git_commit": commit_of(workspace.root),
         "resumed_from_step": resumed,
-        "train_seconds": training_seconds(read_metrics(metrics_file)),
+        "train_seconds": training_seconds(metrics),
     }
 
 
-def _save(workspace: Workspace, context: TrainingContext, stop: set[int], metrics_file: Path) -> None:
+def _save(workspace: Workspace, context: TrainingContext, stop: set[int]) -> None:
     policy = context.engine.module.model if context.adapters is None else merged(context.adapters)
     save_policy(
         policy,
@@ -116,4 +117,3 @@ def _save(workspace: Workspace, context: TrainingContext, stop: set[int], metric
         temperature=context.temperature,
         stop=stop,
     )
-    write_text(workspace.metrics, metrics_file.read_text(encoding="utf-8"))

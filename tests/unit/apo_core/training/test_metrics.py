@@ -4,7 +4,6 @@ from torch import nn
 
 from apo_core.training.checkpoint import Checkpoints, damage_of
 from apo_core.training.metrics import append_metrics, read_metrics, write_metrics
-from apo_core.training.trainer import _metrics_before
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_a_resumed_run_takes_its_metrics_from_the_checkpoint(file, tmp_path, bit
     for at in range(0, len(content), 7):
         file.write_bytes(content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :])
         read_metrics(file)  # whoever looks at a training meanwhile is not disturbed
-        assert _metrics_before(checkpoints, 3, file) == whole[:3] == read_metrics(file)
+        assert checkpoints.restore_metrics(3, file) == whole[:3] == read_metrics(file)
     (saved,) = checkpoints.all()
     assert damage_of(saved) is None
     flip_a_byte(saved.directory / "metrics.jsonl")
@@ -65,7 +64,8 @@ def test_a_resumed_run_takes_its_metrics_from_the_checkpoint(file, tmp_path, bit
 
 
 def test_a_fresh_run_has_an_empty_file(tmp_path):
-    write_metrics(tmp_path / "metrics.jsonl", [])
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1, min_free_mib=0)
+    assert checkpoints.restore_metrics(0, tmp_path / "metrics.jsonl") == []
     assert (tmp_path / "metrics.jsonl").read_text() == ""
 
 

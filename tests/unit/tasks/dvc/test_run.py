@@ -115,9 +115,9 @@ def test_a_damaged_record_is_restored_from_its_copy(workspace, damaged):
 
 def test_a_configuration_with_conflicts_is_one_line(workspace):
     (workspace / ".dvc/config").write_text("<<<<<<< HEAD\n[core]\n=======\n>>>>>>> other\n")
-    for ask in (lambda: pending(workspace), lambda: has_remote(Workspace(workspace))):
+    for question in (lambda: pending(workspace), lambda: has_remote(Workspace(workspace))):
         with pytest.raises(ApoError, match=r"\.dvc/config: "):
-            ask()
+            question()
 
 
 def test_an_output_that_cannot_be_read_is_one_line(workspace, monkeypatch):
@@ -133,9 +133,9 @@ def test_an_output_that_cannot_be_read_is_one_line(workspace, monkeypatch):
 
 def test_a_copy_without_hidden_files_is_one_line(workspace):
     shutil.rmtree(workspace / ".dvc")
-    for ask in (lambda: pending(workspace), lambda: has_remote(Workspace(workspace))):
+    for question in (lambda: pending(workspace), lambda: has_remote(Workspace(workspace))):
         with pytest.raises(ApoError, match="was it copied without its hidden files"):
-            ask()
+            question()
     with (
         pytest.raises(ApoError, match="was it copied without its hidden files"),
         opened(Workspace(workspace), "cache"),
