@@ -44,6 +44,7 @@ def connect(workspace: Workspace) -> MlflowClient:
         import mlflow
 
     uri = tracking_uri(workspace)
+    check_registry_uri(workspace)
     if uri == _embedded_uri(workspace):
         check_path(workspace)
         if _is_made(_embedded_store(workspace)):
@@ -63,6 +64,20 @@ def tracking_uri(workspace: Workspace) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI", "") or _embedded_uri(workspace)
 
 
+def check_registry_uri(workspace: Workspace) -> None:
+    """Refuse a registry elsewhere than the runs: runs, versions and the log of decisions belong together.
+
+    Raises:
+        ApoError: names the variable and both addresses.
+    """
+    registry, runs = os.environ.get("MLFLOW_REGISTRY_URI", ""), tracking_uri(workspace)
+    if registry and registry.rstrip("/") != runs.rstrip("/"):
+        raise ApoError(
+            f"MLFLOW_REGISTRY_URI is {without_password(registry)}, and runs are recorded at "
+            f"{without_password(runs)}: versions are registered where their runs are; unset it"
+        )
+
+
 def is_remote(uri: str) -> bool:
     """Whether a tracking URI is a server's."""
     return uri.startswith(("http://", "https://"))
@@ -72,8 +87,9 @@ def check_server(workspace: Workspace) -> None:
     """Refuse a tracking server that does not answer, after seconds; MLflow itself would try for minutes.
 
     Raises:
-        ApoError: names the address.
+        ApoError: names the address; or the registry is another one.
     """
+    check_registry_uri(workspace)
     uri = tracking_uri(workspace)
     if not is_remote(uri):
         return

@@ -11,6 +11,7 @@ from flows.services.watch import answers
 from tasks.tracking.store import (
     check_schema,
     check_server,
+    connect,
     follow_workspace,
     has_registry,
     without_password,
@@ -71,3 +72,18 @@ def test_a_store_that_was_emptied_is_lost_like_one_that_is_gone(monkeypatch, tmp
     assert has_registry(workspace)
     with pytest.raises(ApoError, match=r"mlflow\.db: file is not a database"):
         check_schema(workspace)
+
+
+def test_a_registry_elsewhere_than_the_runs_is_refused(monkeypatch, tmp_path):
+    workspace = Workspace(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://ada:secret@host:5000")
+    for refused in (check_server, connect):
+        with pytest.raises(ApoError, match=r"^MLFLOW_REGISTRY_URI is http://host:5000, and runs"):
+            refused(workspace)
+    assert not (workspace.state / "mlflow.db").exists()
+    with server(200) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{address}/")
+        for same in (address, ""):
+            monkeypatch.setenv("MLFLOW_REGISTRY_URI", same)
+            check_server(workspace)
