@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,22 +121,33 @@ def read_table(file: Path, schema: pa.Schema) -> pd.DataFrame:
     Raises:
         InputError: missing, no Parquet, damaged, or a column is absent or of another type.
     """
-    try:
+    with _translated_errors(file):
         table = pq.read_table(file, page_checksum_verification=True)
         _check_columns(file, table, schema)
         frame: pd.DataFrame = table.select(schema.names).to_pandas()
-    except FileNotFoundError:
-        raise InputError(file, "no such table; run the stage that makes it") from None
-    except (pa.ArrowException, OSError, ValueError) as error:  # a damaged name of a column is no UTF-8
-        raise InputError(file, f"is not a Parquet table: {error}") from None
     return frame
 
 
 def read_metadata(file: Path) -> dict[str, Any]:
-    """What `write_table` was given as metadata; empty where another program wrote the file."""
-    raw = (pq.read_schema(file).metadata or {}).get(_METADATA, b"{}")
-    metadata: dict[str, Any] = json.loads(raw)
+    """What `write_table` was given as metadata; empty where another program wrote the file.
+
+    Raises:
+        InputError: missing, or no Parquet.
+    """
+    with _translated_errors(file):
+        raw = (pq.read_schema(file).metadata or {}).get(_METADATA, b"{}")
+        metadata: dict[str, Any] = json.loads(raw)
     return metadata
+
+
+@contextmanager
+def _translated_errors(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(file, "no such table; run the stage that makes it") from None
+    except (pa.ArrowException, OSError, ValueError) as error:  # a damaged name of a column is no UTF-8
+        raise InputError(file, f"is not a Parquet table: {error}") from None
 
 
 def _check_columns(file: Path, table: pa.Table, schema: pa.Schema) -> None:

@@ -17,7 +17,6 @@ from apo_core.config.file import load_params, set_params
 from apo_core.decisions.person import problem_of, spelling
 from apo_core.errors import ApoError
 from apo_core.system.environment import prepare_command
-from apo_core.system.files import sha256_of
 from flows.checkout import workspace_at
 from flows.dead_run import close_dead_run, note_run
 from flows.outcome import notify_failure, notify_outcome, request_approval
@@ -27,6 +26,7 @@ from tasks.decisions.rebuild import refuse_lost_registry
 from tasks.dvc.remote import has_remote as has_dvc_remote
 from tasks.dvc.state import pending
 from tasks.git import author_of, commit_of
+from tasks.integrity.run_artifacts import hash_tags
 from tasks.lock import only_run
 from tasks.notify import check_secret
 from tasks.prefect_tasks import fetch_task, push_task, restore_task, retried_task, stage_task
@@ -165,7 +165,7 @@ def _register(
     """Decide on the promotion, register the policy, and write the summary."""
     client = log.client
     lineage = Report.read(workspace.report).lineage
-    tags = {name: str(value) for name, value in lineage} | {"dvc_lock_sha256": sha256_of(workspace.lock)}
+    tags = {name: str(value) for name, value in lineage} | hash_tags(workspace)
     for name, value in tags.items():
         client.set_tag(run_id, name, value)
     log_evidence(client, run_id, workspace)  # first: a version that is registered has its evidence

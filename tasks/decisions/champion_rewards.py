@@ -14,13 +14,15 @@ from apo_core.errors import ApoError, InputError
 from apo_core.evaluation.comparison import sampled_rewards
 from apo_core.model.directory import ModelRef
 from apo_core.tables import EVALUATIONS, read_metadata, read_table
+from tasks.integrity.run_artifacts import EVALUATIONS as RECORDED_EVALUATIONS
+from tasks.integrity.run_artifacts import PARAMS, DamagedArtifact, take_artifact
 from tasks.prompts.prompt_template import load_prompt_template
 from tasks.prompts.table import read_split, to_questions
 from tasks.responses.conditions import evaluation_conditions, prompt_order
 from tasks.responses.evaluator import Evaluator
 from tasks.responses.scoring import error_budget, scorer_of
 from tasks.responses.shards import open_work
-from tasks.tracking.registry import Registered, download_artifact, download_model
+from tasks.tracking.registry import Registered, download_model
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ def champion_rewards(
 ) -> pd.DataFrame:
     """Rewards of the champion's samples on the held-out prompts, as `sampled_rewards` has them.
 
-    Taken from the evaluation of its own run if that was made under the same conditions, else evaluated now.
+    Taken from the evaluation of its own run if that was made under the same conditions and is whole, else
+    evaluated now.
 
     Raises:
         ApoError: its model is gone or damaged, or the configuration of its run is gone.
@@ -43,20 +46,26 @@ def champion_rewards(
     workspace.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.state, prefix="champion-") as directory:
         scratch = Path(directory)
-        table = download_artifact(client, current.run_id, "tables/evaluations.parquet", scratch)
-        rows = None if table is None else _comparable(table, workspace.evaluations)
+        rows = _own_evaluation(client, workspace, current, scratch)
         if rows is None:
             return sampled_rewards(_evaluate(client, workspace, params, current, scratch), "champion")
         return sampled_rewards(rows, "policy")
 
 
-def _comparable(table: Path, evaluations: Path) -> pd.DataFrame | None:
-    """The rows of the champion's own evaluation; None if other conditions or an older version made it."""
-    if _conditions(table) != _conditions(evaluations):
-        return None
+def _own_evaluation(
+    client: MlflowClient, workspace: Workspace, current: Registered, scratch: Path
+) -> pd.DataFrame | None:
+    """The rows of the champion's own evaluation.
+
+    None if it is damaged or gone, or other conditions or an older version made it.
+    """
+    conditions = _conditions(workspace.evaluations)
     try:
+        table = take_artifact(client, current.run_id, RECORDED_EVALUATIONS, scratch)
+        if table is None or _conditions(table) != conditions:
+            return None
         return read_table(table, EVALUATIONS)
-    except InputError:  # without a column that it has today
+    except (DamagedArtifact, InputError):  # an InputError: without a column that it has today
         return None
 
 
@@ -70,9 +79,9 @@ def _evaluate(
 ) -> pd.DataFrame:
     """Sampled responses of the champion to the workspace's held-out prompts, table `tables.EVALUATIONS`."""
     directory = download_model(client, current, scratch)
-    own_params = download_artifact(client, current.run_id, "lineage/params.yaml", scratch)
+    own_params = take_artifact(client, current.run_id, PARAMS, scratch)
     if own_params is None:
-        raise ApoError(f"its MLflow run {current.run_id} has no artifact lineage/params.yaml")
+        raise ApoError(f"its MLflow run {current.run_id} has no artifact {PARAMS}")
     prompts = read_split(workspace, "eval")
     count = params.evaluation.samples * len(prompts)
     work = open_work(

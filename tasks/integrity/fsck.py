@@ -16,7 +16,7 @@ from tasks.integrity.copies import CopyStore, opened
 from tasks.integrity.copy_check import CopyCheck
 from tasks.integrity.finding import Finding
 from tasks.integrity.recorded import recorded_outputs
-from tasks.integrity.versions import check_versions
+from tasks.integrity.versions import check_runs, check_versions
 from tasks.tracking.store import has_registry
 from tasks.workspace import Workspace
 
@@ -95,6 +95,7 @@ def _check_registry(
     except ApoError as error:
         yield Finding("decisions", str(error), advice="see the page Approvals")
     yield from check_versions(log.client, workspace, model, stores, mend=mend)
+    yield from check_runs(log.client, workspace, model, stores, mend=mend)
 
 
 def _check_checkpoints(workspace: Workspace, *, mend: bool) -> Iterator[Finding]:

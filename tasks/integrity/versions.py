@@ -1,4 +1,4 @@
-"""Whether the registry's copy of each policy is the one that was registered."""
+"""Whether the registry's copy of each policy, and the record of its run, are what was registered."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from apo_core.errors import ApoError
 from apo_core.system.files import remove
 from tasks.integrity.copies import CopyStore, take_policy
 from tasks.integrity.finding import Finding
+from tasks.integrity.run_artifacts import (
+    EVALUATIONS,
+    LOCK,
+    PARAMS,
+    REPORT,
+    VALUES,
+    problems_of_artifacts,
+    send_artifact_again,
+)
 from tasks.tracking.registry import (
     POLICY_TAG,
     Registered,
@@ -20,6 +29,14 @@ from tasks.tracking.registry import (
     versions_of,
 )
 from tasks.workspace import Workspace
+
+_WITHOUT = {
+    LOCK: "`apo lineage` and `apo restore` refuse its versions",
+    PARAMS: "`apo restore` refuses its versions; no policy is compared with them",
+    REPORT: "`apo lineage` and `apo restore` refuse its versions",
+    VALUES: "`apo lineage` refuses its versions",
+    EVALUATIONS: "its champion is evaluated again",
+}
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -55,6 +72,25 @@ def check_versions(
         done = "replaced by the policy that DVC keeps" if sent else ""
         advice = f"if it is the champion: `apo rollback {model}`" if mend else "`apo fsck`"
         yield Finding("registry", problem, done, advice)
+
+
+def check_runs(
+    client: MlflowClient, workspace: Workspace, model: str, stores: list[CopyStore], *, mend: bool
+) -> Iterator[Finding]:
+    """Compare what the runs of a model's versions attached with what they recorded of it.
+
+    Args and errors: as of `check_versions`; mended from the workspace, too.
+    """
+    with registry_errors():
+        run_ids = {str(version.run_id) for version in versions_of(client, model).values() if version.run_id}
+    for run_id in sorted(run_ids):
+        with tempfile.TemporaryDirectory(dir=workspace.state) as directory, registry_errors():
+            scratch = Path(directory)
+            for artifact, problem in problems_of_artifacts(client, run_id, scratch):
+                sent = mend and send_artifact_again(client, workspace, run_id, artifact, stores, scratch)
+                done = "replaced by a whole copy" if sent else ""
+                advice = f"no whole copy is left: {_WITHOUT[artifact]}" if mend else "`apo fsck`"
+                yield Finding("registry", problem, done, advice)
 
 
 def _problem(client: MlflowClient, registered: Registered, scratch: Path) -> str | None:

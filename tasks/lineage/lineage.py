@@ -13,7 +13,8 @@ from apo_core.errors import ApoError
 from apo_core.evaluation.schema import bounds_in_words, mean_name
 from apo_core.system.files import read_json, sha256_of
 from apo_core.tables import read_metadata
-from tasks.tracking.registry import Registered, download_artifact, registry_errors
+from tasks.integrity.run_artifacts import LOCK, REPORT, VALUES, take_artifact
+from tasks.tracking.registry import Registered, registry_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,13 +45,13 @@ def lineage_of(client: MlflowClient, registered: Registered, entries: list[Entry
         entries: the log of the decisions on its model.
 
     Raises:
-        ApoError: the run of the version has lost an artifact.
+        ApoError: the run of the version has lost an artifact, or one is damaged.
     """
     with tempfile.TemporaryDirectory() as directory, registry_errors():
         scratch = Path(directory)
-        lock = _artifact(client, registered, "lineage/dvc.lock", scratch)
-        report = read_json(_artifact(client, registered, "reports/report.json", scratch))
-        values = read_metadata(_artifact(client, registered, "tables/values.parquet", scratch))
+        lock = _artifact(client, registered, LOCK, scratch)
+        report = read_json(_artifact(client, registered, REPORT, scratch))
+        values = read_metadata(_artifact(client, registered, VALUES, scratch))
         stages = YAML(typ="safe").load(lock)["stages"]
         lock_hash = sha256_of(lock)
     lines = {
@@ -119,7 +120,7 @@ def _hash(stages: dict[str, Any], stage: str, kind: str, path: str) -> str | Non
 
 
 def _artifact(client: MlflowClient, registered: Registered, path: str, scratch: Path) -> Path:
-    file = download_artifact(client, registered.run_id, path, scratch)
+    file = take_artifact(client, registered.run_id, path, scratch)
     if file is None:
         raise ApoError(f"{registered.name}/{registered.version}: its run {registered.run_id} has no {path}")
     return file

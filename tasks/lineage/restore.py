@@ -14,7 +14,8 @@ from apo_core.errors import ApoError
 from apo_core.system.files import remove, replacing
 from tasks.dvc.remote import has_remote, pull
 from tasks.dvc.state import pending
-from tasks.tracking.registry import Registered, download_artifact, registry_errors
+from tasks.integrity.run_artifacts import LOCK, PARAMS, REPORT, take_artifact
+from tasks.tracking.registry import Registered, registry_errors
 from tasks.tracking.runs import last_finished_run
 from tasks.workspace import Workspace
 
@@ -58,13 +59,13 @@ def restore_version(
         The stages whose inputs in git are not those of the version: another commit is checked out.
 
     Raises:
-        ApoError: the workspace has no remote, or the version's run has lost its record.
+        ApoError: the workspace has no remote, or the record of the version's run is lost or damaged.
         StageRefused: DVC's remote refuses, or does not have all of it.
         StageFailed: it does not answer now.
     """
     if not has_remote(workspace):
         raise ApoError(f"{workspace.root}: has no DVC remote to restore from; see `dvc remote add --default`")
-    record = {**_record(workspace), "lineage/params.yaml": workspace.params}
+    record = {**_record(workspace), PARAMS: workspace.params}
     with _kept(workspace, list(record.values())) as aside:
         _take(client, registered.run_id, record)
         pull(workspace, log, missing="refused")
@@ -75,13 +76,17 @@ def restore_version(
 
 def _record(workspace: Workspace) -> dict[str, Path]:
     """The files DVC compares with, by their paths in a run; the report, too, is outside DVC's cache."""
-    return {"lineage/dvc.lock": workspace.lock, "reports/report.json": workspace.report}
+    return {LOCK: workspace.lock, REPORT: workspace.report}
 
 
 def _take(client: MlflowClient, run_id: str, files: dict[str, Path]) -> None:
-    """Take all of the files of a run, or none."""
+    """Take all of the files of a run, or none.
+
+    Raises:
+        ApoError: one is missing, or is not what the run attached.
+    """
     with tempfile.TemporaryDirectory() as directory, registry_errors():
-        downloads = {path: download_artifact(client, run_id, path, Path(directory)) for path in files}
+        downloads = {path: take_artifact(client, run_id, path, Path(directory)) for path in files}
         missing = [path for path, source in downloads.items() if source is None]
         if missing:
             raise ApoError(f"MLflow run {run_id} has no {', '.join(missing)}")

@@ -224,3 +224,12 @@ def test_a_flipped_bit_anywhere_is_refused_or_without_consequence(tmp_path):
         else:
             pd.testing.assert_frame_equal(read, frame)
     assert refused > len(content) / 2
+
+
+def test_metadata_of_a_cut_file_is_refused_like_its_rows(samples):
+    samples.write_bytes(samples.read_bytes()[:-20])
+    with pytest.raises(InputError, match="is not a Parquet table"):
+        read_metadata(samples)
+    samples.unlink()
+    with pytest.raises(InputError, match="no such table"):
+        read_metadata(samples)
