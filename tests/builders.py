@@ -92,6 +92,24 @@ def copy_of(finished: Path, copy: Path) -> Path:
     return copy
 
 
+# --- a registry ---------------------------------------------------------------------------------------------
+
+
+def as_logged_model(policy: Path, target: Path) -> Path:
+    """The files of a logged model as MLflow makes them of a policy, without its seconds for that."""
+    shutil.copytree(policy, target / "model")
+    (target / "components/tokenizer").mkdir(parents=True)
+    (target / "components/tokenizer/tokenizer.json").write_text('{"tokens": "abc"}')
+    (target / "MLmodel").write_text("flavors: [transformers]")
+    return target
+
+
+def files_of_version(log, version: str = "1") -> Path:
+    """Where a store of the workspace's own keeps a version's files."""
+    model_id = log.client.get_model_version(log.model, version).source.removeprefix("models:/")
+    return Path(log.client.get_logged_model(model_id).artifact_location.removeprefix("file://"))
+
+
 # --- interruptions ------------------------------------------------------------------------------------------
 
 

@@ -80,9 +80,14 @@ def sha256_of(path: Path) -> str:
     if not path.is_dir():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+    return combined_hash(hashes_below(path))
+
+
+def combined_hash(sha256s: dict[str, str]) -> str:
+    """The hash of a directory of such files, as of `sha256_of`; paths to hashes."""
     digest = hashlib.sha256()
-    for name, own in hashes_below(path).items():
-        digest.update(f"{name}\0{own}\n".encode())
+    for name in sorted(sha256s, key=Path):
+        digest.update(f"{name}\0{sha256s[name]}\n".encode())
     return digest.hexdigest()
 
 

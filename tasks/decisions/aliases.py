@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from apo_core.decisions.approval_rule import State, state_of
 from apo_core.decisions.audit_chain import Entry, Head, head_of
 from apo_core.errors import ApoError
+from tasks.tracking.model_files import POLICY_TAG
 from tasks.tracking.registry import (
     CANDIDATE,
     CHAMPION,
-    POLICY_TAG,
     has_model,
     model_aliases,
     model_tags,

@@ -16,7 +16,8 @@ from apo_core.decisions.approval_rule import Decision, DecisionRefused, Draft, S
 from apo_core.decisions.audit_chain import Entry
 from tasks.decisions.aliases import holds_proposed_policy
 from tasks.decisions.log import DecisionLog
-from tasks.tracking.registry import Registered, registry_errors, versions_of
+from tasks.tracking.model_files import DamagedModel
+from tasks.tracking.registry import Registered, check_model, find, registry_errors, tags_of, versions_of
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -40,7 +41,7 @@ def propose(
     A candidate whose time is over is closed first. It may be this version, which is then proposed again.
 
     Raises:
-        DecisionRefused: the log knows another policy by this version's number.
+        DecisionRefused: the log knows another policy by this version's number, or its files are damaged.
         ApoError: registry or log refuse.
     """
     now, version = datetime.now(UTC), registered.version
@@ -78,7 +79,8 @@ def decide(
     """Approve or reject a candidate; None where the same person has decided the same before.
 
     Raises:
-        DecisionRefused: the rules do not allow it, or there is no such version; nothing has changed.
+        DecisionRefused: the rules do not allow it, there is no such version, or it is to be approved and its
+            files are damaged; nothing has changed.
         ApoError: registry or log refuse, or the aliases could not be set.
     """
     now = now or datetime.now(UTC)
@@ -95,8 +97,8 @@ def roll_back(log: DecisionLog, to: str | None, *, by: str, reason: str) -> Entr
     """Make a former champion the champion again, by default the one before; None if it was just done.
 
     Raises:
-        DecisionRefused: there is no such former champion, its version is gone, or another version has become
-            champion meanwhile; nothing has changed.
+        DecisionRefused: there is no such former champion, its version is gone or damaged, or another version
+            has become champion meanwhile; nothing has changed.
         ApoError: registry or log refuse, or the aliases could not be set.
     """
     seen: list[str | None] = []  # the champions at each attempt; the person has decided on the first
@@ -128,15 +130,24 @@ def _only(written: list[Entry]) -> Entry | None:
 
 
 def _require_version(log: DecisionLog, state: State, version: str) -> None:
-    """Check that the registry has a version, and that it holds the policy that was proposed as it."""
+    """Check that the registry has a version, and that it holds the policy that was proposed as it.
+
+    All its files are read. Nothing is read of a version whose hash is not recorded.
+    """
     with registry_errors():
-        registered = versions_of(log.client, log.model).get(version)
+        registered = find(log.client, log.model, version)
+        tags = {} if registered is None else tags_of(log.client, registered)
     if registered is None:
         raise DecisionRefused(f"{log.model}: has no version {version}")
-    if not holds_proposed_policy(state, version, registered.tags):
+    if not holds_proposed_policy(state, version, tags):
         raise DecisionRefused(
             f"{log.model}: version {version} is another policy than the one that was proposed as that"
         )
+    try:
+        with registry_errors():
+            check_model(log.client, registered)
+    except DamagedModel as damage:
+        raise DecisionRefused(str(damage)) from None
 
 
 def _take_up_tags(log: DecisionLog) -> list[str]:

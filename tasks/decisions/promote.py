@@ -23,7 +23,8 @@ from apo_core.values.fingerprint import digest
 from tasks.decisions.decide import propose
 from tasks.decisions.log import DecisionLog
 from tasks.integrity.check import check_outputs
-from tasks.tracking.registry import Registered, champion, find_version, refreshed, register
+from tasks.tracking.model_files import FILES_TAG
+from tasks.tracking.registry import Registered, champion, find_version, refreshed, register, tags_of
 from tasks.workspace import STAGES, Workspace
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def promote(
             policy_sha256=policy_sha256,
             tags=tags | {"decision": decision.reason},
         )
-    evidence = tags | {"decision": decision.reason, "run_id": run_id, "policy_sha256": policy_sha256}
+    recorded = {FILES_TAG: tags_of(client, registered).get(FILES_TAG)}
+    evidence = (
+        tags | recorded | {"decision": decision.reason, "run_id": run_id, "policy_sha256": policy_sha256}
+    )
     propose(log, registered, params.promotion, started_by=started_by, evidence=evidence)
     return decision, refreshed(client, registered)
 

@@ -10,8 +10,8 @@ from apo_core.decisions.approval_rule import state_of
 from apo_core.errors import ApoError
 from tasks.decisions.log import DecisionLog
 from tasks.integrity.copies import CopyStore, opened, take_policy
+from tasks.tracking.model_files import POLICY_TAG
 from tasks.tracking.registry import (
-    POLICY_TAG,
     has_model,
     log_policy,
     register_logged,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_core.errors import ApoError
-from apo_core.system.files import remove
+from apo_core.system.files import remove, sha256_of
 from tasks.integrity.copies import CopyStore, take_policy
 from tasks.integrity.finding import Finding
 from tasks.integrity.run_artifacts import (
@@ -20,11 +21,12 @@ from tasks.integrity.run_artifacts import (
     problems_of_artifacts,
     send_artifact_again,
 )
+from tasks.tracking.model_files import FILES_TAG, POLICY, POLICY_TAG, read_hashes
 from tasks.tracking.registry import (
-    POLICY_TAG,
     Registered,
     download_model,
     find,
+    log_policy_again,
     registry_errors,
     versions_of,
 )
@@ -69,7 +71,7 @@ def check_versions(
             if problem is None:
                 continue
             sent = mend and _send_again(client, versions[number], registered, stores, Path(scratch))
-        done = "replaced by the policy that DVC keeps" if sent else ""
+        done = "replaced by whole files" if sent else ""
         advice = f"if it is the champion: `apo rollback {model}`" if mend else "`apo fsck`"
         yield Finding("registry", problem, done, advice)
 
@@ -112,11 +114,26 @@ def _send_again(
     stores: list[CopyStore],
     scratch: Path,
 ) -> bool:
-    """Put the policy as its stage wrote it in the place of the registry's copy, if DVC still has it."""
-    policy = scratch / "sent/model"
-    recorded = version.tags.get(POLICY_TAG)
-    if recorded is None or not take_policy(recorded, stores, policy):
+    """Replace the registry's files by the policy as its stage wrote it, and what MLflow makes of it."""
+    policy, recorded, source = scratch / "sent" / POLICY, version.tags.get(POLICY_TAG), str(version.source)
+    if recorded is None or not _take_whole(recorded, stores, scratch, policy):
         return False
     with registry_errors():
-        client.log_model_artifacts(str(version.source).removeprefix("models:/"), str(policy.parent))
-    return _problem(client, registered, scratch) is None
+        client.log_model_artifacts(source.removeprefix("models:/"), str(policy.parent))
+        if _problem(client, registered, scratch) is None:
+            return True
+        # Something else than the policy: MLflow makes it of the policy.
+        sent = log_policy_again(client, policy, source, scratch / "again")
+        if read_hashes(source) != sent or sent.policy != recorded:
+            return False
+        client.set_model_version_tag(registered.name, registered.version, FILES_TAG, sent.files)
+    return True
+
+
+def _take_whole(policy_sha256: str, stores: list[CopyStore], scratch: Path, policy: Path) -> bool:
+    """Copy the policy of that hash to a directory: the registry's, if it is whole, else DVC's."""
+    downloaded = scratch / "registered" / POLICY
+    if downloaded.is_dir() and sha256_of(downloaded) == policy_sha256:
+        shutil.copytree(downloaded, policy)
+        return True
+    return take_policy(policy_sha256, stores, policy)

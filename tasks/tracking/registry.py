@@ -10,19 +10,26 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apo_core.errors import ApoError
 from apo_core.system.environment import disable_telemetry
-from apo_core.system.files import sha256_of
 from apo_core.system.imports import quick_imports
+from tasks.tracking.model_files import (
+    POLICY,
+    POLICY_TAG,
+    DamagedModel,
+    ModelHashes,
+    hashes_in,
+    is_gone,
+    read_hashes,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-POLICY_TAG = "policy_sha256"
 _SPEC = re.compile(r"(?P<name>[^@/:'\"]+)(?:@(?P<alias>[\w.-]+)|/(?P<version>\d+))?")
 
 
@@ -140,8 +147,15 @@ def tags_of(client: MlflowClient, registered: Registered) -> dict[str, str]:
 def register(
     client: MlflowClient, directory: Path, *, name: str, run_id: str, policy_sha256: str, tags: dict[str, str]
 ) -> Registered:
-    """Log a policy to its run as a transformers model and make it a version of the registered model."""
-    register_logged(name, log_policy(directory, run_id), tags | {POLICY_TAG: policy_sha256})
+    """Log a policy to its run as a transformers model and make it a version of the registered model.
+
+    Raises:
+        DamagedModel: what the registry has of it now is not the policy of that hash; nothing is registered.
+    """
+    address = log_policy(directory, run_id)
+    hashes = read_hashes(address)
+    hashes.check({POLICY_TAG: policy_sha256}, f"{directory} as MLflow keeps it")
+    register_logged(name, address, tags | hashes.tags())
     return _only_version(client, name, policy_sha256)
 
 
@@ -152,29 +166,61 @@ def log_policy(directory: Path, run_id: str) -> str:
         import mlflow
         import mlflow.transformers
 
-    # MLflow looks for a model card and a licence on the hub, and warns that a directory has neither.
-    logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)
-    requirements = [f"{package}=={installed(package)}" for package in ("torch", "transformers")]
     mlflow.start_run(run_id=run_id)
     try:
-        logged = mlflow.transformers.log_model(
-            # Absolute: MLflow would look a relative path up on the hub as a repository's name.
-            transformers_model=str(directory.resolve()),
-            task="text-generation",
-            name="policy",
-            pip_requirements=requirements,
-        )
+        logged = mlflow.transformers.log_model(name="policy", **_transformers_model(directory))
     finally:
         mlflow.end_run("RUNNING")  # the run goes on: only the pipeline knows how it ends
     return str(logged.model_uri)
 
 
-def register_logged(name: str, address: str, tags: dict[str, str]) -> None:
-    """Make a logged model the next version of a registered one."""
+def log_policy_again(client: MlflowClient, policy: Path, address: str, scratch: Path) -> ModelHashes:
+    """Replace the files of a logged model by those that MLflow makes of the policy today.
+
+    Args:
+        client: of the registry.
+        policy: Hugging Face directory.
+        address: of the logged model, `models:/ID`.
+        scratch: directory for the files, which are made there first.
+
+    Returns:
+        The hashes of what was sent.
+    """
+    disable_telemetry()
+    with quick_imports():
+        import mlflow.transformers
+        from mlflow.models import Model
+
+    logged = client.get_logged_model(address.removeprefix("models:/"))
+    model = Model(
+        artifact_path=logged.artifact_location,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
+        run_id=logged.source_run_id,
+    )
+    mlflow.transformers.save_model(path=str(scratch), mlflow_model=model, **_transformers_model(policy))
+    client.log_model_artifacts(logged.model_id, str(scratch))
+    return hashes_in(scratch)
+
+
+def _transformers_model(directory: Path) -> dict[str, Any]:
+    """How MLflow is to log a Hugging Face directory."""
+    # MLflow looks for a model card and a licence on the hub, and warns that a directory has neither.
+    logging.getLogger("mlflow.transformers").setLevel(logging.ERROR)
+    return {
+        # Absolute: MLflow would look a relative path up on the hub as a repository's name.
+        "transformers_model": str(directory.resolve()),
+        "task": "text-generation",
+        "pip_requirements": [f"{package}=={installed(package)}" for package in ("torch", "transformers")],
+    }
+
+
+def register_logged(name: str, address: str, tags: dict[str, str]) -> int:
+    """Make a logged model the next version of a registered one; returns the number that MLflow gave it."""
     import mlflow
 
     with redirect_stderr(io.StringIO()):  # it tells the terminal that it makes a new version, whatever for
-        mlflow.register_model(address, name, tags=tags)
+        return int(mlflow.register_model(address, name, tags=tags).version)
 
 
 def has_model(client: MlflowClient, name: str) -> bool:
@@ -223,11 +269,22 @@ def download_artifact(client: MlflowClient, run_id: str, path: str, directory: P
     return Path(client.download_artifacts(run_id, path, str(directory)))
 
 
+def check_model(client: MlflowClient, registered: Registered) -> None:
+    """Read the registry's files of a version, and compare them with their recorded hashes, if there are any.
+
+    Raises:
+        DamagedModel: they are gone or damaged.
+    """
+    source, tags = f"models:/{registered.name}/{registered.version}", tags_of(client, registered)
+    if POLICY_TAG in tags:
+        read_hashes(source).check(tags, source)
+
+
 def download_model(client: MlflowClient, registered: Registered, directory: Path) -> Path:
     """Download the Hugging Face model directory of a version, and compare it with what was registered.
 
     Raises:
-        ApoError: its files are gone or damaged.
+        DamagedModel: its files are gone or damaged.
     """
     import mlflow
 
@@ -235,30 +292,14 @@ def download_model(client: MlflowClient, registered: Registered, directory: Path
     try:
         whole = mlflow.artifacts.download_artifacts(source, dst_path=str(directory))
     except (mlflow.MlflowException, OSError) as error:
-        if not _is_gone(error):  # the server may be back in a minute
+        if not is_gone(error):  # the server may be back in a minute
             raise
-        raise ApoError(f"{source}: cannot be downloaded: {error}") from error
-    model = Path(whole) / "model"
+        raise DamagedModel(f"{source}: cannot be downloaded: {error}") from error
+    model = Path(whole) / POLICY
     if not model.is_dir():
-        raise ApoError(f"{source}: has lost its model directory")
-    recorded, actual = tags_of(client, registered).get(POLICY_TAG), sha256_of(model)
-    if recorded not in (None, actual):
-        raise ApoError(
-            f"{source}: its files are not what was registered: sha256 {recorded} is "
-            f"recorded, found {actual}; `apo fsck` sends them again if DVC keeps them"
-        )
+        raise DamagedModel(f"{source}: has lost its model directory")
+    hashes_in(Path(whole)).check(tags_of(client, registered), source)
     return model
-
-
-def _is_gone(error: Exception) -> bool:
-    """Whether an error says that a file does not exist, rather than that the server is away."""
-    answer = getattr(error, "response", None)  # errors of requests are OSErrors
-    if answer is not None:
-        return bool(answer.status_code == 404)
-    return isinstance(error, FileNotFoundError) or getattr(error, "error_code", None) in (
-        "RESOURCE_DOES_NOT_EXIST",
-        "NOT_FOUND",
-    )
 
 
 def _registered(client: MlflowClient, version: ModelVersion) -> Registered:

@@ -217,7 +217,7 @@ def _of_registry() -> list[Fault]:
                 name=f"the registry's copy, {way}, apo fsck",
                 do=do,
                 command=f"{look} && {_TWICE} && {whole}",
-                says="registry: .*replaced by the policy that DVC keeps .*everything is as it is recorded",
+                says="registry: .*replaced by whole files .*everything is as it is recorded",
             )
             for way, do in {"a flipped byte": flip, "cut": cut}.items()
         ),

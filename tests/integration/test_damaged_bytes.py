@@ -102,17 +102,24 @@ def test_dvcs_copies_are_made_whole_by_those_of_the_workspace_and_the_remote(wor
 
 
 def test_the_registrys_copy_is_never_used_damaged_and_is_sent_again(workspace):
-    execute("apo run", workspace)
-    (weights,) = (workspace / ".apo/mlartifacts").rglob("model.safetensors")
-    before = weights.read_bytes()
-    flip_a_byte(weights)
-    refused = execute("apo publish apo-ci@champion s3://nowhere/x", workspace, check=False)
-    assert refused.returncode == 2
-    shown = execute("apo fsck --look", workspace, check=False)
-    assert shown.returncode == 1
-    assert "its files are not what was registered" in shown.stdout
-    execute("apo fsck", workspace)
-    assert weights.read_bytes() == before
+    execute("apo run --set promotion.approval=manual", workspace)
+    (files,) = (workspace / ".apo/mlartifacts/models").glob("*/artifacts")
+    approve = "apo approve apo-ci 1 --by Ada --reason good"
+    for name in ("model/model.safetensors", "components/tokenizer/tokenizer.json", "MLmodel"):
+        before = (files / name).read_bytes()
+        flip_a_byte(files / name)
+        refused = execute(approve, workspace, check=False)
+        assert refused.returncode == 2
+        assert re.search(r"its files are not what was registered: \w+_sha256 \w+ is rec", refused.stdout)
+        shown = execute("apo fsck --look", workspace, check=False)
+        assert shown.returncode == 1
+        assert "its files are not what was registered" in shown.stdout
+        assert "replaced by whole files" in execute("apo fsck", workspace).stdout
+        after = (files / name).read_bytes()
+        times = rb"utc_time_created.*|source_model_name.*"
+        assert re.sub(times, b"", after) == re.sub(times, b"", before)
+    assert execute("apo fsck --look", workspace).stdout == "everything is as it is recorded\n"
+    execute(approve, workspace)
 
 
 @pytest.mark.production
