@@ -107,13 +107,13 @@ def reconcile(model: Model, workspace: Directory = Path()) -> None:
     """Take up decisions of MLflow's page, close what is late, set aliases; make a lost registry again."""
     from apo_core.config.file import load_params
     from tasks.decisions import decide
-    from tasks.decisions.rebuild import lost_versions, rebuild
+    from tasks.decisions.rebuild import needs_rebuild, rebuild
     from tasks.lock import only_run
 
     target = Workspace.at(workspace)
     done = []
     with decision_log(target, model, lost=True) as log:
-        if lost_versions(log):
+        if needs_rebuild(log):
             with only_run(target):
                 done = rebuild(log, target, load_params(target.params).tracking.experiment)
         done += decide.reconcile(log)

@@ -39,6 +39,17 @@ def test_a_moved_one_keeps_its_champion(registered, tmp_path):
     assert len(list((moved / ".apo/mlartifacts").glob("*/artifacts"))) == 2
 
 
+def test_a_version_deleted_on_mlflows_page_comes_back_as_itself(registered):
+    client = MlflowClient(f"sqlite:///{registered}/.apo/mlflow.db")
+    client.delete_model_version("apo-ci", "1")
+    assert "apo reconcile apo-ci" in execute("apo run", registered, check=False).stdout
+    reconciled = execute("apo reconcile apo-ci", registered).stdout
+    assert reconciled.startswith("apo-ci: version 1 is there again\n")
+    assert "apo-ci/1" in execute("apo lineage apo-ci/1", registered).stdout
+    assert_whole(registered)
+    assert "nothing to do" in execute("apo reconcile apo-ci", registered).stdout
+
+
 def assert_whole(workspace: Path) -> None:
     """The champion and its record are found, and are in this workspace."""
     assert "apo-ci/1" in execute("apo lineage apo-ci@champion", workspace).stdout
