@@ -10,7 +10,7 @@ from tasks.decisions import decide
 from tasks.integrity.versions import check_versions
 from tasks.tracking import registry
 from tasks.tracking.model_files import FILES_TAG, POLICY_TAG, DamagedModel, read_hashes
-from tasks.tracking.registry import download_model, tags_of
+from tasks.tracking.registry import check_model, download_model, tags_of
 
 pytestmark = pytest.mark.slow  # MLflow makes a store
 WEIGHTS, TOKENIZER = "model/model.safetensors", "components/tokenizer/tokenizer.json"
@@ -87,3 +87,23 @@ def test_nobody_goes_back_to_a_damaged_version(log, register, policy):
     assert log.state().champion == "2"
     flip_a_byte(files_of_version(log) / WEIGHTS)
     assert decide.roll_back(log, None, by="Bob", reason="bad").version == "1"
+
+
+def test_what_a_server_keeps_is_read_file_by_file(log, register, monkeypatch):
+    from mlflow.store.artifact import artifact_repository_registry
+
+    registered = register()
+    local = artifact_repository_registry.get_artifact_repository(files_of_version(log).as_uri())
+
+    class OnServer:
+        def list_artifacts(self, path):
+            return local.list_artifacts(path)
+
+        def download_artifacts(self, path, directory):
+            return local.download_artifacts(path, directory)
+
+    monkeypatch.setattr(artifact_repository_registry, "get_artifact_repository", lambda *_, **__: OnServer())
+    check_model(log.client, registered)
+    flip_a_byte(files_of_version(log) / TOKENIZER)
+    with pytest.raises(DamagedModel, match="files_sha256 "):
+        check_model(log.client, registered)
