@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from apo_core import config
 from apo_core.system.files import replacing, write_text
 from apo_core.training.least_reward import least_reward
-from apo_core.values.selection import SOLVABLE
+from apo_core.values.selection import SOLVABLE, dropped_but_solvable
 from benchmarks.comparison.stability import Trace, collapsed, stopped_at
 from benchmarks.processes import ROOT
-from tasks.stages.values import Priors, baseline, dropped_but_solvable, fit_priors, value_table
+from tasks.stages.values import Priors, baseline, fit_priors, value_table
 
 Floats = NDArray[np.float64]
 BETA1, PROMPTS, SAMPLES = 0.5, 512, (2, 4, 8, 16)

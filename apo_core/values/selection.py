@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 # Mean rewards of the reference policy. With less than the first hardly any response has a reward to learn
 # from: eight samples miss such a prompt about every other time. With more than the second nearly all have.
 SOLVABLE, NEARLY_ALWAYS_SOLVED = 0.1, 0.9
@@ -40,3 +42,8 @@ def reason_to_drop(
     if mean_reward > high:
         return "too easy"
     return None
+
+
+def dropped_but_solvable(table: pd.DataFrame) -> int:
+    """Count the prompts that were dropped as unsolved though they can be expected to be solvable."""
+    return round(float(table.loc[table["dropped"] == "unsolved", "solvable"].sum()))

@@ -16,6 +16,7 @@ from apo_core.system.files import read_json
 from apo_core.tables import EVALUATIONS, PROMPTS, VALUES, read_metadata, read_table
 from apo_core.training.metrics import read_metrics
 from apo_core.values.fingerprint import digest
+from apo_core.values.selection import dropped_but_solvable
 from tasks.reporting.plots import plot_evaluation, plot_training, plot_values
 from tasks.reporting.summary import (
     DecisionBlock,
@@ -85,7 +86,7 @@ def _report(
             prompts=len(values),
             kept=int(values["dropped"].isna().sum()),
             dropped={str(reason): count for reason, count in values["dropped"].value_counts().items()},
-            dropped_but_solvable=facts["values"]["dropped_but_solvable"],
+            dropped_but_solvable=dropped_but_solvable(values),
             n=metadata["n"],
             responses=facts["sample"]["responses"],
             beta1=metadata["beta1"],

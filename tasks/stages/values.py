@@ -12,7 +12,13 @@ from apo_core.errors import ApoError
 from apo_core.tables import SAMPLES, VALUES, read_metadata, read_table, write_table
 from apo_core.values.optimal import optimal_value
 from apo_core.values.pooled import Prior, fit_prior, pooled_value, successes
-from apo_core.values.selection import IMPROBABLE, NEARLY_ALWAYS_SOLVED, SOLVABLE, reason_to_drop
+from apo_core.values.selection import (
+    IMPROBABLE,
+    NEARLY_ALWAYS_SOLVED,
+    SOLVABLE,
+    dropped_but_solvable,
+    reason_to_drop,
+)
 from apo_core.values.success_rate import expected_reward, probability_above
 from tasks.quality.checks import value_checks
 from tasks.quality.expectations import validate
@@ -116,11 +122,6 @@ def baseline(table: pd.DataFrame, cautious: Prior) -> float:
     kept = table[table["dropped"].isna()]
     counts = kept["n"].to_numpy()
     return float(expected_reward(kept["mean_reward"].to_numpy() * counts, counts, cautious).mean())
-
-
-def dropped_but_solvable(table: pd.DataFrame) -> int:
-    """Count the prompts that were dropped as unsolved though they can be expected to be solvable."""
-    return round(float(table.loc[table["dropped"] == "unsolved", "solvable"].sum()))
 
 
 def _own_values(samples: pd.DataFrame, beta1: float) -> pd.Series:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -283,14 +284,20 @@ def check_model(client: MlflowClient, registered: Registered) -> None:
 def download_model(client: MlflowClient, registered: Registered, directory: Path) -> Path:
     """Download the Hugging Face model directory of a version, and compare it with what was registered.
 
+    Args:
+        client: of the registry.
+        registered: the version.
+        directory: gets a directory of the model's own; other files may lie beside it.
+
     Raises:
         DamagedModel: its files are gone or damaged.
     """
     import mlflow
 
     source = f"models:/{registered.name}/{registered.version}"
+    own = Path(tempfile.mkdtemp(dir=directory))
     try:
-        whole = mlflow.artifacts.download_artifacts(source, dst_path=str(directory))
+        whole = mlflow.artifacts.download_artifacts(source, dst_path=str(own))
     except (mlflow.MlflowException, OSError) as error:
         if not is_gone(error):  # the server may be back in a minute
             raise

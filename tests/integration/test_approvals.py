@@ -14,6 +14,7 @@ from builders import ROOT, clean_env, execute
 from apo_core.decisions.approval_rule import DecisionRefused, state_of
 from apo_core.decisions.audit_chain import AuditBroken
 from apo_core.errors import ApoError
+from apo_core.system.files import combined_hash
 from flows.workspaces import load_preset
 from tasks.decisions import decide
 from tasks.decisions.log import append, open_log, open_store, read_log
@@ -48,6 +49,9 @@ def client(log):
 @pytest.fixture
 def store(log):
     return log.store
+
+
+NO_FILES = combined_hash({})  # of the versions here, whose directories do not exist
 
 
 def version(log, *, started_by="Ada", **rules):
@@ -140,8 +144,8 @@ def test_a_tag_that_cannot_be_taken_up_is_in_nobodys_way(log, client):
     """The tag of a version that now holds another policy."""
     first = find(client, MODEL, str(client.create_model_version(MODEL, "file:///a").version))
     tag = partial(client.set_model_version_tag, MODEL, first.version)
-    tag("policy_sha256", "a" * 64)
-    decide.propose(log, first, RULES, started_by="Ada", evidence={"policy_sha256": "a" * 64})
+    tag("policy_sha256", NO_FILES)
+    decide.propose(log, first, RULES, started_by="Ada", evidence={"policy_sha256": NO_FILES})
     tag("policy_sha256", "b" * 64)
     version(log, approval_hours=1e-9)
     for name, value in {"by": "Bob", "reason": "good", "decision": "approve"}.items():
@@ -292,8 +296,8 @@ def test_a_version_that_is_gone_is_in_nobodys_way(log, client):
 
 def test_a_number_that_is_given_again_is_not_the_version_that_was_approved(log, client):
     registered = find(client, MODEL, str(client.create_model_version(MODEL, "file:///a").version))
-    client.set_model_version_tag(MODEL, registered.version, "policy_sha256", "a" * 64)
-    evidence = {"policy_sha256": "a" * 64}
+    client.set_model_version_tag(MODEL, registered.version, "policy_sha256", NO_FILES)
+    evidence = {"policy_sha256": NO_FILES}
     decide.propose(log, registered, RULES, started_by="Ada", evidence=evidence)
     say(log, registered.version, "approve")
     client.set_model_version_tag(MODEL, registered.version, "policy_sha256", "b" * 64)

@@ -101,8 +101,8 @@ def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(wo
 
 def test_a_killed_run_is_marked_as_crashed_by_the_next_one(workspace):
     note = workspace / ".apo/run.prefect"
-    kill_when(workspace, ["apo", "run"], lambda: note.exists() and bool(note.read_text()))
-    dead = note.read_text()
+    kill_when(workspace, ["apo", "run"], note.exists)
+    dead = json.loads(note.read_text())["note"]
     assert states(workspace)[dead] == "RUNNING"
     execute("apo run", workspace)
     assert states(workspace)[dead] == "CRASHED"

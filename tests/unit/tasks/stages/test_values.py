@@ -6,7 +6,8 @@ import pytest
 
 from apo_core.config.file import load_params
 from apo_core.values.pooled import Prior
-from tasks.stages.values import Priors, baseline, dropped_but_solvable, fit_priors, value_table
+from apo_core.values.selection import dropped_but_solvable
+from tasks.stages.values import Priors, baseline, fit_priors, value_table
 
 WIDE = Priors(success=Prior(1.0, 1.0), reward=Prior(1.0, 1.0), cautious=Prior(1.0, 1.0))
 RULES = {"drop_unsolved": True, "drop_solved": True}
