@@ -155,7 +155,8 @@ def rebuild(log: DecisionLog, workspace: Workspace, experiment: str) -> list[str
     champion = state.champion
     if champion is not None and int(champion) in set(lost) - registered:
         lines.append(
-            f"{log.model}: there is no champion: `apo rollback {log.model}` goes back to the one before"
+            f"{log.model}: there is no champion: `apo rollback {log.model} --by NAME --reason WHY` "
+            "goes back to the one before"
         )
     return lines
 

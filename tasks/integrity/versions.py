@@ -72,7 +72,8 @@ def check_versions(
                 continue
             sent = mend and _send_again(client, versions[number], registered, stores, Path(scratch))
         done = "replaced by whole files" if sent else ""
-        advice = f"if it is the champion: `apo rollback {model}`" if mend else "`apo fsck`"
+        back = f"`apo rollback {model} --by NAME --reason WHY`"
+        advice = f"if it is the champion: {back}" if mend else "`apo fsck`"
         yield Finding("registry", problem, done, advice)
 
 

@@ -287,7 +287,7 @@ def download_model(client: MlflowClient, registered: Registered, directory: Path
     Args:
         client: of the registry.
         registered: the version.
-        directory: gets a directory of the model's own; other files may lie beside it.
+        directory: is made if need be, and gets a directory of the model's own beside what it has.
 
     Raises:
         DamagedModel: its files are gone or damaged.
@@ -295,6 +295,7 @@ def download_model(client: MlflowClient, registered: Registered, directory: Path
     import mlflow
 
     source = f"models:/{registered.name}/{registered.version}"
+    directory.mkdir(parents=True, exist_ok=True)
     own = Path(tempfile.mkdtemp(dir=directory))
     try:
         whole = mlflow.artifacts.download_artifacts(source, dst_path=str(own))

@@ -85,7 +85,7 @@ def test_a_number_that_mlflow_does_not_give_again_is_not_said_to_be_back(log, ch
     assert lost_versions(log) == [3]
     lines = reconcile(log, registry_workspace)
     assert lines[0].startswith(f"{log.model}: version 3 stays lost: MLflow gives")
-    assert lines[1].startswith(f"{log.model}: there is no champion: `apo rollback {log.model}`")
+    assert lines[1].startswith(f"{log.model}: there is no champion: `apo rollback {log.model} ")
     assert policies(log) == dict(zip("12", champions, strict=False))
     assert lost_versions(log) == []  # runs go on
     assert rebuild.rebuild(log, registry_workspace, "e") == []
