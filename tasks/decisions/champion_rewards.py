@@ -78,7 +78,7 @@ def _evaluate(
     client: MlflowClient, workspace: Workspace, params: Params, current: Registered, scratch: Path
 ) -> pd.DataFrame:
     """Sampled responses of the champion to the workspace's held-out prompts, table `tables.EVALUATIONS`."""
-    directory = download_model(client, current, scratch)
+    directory = download_model(client, current, scratch / "model")
     own_params = take_artifact(client, current.run_id, PARAMS, scratch)
     if own_params is None:
         raise ApoError(f"its MLflow run {current.run_id} has no artifact {PARAMS}")

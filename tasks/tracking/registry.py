@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -287,7 +286,7 @@ def download_model(client: MlflowClient, registered: Registered, directory: Path
     Args:
         client: of the registry.
         registered: the version.
-        directory: is made if need be, and gets a directory of the model's own beside what it has.
+        directory: a new or an empty one: all that is in it afterwards counts as the model's.
 
     Raises:
         DamagedModel: its files are gone or damaged.
@@ -296,9 +295,8 @@ def download_model(client: MlflowClient, registered: Registered, directory: Path
 
     source = f"models:/{registered.name}/{registered.version}"
     directory.mkdir(parents=True, exist_ok=True)
-    own = Path(tempfile.mkdtemp(dir=directory))
     try:
-        whole = mlflow.artifacts.download_artifacts(source, dst_path=str(own))
+        whole = mlflow.artifacts.download_artifacts(source, dst_path=str(directory))
     except (mlflow.MlflowException, OSError) as error:
         if not is_gone(error):  # the server may be back in a minute
             raise
