@@ -71,7 +71,7 @@ FAILURES = {
 @pytest.mark.parametrize(("failure", "reason"), FAILURES.items())
 def test_a_stage_fails_above_max_error_share_and_names_the_rows(paths, failure, reason):
     write_verifier(paths, failure)
-    run_stage(validate, paths)
+    execute("apo stage validate", paths.root)
     before = paths.samples.read_bytes()
     done = execute("apo stage sample", paths.root, check=False)
     assert done.returncode == 2
@@ -113,7 +113,7 @@ def test_below_the_share_errors_are_counted_and_left_out(paths):
 @pytest.mark.production
 def test_every_sampling_worker_and_every_rank_has_processes_of_its_own(paths):
     set_params(paths.params, ["sampling.shard_prompts=32"])
-    run_stage(validate, paths)
+    execute("apo stage validate", paths.root)
     run_stage(sample, paths)
     before = paths.samples.read_bytes()
     shutil.rmtree(paths.work("sample"))
