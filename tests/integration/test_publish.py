@@ -354,7 +354,7 @@ def test_a_model_that_is_damaged_in_the_registry_is_not_published(workspace, cli
     try:
         for file in stored:
             file.write_bytes(file.read_bytes() + b"\n")
-        with pytest.raises(ApoError, match="its files are not what was registered: sha256 "):
+        with pytest.raises(ApoError, match="its files are not what was registered: policy_sha256 "):
             publish(client, workspace, base)
     finally:
         for file, content in zip(stored, before, strict=True):
