@@ -36,7 +36,7 @@ def sketch_of(prompt_ids: Iterable[str]) -> tuple[str, ...]:
 
     Source: A. Broder, "On the resemblance and containment of documents" (1997): the smallest hashes.
     """
-    hashes = sorted({hashlib.sha256(prompt_id.encode()).hexdigest()[:16] for prompt_id in prompt_ids})
+    hashes = sorted({hashlib.sha256(prompt_id.encode()).hexdigest()[:16] for prompt_id in set(prompt_ids)})
     return tuple(hashes[:_SKETCH])
 
 
@@ -55,7 +55,7 @@ def alpha_of_look(number: int) -> float:
 
 
 def number_of_look(state: State, look: Look) -> int:
-    """Count the comparisons on these prompts up to this one; one that is made again keeps its number.
+    """Count the comparisons on these prompts up to this one; a repeated comparison keeps its number.
 
     Sets of which half of the prompts or more are the same count as one.
 

@@ -26,8 +26,8 @@ def reason_to_drop(
 
     Args:
         mean_reward: mean reward of the reference policy, as estimated.
-        unsolved: whether the prompt counts as one that is never solved.
-        solved: whether the prompt counts as one that is always solved.
+        unsolved: whether the prompt counts as never solved.
+        solved: whether the prompt counts as always solved.
         drop_unsolved: leave out unsolved prompts.
         drop_solved: leave out solved prompts.
         keep_mean_reward: lowest and highest mean reward to keep, both included.

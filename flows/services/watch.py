@@ -20,25 +20,18 @@ from tasks.at_work import is_at_work
 from tasks.tracking.store import AWAY, is_of_tls
 
 _EVERY_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
 _AWAY_SECONDS = 30.0
 _TEMPORARY_FAILURE = 75  # exit status: the same command may help later
 
 
-def answers(api: str, seconds: float = 5.0) -> bool:
+def answers(api: str) -> bool:
     """Whether a server answers at all, if only by refusing.
 
     Raises:
         ApoError: the address is none.
     """
-    try:
-        with urllib.request.urlopen(f"{api.rstrip('/')}/health", timeout=seconds):
-            return True
-    except urllib.error.HTTPError as error:
-        return error.code not in AWAY
-    except (OSError, HTTPException) as error:
-        return is_of_tls(error)
-    except ValueError:
-        raise ApoError(f"{api!r} is no address of a server; expected http://host:port/api") from None
+    return _health(api) is not None
 
 
 def check_api(api: str) -> None:
@@ -47,15 +40,24 @@ def check_api(api: str) -> None:
     Raises:
         ApoError: nothing answers there, or a page does.
     """
-    if not answers(api):
+    health = _health(api)
+    if health is None:
         raise ApoError(f"PREFECT_API_URL: {api} does not answer; start that server, or unset the variable")
-    try:
-        with urllib.request.urlopen(f"{api.rstrip('/')}/health", timeout=5.0) as answer:
-            is_page = answer.read(100).lstrip().startswith(b"<")
-    except (OSError, HTTPException):  # it refuses, and may have reasons
-        return
-    if is_page:
+    if health.lstrip().startswith(b"<"):
         raise ApoError(f"PREFECT_API_URL: {api} is a page, no API; expected http://host:port/api")
+
+
+def _health(api: str) -> bytes | None:
+    """How a server's answer begins, empty where it refuses; None where nothing answers."""
+    try:
+        with urllib.request.urlopen(f"{api.rstrip('/')}/health", timeout=_ANSWER_SECONDS) as answer:
+            return bytes(answer.read(100))
+    except urllib.error.HTTPError as error:
+        return None if error.code in AWAY else b""
+    except (OSError, HTTPException) as error:
+        return b"" if is_of_tls(error) else None
+    except ValueError:
+        raise ApoError(f"{api!r} is no address of a server; expected http://host:port/api") from None
 
 
 @contextmanager

@@ -274,7 +274,7 @@ def _whole_model(client: MlflowClient, run_ids: list[str], evidence: dict[str, A
 
 
 def _new_run(client: MlflowClient, workspace: Workspace, experiment: str, evidence: dict[str, Any]) -> str:
-    """A run in the place of one that is gone, with what is left of its artifacts."""
+    """Replace a run that is gone by a new one, with what is left of its artifacts."""
     experiment_id = experiment_of(client, workspace, experiment)
     run_id = str(client.create_run(experiment_id, tags=_tags(evidence)).info.run_id)
     artifacts = artifact_location(workspace)

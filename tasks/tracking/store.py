@@ -171,7 +171,7 @@ def _embedded_store(workspace: Workspace) -> Path:
 
 
 def _is_made(store: Path) -> bool:
-    """Whether a store holds anything: one that was emptied is lost like one that is gone."""
+    """Whether a store holds anything: an empty file is as lost as a missing one."""
     return store.exists() and store.stat().st_size > 0
 
 

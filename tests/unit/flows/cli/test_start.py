@@ -1,12 +1,12 @@
 """Which entries of PYTHONPATH the command leaves out."""
 
-import os
+from pathlib import Path
 
 import pytest
 
 from flows.cli.start import without_relative
 
-HERE = os.getcwd()  # noqa: PTH109 - as Python writes it into its search path
+HERE = str(Path.cwd())
 
 
 @pytest.mark.parametrize(
