@@ -33,8 +33,8 @@ Parts, which print their tables:
         Samples per prompt and error of V*: adaptive sampling beside fixed numbers of samples. A few
         minutes.
     python -m benchmarks.values
-        V*, kept prompts and the guard's baseline on simulated populations of success rates, published and
-        pooled. Writes benchmarks/results/values.{md,png}. Five minutes on one core.
+        V*, kept prompts and the guard's limits on simulated populations of success rates, published and
+        pooled. Writes benchmarks/results/values.{md,png}. Ten minutes on one core.
     python -m benchmarks.coverage
         How often the evaluation's 95% intervals cover the true value. Six minutes on one core.
     python -m benchmarks.promotion_errors

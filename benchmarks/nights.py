@@ -3,11 +3,14 @@
     python -m benchmarks.nights [--runs 2000]
 
 Every night a new candidate is compared with the champion on the same prompts, as a run does: by the paired
-interval of the gain. In the table "equal" no candidate is better than the champion, in the mean over all
-prompts there could be: the success rates of single prompts differ by chance. A run of nights fails with the
-first promotion. "better" is how often a candidate with a true gain passes at the look of that number. Both
-rules are shown: the same 95% interval every night, and the interval of `looks.alpha_of_look`. Student's
-interval stands for the bootstrap, which it equals at these numbers of prompts. Three minutes on one core.
+interval of the gain, from fresh responses of both. In the table "equal" no candidate is better than the
+champion, in the mean over all prompts there could be: the success rates of single prompts differ by chance. A
+run of nights fails with the first promotion. "better" is how often a candidate with a true gain passes at the
+look of that number. Both rules are shown: the same 95% interval every night, and the interval of
+`looks.alpha_of_look`. "confirmed" is the first policy of all, which has to beat the reference twice: by its
+evaluation, and by fresh responses. "lucky" is a candidate after an equal policy became champion by luck,
+against the responses that did it and against fresh ones. Student's interval stands for the bootstrap, which
+it equals at these numbers of prompts. Three minutes on one core.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ RULES: dict[str, Rule] = {"95% every night": lambda look: 0.05, "spent over look
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print all tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=2000, help="simulated runs of nights")
     runs = parser.parse_args().runs
@@ -54,6 +57,56 @@ def main() -> None:
             shares = [float((scores > _limit(rule(look))).mean()) for look in NIGHTS]
             cells = " | ".join(f"{share:.0%}" for share in shares)
             print(f"| {gain:+.3f}, {name} | {cells} |", flush=True)
+    print(
+        "\n| true gain | evaluation alone | confirmed | after a lucky champion: its responses | fresh ones |"
+    )
+    print("|---|---|---|---|---|")
+    for gain in (0.0, *GAINS):
+        shares = [*_shares_confirmed(gain, 10 * runs), *_shares_after_luck(gain, runs)]
+        print(f"| {gain:+.3f} | " + " | ".join(f"{share:.1%}" for share in shares) + " |", flush=True)
+
+
+def _shares_confirmed(gain: float, runs: int) -> tuple[float, float]:
+    """How often a policy passes its evaluation, and that and fresh responses, at the first look."""
+    rng = np.random.default_rng(2)
+    shift = _shift(_CHANGES[-1], gain)
+    passed = np.empty((runs, 2), bool)
+    for run in range(runs):
+        log_odds = _MEAN_LOG_ODDS + _DEVIATION * rng.standard_normal(PROMPTS)
+        rates = expit(log_odds + shift + _CHANGES[-1] * rng.standard_normal(PROMPTS))
+        for k in range(2):
+            passed[run, k] = _score(_means(rng, rates), _means(rng, expit(log_odds))) > _limit(0.05)
+    return float(passed[:, 0].mean()), float(passed.all(axis=1).mean())
+
+
+def _shares_after_luck(gain: float, runs: int) -> tuple[float, float]:
+    """How often a policy passes against a lucky champion's own responses, and against fresh ones."""
+    rng = np.random.default_rng(3)
+    shift = _shift(_CHANGES[-1], gain)
+    passed: list[tuple[bool, bool]] = []
+    while len(passed) < runs:
+        log_odds = _MEAN_LOG_ODDS + _DEVIATION * rng.standard_normal(PROMPTS)
+        rates = expit(log_odds)
+        lucky = _means(rng, rates)
+        if _score(lucky, _means(rng, rates)) > _limit(0.05):  # equal to the champion before, and promoted
+            better = expit(log_odds + shift + _CHANGES[-1] * rng.standard_normal(PROMPTS))
+            own = _means(rng, better)
+            scores = _score(own, lucky), _score(own, _means(rng, rates))
+            passed.append((scores[0] > _limit(0.05), scores[1] > _limit(0.05)))
+    against_own, against_fresh = np.array(passed).mean(axis=0)
+    return float(against_own), float(against_fresh)
+
+
+def _means(rng: np.random.Generator, rates: Floats) -> Floats:
+    """Mean rewards per prompt of sampled responses."""
+    means: Floats = rng.binomial(SAMPLES, rates) / SAMPLES
+    return means
+
+
+def _score(ours: Floats, theirs: Floats) -> float:
+    """The gain in standard errors."""
+    gains = ours - theirs
+    return float(gains.mean() / gains.std(ddof=1) * PROMPTS**0.5)
 
 
 def scores_of_nights(change: float, *, gain: float, nights: int, runs: int) -> Floats:
@@ -63,11 +116,11 @@ def scores_of_nights(change: float, *, gain: float, nights: int, runs: int) -> F
     shift = _shift(change, gain)
     for run in range(runs):
         log_odds = _MEAN_LOG_ODDS + _DEVIATION * rng.standard_normal(PROMPTS)
-        champion = rng.binomial(SAMPLES, expit(log_odds)) / SAMPLES  # its table stays the same
         for first in range(0, nights, 100):
             some = min(100, nights - first)
             rates = expit(log_odds + shift + change * rng.standard_normal((some, PROMPTS)))
-            gains = rng.binomial(SAMPLES, rates) / SAMPLES - champion
+            champion = _means(rng, np.tile(expit(log_odds), (some, 1)))  # asked afresh every night
+            gains = _means(rng, rates) - champion
             errors = gains.std(axis=1, ddof=1) / PROMPTS**0.5
             scores[run, first : first + some] = gains.mean(axis=1) / errors
     return scores

@@ -5,7 +5,7 @@
 Samples 0/1 rewards of prompts whose success rates are known, makes the value table by the stage's own code,
 with `values.estimate` published and pooled, and simulates trainings whose policy stays the reference, or
 falls to a quarter of its success rates at step 10. Then asks the guard about the trainings of
-`benchmarks/results/stability.json`. Writes benchmarks/results/values.{md,png}. Five minutes on one core.
+`benchmarks/results/stability.json`. Writes benchmarks/results/values.{md,png}. Ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from apo_core.training.least_reward import least_reward
 from apo_core.values.selection import SOLVABLE, dropped_but_solvable
 from benchmarks.comparison.stability import Trace, collapsed, stopped_at
 from benchmarks.processes import ROOT
-from tasks.stages.values import Priors, baseline, fit_priors, value_table
+from tasks.stages.values import Priors, expected_rewards, fit_priors, value_table
 
 Floats = NDArray[np.float64]
 BETA1, PROMPTS, SAMPLES = 0.5, 512, (2, 4, 8, 16)
@@ -39,12 +39,15 @@ ESTIMATES = ("published", "pooled")
 SHOWN = 8  # samples per prompt in the picture
 
 
-def _beta(alpha: float, beta: float) -> Callable[[np.random.Generator], Floats]:
-    return lambda rng: rng.beta(alpha, beta, PROMPTS)
+Population = Callable[[np.random.Generator, int], Floats]  # the success rates of so many prompts
 
 
-def _points(low: float, high: float, share: float) -> Callable[[np.random.Generator], Floats]:
-    return lambda rng: np.where(rng.random(PROMPTS) < share, high, low)
+def _beta(alpha: float, beta: float) -> Population:
+    return lambda rng, prompts: rng.beta(alpha, beta, prompts)
+
+
+def _points(low: float, high: float, share: float) -> Population:
+    return lambda rng, prompts: np.where(rng.random(prompts) < share, high, low)
 
 
 POPULATIONS = {
@@ -61,6 +64,8 @@ POPULATIONS = {
     "all at 0.05": _points(0.05, 0.05, 1.0),
     "all at 0.3": _points(0.3, 0.3, 1.0),
 }
+HARD = ("Beta(1, 19)", "Beta(0.5, 9.5)", "all at 0.05")  # where hardly any prompt is solved
+SIZES = ((128, 64), (128, 1000), (512, 1000))  # prompts, and steps of a training
 
 
 class Outcome(NamedTuple):
@@ -89,7 +94,15 @@ def main() -> None:
         for samples in SAMPLES:
             outcomes[name, samples] = simulate(name, samples, tables=tables)
             print(_row(name, samples, outcomes[name, samples]), flush=True)
-    text = report(outcomes, tables)
+    sizes = {
+        (name, samples, prompts, steps): simulate(
+            name, samples, tables=2 * tables, prompts=prompts, steps=steps
+        )["pooled"]
+        for name in HARD
+        for samples in SAMPLES[:3]
+        for prompts, steps in SIZES
+    }
+    text = report(outcomes, sizes, tables)
     results = ROOT / "benchmarks/results"
     write_text(results / "values.md", text)
     with replacing(results / "values.png") as temporary:
@@ -97,16 +110,18 @@ def main() -> None:
     print(text)
 
 
-def simulate(population: str, samples: int, *, tables: int) -> dict[str, Outcome]:
+def simulate(
+    population: str, samples: int, *, tables: int, prompts: int = PROMPTS, steps: int = STEPS
+) -> dict[str, Outcome]:
     """Mean outcomes over simulated stages 1, which both estimates share, by estimate."""
     every: dict[str, list[Outcome]] = {estimate: [] for estimate in ESTIMATES}
     for number in range(tables):
         rng = np.random.default_rng([number, samples, *population.encode()])
-        rates = POPULATIONS[population](rng)
-        frame = _frame((rng.random((PROMPTS, samples)) < rates[:, None]).astype(float))
+        rates = POPULATIONS[population](rng, prompts)
+        frame = _frame((rng.random((prompts, samples)) < rates[:, None]).astype(float))
         priors = fit_priors(frame, BETA1)
         for estimate in ESTIMATES:
-            every[estimate].append(outcome(rates, frame, priors, estimate, rng))
+            every[estimate].append(outcome(rates, frame, priors, estimate, rng, steps=steps))
     return {name: Outcome(*map(_mean, zip(*own, strict=True))) for name, own in every.items()}
 
 
@@ -116,7 +131,13 @@ def _mean(numbers: tuple[float, ...]) -> float:
 
 
 def outcome(
-    rates: Floats, samples: pd.DataFrame, priors: Priors, estimate: str, rng: np.random.Generator
+    rates: Floats,
+    samples: pd.DataFrame,
+    priors: Priors,
+    estimate: str,
+    rng: np.random.Generator,
+    *,
+    steps: int = STEPS,
 ) -> Outcome:
     """Outcome for the value table that the samples of prompts with (P,) success rates make."""
     values = config.Values.model_validate(
@@ -136,10 +157,9 @@ def outcome(
     errors = (table["v_star"].to_numpy() - truth)[solved]
     solvable = rates > SOLVABLE
     before = SHARE * float(table.loc[kept, "mean_reward"].mean())
-    expected = baseline(table, priors.cautious)
-    least = least_reward(expected, share=SHARE, rewards=WINDOW * BATCH)
+    lowest, highest = expected_rewards(table, priors.cautious)
     true_mean = float(rates[kept].mean())
-    unchanged, falling = (window_means(true_mean, rng, falls=falls) for falls in (False, True))
+    unchanged, falling = (window_means(true_mean, rng, steps=steps, falls=falls) for falls in (False, True))
     return Outcome(
         bias=float(errors.mean()),
         square=float((errors**2).mean()),
@@ -147,12 +167,19 @@ def outcome(
         solvable_dropped=float((~kept)[solvable].mean()) if solvable.any() else math.nan,
         reported=dropped_but_solvable(table),
         reported_truly=float((solvable & ~kept).sum()),
-        baseline=expected,
+        baseline=highest,
         truth=true_mean,
         alarms_before=float((unchanged < before).any(axis=1).mean()),
-        alarms=float((unchanged < least).any(axis=1).mean()),
-        caught=float((falling < least).any(axis=1).mean()),
+        alarms=float((unchanged < _least(unchanged, lowest, highest)).any(axis=1).mean()),
+        caught=float((falling < _least(falling, lowest, highest)).any(axis=1).mean()),
     )
+
+
+def _least(windows: Floats, lowest: float, highest: float) -> Floats:
+    """(TRAININGS, 1) least mean reward of a window, as a guard takes it from the first one."""
+    firsts, position = np.unique(windows[:, 0].clip(lowest, highest), return_inverse=True)
+    least = [least_reward(float(first), share=SHARE, rewards=WINDOW * BATCH) for first in firsts]
+    return np.array(least)[position][:, None]
 
 
 def _frame(rewards: Floats) -> pd.DataFrame:
@@ -167,21 +194,22 @@ def _frame(rewards: Floats) -> pd.DataFrame:
     )
 
 
-def window_means(mean: float, rng: np.random.Generator, *, falls: bool = False) -> Floats:
-    """(TRAININGS, STEPS - WINDOW + 1) mean rewards over the guard's window.
+def window_means(mean: float, rng: np.random.Generator, *, steps: int = STEPS, falls: bool = False) -> Floats:
+    """(TRAININGS, steps - WINDOW + 1) mean rewards over the guard's window.
 
     Prompts are sampled with replacement, which varies more than their order in training does.
 
     Args:
         mean: true mean reward of the reference policy on the kept prompts.
         rng: of the rewards.
+        steps: of a training.
         falls: whether the policy falls to a share of it.
     """
-    means = np.full(STEPS, mean)
+    means = np.full(steps, mean)
     if falls:
         means[FALLS_AT:] *= FALLS_TO
-    steps = rng.binomial(BATCH, means, (TRAININGS, STEPS)) / BATCH
-    windows: Floats = np.lib.stride_tricks.sliding_window_view(steps, WINDOW, axis=1).mean(axis=2)
+    rewards = rng.binomial(BATCH, means, (TRAININGS, steps)) / BATCH
+    windows: Floats = np.lib.stride_tricks.sliding_window_view(rewards, WINDOW, axis=1).mean(axis=2)
     return windows
 
 
@@ -206,8 +234,12 @@ def _percent(share: float) -> str:
     return "-" if math.isnan(share) else f"{share:.0%}"
 
 
-def report(outcomes: dict[tuple[str, int], dict[str, Outcome]], tables: int) -> str:
-    """Markdown: the table of all populations, and what the guard says of the study of stability."""
+def report(
+    outcomes: dict[tuple[str, int], dict[str, Outcome]],
+    sizes: dict[tuple[str, int, int, int], Outcome],
+    tables: int,
+) -> str:
+    """Markdown: all populations, the hard ones, and what the guard says of the study of stability."""
     return "\n".join(
         [
             "# Value tables against the truth",
@@ -219,16 +251,28 @@ def report(outcomes: dict[tuple[str, int], dict[str, Outcome]], tables: int) -> 
             "- Kept: share of all prompts, and share of the solvable ones (success rate above "
             f"{SOLVABLE:g}) that is dropped.",
             "- Reported: dropped prompts that the report calls solvable, published, of those that are.",
-            "- Baseline: the guard's, published, of the true mean reward on the kept prompts.",
+            "- Expected: what the guard expects at most, published, of the true mean reward on the kept "
+            "prompts.",
             f"- Stopped: trainings of an unchanged reference that a guard at {SHARE:g} stops; before: with "
-            "the kept prompts' own mean as baseline.",
+            "the kept prompts' own mean expected.",
             f"- Caught: trainings that are stopped, of those whose policy falls to {FALLS_TO:g} of its "
             "success rates, pooled.",
             "",
             "| success rates | N | V* published | V* pooled | kept published | kept pooled | reported | "
-            "baseline | stopped, before | stopped, published | stopped, pooled | caught |",
+            "expected | stopped, before | stopped, published | stopped, pooled | caught |",
             f"|{'---|' * 12}",
             *(_row(*case, of) for case, of in outcomes.items()),
+            "",
+            "## Few prompts and long trainings",
+            "",
+            f"The same, pooled, {2 * tables} value tables per row.",
+            "",
+            "| success rates | N | prompts | steps | stopped | caught |",
+            f"|{'---|' * 6}",
+            *(
+                f"| {' | '.join(map(str, case))} | {of.alarms:.1%} | {of.caught:.1%} |"
+                for case, of in sizes.items()
+            ),
             "",
             *_stability(),
             "",

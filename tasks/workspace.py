@@ -13,6 +13,7 @@ from apo_core.errors import ApoError
 
 _SQLITE_PATH = 512  # bytes of the longest path that sqlite opens
 _LONGEST_NAME = len("/prefect.db-journal")
+_NOT_FOR_DVC = "\\{}"  # a separator of another system to DVC, and what its progress bars read as a field
 # What every run writes: one `sudo apo run` may have left a part that others cannot write.
 _WRITTEN = (
     *(
@@ -183,6 +184,10 @@ def check_writable(workspace: Workspace) -> None:
         ApoError: names the directory, and what to do.
     """
     check_path(workspace)
+    root = str(workspace.root.resolve())
+    unsuited = next((character for character in _NOT_FOR_DVC if character in root), None)
+    if unsuited is not None:
+        raise ApoError(f"{root}: has a `{unsuited}` in its path, which DVC does not take; move the workspace")
     locks = workspace.work("").glob("*.lock")
     for path in (*(workspace.root / name for name in _WRITTEN), *locks):
         if path.exists() and not os.access(path, os.W_OK):

@@ -88,6 +88,20 @@ def decide_promotion(
     return PromotionDecision("hold", f"only without the missing rewards {decision.reason}; {bounded.reason}")
 
 
+def confirm_decision(decision: PromotionDecision, afresh: PromotionDecision) -> PromotionDecision:
+    """Combine a decision to promote with the one by fresh responses, which it needs as well.
+
+    Args:
+        decision: by the evaluation; its outcome is *promote*.
+        afresh: by responses that nobody has chosen the policy by.
+    """
+    if afresh.outcome == "promote":
+        return PromotionDecision("promote", f"{decision.reason}; fresh responses confirm it: {afresh.reason}")
+    return PromotionDecision(
+        afresh.outcome, f"by its evaluation {decision.reason}, but by fresh responses {afresh.reason}"
+    )
+
+
 def decide_without_comparison(
     *, prompts: int, kl: float, min_prompts: int, max_kl: float
 ) -> PromotionDecision | None:

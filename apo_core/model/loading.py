@@ -120,6 +120,9 @@ def save_policy(
     with replacing(directory) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
+        mode = (temporary / "config.json").stat().st_mode
+        for weights in temporary.glob("*.safetensors"):  # written for their owner alone
+            weights.chmod(mode)
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -6,6 +6,7 @@ from collections import deque
 from statistics import fmean
 
 from apo_core.errors import PolicyCollapse
+from apo_core.training.least_reward import least_reward
 
 
 class Guard:
@@ -14,21 +15,36 @@ class Guard:
     V* lies above the mean reward, so the mean advantage is negative; any lag between the policy that sampled
     and the policy that learns then drives log-probs down without end (Asymmetric REINFORCE, 2506.20520).
     KL, reward and length show it within a few steps, long before the loss does.
+
+    The least reward is a share of what the reference policy gets. Stage 1 knows that within limits; the first
+    window, whose policy has hardly learned yet, says where between them it lies.
+
+    Args:
+        window: steps that a mean is over.
+        batch_size: prompts per step.
+        max_kl: highest mean KL, in nats per response.
+        expected_reward: lowest and highest mean reward that the reference policy may have on these prompts.
+        min_reward_share: of it, that the policy must not fall below.
+        min_length_share: of the first window's mean length, that responses must not fall below.
     """
 
     def __init__(
         self,
         *,
         window: int,
+        batch_size: int,
         max_kl: float,
-        min_reward: float,
+        expected_reward: tuple[float, float],
+        min_reward_share: float,
         min_length_share: float,
     ) -> None:
+        self.batch_size = batch_size
         self.max_kl = max_kl
-        self.min_reward = min_reward
+        self.expected_reward = expected_reward
+        self.min_reward_share = min_reward_share
         self.min_length_share = min_length_share
         self._recent: deque[dict[str, float]] = deque(maxlen=window)
-        self._first_length: float | None = None
+        self._first: tuple[float, float] | None = None  # mean reward and length of the first window
 
     def observe(self, metrics: dict[str, float]) -> None:
         """Take one step's `reward` and `response_length`, and its `kl` where there is one.
@@ -42,12 +58,12 @@ class Guard:
         # Training without a reference knows no KL.
         kl = self._mean("kl") if "kl" in metrics else 0.0
         reward, length = self._mean("reward"), self._mean("response_length")
-        if self._first_length is None:
-            self._first_length = length
-        shortest = self.min_length_share * self._first_length
+        if self._first is None:
+            self._first = reward, length
+        least, shortest = self._least_reward(self._first[0]), self.min_length_share * self._first[1]
         for good, problem in (
             (kl <= self.max_kl, f"KL {kl:.3g} is above {self.max_kl:g}"),
-            (reward >= self.min_reward, f"reward {reward:.3f} is below {self.min_reward:.3f}"),
+            (reward >= least, f"reward {reward:.3f} is below {least:.3f}"),
             (length >= shortest, f"response length {length:.1f} is below {shortest:.1f}"),
         ):
             if not good:  # NaN is not good either
@@ -55,6 +71,15 @@ class Guard:
                     f"the policy collapsed by step {metrics['step']:.0f}: mean {problem} over "
                     f"{len(self._recent)} steps"
                 )
+
+    def _least_reward(self, first: float) -> float:
+        """The least mean reward of a window, from the first one's."""
+        lowest, highest = self.expected_reward
+        return least_reward(
+            min(max(first, lowest), highest),
+            share=self.min_reward_share,
+            rewards=self.batch_size * (self._recent.maxlen or 1),
+        )
 
     def _mean(self, name: str) -> float:
         return fmean(metrics[name] for metrics in self._recent)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-# Of one window's mean, for a policy that has not changed and whose expected reward is known. That is an
-# estimate: from 128 prompts of four samples each, hardly any solved, one or two of a hundred trainings stop.
+# Of one window's mean, for a policy that has not changed and whose expected reward is known.
 _CHANCE = 1e-4
 
 

@@ -130,7 +130,7 @@ def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> 
             work=Path(work),
             scorer=scorer,
             inspect=error_budget(params.verifier, rows=rows),
-            seed=params.seed,
+            key=f"evaluate/{params.seed}",
             trust_remote_code=params.trust_remote_code,
             generation=params.generation,
             sampler=params.sampler,

@@ -27,7 +27,6 @@ from apo_core.errors import PolicyCollapse
 from apo_core.system.files import replacing, write_text
 from apo_core.tables import read_metadata
 from apo_core.training.guard import Guard
-from apo_core.training.least_reward import least_reward
 from benchmarks.comparison.cache import cached_training
 from benchmarks.comparison.trial import run_trial
 from benchmarks.comparison.workspaces import PRESET, make_base_workspace, make_seed_workspace
@@ -112,7 +111,7 @@ def run_case(
         )
         metrics = {name: [row[name] for row in trial.rows] for name in ("reward", "kl", "response_length")}
         print(f"{directory.name}: {_last(metrics['reward']):.3f}", flush=True)
-        start = float(read_metadata(seed_workspace.values)["baseline"])
+        start = float(read_metadata(seed_workspace.values)["expected_reward"][1])
         case = {"seed": seed, "rate": rate, "baseline": baseline, "updates": updates, "start": start}
         return case | metrics
 
@@ -131,8 +130,14 @@ def _last(numbers: list[float]) -> float:
 
 def stopped_at(trace: Trace, *, max_kl: float, reward_share: float) -> int | None:
     """Step at which a guard would have stopped the training; None if it would not have."""
-    min_reward = least_reward(trace["start"], share=reward_share, rewards=WINDOW * _PROMPTS_PER_STEP)
-    guard = Guard(window=WINDOW, max_kl=max_kl, min_reward=min_reward, min_length_share=0.1)
+    guard = Guard(
+        window=WINDOW,
+        batch_size=_PROMPTS_PER_STEP,
+        max_kl=max_kl,
+        expected_reward=(trace["start"], trace["start"]),
+        min_reward_share=reward_share,
+        min_length_share=0.1,
+    )
     names = ("reward", "kl", "response_length")
     for step, numbers in enumerate(zip(*(trace[name] for name in names), strict=True), 1):
         try:

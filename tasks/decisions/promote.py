@@ -1,8 +1,11 @@
-"""From an evaluated policy to a candidate: compare with the champion, decide, register, propose."""
+"""From an evaluated policy to a candidate: compare, confirm with fresh responses, register, propose."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
 
 from apo_core.config import Params
 from apo_core.decisions.approval_rule import Draft, State
@@ -10,6 +13,7 @@ from apo_core.decisions.looks import Look, alpha_of_look, note_look, number_of_l
 from apo_core.decisions.policy_comparison import compare_policies, eval_sets
 from apo_core.decisions.promotion_rule import (
     PromotionDecision,
+    confirm_decision,
     decide_promotion,
     decide_without_comparison,
     level_in_words,
@@ -27,9 +31,6 @@ from tasks.tracking.model_files import FILES_TAG
 from tasks.tracking.registry import Registered, champion, find_version, refreshed, register, tags_of
 from tasks.workspace import STAGES, Workspace
 
-if TYPE_CHECKING:
-    pass
-
 
 def promote(
     log: DecisionLog,
@@ -40,7 +41,10 @@ def promote(
     started_by: str,
     tags: dict[str, str],
 ) -> tuple[PromotionDecision, Registered | None]:
-    """Register the workspace's policy as a candidate if it is better than the reference and the champion.
+    """Register the workspace's policy as a candidate if it is shown to be better than reference and champion.
+
+    First its evaluation is compared with the reference's. If it passes, policy, reference and champion are
+    asked afresh, and it has to pass once more.
 
     Doing it again changes nothing: a policy that is registered already keeps its version, and what was
     decided about it holds. A version that nobody decided on in time is proposed again.
@@ -53,7 +57,15 @@ def promote(
     policy_sha256 = sha256_of(workspace.policy)
     log.sync()  # else the policy may be compared with a former champion
     registered = find_version(client, params.tracking.model, policy_sha256)
-    decision = _decide(log, workspace, params, registered, policy_sha256, started_by)
+    decision = _decide(
+        log,
+        workspace,
+        params,
+        run_id=run_id,
+        registered=registered,
+        policy_sha256=policy_sha256,
+        started_by=started_by,
+    )
     if decision.outcome != "promote":
         return decision, registered
     if registered is None:
@@ -77,6 +89,8 @@ def _decide(
     log: DecisionLog,
     workspace: Workspace,
     params: Params,
+    *,
+    run_id: str,
     registered: Registered | None,
     policy_sha256: str,
     started_by: str,
@@ -89,27 +103,70 @@ def _decide(
     if early is not None:
         return early
     current = champion(log.client, params.tracking.model)
-    if current == registered:
+    is_champion = registered is not None and current == registered
+    if is_champion:
         current = None
     rows = read_table(workspace.evaluations, EVALUATIONS)
-    others = {"reference": sampled_rewards(rows, "reference")}
-    if current is not None:
-        from tasks.decisions.champion_rewards import champion_rewards  # seconds that only a challenger pays
-
-        name = f"champion (version {current.version})"
-        try:
-            others[name] = champion_rewards(log.client, workspace, params, current)
-        except ApoError as error:
-            return PromotionDecision("hold", f"the {name} cannot be evaluated: {error}")
     look = Look(
         comparison=digest([policy_sha256, sha256_of(workspace.evaluations), current and current.version]),
         sketch=sketch_of(rows["prompt_id"]),
     )
     number = _count(log, look, policy_sha256, started_by)
+    decide = partial(_decide_by, workspace=workspace, params=params, evaluation=evaluation, number=number)
+    decision = decide(rows, {"reference": "reference"})
+    if decision.outcome == "promote" and not is_champion:  # the champion was confirmed as a candidate
+        decision = _confirm(decision, log, workspace, params, run_id, policy_sha256, current, decide)
+    return _name_look(decision, number)
+
+
+def _confirm(
+    decision: PromotionDecision,
+    log: DecisionLog,
+    workspace: Workspace,
+    params: Params,
+    run_id: str,
+    policy_sha256: str,
+    current: Registered | None,
+    decide: Callable[[pd.DataFrame, dict[str, str]], PromotionDecision],
+) -> PromotionDecision:
+    """Decide once more, by fresh responses of the policy, the reference and the champion."""
+    from tasks.decisions.confirmation import ask_afresh, keep_with_run  # seconds, for who passes only
+
+    names = {"reference": "reference"}
+    if current is not None:
+        names["champion"] = f"champion (version {current.version})"
+    try:
+        fresh = ask_afresh(log.client, workspace, params, policy_sha256=policy_sha256, current=current)
+    except ApoError as error:
+        return PromotionDecision("hold", f"by its evaluation {decision.reason}, but {error}")
+    keep_with_run(log.client, run_id, fresh)
+    return confirm_decision(decision, decide(fresh, names))
+
+
+def _decide_by(
+    rows: pd.DataFrame,
+    names: dict[str, str],
+    *,
+    workspace: Workspace,
+    params: Params,
+    evaluation: Evaluation,
+    number: int,
+) -> PromotionDecision:
+    """Decide by responses of the policy and of others, at the level of a look.
+
+    Args:
+        rows: table `tables.EVALUATIONS`.
+        names: what the other policies are called, by their name in the rows.
+        workspace: of the policy.
+        params: of the workspace.
+        evaluation: figures of the policy's evaluation.
+        number: of the look.
+    """
+    rule = params.promotion
     try:
         comparisons = compare_policies(
             sampled_rewards(rows, "policy"),
-            others,
+            {name: sampled_rewards(rows, policy) for policy, name in names.items()},
             eval_sets(read_table(workspace.prompts, PROMPTS)),
             seed=params.seed,
             alpha=alpha_of_look(number),
@@ -117,7 +174,7 @@ def _decide(
         )
     except ApoError as error:
         return PromotionDecision("hold", str(error))
-    decision = decide_promotion(
+    return decide_promotion(
         comparisons,
         prompts=evaluation.prompts,
         kl=evaluation.kl,
@@ -125,6 +182,9 @@ def _decide(
         min_gain=rule.min_gain,
         max_kl=rule.max_kl,
     )
+
+
+def _name_look(decision: PromotionDecision, number: int) -> PromotionDecision:
     if number == 1:
         return decision
     needed = level_in_words(alpha_of_look(number))

@@ -36,7 +36,8 @@ class Evaluator:
     scorer: Scorer
     inspect: Callable[[pd.DataFrame], None]
     """Is given the rows of every shard, and may refuse them."""
-    seed: int
+    key: str
+    """Of the random numbers: another key, other responses."""
     trust_remote_code: bool
     generation: config.Generation
     sampler: config.Sampler
@@ -88,7 +89,7 @@ class Evaluator:
                     rows += [
                         _row(name, GREEDY_INDEX, scored, None) for scored in sample(questions, 1, key=None)
                     ]
-                sampled = sample(questions, evaluation.samples, key=f"evaluate/{self.seed}")
+                sampled = sample(questions, evaluation.samples, key=self.key)
                 ratios: list[float] | list[None] = [None] * len(sampled)
                 if log_probs:
                     ratios = log_ratios(*log_probs, prompt_template, evaluation.micro_batch_tokens, sampled)

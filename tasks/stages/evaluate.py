@@ -56,7 +56,7 @@ def run(
             work=work,
             scorer=scorer,
             inspect=error_budget(verifier, rows=count),
-            seed=seed,
+            key=f"evaluate/{seed}",
             trust_remote_code=trust_remote_code,
             generation=generation,
             sampler=sampler,

@@ -88,7 +88,11 @@ def run(
             batch_size=train.batch_size,
             checkpoint_every=train.checkpoint.every,
             checkpoints=checkpoints,
-            guard=make_guard(train.guard, baseline=recorded["baseline"], batch_size=train.batch_size),
+            guard=make_guard(
+                train.guard,
+                expected_reward=(recorded["expected_reward"][0], recorded["expected_reward"][1]),
+                batch_size=train.batch_size,
+            ),
             metrics_file=work / "metrics.jsonl",
         )
     with gathered(context.engine):

@@ -28,7 +28,6 @@ from apo_core.training.context import ReferenceLogProbs, TrainingContext, Traini
 from apo_core.training.engine import start_engine
 from apo_core.training.guard import Guard
 from apo_core.training.in_place_sampler import InPlaceSampler
-from apo_core.training.least_reward import least_reward
 from apo_core.training.policy_copy import LaggingCopy
 from apo_core.training.synchronised_vllm import SynchronisedVllm
 from apo_core.verifiers import ErrorBudget
@@ -204,12 +203,13 @@ def make_checkpoints(directory: Path, rules: config.Checkpoint, lagging: Lagging
     )
 
 
-def make_guard(guard: config.Guard, *, baseline: float, batch_size: int) -> Guard:
+def make_guard(guard: config.Guard, *, expected_reward: tuple[float, float], batch_size: int) -> Guard:
     """A guard whose least reward is a share of the reference policy's, on the prompts that are trained on."""
-    rewards = guard.window * batch_size
     return Guard(
         window=guard.window,
+        batch_size=batch_size,
         max_kl=guard.max_kl,
-        min_reward=least_reward(baseline, share=guard.min_reward_share, rewards=rewards),
+        expected_reward=expected_reward,
+        min_reward_share=guard.min_reward_share,
         min_length_share=guard.min_length_share,
     )

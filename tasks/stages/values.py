@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import pandas as pd
@@ -56,7 +57,7 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
     report = workspace.validation("values")
     validate(frame, checks, table=workspace.values, row="prompt_id", report=report)
     metadata = read_metadata(workspace.samples) | values.model_dump(mode="json")
-    metadata["baseline"] = baseline(table, priors.cautious)
+    metadata["expected_reward"] = expected_rewards(table, priors.cautious)
     write_table(workspace.values, table, VALUES, metadata)
     kept = len(table) - sum(dropped.values())
     return (
@@ -112,16 +113,20 @@ def value_table(samples: pd.DataFrame, values: config.Values, priors: Priors) ->
     return table
 
 
-def baseline(table: pd.DataFrame, cautious: Prior) -> float:
-    """What the guard expects: the mean reward of the reference policy on the prompts that are kept.
+def expected_rewards(table: pd.DataFrame, cautious: Prior) -> tuple[float, float]:
+    """What the guard expects: lowest and highest mean reward of the reference policy on the prompts kept.
 
     Not the samples' own mean reward: these prompts were chosen by it, and where few are ever solved it is
     more than twice what the reference policy gets on them again. A prior from few samples may itself believe
-    them too easily, so this one errs towards all prompts' mean.
+    them too easily, so this one errs towards all prompts' mean. The highest is the estimate, so that a policy
+    that learns at once is asked for no more; the lowest is below it by three standard errors of a mean of as
+    many rewards as there are samples.
     """
     kept = table[table["dropped"].isna()]
     counts = kept["n"].to_numpy()
-    return float(expected_reward(kept["mean_reward"].to_numpy() * counts, counts, cautious).mean())
+    mean = float(expected_reward(kept["mean_reward"].to_numpy() * counts, counts, cautious).mean())
+    error = math.sqrt(mean * (1 - mean) / table["n"].sum())
+    return max(mean - 3 * error, 0.0), mean
 
 
 def _own_values(samples: pd.DataFrame, beta1: float) -> pd.Series:

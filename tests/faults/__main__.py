@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from faults.every import all_faults
@@ -22,43 +23,60 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path, help="for workspaces and results; kept between sittings")
     parser.add_argument("--kills", type=int, default=200, help="of runs, over all settings")
+    parser.add_argument("--jobs", type=int, default=2, help="how many run beside each other")
     arguments = parser.parse_args()
     root = arguments.directory.resolve()
     root.mkdir(parents=True, exist_ok=True)
     results = root / "results.jsonl"
     known = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    _run_faults(root, results, known)
-    _run_kills(root, results, known, arguments.kills)
+    undisturbed(root, next(iter(SETTINGS)))
+    names = [fault.name for fault in all_faults(root)]
+    done = {row["name"] for row in known}
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        faults = [pool.submit(_fault, root, i) for i, name in enumerate(names) if name not in done]
+        _keep(results, known, faults)
+        trials = -(-arguments.kills // _KILLS_PER_TRIAL)
+        kills = [pool.submit(_kills, root, seed) for seed in range(trials) if _name_of(seed) not in done]
+        _keep(results, known, kills)
+        # Where a run completed before its last disturbance, more trials are needed.
+        while sum(row["kills"] for row in known) < arguments.kills:
+            _keep(results, known, [pool.submit(_kills, root, trials)])
+            trials += 1
     sys.exit(not _print(known))
 
 
-def _run_faults(root: Path, results: Path, known: list[dict]) -> None:
-    done = {row["name"] for row in known}
-    finished = undisturbed(root, "apo")
-    for fault in all_faults(root):
-        if fault.name not in done:
-            # A path of its own: MLflow's client keeps what it knows of a database by its path.
-            problem = problem_of(fault, finished, root / f"fault-{len(known)}")
-            _keep(results, known, {"name": fault.name, "kills": 0, "problems": [problem] if problem else []})
+def _fault(root: Path, i: int) -> dict:
+    fault = all_faults(root)[i]
+    # A path of its own: MLflow's client keeps what it knows of a database by its path.
+    problem = problem_of(fault, undisturbed(root, next(iter(SETTINGS))), root / f"fault-{i}")
+    return {"name": fault.name, "kills": 0, "problems": [problem] if problem else []}
 
 
-def _run_kills(root: Path, results: Path, known: list[dict], kills: int) -> None:
-    seed = 0
-    while sum(row["kills"] for row in known) < kills:
-        setting = list(SETTINGS)[seed % len(SETTINGS)]
-        name = f"kills: {setting}, seed {seed}"
-        if name not in {row["name"] for row in known}:
-            trial = disturbed(root, setting, seed, _KILLS_PER_TRIAL)
-            row = {"name": name, "kills": len(trial.ways), "ways": trial.ways, "problems": trial.problems}
-            _keep(results, known, row)
-        seed += 1
+def _kills(root: Path, seed: int) -> dict:
+    trial = disturbed(root, _setting_of(seed), seed, _KILLS_PER_TRIAL)
+    return {
+        "name": _name_of(seed),
+        "kills": len(trial.ways),
+        "ways": trial.ways,
+        "problems": trial.problems,
+    }
 
 
-def _keep(results: Path, known: list[dict], row: dict) -> None:
-    known.append(row)
-    with results.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(f"{row['name']}: {'; '.join(row['problems']) or 'as it should be'}", flush=True)
+def _setting_of(seed: int) -> str:
+    return list(SETTINGS)[seed % len(SETTINGS)]
+
+
+def _name_of(seed: int) -> str:
+    return f"kills: {_setting_of(seed)}, seed {seed}"
+
+
+def _keep(results: Path, known: list[dict], rows: list[Future[dict]]) -> None:
+    for future in as_completed(rows):
+        row = future.result()
+        known.append(row)
+        with results.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{row['name']}: {'; '.join(row['problems']) or 'as it should be'}", flush=True)
 
 
 def _print(known: list[dict]) -> bool:

@@ -341,7 +341,9 @@ RIVAL = """
 """
 
 
-@pytest.mark.parametrize("words", [("approve", "approve"), ("approve", "reject")])
+@pytest.mark.parametrize(
+    "words", [("approve", "reject"), pytest.param(("approve", "approve"), marks=pytest.mark.production)]
+)
 def test_two_decisions_at_once_fifty_times(log, client, store, workspace, words):
     rivals = [
         subprocess.Popen(

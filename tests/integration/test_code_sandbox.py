@@ -214,7 +214,7 @@ def test_the_answers_are_not_in_the_process_of_the_program(pool):
     )
 
 
-@pytest.mark.long
+@pytest.mark.production
 def test_200_problems():
     assert len(problems()) == len({problem.name for problem in problems()}) == 200
     with scorer(seconds=20.0) as code:

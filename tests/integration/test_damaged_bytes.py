@@ -35,7 +35,7 @@ def cached(workspace: Path, path: str) -> Path:
     [
         ("data/values.parquet", "values"),
         pytest.param("data/samples.parquet", "sample", marks=pytest.mark.production),
-        (POLICY, "train"),
+        pytest.param(POLICY, "train", marks=pytest.mark.production),
         pytest.param("data/reference/model.safetensors", "reference", marks=pytest.mark.production),
         pytest.param("data/reference/tokenizer.json", "reference", marks=pytest.mark.production),
     ],
@@ -62,6 +62,7 @@ def test_a_byte_of_the_workspace_is_found_and_put_back(workspace, path, stage):
     assert aside.read_bytes() != before
 
 
+@pytest.mark.production
 def test_what_dvc_restores_damaged_is_not_registered(workspace):
     before = (workspace / POLICY).read_bytes()
     flip_a_byte(cached(workspace, POLICY))
@@ -101,6 +102,7 @@ def test_dvcs_copies_are_made_whole_by_those_of_the_workspace_and_the_remote(wor
     assert earlier.read_bytes() == whole[earlier]
 
 
+@pytest.mark.production
 def test_the_registrys_copy_is_never_used_damaged_and_is_sent_again(workspace):
     execute("apo run --set promotion.approval=manual", workspace)
     (files,) = (workspace / ".apo/mlartifacts/models").glob("*/artifacts")

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from functools import partial
 
 import mlflow
 import pytest
@@ -10,10 +11,10 @@ from builders import execute
 from mlflow.exceptions import MlflowException
 
 from apo_core.config.file import load_params
-from apo_core.evaluation.comparison import mean_rewards, per_prompt
+from apo_core.system.files import sha256_of
 from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
 from apo_core.training.metrics import append_metrics
-from tasks.decisions.champion_rewards import champion_rewards
+from tasks.decisions.confirmation import ARTIFACT, ask_afresh
 from tasks.decisions.decide import propose
 from tasks.decisions.log import open_log
 from tasks.decisions.promote import promote
@@ -114,18 +115,39 @@ def test_nothing_counts_as_done_once_its_version_is_gone(client, copied):
     assert not refresh_summary(log, done)[1]
 
 
-def test_the_champion_is_asked_again_where_the_prompts_differ(client, copied):
-    params = load_params(copied.params)
+def texts(rows, policy):
+    return rows.loc[rows["policy"] == policy, "text"].tolist()
+
+
+def test_who_passed_is_asked_afresh_by_its_own_hash(client, copied):
+    params, own = load_params(copied.params), sha256_of(copied.policy)
     current = champion(client, "apo-ci")
-    expected = per_prompt(read_table(copied.evaluations, EVALUATIONS), "policy")
-    assert mean_rewards(champion_rewards(client, copied, params, current)).equals(expected)
-    assert not copied.work("champion").exists()
-    # Only the recorded prompts differ: evaluated again, the same policy answers the same.
-    metadata = read_metadata(copied.evaluations)
-    metadata["fingerprint"]["prompts"] = "others"
-    write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
-    assert mean_rewards(champion_rewards(client, copied, params, current)).equals(expected)
-    assert list(copied.work("champion").glob("evaluate-champion-*.parquet"))
+    responses = partial(ask_afresh, client, copied, params)
+    rows = responses(policy_sha256=own, current=current)
+    assert set(rows["policy"]) == {"policy", "reference", "champion"}
+    assert texts(rows, "champion") == texts(rows, "policy")  # it is the same model, and has the same key
+    evaluated = read_table(copied.evaluations, EVALUATIONS)
+    sampled = evaluated[evaluated["sample_index"] >= 0]
+    assert len(texts(rows, "reference")) == len(texts(sampled, "reference"))
+    assert texts(rows, "reference") != texts(sampled, "reference")
+    shards = {file: file.stat().st_mtime_ns for file in copied.work("confirm").glob("*.parquet")}
+    assert responses(policy_sha256=own, current=current).equals(rows)
+    assert shards == {file: file.stat().st_mtime_ns for file in copied.work("confirm").glob("*.parquet")}
+    assert texts(responses(policy_sha256="another", current=None), "reference") != texts(rows, "reference")
+
+
+def test_luck_in_the_evaluation_is_not_promoted(client, copied):
+    shutil.rmtree(copied.policy)
+    shutil.copytree(copied.reference, copied.policy)  # no better than the reference, whatever is said of it
+    copied.lock.unlink()  # else the policy is not what the stage wrote
+    params, log = load_params(copied.params), open_log(copied, "apo-ci")
+    run_id = start_run(client, copied, params, {})
+    decision, registered = promote(log, copied, params, run_id=run_id, started_by="Ada", tags={})
+    assert decision.outcome == "reject"
+    assert "by its evaluation better than the reference" in decision.reason
+    assert "but by fresh responses worse than the champion (version 1)" in decision.reason
+    assert registered is None
+    assert [file.path for file in client.list_artifacts(run_id, "tables")] == [ARTIFACT]
 
 
 def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, copied):

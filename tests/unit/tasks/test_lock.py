@@ -1,9 +1,11 @@
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,13 +87,33 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(ApoError, match=r"\.apo: its file system keeps no locks \(No locks available\)"):
         enter(tmp_path)
+    refuse_second_run(Workspace(tmp_path))  # who looks is not refused: no run begins there
+
+
+def test_a_disk_without_room_for_records_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=15 * 2**20))
+    with pytest.raises(
+        ApoError, match=r"\.apo: what Prefect and MLflow record of a run needs 16 MiB free, 15"
+    ):
+        enter(tmp_path)
 
 
 LONG = f"{'d' * 200}/{'d' * 200}/{'e' * 90}"
 
 
-@pytest.mark.parametrize(("name", "problem"), [("a?b", r"has a `\?` in its path"), (LONG, "bytes too long")])
-def test_a_path_that_sqlite_does_not_find_again_is_refused_and_nothing_is_made(tmp_path, name, problem):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("a?b", r"has a `\?` in its path"),
+        ("a\\b", r"has a `\\` in its path"),
+        ("{a}", "has a `{` in its path"),
+        ("a}", "has a `}` in its path"),
+        (LONG, "bytes too long"),
+    ],
+)
+def test_a_path_that_sqlite_or_dvc_does_not_find_again_is_refused_and_nothing_is_made(
+    tmp_path, name, problem
+):
     with pytest.raises(ApoError, match=problem):
         enter(tmp_path / name)
     assert not (tmp_path / name).exists()

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from apo_core.decisions.promotion_rule import Comparison, decide_promotion
+from apo_core.decisions.promotion_rule import Comparison, confirm_decision, decide_promotion
 
 
 def compared(against, gain, low, high, on=None):
@@ -218,3 +218,12 @@ def test_the_reason_says_how_missing_rewards_were_counted():
         f"{better}; whatever the missing rewards: better than the reference: "
         + counted.replace("-0.100", "+0.010")
     )
+
+
+@pytest.mark.parametrize("afresh", [BETTER, UNCLEAR, WORSE])
+def test_what_fresh_responses_say_decides(afresh):
+    lucky = decision(compared("reference", 0.9, 0.8, 1.0))
+    both = confirm_decision(lucky, decision(afresh))
+    assert both.outcome == decision(afresh).outcome
+    assert "+0.900" in both.reason
+    assert f"{afresh.gain:+.3f}" in both.reason

@@ -46,6 +46,8 @@ def test_a_saved_policy_is_a_plain_directory_of_safetensors(saved_decoder):
         "tokenizer_config.json",
     }
     assert load_tokenizer(ModelRef(path=saved_decoder)).encode("1+1=") == [4, 13, 4, 15]
+    # An account of the same team reads the weights if it reads the rest.
+    assert len({file.stat().st_mode for file in saved_decoder.iterdir()}) == 1
 
 
 def test_saving_again_gives_the_same_bytes_and_replaces_what_was_there(tmp_path, saved_decoder, loaded):

@@ -8,8 +8,16 @@ from apo_core.training.guard import Guard
 HEALTHY = {"kl": 1.0, "reward": 0.5, "response_length": 20.0}
 
 
-def guard(window=3):
-    return Guard(window=window, max_kl=10.0, min_reward=0.2, min_length_share=0.25)
+def guard(window=3, expected_reward=(0.4, 0.4)):
+    """One whose least reward is half of the expected one: so many prompts leave nothing to chance."""
+    return Guard(
+        window=window,
+        batch_size=10_000,
+        max_kl=10.0,
+        expected_reward=expected_reward,
+        min_reward_share=0.5,
+        min_length_share=0.25,
+    )
 
 
 def observe(guard, *steps):
@@ -95,3 +103,34 @@ def test_length_is_measured_against_the_first_window():
 
 def test_a_window_of_one_judges_every_step():
     assert observe(guard(window=1), {}, {"kl": 11.0}) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "least"),
+    [
+        (0.5, 0.25),  # within what stage 1 expects: it is what was measured
+        (0.1, 0.20),  # a policy that has collapsed at once is no measure
+        (0.9, 0.30),  # nor is one that has learned at once
+    ],
+)
+def test_the_first_window_says_where_between_its_limits_the_expected_reward_is(first, least):
+    steps = [{"reward": first}] * 3
+    watch = guard(expected_reward=(0.4, 0.6))
+    if first < least:
+        assert observe(watch, *steps) == 3
+        return
+    assert observe(watch, *steps) is None
+    assert observe(watch, *[{"reward": least + 0.001}] * 9) is None
+    assert observe(watch, *[{"reward": least - 0.001}] * 9) is not None
+
+
+def test_few_rewards_leave_room_for_chance():
+    few = Guard(
+        window=1,
+        batch_size=32,
+        max_kl=10.0,
+        expected_reward=(0.2, 0.2),
+        min_reward_share=0.9,
+        min_length_share=0.0,
+    )
+    assert observe(few, {"reward": 0.2}, {"reward": 1 / 32}) is None

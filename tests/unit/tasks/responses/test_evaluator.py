@@ -72,7 +72,7 @@ def test_rows_are_by_prompt_however_shards_are_cut(root, tmp_path, policy_direct
                 work=work,
                 scorer=scorer,
                 inspect=lambda rows: None,
-                seed=0,
+                key="evaluate/0",
                 trust_remote_code=False,
                 generation=params.generation.model_copy(update={"max_new_tokens": 4}),
                 sampler=params.sampler,

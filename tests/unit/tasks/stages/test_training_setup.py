@@ -1,12 +1,21 @@
 """What stage `train` makes of its configuration and of the value table."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from apo_core.config.file import load_params
+from apo_core.errors import PolicyCollapse
 from tasks.stages.training_setup import make_guard
 
 
-@pytest.mark.parametrize(("batch_size", "least"), [(256, 0.04), (2, 0.0)])
-def test_the_guard_asks_for_a_share_of_the_baseline_where_there_are_enough_rewards(root, batch_size, least):
-    guard = load_params(root / "presets/embedded.yaml").train.guard  # half of it, over five steps
-    assert make_guard(guard, baseline=0.08, batch_size=batch_size).min_reward == pytest.approx(least)
+@pytest.mark.parametrize(("batch_size", "stops"), [(256, True), (2, False)])
+def test_the_guard_asks_for_a_share_of_the_reward_where_there_are_enough_rewards(root, batch_size, stops):
+    rules = load_params(root / "presets/embedded.yaml").train.guard  # half of it, over five steps
+    guard = make_guard(rules, expected_reward=(0.06, 0.08), batch_size=batch_size)
+    step = {"step": 5.0, "kl": 0.0, "reward": 0.08, "response_length": 5.0}
+    for _ in range(5):
+        guard.observe(step)
+    with pytest.raises(PolicyCollapse, match=r"0\.039 is below 0\.040") if stops else nullcontext():
+        for _ in range(5):
+            guard.observe(step | {"reward": 0.039})
