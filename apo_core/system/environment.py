@@ -49,6 +49,9 @@ IMPATIENT = (
 MLFLOW_SERVER = (
     Variable("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false", "or it starts ten processes that hold 2.5 GB"),
 )
+PREFECT_SERVER = (
+    Variable("PREFECT_SERVER_DATABASE_TIMEOUT", "60", "another program may hold its sqlite file for a while"),
+)
 STAGE_LOG = (Variable("PYTHONUNBUFFERED", "1", "lines are shown as they come"),)
 VLLM_LOG = (Variable("VLLM_LOGGING_LEVEL", "ERROR", "a log holds what a person can use"),)
 CPU = (Variable("DS_ACCELERATOR", "cpu", "alone DeepSpeed guesses and warns"),)
@@ -58,9 +61,12 @@ SINGLE_RANK = (
     Variable("WORLD_SIZE", "1", "DeepSpeed asks for it"),
     Variable("MASTER_ADDR", "127.0.0.1", "torch listens there"),
 )
-# These two overrule the user's.
+# These overrule the user's.
 SAFE_IMPORTS = (
     Variable("PYTHONSAFEPATH", "1", "a working directory may be a workspace with a tasks.py of its own"),
+)
+DVC = (
+    Variable("SHELL", "/bin/sh", "DVC starts stages by it, and an account of a service has nologin there"),
 )
 VLLM = (Variable("VLLM_ENABLE_V1_MULTIPROCESSING", "0", "weights are handed over inside the process"),)
 # A variable of a library that is empty is unset: Compose writes `${VARIABLE:-}` so.

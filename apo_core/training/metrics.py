@@ -21,7 +21,7 @@ def append_metrics(file: Path, metrics: StepMetrics) -> None:
 def read_metrics(file: Path) -> list[StepMetrics]:
     """The complete lines of the file; none where there is no file.
 
-    A line that is no JSON any more is left out: who relies on all of them has compared the file's hash.
+    A line that is no step's any more is left out: who relies on all of them has compared the file's hash.
     """
     if not file.exists():
         return []
@@ -36,7 +36,8 @@ def _row(line: str) -> StepMetrics | None:
         row: StepMetrics = json.loads(line)
     except ValueError:
         return None
-    return row
+    numbers = isinstance(row, dict) and all(isinstance(value, int | float) for value in row.values())
+    return row if numbers and {"step", "time"} <= row.keys() else None
 
 
 def write_metrics(file: Path, rows: Iterable[StepMetrics]) -> None:

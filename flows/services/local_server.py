@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from apo_core.errors import ApoError
-from apo_core.system.environment import MLFLOW_SERVER, as_env, use_prefect_api
+from apo_core.system.environment import MLFLOW_SERVER, PREFECT_SERVER, as_env, use_prefect_api
 from apo_core.system.ports import free_port
 from apo_core.system.processes import end_session, python_module, start_session
 from flows.note import read_note, write_note
@@ -110,7 +110,7 @@ def start(command: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:
 def start_again(command: list[str], log: Path, **env: str) -> subprocess.Popen[bytes]:
     """The same, with its output added to the log."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = dict(os.environ) | as_env(MLFLOW_SERVER) | env
+    environment = dict(os.environ) | as_env(MLFLOW_SERVER, PREFECT_SERVER) | env
     with log.open("ab") as stream:
         return start_session(command, env=environment, output=stream)
 

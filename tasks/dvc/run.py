@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from apo_core.errors import StageFailed, StageRefused
-from apo_core.system.environment import SAFE_IMPORTS, STAGE_LOG, TELEMETRY, as_env
+from apo_core.system.environment import DVC, SAFE_IMPORTS, STAGE_LOG, TELEMETRY, as_env
 from apo_core.system.processes import end_session, python_module, start_session
 from tasks.dvc.state import keep_record, pending
 from tasks.integrity.check import check_outputs
@@ -101,7 +101,7 @@ def dvc_command() -> list[str]:
 def dvc_environment() -> dict[str, str]:
     """This process's environment, with this Python first on the path: stages are run as `python ...`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return as_env(TELEMETRY, STAGE_LOG) | dict(os.environ) | as_env(SAFE_IMPORTS) | {"PATH": path}
+    return as_env(TELEMETRY, STAGE_LOG) | dict(os.environ) | as_env(SAFE_IMPORTS, DVC) | {"PATH": path}
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:

@@ -34,10 +34,10 @@ from tasks.workspace import Workspace
 
 _WITHOUT = {
     LOCK: "`apo lineage` and `apo restore` refuse its versions",
-    PARAMS: "`apo restore` refuses its versions; no policy is compared with them",
+    PARAMS: "`apo restore` refuses its versions; nobody replaces a champion of it",
     REPORT: "`apo lineage` and `apo restore` refuse its versions",
     VALUES: "`apo lineage` refuses its versions",
-    EVALUATIONS: "its champion is evaluated again",
+    EVALUATIONS: "what was said of its versions cannot be read again",
 }
 
 if TYPE_CHECKING:

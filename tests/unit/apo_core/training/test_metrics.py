@@ -10,7 +10,7 @@ from apo_core.training.metrics import append_metrics, read_metrics, write_metric
 def file(tmp_path):
     file = tmp_path / "reports" / "metrics.jsonl"
     for step in range(1, 6):
-        append_metrics(file, {"step": step, "reward": step / 7})
+        append_metrics(file, {"step": step, "time": 0.0, "reward": step / 7})
     return file
 
 
@@ -19,17 +19,24 @@ def steps(rows):
 
 
 def test_steps_come_back_exactly(file):
-    assert read_metrics(file) == [{"step": step, "reward": step / 7} for step in range(1, 6)]
+    assert read_metrics(file) == [{"step": step, "time": 0.0, "reward": step / 7} for step in range(1, 6)]
 
 
 def test_there_are_none_without_a_file(tmp_path):
     assert read_metrics(tmp_path / "metrics.jsonl") == []
 
 
-@pytest.mark.parametrize("tail", ['{"step": 6, "rew', '{"step": 6, "reward": 0.5}', "{", " "])
+@pytest.mark.parametrize("tail", ['{"step": 6, "rew', '{"step": 6, "time": 0.0, "reward": 0.5}', "{", " "])
 def test_a_half_written_last_line_is_ignored(file, tail):
     with file.open("a") as stream:
         stream.write(tail)
+    assert steps(read_metrics(file)) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("line", ["[6]", '{"stfp": 6, "time": 0.0}', '{"step": "6", "time": 0.0}', "6"])
+def test_a_line_that_is_no_steps_is_left_out(file, line):
+    with file.open("a") as stream:
+        stream.write(f"{line}\n")
     assert steps(read_metrics(file)) == [1, 2, 3, 4, 5]
 
 
