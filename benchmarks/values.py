@@ -28,7 +28,7 @@ from apo_core.training.least_reward import least_reward
 from apo_core.values.selection import SOLVABLE, dropped_but_solvable
 from benchmarks.comparison.stability import Trace, collapsed, stopped_at
 from benchmarks.processes import ROOT
-from tasks.stages.values import Priors, expected_rewards, fit_priors, value_table
+from tasks.stages.values import Priors, expected_reward_limits, fit_priors, value_table
 
 Floats = NDArray[np.float64]
 BETA1, PROMPTS, SAMPLES = 0.5, 512, (2, 4, 8, 16)
@@ -157,7 +157,7 @@ def outcome(
     errors = (table["v_star"].to_numpy() - truth)[solved]
     solvable = rates > SOLVABLE
     before = SHARE * float(table.loc[kept, "mean_reward"].mean())
-    lowest, highest = expected_rewards(table, priors.cautious)
+    lowest, highest = expected_reward_limits(table, priors.cautious)
     true_mean = float(rates[kept].mean())
     unchanged, falling = (window_means(true_mean, rng, steps=steps, falls=falls) for falls in (False, True))
     return Outcome(

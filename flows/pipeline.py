@@ -169,7 +169,15 @@ def _register(
     for name, value in tags.items():
         client.set_tag(run_id, name, value)
     log_evidence(client, run_id, workspace)  # first: a version that is registered has its evidence
-    decision, registered = promote(log, workspace, params, run_id=run_id, started_by=started_by, tags=tags)
+    decision, registered = promote(
+        log,
+        workspace,
+        params,
+        run_id=run_id,
+        started_by=started_by,
+        tags=tags,
+        say=get_run_logger().info,
+    )
     summary = complete_summary(log, workspace, decision=decision, registered=registered, run_id=run_id)
     client.set_tag(run_id, "decision", decision.outcome)
     log_summary(client, run_id, summary)

@@ -28,6 +28,7 @@ _WRITTEN = (
     ),
     *(".dvc", ".dvc/tmp", ".dvc/cache", "data", "data/unfinished", "reports", "reports/stages"),
 )
+CONFIRM = "confirm"  # a process like a stage's, which `dvc.yaml` does not know: it depends on the registry
 STAGES = ("reference", "prepare", "validate", "sample", "values", "train", "evaluate", "report")
 
 

@@ -50,6 +50,10 @@ class DecisionRefused(ApoError):
     """A decision that the rules do not allow; nothing has changed."""
 
 
+class ChampionChanged(DecisionRefused):
+    """A version was compared with another champion than there is now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class State:
     """What a log says of a model. Versions are the registry's numbers, as text."""
@@ -130,10 +134,16 @@ def propose(
     the run that made a version counts as its maker, even if another person has it proposed again.
 
     Raises:
+        ChampionChanged: `evidence` names a `champion`, and another one is in production now.
         DecisionRefused: `started_by` is empty, or is no person.
     """
     if not may_be_proposed(state, version):
         return None
+    if evidence.get("champion", state.champion) != state.champion:
+        former, present = _named(evidence["champion"]), _named(state.champion)
+        raise ChampionChanged(
+            f"version {version} was compared with {former}, and {present} is in production now"
+        )
     started_by = _person(started_by)
     earlier_rules = [entry.evidence for entry in state.candidates.values()]
     first = state.candidates.get(version)
@@ -150,6 +160,10 @@ def propose(
         reason=str(evidence.get("decision", "a candidate")),
         evidence=evidence | rules,
     )
+
+
+def _named(version: str | None) -> str:
+    return "no champion" if version is None else f"version {version}"
 
 
 def may_be_proposed(state: State, version: str) -> bool:

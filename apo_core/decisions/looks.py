@@ -14,12 +14,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from apo_core.decisions.approval_rule import Draft, State
 
 TOTAL = 0.05
-_SKETCH = 64  # prompts by which sets are recognised
+_SKETCH = 256  # prompts by which sets are recognised
+_SAME = 0.4  # share of the smaller set, as estimated from the sketches, from which on two count as one
+
+
+class PromptsSeen(NamedTuple):
+    """What a set of prompts is recognised by."""
+
+    number: int
+    """Of its prompts."""
+    sketch: tuple[str, ...]
+    """Hashes of some of them."""
 
 
 class Look(NamedTuple):
@@ -27,17 +37,17 @@ class Look(NamedTuple):
 
     comparison: str
     """What is compared: a hash of the policy, of the rewards of its responses, and of the other policies."""
-    sketch: tuple[str, ...]
-    """From `sketch_of` the evaluation prompts."""
+    prompts: PromptsSeen
+    """From `prompts_seen`."""
 
 
-def sketch_of(prompt_ids: Iterable[str]) -> tuple[str, ...]:
-    """Choose prompts by which a set is recognised, also where prompts were added to it or taken away.
+def prompts_seen(prompt_ids: Iterable[str]) -> PromptsSeen:
+    """Choose what a set is recognised by, also where prompts were added to it or taken away.
 
     Source: A. Broder, "On the resemblance and containment of documents" (1997): the smallest hashes.
     """
     hashes = sorted({hashlib.sha256(prompt_id.encode()).hexdigest()[:16] for prompt_id in set(prompt_ids)})
-    return tuple(hashes[:_SKETCH])
+    return PromptsSeen(len(hashes), tuple(hashes[:_SKETCH]))
 
 
 def alpha_of_look(number: int) -> float:
@@ -57,7 +67,7 @@ def alpha_of_look(number: int) -> float:
 def number_of_look(state: State, look: Look) -> int:
     """Count the comparisons on these prompts up to this one; a repeated comparison keeps its number.
 
-    Sets of which half of the prompts or more are the same count as one.
+    Sets count as one where about half of the smaller one's prompts, or more, are in the other.
 
     Args:
         state: what the log of decisions says.
@@ -66,7 +76,7 @@ def number_of_look(state: State, look: Look) -> int:
     same_prompts = [
         entry.evidence["comparison"]
         for entry in state.compared
-        if _share_in_common(tuple(entry.evidence["prompts"]), look.sketch) >= 0.5
+        if _share_in_common(_recorded(entry.evidence), look.prompts) >= _SAME
     ]
     compared = list(dict.fromkeys(same_prompts))
     return compared.index(look.comparison) + 1 if look.comparison in compared else len(compared) + 1
@@ -92,14 +102,27 @@ def note_look(state: State, look: Look, policy: str, *, by: str) -> Draft | None
         evidence={
             "policy_sha256": policy,
             "comparison": look.comparison,
-            "prompts": list(look.sketch),
+            "prompts": look.prompts.number,
+            "sketch": list(look.prompts.sketch),
             "look": number,
             "alpha": alpha_of_look(number),
         },
     )
 
 
-def _share_in_common(first: tuple[str, ...], second: tuple[str, ...]) -> float:
-    """Estimate which share of the prompts of either set is in both, from their sketches."""
-    smallest = sorted({*first, *second})[:_SKETCH]
-    return len({*first} & {*second} & {*smallest}) / len(smallest) if smallest else 1.0
+def _recorded(evidence: dict[str, Any]) -> PromptsSeen:
+    return PromptsSeen(int(evidence["prompts"]), tuple(evidence["sketch"]))
+
+
+def _share_in_common(first: PromptsSeen, second: PromptsSeen) -> float:
+    """Estimate which share of the smaller set's prompts is in the other one, from their sketches.
+
+    The share of the smallest hashes of both that both have estimates the resemblance J, prompts in both by
+    prompts in either. With a and b prompts there are J (a + b) / (1 + J) in both.
+    """
+    smallest = sorted({*first.sketch, *second.sketch})[:_SKETCH]
+    if not smallest:
+        return 1.0
+    resemblance = len({*first.sketch} & {*second.sketch} & {*smallest}) / len(smallest)
+    in_both = resemblance * (first.number + second.number) / (1 + resemblance)
+    return in_both / min(first.number, second.number)

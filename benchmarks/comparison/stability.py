@@ -111,7 +111,7 @@ def run_case(
         )
         metrics = {name: [row[name] for row in trial.rows] for name in ("reward", "kl", "response_length")}
         print(f"{directory.name}: {_last(metrics['reward']):.3f}", flush=True)
-        start = float(read_metadata(seed_workspace.values)["expected_reward"][1])
+        start = float(read_metadata(seed_workspace.values)["expected_reward_limits"][1])
         case = {"seed": seed, "rate": rate, "baseline": baseline, "updates": updates, "start": start}
         return case | metrics
 

@@ -1,126 +1,89 @@
-"""Fresh responses of a policy that passed, of the reference, and of the champion that it may replace.
-
-An evaluation that a policy was chosen by flatters it: of many equal policies the luckiest passes, and would
-keep its lucky table as champion. So nobody's earlier responses count here. The seed is the policy's own hash:
-the same policy gets the same responses, however often and wherever it is asked again.
-"""
+"""Ask a policy that passed its evaluation afresh, and with it the reference and the champion."""
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from apo_core.config import Params
-from apo_core.config.file import load_template_section
 from apo_core.errors import ApoError
-from apo_core.model.directory import ModelRef
-from apo_core.model.template import Template
-from apo_core.tables import EVALUATIONS, read_metadata, write_table
-from tasks.integrity.run_artifacts import PARAMS, take_artifact
-from tasks.prompts.prompt_template import load_prompt_template
-from tasks.prompts.table import read_split, to_questions
-from tasks.responses.conditions import evaluation_conditions, prompt_order
-from tasks.responses.evaluator import Evaluator
-from tasks.responses.scoring import error_budget, scorer_of
-from tasks.responses.shards import open_work
+from apo_core.system.files import remove, sha256_of
+from apo_core.tables import EVALUATIONS, read_metadata, read_table
+from tasks.dvc.run import run_process
+from tasks.integrity.run_artifacts import CONFIRMATION, PARAMS, record_hash, take_artifact
+from tasks.responses.confirmation import MODEL, MODEL_PARAMS, Request, answers, champion_files
 from tasks.tracking.registry import Registered, download_model
-from tasks.workspace import Workspace
+from tasks.workspace import CONFIRM, Workspace
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ARTIFACT = "tables/confirmation.parquet"
+
+class ChampionLost(ApoError):
+    """The champion cannot be asked: its model is gone or damaged, or the configuration of its run is gone."""
 
 
 def ask_afresh(
     client: MlflowClient,
     workspace: Workspace,
-    params: Params,
     *,
     policy_sha256: str,
     current: Registered | None,
+    log: Callable[[str], None],
 ) -> pd.DataFrame:
     """Sampled responses to the held-out prompts, table `tables.EVALUATIONS`, from shards that survive a kill.
 
     Args:
         client: of the registry.
         workspace: its policy is the one that passed.
-        params: of the workspace.
         policy_sha256: hash of that policy.
         current: the champion, if there is one that is not that policy; it answers with its own template.
+        log: is given every line of output as it comes.
 
     Returns:
         Rows of `policy`, `reference` and, with a champion, `champion`.
 
     Raises:
-        ApoError: the champion's model is gone or damaged, or the configuration of its run is gone.
+        ChampionLost: the champion cannot be asked.
+        StageRefused: something else that trying again cannot help, such as a verifier that fails too often.
+        StageFailed: the process ended otherwise.
     """
-    prompts = read_split(workspace, "eval")
-    work = open_work(
-        workspace.work("confirm"),
-        {
-            **read_metadata(workspace.evaluations).get("fingerprint", {}),
-            **evaluation_conditions(params.seed, params.verifier, params.sampler, params.evaluation),
-            "order": prompt_order(prompts),
-            "policy": policy_sha256,
-            "champion": "" if current is None else f"{current.name}/{current.version}/{current.run_id}",
-        },
-    )
-    own = load_prompt_template(_model_ref(workspace.reference, params), params.template)
-    asked = [("policy", workspace.policy, own), ("reference", workspace.reference, own)]
-    workspace.state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=workspace.state, prefix="champion-") as scratch:
+    champion = None if current is None else f"{current.name}/{current.version}/{current.run_id}"
+    request = Request(policy_sha256=policy_sha256, champion=champion)
+    remove(champion_files(workspace))
+    try:
         if current is not None:
-            try:
-                champion = _take_champion(client, params, current, Path(scratch))
-            except ApoError as error:
-                raise ApoError(
-                    f"the champion (version {current.version}) cannot be evaluated: {error}"
-                ) from error
-            asked.append(("champion", *champion))
-        count = len(asked) * params.evaluation.samples * len(prompts)
-        with scorer_of(
-            params.verifier, workspace.raw_verifiers, rows=count, prompt_template=own, shaped=False
-        ) as scorer:
-            evaluator = Evaluator(
-                questions=to_questions(prompts),
-                work=work,
-                scorer=scorer,
-                inspect=error_budget(params.verifier, rows=count),
-                key=f"confirm/{policy_sha256}",
-                trust_remote_code=params.trust_remote_code,
-                generation=params.generation,
-                sampler=params.sampler,
-                evaluation=params.evaluation,
-            )
-            tables = [
-                evaluator.evaluate(name, directory, template, greedy=False, reference=None)
-                for name, directory, template in asked
-            ]
-    return pd.concat(tables, ignore_index=True)
+            _take_champion(client, current, champion_files(workspace))
+        request.write(workspace)
+        run_process(workspace.root, CONFIRM, log)
+    finally:
+        remove(champion_files(workspace))
+    if read_metadata(answers(workspace)) != asdict(request):
+        raise ApoError(f"{answers(workspace)}: expected the answers to {request}, found others")
+    return read_table(answers(workspace), EVALUATIONS)
 
 
-def keep_with_run(client: MlflowClient, run_id: str, rows: pd.DataFrame) -> None:
-    """Attach the responses to the run that the policy is registered by."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / Path(ARTIFACT).name
-        write_table(file, rows, EVALUATIONS)
-        client.log_artifact(run_id, str(file), str(Path(ARTIFACT).parent))
+def keep_with_run(client: MlflowClient, run_id: str, workspace: Workspace) -> str:
+    """Attach the answers to the run that the policy is registered by, with their hash, which is returned."""
+    digest = sha256_of(answers(workspace))
+    client.log_artifact(run_id, str(answers(workspace)), str(Path(CONFIRMATION).parent))
+    record_hash(client, run_id, CONFIRMATION, digest)
+    return digest
 
 
-def _take_champion(
-    client: MlflowClient, params: Params, current: Registered, scratch: Path
-) -> tuple[Path, Template]:
-    """The champion's model directory, downloaded and compared with its hashes, and its template."""
-    directory = download_model(client, current, scratch / "model")
-    own_params = take_artifact(client, current.run_id, PARAMS, scratch)
-    if own_params is None:
-        raise ApoError(f"its MLflow run {current.run_id} has no artifact {PARAMS}")
-    return directory, load_prompt_template(_model_ref(directory, params), load_template_section(own_params))
-
-
-def _model_ref(directory: Path, params: Params) -> ModelRef:
-    return ModelRef(path=directory, trust_remote_code=params.trust_remote_code)
+def _take_champion(client: MlflowClient, current: Registered, directory: Path) -> None:
+    """Download the champion's model and the parameters of its run, compared with their hashes."""
+    try:
+        model = download_model(client, current, directory / "download")
+        params = take_artifact(client, current.run_id, PARAMS, directory)
+        if params is None:
+            raise ApoError(f"its MLflow run {current.run_id} has no artifact {PARAMS}")
+    except ApoError as error:
+        raise ChampionLost(
+            f"the champion (version {current.version}) cannot be evaluated: {error}"
+        ) from error
+    model.rename(directory / MODEL)
+    params.rename(directory / MODEL_PARAMS)

@@ -41,6 +41,7 @@ def propose(
     A candidate whose time is over is closed first. It may be this version, which is then proposed again.
 
     Raises:
+        ChampionChanged: `evidence` names a `champion`, and another one is in production now.
         DecisionRefused: the log knows another policy by this version's number, or its files are damaged.
         ApoError: registry or log refuse.
     """

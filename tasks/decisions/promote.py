@@ -8,8 +8,8 @@ from functools import partial
 import pandas as pd
 
 from apo_core.config import Params
-from apo_core.decisions.approval_rule import Draft, State
-from apo_core.decisions.looks import Look, alpha_of_look, note_look, number_of_look, sketch_of
+from apo_core.decisions.approval_rule import ChampionChanged, Draft, State, state_of
+from apo_core.decisions.looks import Look, alpha_of_look, note_look, number_of_look, prompts_seen
 from apo_core.decisions.policy_comparison import compare_policies, eval_sets
 from apo_core.decisions.promotion_rule import (
     PromotionDecision,
@@ -24,6 +24,7 @@ from apo_core.evaluation.schema import Evaluation, read_written
 from apo_core.system.files import sha256_of
 from apo_core.tables import EVALUATIONS, PROMPTS, read_table
 from apo_core.values.fingerprint import digest
+from tasks.decisions.confirmation import ChampionLost, ask_afresh, keep_with_run
 from tasks.decisions.decide import propose
 from tasks.decisions.log import DecisionLog
 from tasks.integrity.check import check_outputs
@@ -40,6 +41,7 @@ def promote(
     run_id: str,
     started_by: str,
     tags: dict[str, str],
+    say: Callable[[str], None] = print,
 ) -> tuple[PromotionDecision, Registered | None]:
     """Register the workspace's policy as a candidate if it is shown to be better than reference and champion.
 
@@ -49,25 +51,43 @@ def promote(
     Doing it again changes nothing: a policy that is registered already keeps its version, and what was
     decided about it holds. A version that nobody decided on in time is proposed again.
 
+    Args:
+        log: of the decisions on the model.
+        workspace: its policy has been evaluated.
+        params: of the workspace.
+        run_id: of the MLflow run that a new version is of.
+        started_by: the person who started it.
+        tags: of a new version, and part of the evidence.
+        say: is given every line of the confirmation's output as it comes.
+
     Raises:
         DamagedOutput: what lies there is not what the stages wrote, and so not what was evaluated.
+        StageRefused: the confirmation refused something that trying again cannot help.
+        StageFailed: the confirmation ended otherwise.
     """
     check_outputs(workspace, STAGES)  # what is registered is what was evaluated
     client = log.client
     policy_sha256 = sha256_of(workspace.policy)
     log.sync()  # else the policy may be compared with a former champion
+    in_production = state_of(log.read()).champion
+    current = champion(client, params.tracking.model)
     registered = find_version(client, params.tracking.model, policy_sha256)
-    decision = _decide(
+    if registered is not None and current == registered:
+        reason = tags_of(client, registered).get("decision", "")
+        return PromotionDecision("promote", f"it is the champion already: {reason}"), registered
+    decision, confirmed_by = _decide(
         log,
         workspace,
         params,
         run_id=run_id,
-        registered=registered,
         policy_sha256=policy_sha256,
+        current=current,
         started_by=started_by,
+        say=say,
     )
     if decision.outcome != "promote":
         return decision, registered
+    evidence = tags | confirmed_by | {"decision": decision.reason}
     if registered is None:
         registered = register(
             client,
@@ -75,13 +95,22 @@ def promote(
             name=params.tracking.model,
             run_id=run_id,
             policy_sha256=policy_sha256,
-            tags=tags | {"decision": decision.reason},
+            tags=evidence,
         )
     recorded = {FILES_TAG: tags_of(client, registered).get(FILES_TAG)}
-    evidence = (
-        tags | recorded | {"decision": decision.reason, "run_id": run_id, "policy_sha256": policy_sha256}
-    )
-    propose(log, registered, params.promotion, started_by=started_by, evidence=evidence)
+    try:
+        propose(
+            log,
+            registered,
+            params.promotion,
+            started_by=started_by,
+            evidence=evidence
+            | recorded
+            | {"run_id": run_id, "policy_sha256": policy_sha256, "champion": in_production},
+        )
+    except ChampionChanged as change:  # while the policy was asked: it has not been compared with that one
+        say(f"{change}; compared again")
+        return promote(log, workspace, params, run_id=run_id, started_by=started_by, tags=tags, say=say)
     return decision, refreshed(client, registered)
 
 
@@ -91,56 +120,39 @@ def _decide(
     params: Params,
     *,
     run_id: str,
-    registered: Registered | None,
     policy_sha256: str,
+    current: Registered | None,
     started_by: str,
-) -> PromotionDecision:
+    say: Callable[[str], None],
+) -> tuple[PromotionDecision, dict[str, str]]:
+    """Decide by the evaluation, and by fresh responses if it passes; with tags of what confirmed it."""
     evaluation = read_written(Evaluation, workspace.evaluation, stage="evaluate")
     rule = params.promotion
     early = decide_without_comparison(
         prompts=evaluation.prompts, kl=evaluation.kl, min_prompts=rule.min_prompts, max_kl=rule.max_kl
     )
     if early is not None:
-        return early
-    current = champion(log.client, params.tracking.model)
-    is_champion = registered is not None and current == registered
-    if is_champion:
-        current = None
+        return early, {}
     rows = read_table(workspace.evaluations, EVALUATIONS)
     look = Look(
         comparison=digest([policy_sha256, sha256_of(workspace.evaluations), current and current.version]),
-        sketch=sketch_of(rows["prompt_id"]),
+        prompts=prompts_seen(rows["prompt_id"]),
     )
     number = _count(log, look, policy_sha256, started_by)
-    decide = partial(_decide_by, workspace=workspace, params=params, evaluation=evaluation, number=number)
-    decision = decide(rows, {"reference": "reference"})
-    if decision.outcome == "promote" and not is_champion:  # the champion was confirmed as a candidate
-        decision = _confirm(decision, log, workspace, params, run_id, policy_sha256, current, decide)
-    return _name_look(decision, number)
-
-
-def _confirm(
-    decision: PromotionDecision,
-    log: DecisionLog,
-    workspace: Workspace,
-    params: Params,
-    run_id: str,
-    policy_sha256: str,
-    current: Registered | None,
-    decide: Callable[[pd.DataFrame, dict[str, str]], PromotionDecision],
-) -> PromotionDecision:
-    """Decide once more, by fresh responses of the policy, the reference and the champion."""
-    from tasks.decisions.confirmation import ask_afresh, keep_with_run  # seconds, for who passes only
-
+    compare = partial(_decide_by, workspace=workspace, params=params, evaluation=evaluation, number=number)
+    decision = compare(rows, {"reference": "reference"})
+    if decision.outcome != "promote":
+        return _name_look(decision, number), {}
     names = {"reference": "reference"}
     if current is not None:
         names["champion"] = f"champion (version {current.version})"
     try:
-        fresh = ask_afresh(log.client, workspace, params, policy_sha256=policy_sha256, current=current)
-    except ApoError as error:
-        return PromotionDecision("hold", f"by its evaluation {decision.reason}, but {error}")
-    keep_with_run(log.client, run_id, fresh)
-    return confirm_decision(decision, decide(fresh, names))
+        fresh = ask_afresh(log.client, workspace, policy_sha256=policy_sha256, current=current, log=say)
+    except ChampionLost as loss:
+        return PromotionDecision("hold", f"by its evaluation {decision.reason}, but {loss}"), {}
+    digest_of_fresh = keep_with_run(log.client, run_id, workspace)
+    confirmed = confirm_decision(decision, compare(fresh, names))
+    return _name_look(confirmed, number), {"confirmation_sha256": digest_of_fresh}
 
 
 def _decide_by(

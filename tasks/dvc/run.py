@@ -76,9 +76,33 @@ def run_dvc(
     workspace: Path, arguments: list[str], log: Callable[[str], None], **variables: str
 ) -> tuple[int, list[str]]:
     """Run a DVC command in a workspace, with more variables; returns its exit status and output lines."""
-    process = start_session(
-        [*dvc_command(), *arguments], cwd=workspace, env=dvc_environment() | variables, output=subprocess.PIPE
-    )
+    return _run(workspace, [*dvc_command(), *arguments], log, **variables)
+
+
+def run_process(workspace: Path, name: str, log: Callable[[str], None]) -> None:
+    """Run `python -P -m tasks NAME` as DVC runs a stage, where `dvc.yaml` has no stage of that name.
+
+    Args:
+        workspace: directory to run it in.
+        name: of the process.
+        log: is given every line of its output as it comes.
+
+    Raises:
+        StageRefused: it refused its input; the message is its own error.
+        StageFailed: it ended otherwise; the message is the end of its output.
+    """
+    status, lines = _run(workspace, python_module("tasks", name), log, APO_RUN="1")
+    errors = _errors_in(lines)
+    if status == INPUT_ERROR and errors:
+        raise StageRefused(f"{name}: {errors[-1]}")
+    if status != 0:
+        raise StageFailed(f"{name} failed:\n" + "\n".join(lines[-20:]))
+
+
+def _run(
+    workspace: Path, command: list[str], log: Callable[[str], None], **variables: str
+) -> tuple[int, list[str]]:
+    process = start_session(command, cwd=workspace, env=dvc_environment() | variables, output=subprocess.PIPE)
     assert process.stdout is not None
     lines = []
     try:
@@ -134,8 +158,12 @@ def _outcome(lines: list[str]) -> Outcome:
     return "restored" if "is cached - skipping run" in text else "ran"
 
 
+def _errors_in(lines: list[str]) -> list[str]:
+    return [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+
+
 def _failure(stage: str, lines: list[str]) -> StageRefused | StageFailed:
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    errors = _errors_in(lines)
     text = "\n".join(lines)
     if errors and re.search(rf"exited with {INPUT_ERROR}\b", text):
         return StageRefused(f"{stage}: {errors[-1]}")

@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
 LOCK, PARAMS, REPORT = "lineage/dvc.lock", "lineage/params.yaml", "reports/report.json"
 VALUES, EVALUATIONS = "tables/values.parquet", "tables/evaluations.parquet"
-ARTIFACTS = (LOCK, PARAMS, REPORT, VALUES, EVALUATIONS)
+CONFIRMATION = "tables/confirmation.parquet"
+ARTIFACTS = (LOCK, PARAMS, REPORT, VALUES, EVALUATIONS, CONFIRMATION)
 """What decisions, lineage and `apo restore` rest on; `dvc.lock` first, by which others are compared."""
 
-_HASH_TAGS = {LOCK: "dvc_lock_sha256", PARAMS: "params_sha256"}
+_HASH_TAGS = {LOCK: "dvc_lock_sha256", PARAMS: "params_sha256", CONFIRMATION: "confirmation_sha256"}
 # Where each lies in a workspace.
-_OWN = {LOCK: "dvc.lock", PARAMS: "params.yaml", VALUES: "data/values.parquet"} | {
-    EVALUATIONS: "data/evaluations.parquet"
+_OWN = {
+    LOCK: "dvc.lock",
+    PARAMS: "params.yaml",
+    VALUES: "data/values.parquet",
+    EVALUATIONS: "data/evaluations.parquet",
+    CONFIRMATION: "data/unfinished/confirmation.parquet",
 }
 
 
@@ -51,8 +56,12 @@ class RecordedHash(NamedTuple):
 
 def hash_tags(workspace: Workspace) -> dict[str, str]:
     """The tags by which a run of the workspace records what it attaches."""
-    files = {tag: workspace.root / _OWN[artifact] for artifact, tag in _HASH_TAGS.items()}
-    return {tag: sha256_of(file) for tag, file in files.items()}
+    return {_HASH_TAGS[name]: sha256_of(workspace.root / _OWN[name]) for name in (LOCK, PARAMS)}
+
+
+def record_hash(client: MlflowClient, run_id: str, artifact: str, digest: str) -> None:
+    """Record the hash of an artifact that neither `dvc.lock` nor `hash_tags` has."""
+    client.set_tag(run_id, _HASH_TAGS[artifact], digest)
 
 
 def take_artifact(client: MlflowClient, run_id: str, artifact: str, directory: Path) -> Path | None:

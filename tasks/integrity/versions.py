@@ -13,6 +13,7 @@ from apo_core.system.files import remove, sha256_of
 from tasks.integrity.copies import CopyStore, take_policy
 from tasks.integrity.finding import Finding
 from tasks.integrity.run_artifacts import (
+    CONFIRMATION,
     EVALUATIONS,
     LOCK,
     PARAMS,
@@ -38,6 +39,7 @@ _WITHOUT = {
     REPORT: "`apo lineage` and `apo restore` refuse its versions",
     VALUES: "`apo lineage` refuses its versions",
     EVALUATIONS: "what was said of its versions cannot be read again",
+    CONFIRMATION: "what confirmed its versions cannot be read again",
 }
 
 if TYPE_CHECKING:

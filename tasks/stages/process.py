@@ -23,7 +23,7 @@ from apo_core.system.processes import set_parent_death_signal
 from tasks.integrity.check import check_inputs
 from tasks.lock import only_process
 from tasks.stages.launcher import RANK, become_launcher
-from tasks.workspace import STAGES, Workspace
+from tasks.workspace import CONFIRM, STAGES, Workspace
 
 Facts = dict[str, Any]
 INPUT_ERROR = 2  # exit status: running the same again cannot help
@@ -32,8 +32,8 @@ INPUT_ERROR = 2  # exit status: running the same again cannot help
 def main() -> None:
     """Run the stage named on the command line, in the current directory."""
     name, *rest = sys.argv[1:] or [""]
-    if name not in STAGES or rest not in ([], [RANK]):
-        raise SystemExit(f"usage: python -P -m tasks {{{'|'.join(STAGES)}}}")
+    if name not in (*STAGES, CONFIRM) or rest not in ([], [RANK]):
+        raise SystemExit(f"usage: python -P -m tasks {{{'|'.join((*STAGES, CONFIRM))}}}")
     _die_with_parent()
     prepare_stage()
     if not rest:
@@ -60,7 +60,7 @@ def run_stage_here(name: str, run: Callable[..., Facts], *, first: bool) -> None
         params = load_params(workspace.params)
         sections = {section: getattr(params, section) for section in sections_of(run)}
         with only_process(workspace, name) if first else nullcontext():
-            if first:
+            if first and name in STAGES:
                 check_inputs(workspace, name)
             facts = run(workspace, **sections)
     except ApoError as error:

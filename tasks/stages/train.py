@@ -25,7 +25,13 @@ from tasks.prompts.table import read_split
 from tasks.responses.conditions import prompt_order, value_conditions, verifier_limits
 from tasks.responses.shards import open_work
 from tasks.stages.process import Facts
-from tasks.stages.training_setup import make_checkpoints, make_guard, open_context, select_training_set
+from tasks.stages.training_setup import (
+    expected_reward_in,
+    make_checkpoints,
+    make_guard,
+    open_context,
+    select_training_set,
+)
 from tasks.workspace import Workspace
 
 # More steps, or a stricter guard, may go on from the checkpoints that are there; other ranks too, or they are
@@ -90,7 +96,7 @@ def run(
             checkpoints=checkpoints,
             guard=make_guard(
                 train.guard,
-                expected_reward=(recorded["expected_reward"][0], recorded["expected_reward"][1]),
+                expected_reward=expected_reward_in(workspace.values),
                 batch_size=train.batch_size,
             ),
             metrics_file=work / "metrics.jsonl",

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from apo_core import config
 from apo_core.algorithms import Algorithm
+from apo_core.errors import InputError
 from apo_core.model.critic import Critic, PolicyAndCritic
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
@@ -23,6 +24,7 @@ from apo_core.model.template import Template
 from apo_core.sampling import Sampler
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.system.heap import keep_heap
+from apo_core.tables import read_metadata
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.context import ReferenceLogProbs, TrainingContext, TrainingSet
 from apo_core.training.engine import start_engine
@@ -201,6 +203,21 @@ def make_checkpoints(directory: Path, rules: config.Checkpoint, lagging: Lagging
         min_free_mib=rules.min_free_mib,
         beside=None if lagging is None else lagging.model,
     )
+
+
+def expected_reward_in(values: Path) -> tuple[float, float]:
+    """What a value table says of the reference policy's mean reward on the kept prompts: least and most.
+
+    Raises:
+        InputError: the table does not say it: an earlier version made it.
+    """
+    try:
+        lowest, highest = read_metadata(values)["expected_reward_limits"]
+    except KeyError:
+        raise InputError(
+            values, "an earlier version made it; run: apo run --force values", field="expected_reward_limits"
+        ) from None
+    return float(lowest), float(highest)
 
 
 def make_guard(guard: config.Guard, *, expected_reward: tuple[float, float], batch_size: int) -> Guard:

@@ -57,7 +57,7 @@ def run(workspace: Workspace, seed: int, values: config.Values) -> Facts:
     report = workspace.validation("values")
     validate(frame, checks, table=workspace.values, row="prompt_id", report=report)
     metadata = read_metadata(workspace.samples) | values.model_dump(mode="json")
-    metadata["expected_reward"] = expected_rewards(table, priors.cautious)
+    metadata["expected_reward_limits"] = expected_reward_limits(table, priors.cautious)
     write_table(workspace.values, table, VALUES, metadata)
     kept = len(table) - sum(dropped.values())
     return (
@@ -113,19 +113,19 @@ def value_table(samples: pd.DataFrame, values: config.Values, priors: Priors) ->
     return table
 
 
-def expected_rewards(table: pd.DataFrame, cautious: Prior) -> tuple[float, float]:
+def expected_reward_limits(table: pd.DataFrame, cautious: Prior) -> tuple[float, float]:
     """What the guard expects: lowest and highest mean reward of the reference policy on the prompts kept.
 
     Not the samples' own mean reward: these prompts were chosen by it, and where few are ever solved it is
     more than twice what the reference policy gets on them again. A prior from few samples may itself believe
     them too easily, so this one errs towards all prompts' mean. The highest is the estimate, so that a policy
     that learns at once is asked for no more; the lowest is below it by three standard errors of a mean of as
-    many rewards as there are samples.
+    many rewards as the kept prompts have samples.
     """
     kept = table[table["dropped"].isna()]
     counts = kept["n"].to_numpy()
     mean = float(expected_reward(kept["mean_reward"].to_numpy() * counts, counts, cautious).mean())
-    error = math.sqrt(mean * (1 - mean) / table["n"].sum())
+    error = math.sqrt(mean * (1 - mean) / counts.sum())
     return max(mean - 3 * error, 0.0), mean
 
 

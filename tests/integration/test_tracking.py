@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from functools import partial
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -14,11 +14,13 @@ from apo_core.config.file import load_params
 from apo_core.system.files import sha256_of
 from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
 from apo_core.training.metrics import append_metrics
-from tasks.decisions.confirmation import ARTIFACT, ask_afresh
+from tasks.decisions.confirmation import ask_afresh
 from tasks.decisions.decide import propose
 from tasks.decisions.log import open_log
 from tasks.decisions.promote import promote
+from tasks.integrity.run_artifacts import CONFIRMATION
 from tasks.reporting.summary import finished_summary, refresh_summary
+from tasks.responses.confirmation import answers
 from tasks.tracking import runs
 from tasks.tracking.registry import champion, find
 from tasks.tracking.runs import log_steps, start_run, stream_metrics
@@ -120,10 +122,8 @@ def texts(rows, policy):
 
 
 def test_who_passed_is_asked_afresh_by_its_own_hash(client, copied):
-    params, own = load_params(copied.params), sha256_of(copied.policy)
-    current = champion(client, "apo-ci")
-    responses = partial(ask_afresh, client, copied, params)
-    rows = responses(policy_sha256=own, current=current)
+    own, current, lines = sha256_of(copied.policy), champion(client, "apo-ci"), []
+    rows = ask_afresh(client, copied, policy_sha256=own, current=current, log=lines.append)
     assert set(rows["policy"]) == {"policy", "reference", "champion"}
     assert texts(rows, "champion") == texts(rows, "policy")  # it is the same model, and has the same key
     evaluated = read_table(copied.evaluations, EVALUATIONS)
@@ -131,23 +131,90 @@ def test_who_passed_is_asked_afresh_by_its_own_hash(client, copied):
     assert len(texts(rows, "reference")) == len(texts(sampled, "reference"))
     assert texts(rows, "reference") != texts(sampled, "reference")
     shards = {file: file.stat().st_mtime_ns for file in copied.work("confirm").glob("*.parquet")}
-    assert responses(policy_sha256=own, current=current).equals(rows)
+    assert len(shards) == 9
+    assert ask_afresh(client, copied, policy_sha256=own, current=current, log=lines.append).equals(rows)
     assert shards == {file: file.stat().st_mtime_ns for file in copied.work("confirm").glob("*.parquet")}
-    assert texts(responses(policy_sha256="another", current=None), "reference") != texts(rows, "reference")
+    assert any("shards were finished before" in line for line in lines)
+    assert not copied.work("champion").exists()
+    others = ask_afresh(client, copied, policy_sha256="another", current=None, log=lines.append)
+    assert set(others["policy"]) == {"policy", "reference"}
+    assert texts(others, "reference") != texts(rows, "reference")
+
+
+def test_the_champions_responses_are_read_as_its_own_template_opens_them(client, copied, tmp_path):
+    """After a prompt that opens a thinking part nothing is an answer before that part is closed."""
+    current = champion(client, "apo-ci")
+    params, tags = copied.params.read_text(), '["<think>", "</think>"]'
+    assert 'text: "{prompt}"' in params and tags in params
+    copied.params.write_text(params.replace(tags, '["--", "++"]'))  # what its few letters can write
+    own_params = client.download_artifacts(current.run_id, "lineage/params.yaml", str(tmp_path))
+    Path(own_params).write_text(params.replace('text: "{prompt}"', 'text: "{prompt}--"'))
+    client.log_artifact(current.run_id, own_params, "lineage")
+    client.set_tag(current.run_id, "params_sha256", sha256_of(Path(own_params)))
+    own = sha256_of(copied.policy)
+    rows = ask_afresh(client, copied, policy_sha256=own, current=current, log=print)
+    unclosed = rows.groupby("policy")["reason"].agg(lambda own: own.str.contains("thinking part").mean())
+    assert unclosed["champion"] > 0.95
+    assert max(unclosed["policy"], unclosed["reference"]) < 0.05
+
+
+def equal_to_the_reference(copied):
+    """A workspace whose policy is no better than the reference, whatever its evaluation says."""
+    shutil.rmtree(copied.policy)
+    shutil.copytree(copied.reference, copied.policy)
+    copied.lock.unlink()  # else the policy is not what the stage wrote
+    return load_params(copied.params), open_log(copied, "apo-ci")
 
 
 def test_luck_in_the_evaluation_is_not_promoted(client, copied):
-    shutil.rmtree(copied.policy)
-    shutil.copytree(copied.reference, copied.policy)  # no better than the reference, whatever is said of it
-    copied.lock.unlink()  # else the policy is not what the stage wrote
-    params, log = load_params(copied.params), open_log(copied, "apo-ci")
+    params, log = equal_to_the_reference(copied)
     run_id = start_run(client, copied, params, {})
     decision, registered = promote(log, copied, params, run_id=run_id, started_by="Ada", tags={})
     assert decision.outcome == "reject"
     assert "by its evaluation better than the reference" in decision.reason
     assert "but by fresh responses worse than the champion (version 1)" in decision.reason
+    assert "98.33% interval" in decision.reason  # the second look, of the confirmation too
     assert registered is None
-    assert [file.path for file in client.list_artifacts(run_id, "tables")] == [ARTIFACT]
+    assert [file.path for file in client.list_artifacts(run_id, "tables")] == [CONFIRMATION]
+    assert client.get_run(run_id).data.tags["confirmation_sha256"] == sha256_of(answers(copied))
+
+
+def test_nor_is_it_where_there_is_no_champion(client, copied):
+    params, _ = equal_to_the_reference(copied)
+    params = params.model_copy(update={"tracking": params.tracking.model_copy(update={"model": "another"})})
+    log, run_id = open_log(copied, "another"), start_run(client, copied, params, {})
+    decision, registered = promote(log, copied, params, run_id=run_id, started_by="Ada", tags={})
+    assert decision.outcome == "hold"
+    assert "but by fresh responses not shown to be better than the reference" in decision.reason
+    assert registered is None
+
+
+def test_a_champion_that_changes_meanwhile_is_compared_with(client, copied, monkeypatch):
+    params, log = load_params(copied.params), open_log(copied, "apo-ci")
+    params = params.model_copy(update={"tracking": params.tracking.model_copy(update={"model": "another"})})
+    log, run_id = open_log(copied, "another"), start_run(client, copied, params, {})
+
+    def another_wins(*arguments, **named):
+        monkeypatch.setattr("tasks.decisions.promote.ask_afresh", ask_afresh)
+        rows = ask_afresh(*arguments, **named)
+        source = client.get_model_version("apo-ci", "1").source
+        other = client.create_model_version("another", source, run_id=champion(client, "apo-ci").run_id)
+        propose(
+            log,
+            find(client, "another", str(other.version)),
+            params.promotion,
+            started_by="Bob",
+            evidence={"champion": None},
+        )
+        return rows
+
+    client.create_registered_model("another")
+    monkeypatch.setattr("tasks.decisions.promote.ask_afresh", another_wins)
+    decision, registered = promote(log, copied, params, run_id=run_id, started_by="Ada", tags={})
+    assert decision.outcome == "hold"  # they are the same policy
+    assert "not shown to be better than the champion (version 1)" in decision.reason
+    assert (registered.version, registered.aliases) == ("2", [])
+    assert champion(client, "another").version == "1"
 
 
 def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, copied):
@@ -182,16 +249,18 @@ def test_every_comparison_on_the_same_prompts_is_a_look(client, copied):
         decision, _ = promote(log, copied, params, run_id="", started_by="Ada", tags={})
         return decision.reason, [entry.evidence["look"] for entry in log.read() if entry.event == "compared"]
 
-    reason, looks = decide_again()  # as the run did that the workspace comes from
+    reason, looks = decide_again()  # the champion is compared with nobody
     assert looks == [1]
-    assert "look" not in reason and "95% interval" in reason
-    # New responses to the same prompts, as far as anybody can tell.
-    metadata = read_metadata(copied.evaluations) | {"again": True}
-    write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
-    copied.lock.unlink()  # else the evaluations are not what the stage wrote
+    assert reason.startswith("it is the champion already: better than the reference")
+    # The evaluation of another policy, to the same prompts.
+    rows = read_table(copied.evaluations, EVALUATIONS)
+    rows.loc[rows["policy"] == "policy", "reward"] = 0.0
+    write_table(copied.evaluations, rows, EVALUATIONS, read_metadata(copied.evaluations))
+    (copied.policy / "generation_config.json").write_text("{}")
+    copied.lock.unlink()  # else this is not what the stages wrote
     reason, looks = decide_again()
     assert looks == [1, 2]
-    assert "98.33% interval" in reason
+    assert reason.startswith("worse than the reference")
     assert reason.endswith("look 2 at these evaluation prompts needs 98.33%")
     assert decide_again() == (reason, looks)
     unable = params.model_copy(

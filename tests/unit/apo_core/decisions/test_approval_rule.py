@@ -6,6 +6,7 @@ import pytest
 
 from apo_core.decisions.approval_rule import (
     AUTOMATIC,
+    ChampionChanged,
     DecisionRefused,
     approve_automatically,
     decide,
@@ -38,7 +39,7 @@ class Log:
             self.entries.append(entry)
         return draft
 
-    def candidate(self, version, *, four_eyes=False, by_person=True, started_by="Ada"):
+    def candidate(self, version, *, four_eyes=False, by_person=True, started_by="Ada", **evidence):
         return self.add(
             propose(
                 self.state,
@@ -47,7 +48,7 @@ class Log:
                 by_person=by_person,
                 four_eyes=four_eyes,
                 expires=LATER,
-                evidence={"decision": "better"},
+                evidence={"decision": "better"} | evidence,
             )
         )
 
@@ -74,6 +75,18 @@ def test_only_an_approval_moves_the_champion(log):
     assert (log.state.champion, log.state.pending.version) == ("1", "2")
     log.say("2", "reject")
     assert (log.state.champion, log.state.pending) == ("1", None)
+
+
+def test_what_was_compared_with_another_champion_is_not_proposed(log):
+    with pytest.raises(ChampionChanged, match="version 2 was compared with version 1, and no champion is in"):
+        log.candidate("2", champion="1")
+    log.say("1", "approve")
+    with pytest.raises(
+        ChampionChanged, match="compared with no champion, and version 1 is in production now"
+    ):
+        log.candidate("2", champion=None)
+    assert log.candidate("2", champion="1").evidence["champion"] == "1"
+    assert log.candidate("2", champion="0") is None  # nothing is proposed
 
 
 def test_the_same_word_of_the_same_person_changes_nothing_and_any_other_is_refused(log):

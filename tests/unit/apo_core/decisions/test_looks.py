@@ -6,7 +6,7 @@ import pytest
 
 from apo_core.decisions.approval_rule import state_of
 from apo_core.decisions.audit_chain import seal
-from apo_core.decisions.looks import TOTAL, Look, alpha_of_look, note_look, number_of_look, sketch_of
+from apo_core.decisions.looks import TOTAL, Look, alpha_of_look, note_look, number_of_look, prompts_seen
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 A, B = ([f"{name}{number}" for number in range(500)] for name in "ab")
@@ -16,7 +16,7 @@ def log_of(*looks):
     """A log of comparisons on prompts, in that order."""
     entries = []
     for comparison, prompts in looks:
-        draft = note_look(state_of(entries), Look(comparison, sketch_of(prompts)), "policy", by="Ada")
+        draft = note_look(state_of(entries), Look(comparison, prompts_seen(prompts)), "policy", by="Ada")
         if draft is not None:
             entries.append(seal(entries, model="m", time=NOW, nonce="", **vars(draft)))
     return entries
@@ -30,9 +30,9 @@ def test_a_comparison_counts_once_and_every_set_by_itself():
         (1, pytest.approx(0.05)),
     ]
     state = state_of(entries)
-    assert [number_of_look(state, Look(name, sketch_of(A))) for name in ("p", "q", "s")] == [1, 2, 3]
-    assert number_of_look(state, Look("s", sketch_of(B))) == 2
-    assert number_of_look(state, Look("s", sketch_of(["c"]))) == 1
+    assert [number_of_look(state, Look(name, prompts_seen(A))) for name in ("p", "q", "s")] == [1, 2, 3]
+    assert number_of_look(state, Look("s", prompts_seen(B))) == 2
+    assert number_of_look(state, Look("s", prompts_seen(["c"]))) == 1
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,25 @@ def test_a_comparison_counts_once_and_every_set_by_itself():
         (A[1:], 2),
         ([*A, "another"], 2),
         (A[:400], 2),  # four of five are the same
-        (A[:100], 1),
-        ([*A[:250], *B], 1),  # a third is the same
+        (A[:100], 2),  # all of them were seen
+        (A[:30], 2),
+        ([*A, *B], 2),
+        ([*A[:250], *B], 2),  # half of what was seen is asked again
+        ([*A[:40], *B[:40]], 2),  # half of what is asked was seen
+        ([*A[:100], *B], 1),
+        ([*A[:40], *B[:160]], 1),
     ],
 )
 def test_a_prompt_more_or_less_does_not_begin_anew(prompts, number):
-    assert number_of_look(state_of(log_of(("p", A))), Look("q", sketch_of(prompts))) == number
+    assert number_of_look(state_of(log_of(("p", A))), Look("q", prompts_seen(prompts))) == number
+
+
+def test_parts_of_a_pool_count_with_the_pool_and_other_parts_do_not():
+    pool = [f"p{number}" for number in range(1000)]
+    entries = log_of(
+        ("1", pool[:450]), ("2", pool[450:900]), ("3", pool), ("4", pool[:200]), ("5", pool[700:])
+    )
+    assert [entry.evidence["look"] for entry in entries] == [1, 1, 3, 3, 3]
 
 
 def test_a_look_is_no_decision_on_a_version():

@@ -7,7 +7,7 @@ import pytest
 from apo_core.config.file import load_params
 from apo_core.values.pooled import Prior
 from apo_core.values.selection import dropped_but_solvable
-from tasks.stages.values import Priors, expected_rewards, fit_priors, value_table
+from tasks.stages.values import Priors, expected_reward_limits, fit_priors, value_table
 
 WIDE = Priors(success=Prior(1.0, 1.0), reward=Prior(1.0, 1.0), cautious=Prior(1.0, 1.0))
 RULES = {"drop_unsolved": True, "drop_solved": True}
@@ -61,13 +61,13 @@ def test_the_expected_reward_is_of_the_kept_prompts_and_not_of_their_lucky_sampl
     table = value_table(samples(rewards), values, WIDE)
     assert table["dropped"].isna().tolist() == [True, False, True]
     assert table["expected_reward"].tolist() == pytest.approx([2 / 4, 1 / 22, 3 / 4])
-    assert expected_rewards(table, WIDE.reward)[1] == pytest.approx((2 / 4 + 3 / 4) / 2)
+    assert expected_reward_limits(table, WIDE.reward)[1] == pytest.approx((2 / 4 + 3 / 4) / 2)
     mean = (2 / 12 + 3 / 12) / 2
-    error = (mean * (1 - mean) / 24) ** 0.5  # of 24 samples
-    assert expected_rewards(table, Prior(1.0, 9.0)) == pytest.approx((max(mean - 3 * error, 0), mean))
+    error = (mean * (1 - mean) / 4) ** 0.5  # of four samples
+    assert expected_reward_limits(table, Prior(1.0, 9.0)) == pytest.approx((max(mean - 3 * error, 0), mean))
     many = table.assign(n=table["n"] * 100)
-    lowest, highest = expected_rewards(many, Prior(1.0, 9.0))
-    assert lowest == pytest.approx(highest - 3 * (highest * (1 - highest) / 2400) ** 0.5)
+    lowest, highest = expected_reward_limits(many, Prior(1.0, 9.0))
+    assert lowest == pytest.approx(highest - 3 * (highest * (1 - highest) / 400) ** 0.5)
 
 
 def test_the_report_counts_the_dropped_prompts_that_are_probably_solvable(values):
@@ -106,6 +106,6 @@ def test_v_star_of_prompts_that_the_samples_chose_is_not_too_high(values):
         table = value_table(frame, values.model_copy(update={"estimate": estimate}), priors)
         kept = table["dropped"].isna().to_numpy()
         bias[estimate] = (table["v_star"] - truth)[kept].mean()
-        assert expected_rewards(table, priors.cautious)[1] == pytest.approx(rates[kept].mean(), rel=0.2)
+        assert expected_reward_limits(table, priors.cautious)[1] == pytest.approx(rates[kept].mean(), rel=0.2)
         assert table.loc[kept, "mean_reward"].mean() > 1.8 * rates[kept].mean()
     assert bias["published"] > 0.13 and abs(bias["pooled"]) < 0.015

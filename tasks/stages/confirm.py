@@ -1,0 +1,97 @@
+"""Confirmation: fresh responses of a policy that passed its evaluation, of the reference and of the champion.
+
+No stage of `dvc.yaml`, for it depends on the registry; but a process like theirs. An evaluation that a policy
+was chosen by flatters it: of many equal policies the luckiest passes, and would keep its lucky responses as
+champion. So nobody's earlier responses count here. The seed is the policy's own hash: on the same machine and
+versions it gets the same responses, however often it is asked again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from apo_core import config
+from apo_core.config.file import load_template_section
+from apo_core.model.directory import ModelRef
+from apo_core.model.template import Template
+from apo_core.tables import EVALUATIONS, read_metadata, write_table
+from tasks.prompts.prompt_template import load_prompt_template
+from tasks.prompts.table import read_split, to_questions
+from tasks.responses.conditions import evaluation_conditions, prompt_order
+from tasks.responses.confirmation import MODEL, MODEL_PARAMS, Request, answers, champion_files
+from tasks.responses.evaluator import Evaluator
+from tasks.responses.scoring import error_budget, scorer_of
+from tasks.responses.shards import open_work
+from tasks.stages.process import Facts
+from tasks.workspace import CONFIRM, Workspace
+
+
+class _Asked(NamedTuple):
+    name: str
+    directory: Path
+    template: Template
+
+
+def run(
+    workspace: Workspace,
+    seed: int,
+    trust_remote_code: bool,
+    template: config.Template,
+    verifier: config.Verifiers,
+    generation: config.Generation,
+    sampler: config.Sampler,
+    evaluation: config.Evaluation,
+) -> Facts:
+    """Write the sampled responses of all that are asked, table `tables.EVALUATIONS`, for `ask_afresh`."""
+    request = Request.read(workspace)
+    prompts = read_split(workspace, "eval")
+    work = open_work(
+        workspace.work(CONFIRM),
+        {
+            **read_metadata(workspace.evaluations).get("fingerprint", {}),
+            **evaluation_conditions(seed, verifier, sampler, evaluation),
+            **asdict(request),
+            "order": prompt_order(prompts),
+        },
+    )
+
+    def load_template(directory: Path, section: config.Template) -> Template:
+        return load_prompt_template(ModelRef(path=directory, trust_remote_code=trust_remote_code), section)
+
+    own = load_template(workspace.reference, template)
+    asked = [_Asked("policy", workspace.policy, own), _Asked("reference", workspace.reference, own)]
+    if request.champion is not None:
+        directory = champion_files(workspace) / MODEL
+        section = load_template_section(champion_files(workspace) / MODEL_PARAMS)
+        asked.append(_Asked("champion", directory, load_template(directory, section)))
+    count = len(asked) * evaluation.samples * len(prompts)
+    inspect = error_budget(verifier, rows=count)
+    tables = []
+    for name, directory, own_template in asked:
+        # A scorer each: whether responses begin inside a thinking part is the template's to say.
+        with scorer_of(
+            verifier, workspace.raw_verifiers, rows=count, prompt_template=own_template, shaped=False
+        ) as scorer:
+            evaluator = Evaluator(
+                questions=to_questions(prompts),
+                work=work,
+                scorer=scorer,
+                inspect=inspect,
+                key=f"confirm/{request.policy_sha256}",
+                trust_remote_code=trust_remote_code,
+                generation=generation,
+                sampler=sampler,
+                evaluation=evaluation,
+            )
+            tables.append(evaluator.evaluate(name, directory, own_template, greedy=False, reference=None))
+    rows = pd.concat(tables, ignore_index=True)
+    write_table(answers(workspace), rows, EVALUATIONS, asdict(request), checksums=True)
+    return {
+        "prompts": len(prompts),
+        "responses": len(rows),
+        "verifier_errors": int(rows["reward"].isna().sum()),
+    }
