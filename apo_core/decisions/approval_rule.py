@@ -31,7 +31,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from apo_core.decisions.audit_chain import Entry, Event
-from apo_core.decisions.person import may_be_same_person, problem_of, spelling
+from apo_core.decisions.four_eyes import objection
+from apo_core.decisions.person import problem_of, spelling
 from apo_core.errors import ApoError
 
 Decision = Literal["approve", "reject"]
@@ -122,6 +123,7 @@ def propose(
     version: str,
     *,
     started_by: str,
+    account: str | None,
     by_person: bool,
     four_eyes: bool,
     expires: datetime,
@@ -131,7 +133,8 @@ def propose(
 
     The rules for its decision become part of the entry, so that whoever decides cannot change them. A model's
     rules only become stricter, whatever the configuration of a later run says. For four eyes, whoever started
-    the run that made a version counts as its maker, even if another person has it proposed again.
+    the run that made a version counts as its maker, even if another person has it proposed again. `account`
+    is what MLflow's server knows the run by; None if it has no accounts.
 
     Raises:
         ChampionChanged: `evidence` names a `champion`, and another one is in production now.
@@ -149,6 +152,7 @@ def propose(
     first = state.candidates.get(version)
     rules = {
         "started_by": started_by if first is None else first.evidence["started_by"],
+        "started_by_account": account if first is None else first.evidence.get("started_by_account"),
         "by_person": by_person or any(rules["by_person"] for rules in earlier_rules),
         "four_eyes": four_eyes or any(rules["four_eyes"] for rules in earlier_rules),
         "expires": expires.isoformat(),
@@ -177,9 +181,18 @@ def may_be_proposed(state: State, version: str) -> bool:
 
 
 def decide(
-    state: State, version: str, decision: Decision, *, by: str, reason: str, now: datetime
+    state: State,
+    version: str,
+    decision: Decision,
+    *,
+    by: str,
+    account: str | None,
+    reason: str,
+    now: datetime,
 ) -> Draft | None:
     """Approve or reject exactly that version; None where the same person has decided the same before.
+
+    `account` is the person's own at MLflow's server; None if it is not known.
 
     Raises:
         DecisionRefused: the version does not wait for a decision, its time is over, the person may not
@@ -197,11 +210,9 @@ def decide(
     rules = state.pending.evidence
     if has_expired(state.pending, now):
         raise DecisionRefused(f"version {version}: the time to decide was over at {rules['expires']}")
-    if decision == "approve" and rules["four_eyes"] and may_be_same_person(by, rules["started_by"]):
-        raise DecisionRefused(
-            f"version {version}: {rules['started_by']} started the run that made it, and {by} may be the "
-            "same person; another approves, by a name that tells them apart (promotion.four_eyes)"
-        )
+    forbidden = objection(state.pending, by, account) if decision == "approve" else ""
+    if forbidden:
+        raise DecisionRefused(f"version {version}: {forbidden}")
     return _about(state.pending, event, by=by, reason=reason)
 
 

@@ -76,6 +76,12 @@ def seal(
     return replace(entry, hash=_hash(entry))
 
 
+def author_in_words(entry: Entry) -> str:
+    """The person an entry names, and the account that wrote it, if it was written with one."""
+    account = entry.evidence.get("account")
+    return entry.by if account is None else f"{entry.by} (account {account})"
+
+
 def head_of(entries: Sequence[Entry]) -> Head:
     """The head of a log that is not empty."""
     return Head(entries[-1].sequence, entries[-1].hash)

@@ -76,7 +76,7 @@ def _decide(directory: Path, model: str, version: str, decision: Decision, by: s
     from tasks.decisions.decide import decide
 
     with decision_log(Workspace.at(directory), model) as log:
-        entry = decide(log, version, decision, by=by, reason=reason)
+        entry = decide(log, version, decision, by=by, reason=reason, account=log.account())
     if entry is None:
         print(f"{model} version {version}: you have decided so before; nothing has changed")
     else:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from apo_core.decisions.audit_chain import author_in_words
 from flows.doctor.inputs import Finding
 from tasks.workspace import STAGES
 
@@ -106,8 +107,8 @@ def print_audit(entries: list[Entry]) -> None:
     """Format a log that has been verified."""
     table = Table("", "time", "event", "version", "by", "reason", "hash")
     for entry in entries:
-        time = entry.time[:19].replace("T", " ")
-        row = (str(entry.sequence), time, entry.event, entry.version, entry.by, entry.reason, entry.hash[:12])
+        time, author = entry.time[:19].replace("T", " "), author_in_words(entry)
+        row = (str(entry.sequence), time, entry.event, entry.version, author, entry.reason, entry.hash[:12])
         table.add_row(*map(escape, row))
     Console().print(table)
     Console().print(f"{len(entries)} entries, verified")

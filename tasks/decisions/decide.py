@@ -45,7 +45,7 @@ def propose(
         DecisionRefused: the log knows another policy by this version's number, or its files are damaged.
         ApoError: registry or log refuse.
     """
-    now, version = datetime.now(UTC), registered.version
+    now, version, account = datetime.now(UTC), registered.version, log.account()
 
     def close_expired(state: State) -> Draft | None:
         _require_version(log, state, version)
@@ -56,6 +56,7 @@ def propose(
             state,
             version,
             started_by=started_by,
+            account=account,
             by_person=promotion.approval == "manual",
             four_eyes=promotion.four_eyes,
             expires=now + timedelta(hours=promotion.approval_hours),
@@ -75,9 +76,13 @@ def decide(
     *,
     by: str,
     reason: str,
+    account: str | None = None,
     now: datetime | None = None,
 ) -> Entry | None:
     """Approve or reject a candidate; None where the same person has decided the same before.
+
+    `account` is `log.account()` if this process is the person's own; None if it passes on what a person has
+    entered elsewhere, since the account of a service vouches for nobody.
 
     Raises:
         DecisionRefused: the rules do not allow it, there is no such version, or it is to be approved and its
@@ -89,7 +94,7 @@ def decide(
     def rule(state: State) -> Draft | None:
         if decision == "approve":  # a version that is gone may be rejected
             _require_version(log, state, version)
-        return approval_rule.decide(state, version, decision, by=by, reason=reason, now=now)
+        return approval_rule.decide(state, version, decision, by=by, account=account, reason=reason, now=now)
 
     return _only(log.transact(rule)[0])
 

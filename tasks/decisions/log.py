@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
@@ -20,6 +20,7 @@ from apo_core.decisions.audit_chain import AuditBroken, Entry, Head, check_chain
 from apo_core.errors import ApoError
 from tasks.decisions.aliases import mark_as_asked, remembered_head, sync_aliases
 from tasks.decisions.log_in_directory import DirectoryStore
+from tasks.tracking.account import current_account
 from tasks.tracking.registry import Registered, VersionSpec, resolve
 from tasks.tracking.store import connect, is_remote, tracking_uri
 from tasks.workspace import Workspace
@@ -50,6 +51,10 @@ class DecisionLog:
     def state(self) -> State:
         """Read what the log says; raises as `read` does."""
         return state_of(self.read())
+
+    def account(self) -> str | None:
+        """Ask the registry's server for this process's account there; see `current_account`."""
+        return current_account(self.client.tracking_uri)
 
     def transact(self, *rules: Rule) -> tuple[list[Entry], list[str]]:
         """Read the log, append what each rule drafts, and set the aliases to what the log says then.
@@ -92,13 +97,19 @@ class DecisionLog:
         return resolve(self.client, spec)
 
     def _if_permitted(self, rule: Rule) -> Rule:
-        """The rule, which has the registry changed before anything is written: a reader is refused there."""
+        """The rule, which has the registry changed before anything is written: a reader is refused there.
+
+        What it drafts names the account that the server knows this process by.
+        """
 
         def permitted(state: State) -> Draft | None:
             draft = rule(state)
-            if draft is not None:
-                mark_as_asked(self.client, self.model)
-            return draft
+            if draft is None:
+                return None
+            mark_as_asked(self.client, self.model)
+            account = self.account()
+            named = {} if account is None else {"account": account}
+            return replace(draft, evidence=draft.evidence | named)
 
         return permitted
 

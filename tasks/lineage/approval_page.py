@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from apo_core.decisions.approval_rule import state_of
 from apo_core.decisions.audit_chain import Entry
+from apo_core.decisions.four_eyes import needs_account
 from tasks.decisions.log import DecisionLog
 from tasks.lineage.lineage import HASHES, lineage_of
 from tasks.reporting.markdown import cell
@@ -53,6 +54,10 @@ def as_markdown(
         expires = datetime.fromisoformat(candidate.evidence["expires"]).astimezone(UTC)
         reason = cell(candidate.reason, _MAX_TEXT)
         blocks[0] += f" waits for a decision until {expires:%Y-%m-%d %H:%M} UTC: {reason}"
+        if needs_account(candidate):
+            blocks.append(
+                "This form can only reject it: approve by `apo approve`, with an MLflow account of your own."
+            )
     blocks.append(_listed({name: text for name, text in lineage.items() if name not in ("version", *HASHES)}))
     if links:
         blocks.append(", ".join(f"[{name}]({link})" for name, link in links.items()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from apo_core.decisions.audit_chain import Entry
+from apo_core.decisions.audit_chain import Entry, author_in_words
 from apo_core.errors import ApoError
 from apo_core.evaluation.schema import bounds_in_words, mean_name
 from apo_core.system.files import read_json, sha256_of
@@ -107,7 +107,7 @@ def decisions_in_words(entries: list[Entry]) -> dict[str, str]:
 def _decision_in_words(entry: Entry) -> str:
     time = entry.time[:16].replace("T", " ")
     return (
-        f"{entry.event} by {entry.by} at {time} UTC: {entry.reason} "
+        f"{entry.event} by {author_in_words(entry)} at {time} UTC: {entry.reason} "
         f"(entry {entry.sequence}, {entry.hash[:12]})"
     )
 

@@ -240,7 +240,9 @@ def test_a_decision_whose_process_was_killed_before_the_alias_moved_is_completed
     append(
         store,
         MODEL,
-        lambda state: approval_rule.decide(state, number, "approve", by="Bob", reason="ok", now=now),
+        lambda state: approval_rule.decide(
+            state, number, "approve", by="Bob", account=None, reason="ok", now=now
+        ),
     )
     assert "champion" not in aliases(client)
     assert decide.reconcile(log) == [f"{MODEL}: champion is version {number}"]

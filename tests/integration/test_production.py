@@ -27,6 +27,7 @@ SETTINGS = (
     "train.steps=12",
     "pipeline.retry_delay_seconds=1.0",
 )
+BOB = {"MLFLOW_TRACKING_USERNAME": "bob", "MLFLOW_TRACKING_PASSWORD": "looks-at-what-ada-made"}
 EVERY_MINUTE = "* * * * *"  # a nightly run would keep this test waiting
 
 
@@ -77,7 +78,7 @@ def test_from_a_schedule_to_a_champion_and_back(production, scheduled, client, l
     assert trained.data.tags["started_by"] == "Ada Lovelace"  # the author of the commit
     assert "/flow-run/" in trained.data.tags["pipeline_run"]  # what the form links to
     assert aliases(client) == {"candidate": "1"}
-    _approve_by_form(production, client)
+    _approve_with_an_account(production, client)
     _reject_new_data(production, client, log)
     _roll_back(production, client, log)
     _restore_in_a_clean_clone(production, client, trained, tmp_path)
@@ -96,18 +97,34 @@ def _form(production, version):
     return form
 
 
-def _approve_by_form(production, client):
+def _approve_with_an_account(production, client):
+    """A form cannot show that Bob is another than the one who started the run; his account does."""
     form = _form(production, "1")
     refused = production.answer(form, approver="Bob", reason="no decision is no yes")
     assert refused["status"] == "REJECT" and "decision" in json.dumps(refused)
-    # Who started the run may not: the form comes again, with the reason.
-    production.answer(form, approver="ada lovelace", decision="approve", reason="I made it")
-    until(lambda: "refused" in json.dumps(_logs(production, form)), production.worker.log)
+    # It comes again, with the reason.
+    production.answer(form, approver="Bob", decision="approve", reason="it reasons")
+    until(lambda: "approves, by `apo approve`" in json.dumps(_logs(production, form)), production.worker.log)
     production.wait(form, "Suspended")
     assert aliases(client) == {"candidate": "1"}
-    production.answer(form, approver="Bob", decision="approve", reason="it reasons")
-    production.wait(form, "Completed", seconds=120)
+    _make_account(production)
+    _approve_as_bob(production, "1", "it reasons")
     assert aliases(client) == {"candidate": "1", "champion": "1"}
+    production.start_run("reconcile")
+    production.wait(form, "Cancelled")
+
+
+def _make_account(production):
+    from mlflow.server import get_app_client  # its import creates ./mlruns when no tracking URI is set
+
+    at_mlflow = get_app_client("basic-auth", tracking_uri=production.env["MLFLOW_TRACKING_URI"])
+    at_mlflow.create_user(BOB["MLFLOW_TRACKING_USERNAME"], BOB["MLFLOW_TRACKING_PASSWORD"])
+    at_mlflow.grant_user_permission(BOB["MLFLOW_TRACKING_USERNAME"], "registered_model", MODEL, "EDIT")
+
+
+def _approve_as_bob(production, version, reason):
+    command = f"apo approve {MODEL} {version} --by Bob --reason '{reason}'"
+    execute(command, production.source, env=production.env | BOB)
 
 
 def _logs(production, run_id):
@@ -138,7 +155,7 @@ def _roll_back(production, client, log):
     mlflow.register_model(first.source, MODEL)  # another, made elsewhere
     rules = _rules(production)
     decide.propose(log, find(client, MODEL, "3"), rules, started_by="Ada Lovelace", evidence={})
-    decide.decide(log, "3", "approve", by="Bob", reason="looks the same")
+    _approve_as_bob(production, "3", "looks the same")
     assert aliases(client)["champion"] == "3"
     run = production.start_run("rollback", by="Cy", reason="it is the same")
     production.wait(run, "Completed", seconds=120)

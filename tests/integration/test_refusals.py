@@ -36,9 +36,9 @@ def waiting(workspace, client_env):
     return candidate(log)
 
 
-def candidate(log):
-    version = str(log.client.create_model_version(MODEL, "s3://mlflow/nowhere").version)
-    propose(log, find(log.client, MODEL, version), RULES, started_by="Ada", evidence={})
+def candidate(log, rules=RULES):
+    version = str(log.client.create_model_version(log.model, "s3://mlflow/nowhere").version)
+    propose(log, find(log.client, log.model, version), rules, started_by="Ada", evidence={})
     return version
 
 
@@ -115,3 +115,40 @@ def test_an_account_that_may_edit_the_model_decides(waiting, workspace, client_e
     assert (rejected.returncode, "says rejected, and holds" in rejected.stdout) == (2, True), rejected.stdout
     assert reconcile(log) == [f"{MODEL}: candidate is no version"]
     assert state(workspace)[1] == {"champion": waiting}
+
+
+def test_four_eyes_are_two_accounts_where_the_server_has_accounts(waiting, workspace, client_env):
+    model = "apo-four-eyes"
+    log = open_log(workspace, model)
+    log.client.create_registered_model(model)
+    version = candidate(log, RULES.model_copy(update={"four_eyes": True}))  # the administrator starts the run
+    grant = accounts(client_env).grant_user_permission
+    grant(APPROVER["MLFLOW_TRACKING_USERNAME"], "registered_model", model, "EDIT")
+
+    def said(**env):
+        command = f"apo approve {model} {version} --by Bob --reason 'as it is'"
+        done = execute(command, workspace.root, check=False, env=client_env | env)
+        return done.returncode, done.stdout.strip().splitlines()[-1]
+
+    def tagged(decision):
+        for name, value in {"by": "Bob", "reason": "as it is", "decision": decision}.items():
+            log.client.set_model_version_tag(model, version, f"approval.{name}", value)
+        return reconcile(log)[0]
+
+    before = log.read()
+    same = (
+        2,
+        f"error: version {version}: the run that made it had account admin of MLflow's server, and this ",
+    )
+    code, problem = said()  # another name, and the same account
+    assert (code, problem[: len(same[1])]) == same and "decision has the same" in problem, problem
+    # A variable that names another account needs its password.
+    code, problem = said(MLFLOW_TRACKING_USERNAME=APPROVER["MLFLOW_TRACKING_USERNAME"])
+    assert (code, "401" in problem) == (2, True), problem
+    assert "refused" in (line := tagged("approve")) and "this decision has none" in line, line
+    assert log.read() == before
+    assert said(**APPROVER) == (0, f"{model} version {version}: approved by Bob (entry 2)")
+    started, approved = log.read()
+    assert [entry.evidence["account"] for entry in (started, approved)] == ["admin", "approver"]
+    version = candidate(log)
+    assert "taken up: rejected" in tagged("reject")

@@ -39,12 +39,15 @@ class Log:
             self.entries.append(entry)
         return draft
 
-    def candidate(self, version, *, four_eyes=False, by_person=True, started_by="Ada", **evidence):
+    def candidate(
+        self, version, *, four_eyes=False, by_person=True, started_by="Ada", account=None, **evidence
+    ):
         return self.add(
             propose(
                 self.state,
                 version,
                 started_by=started_by,
+                account=account,
                 by_person=by_person,
                 four_eyes=four_eyes,
                 expires=LATER,
@@ -52,8 +55,9 @@ class Log:
             )
         )
 
-    def say(self, version, decision, by="Bob", now=NOW, reason="looks right"):
-        return self.add(decide(self.state, version, decision, by=by, reason=reason, now=now))
+    def say(self, version, decision, by="Bob", now=NOW, reason="looks right", account=None):
+        draft = decide(self.state, version, decision, by=by, account=account, reason=reason, now=now)
+        return self.add(draft)
 
     def back(self, to=None, *, reason="it is bad", champion=...):
         champion = self.state.champion if champion is ... else champion
@@ -117,6 +121,51 @@ def test_four_eyes(log):
         log.say("4", "approve", by="\u0410nna")
     with pytest.raises(DecisionRefused, match="has the name of a person"):
         log.candidate("5", started_by=" ")
+
+
+def test_four_eyes_with_accounts_are_two_accounts(log):
+    log.candidate("2", four_eyes=True, account="ada-l")
+    with pytest.raises(DecisionRefused, match=r"account ada-l .* and this decision has the same; another"):
+        log.say("2", "approve", by="Bob", account="ada-l")
+    with pytest.raises(DecisionRefused, match=r"this decision has none, as from a form.*`apo approve`"):
+        log.say("2", "approve", by="Bob")
+    with pytest.raises(DecisionRefused, match="Ada started the run that made it, and Ada may be"):
+        log.say("2", "approve", by="Ada", account="bob")  # names are compared as well
+    assert log.say("2", "approve", by="Bob", account="bob").event == "approved"
+    log.candidate("3", four_eyes=True, account="ada-l")
+    assert log.say("3", "reject", by="Bob").event == "rejected"  # a form may
+
+
+def test_an_account_with_the_name_of_who_started_a_scheduled_run_is_theirs(log):
+    log.candidate("2", four_eyes=True, started_by="Ada Lovelace", account="service")
+    with pytest.raises(DecisionRefused, match=r"Ada Lovelace started .* and account ada\.lovelace may be"):
+        log.say("2", "approve", by="Bob", account="ada.lovelace")
+    assert log.say("2", "approve", by="Bob", account="bob").event == "approved"
+
+
+def test_accounts_do_not_count_where_four_eyes_are_not_required_or_the_run_had_none(log):
+    log.candidate("2", account="ada")
+    assert log.say("2", "approve", by="Bob", account="ada").event == "approved"
+    log.candidate("3", four_eyes=True)
+    assert log.say("3", "approve", by="Bob").event == "approved"
+
+
+def test_the_account_that_made_a_version_stays_that_of_its_maker_if_it_is_opened_again():
+    log = Log()
+    log.candidate("1", four_eyes=True, account="ada-l")
+    log.add(expire(log.state, LATER))
+    log.candidate("1", started_by="Bob", account="bob")
+    with pytest.raises(DecisionRefused, match="account ada-l"):
+        log.say("1", "approve", by="Cy", account="ada-l")
+    assert log.say("1", "approve", by="Bob", account="bob").event == "approved"
+
+
+def test_an_entry_of_before_accounts_is_decided_by_names(log):
+    log.candidate("2", four_eyes=True)
+    entry = log.entries.pop()
+    del entry.evidence["started_by_account"]
+    log.entries.append(entry)
+    assert log.say("2", "approve", by="Bob", account="bob").event == "approved"
 
 
 def test_what_expires_is_closed(log):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from functools import partial
 
 import pytest
 
@@ -100,6 +101,30 @@ def test_an_approval_from_the_command_to_the_alias_reads_the_log_twice(log, work
     commands.approve(log.model, version, by="Bob", reason="it is good", workspace=workspace.root)
     assert aliases(log) == {"candidate": version, "champion": version}
     assert (counting.listings, counting.read_names) == (2, files(3))
+
+
+def test_with_accounts_every_entry_has_one_and_only_a_command_shows_the_persons_own(
+    log, workspace, monkeypatch
+):
+    as_account = partial(monkeypatch.setattr, "tasks.decisions.log.current_account")
+    as_account(lambda _: "ada")
+    four_eyes = RULES.model_copy(update={"four_eyes": True})
+    version = register(log).version
+    decide.propose(log, find(log.client, log.model, version), four_eyes, started_by="Ada", evidence={})
+    approve = partial(
+        commands.approve, log.model, version, by="Bob", reason="it is good", workspace=workspace.root
+    )
+    with pytest.raises(DecisionRefused, match=r"account ada .* has the same"):
+        approve()
+    as_account(lambda _: "service")
+    with pytest.raises(DecisionRefused, match="has none, as from a form or tags"):
+        say(log, version, "approve")
+    as_account(lambda _: "bob")
+    approve()
+    assert [(entry.event, entry.evidence["account"]) for entry in log.read()] == [
+        ("candidate", "ada"),
+        ("approved", "bob"),
+    ]
 
 
 def test_every_decision_reads_the_log_twice(log):

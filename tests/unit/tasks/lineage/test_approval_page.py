@@ -1,6 +1,7 @@
 """The page on which a person decides on a version, and the text of `apo lineage`."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -81,6 +82,19 @@ def test_what_is_to_be_decided_comes_first_and_hashes_last():
         "- value table: md5 1234",
         "- run: 5678",
     ]
+
+
+def test_a_form_that_cannot_approve_says_so():
+    rules = CANDIDATE.evidence | {"four_eyes": True, "started_by_account": "ada"}
+    shown = as_markdown("m version 2", replace(CANDIDATE, evidence=rules), {}, {})
+    assert "can only reject it: approve by `apo approve`" in shown
+    by_name = rules | {"started_by_account": None}
+    assert "apo approve" not in as_markdown("m version 2", replace(CANDIDATE, evidence=by_name), {}, {})
+
+
+def test_who_approved_is_shown_with_the_account():
+    approved = entry("approved", "Bob", 2, account="bob-7")
+    assert decisions_in_words([approved])["approval"].startswith("approved by Bob (account bob-7) at ")
 
 
 def test_a_name_is_no_markup():
