@@ -200,7 +200,7 @@ def _find_a_tampered_line(production, log):
     s3.put_object(Bucket="audit", Key=key, Body=original.replace(b"Bob", b"Eve"))
     try:
         audit = production.execute(f"apo audit {MODEL}", production.source, check=False)
-        assert (audit.returncode, "entry 2 has been changed" in audit.stdout) == (2, True)
+        assert (audit.returncode, f"entry {number} has been changed" in audit.stdout) == (2, True)
     finally:
         s3.put_object(Bucket="audit", Key=key, Body=original)
     assert log.state().champion == "1"
