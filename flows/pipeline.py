@@ -20,6 +20,7 @@ from apo_core.system.environment import prepare_command
 from flows.checkout import workspace_at
 from flows.dead_run import close_dead_run, note_run
 from flows.outcome import notify_failure, notify_outcome, request_approval
+from tasks.at_work import at_rest
 from tasks.decisions.log import DecisionLog, open_log
 from tasks.decisions.promote import promote
 from tasks.decisions.rebuild import refuse_lost_registry
@@ -182,9 +183,10 @@ def _register(
     client.set_tag(run_id, "decision", decision.outcome)
     log_summary(client, run_id, summary)
     version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"
-    create_markdown_artifact(
-        f"**{decision.outcome}**: {decision.reason}\n\n{params.tracking.model}: {version}", key="register"
-    )
+    with at_rest():
+        create_markdown_artifact(
+            f"**{decision.outcome}**: {decision.reason}\n\n{params.tracking.model}: {version}", key="register"
+        )
     summary.write(workspace.summary)  # last: with it the run counts as done
     return summary
 

@@ -19,6 +19,18 @@ def at_work() -> Iterator[None]:
         _AT_WORK.clear()
 
 
+@contextmanager
+def at_rest() -> Iterator[None]:
+    """Count as not being at work for the length of the block: what is for Prefect alone can be lost."""
+    was_at_work = _AT_WORK.is_set()
+    _AT_WORK.clear()
+    try:
+        yield
+    finally:
+        if was_at_work:
+            _AT_WORK.set()
+
+
 def is_at_work() -> bool:
     """Whether a block of `at_work` is being run."""
     return _AT_WORK.is_set()

@@ -58,14 +58,7 @@ def is_run_at_work(workspace: Workspace) -> bool:
     if not lock.exists():
         return False
     with lock.open(encoding="utf-8") as file:
-        try:
-            return not _lock(file, fcntl.LOCK_SH, 0.0)
-        except _NoLocks:  # no run begins there
-            return False
-
-
-class _NoLocks(ApoError):
-    """A file system keeps no locks."""
+        return not _lock(file, fcntl.LOCK_SH, 0.0)
 
 
 def _lock(file: TextIO, kind: int, wait_seconds: float) -> bool:
@@ -79,7 +72,7 @@ def _lock(file: TextIO, kind: int, wait_seconds: float) -> bool:
                 return False
             time.sleep(0.05)
         except OSError as error:
-            raise _NoLocks(
+            raise ApoError(
                 f"{Path(file.name).resolve().parent}: its file system keeps no locks ({error.strerror}), so "
                 "two runs could work at once; put the workspace on a disk of this machine"
             ) from None

@@ -15,7 +15,7 @@ from prefect.tasks import exponential_backoff
 
 from apo_core.config import Data, Pipeline
 from apo_core.errors import StageRefused
-from tasks.at_work import at_work
+from tasks.at_work import at_rest, at_work
 from tasks.dvc.remote import push
 from tasks.dvc.run import Outcome, run_stage
 from tasks.lineage.restore import restore_last
@@ -93,7 +93,10 @@ def _run(workspace: Workspace, stage: str, *, force: bool = False, run_id: str |
         outcome = run_stage(workspace.root, stage, log.info, force=force, fresh=fresh)
     log.info("%s: %s", stage, outcome)
     if outcome != "unchanged":
-        create_markdown_artifact(stage_artifact(workspace, stage), key=stage, description=f"stage {stage}")
+        with at_rest():
+            create_markdown_artifact(
+                stage_artifact(workspace, stage), key=stage, description=f"stage {stage}"
+            )
     return outcome
 
 

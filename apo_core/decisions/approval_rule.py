@@ -143,10 +143,8 @@ def propose(
     if not may_be_proposed(state, version):
         return None
     if evidence.get("champion", state.champion) != state.champion:
-        former, present = _named(evidence["champion"]), _named(state.champion)
-        raise ChampionChanged(
-            f"version {version} was compared with {former}, and {present} is in production now"
-        )
+        former, present = evidence["champion"] or "none", state.champion or "none"
+        raise ChampionChanged(f"version {version} was compared with champion {former}; now it is {present}")
     started_by = _person(started_by)
     earlier_rules = [entry.evidence for entry in state.candidates.values()]
     first = state.candidates.get(version)
@@ -164,10 +162,6 @@ def propose(
         reason=str(evidence.get("decision", "a candidate")),
         evidence=evidence | rules,
     )
-
-
-def _named(version: str | None) -> str:
-    return "no champion" if version is None else f"version {version}"
 
 
 def may_be_proposed(state: State, version: str) -> bool:

@@ -14,7 +14,7 @@ from torch import distributed
 
 from apo_core.errors import ApoError
 from apo_core.system.environment import default_to_single_rank
-from apo_core.system.ports import free_port
+from apo_core.system.loopback import HOST, check_loopback, free_port
 
 T = TypeVar("T")
 
@@ -23,13 +23,15 @@ def join_ranks(expected: int | None = None) -> None:
     """Join the other ranks and take this one's device; stand alone where no launcher has said otherwise.
 
     Raises:
-        ApoError: there are not as many ranks as expected.
+        ApoError: there are not as many ranks as expected, or this machine cannot reach itself.
     """
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if expected is not None and started != expected:
         raise ApoError(f"train.ranks is {expected}, but the launcher has started {started}")
     if distributed.is_initialized():
         return
+    if os.environ.get("MASTER_ADDR", HOST) == HOST:
+        check_loopback()  # torch would wait there for minutes
     default_to_single_rank(free_port())
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

@@ -15,8 +15,7 @@ import psutil
 
 from apo_core.errors import ApoError
 from apo_core.system.files import read_json, write_json
-from apo_core.system.ports import is_free, lasting_ports
-from flows.services.loopback import HOST
+from apo_core.system.loopback import HOST, is_free, lasting_ports
 from flows.services.mlflow_server import MlflowServer
 from flows.services.object_store import INSTALL, ObjectStore
 from flows.services.paths import ServicePaths, lock, passwords_in

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from apo_core.errors import ApoError
 from apo_core.system.environment import MLFLOW_SERVER, PREFECT_SERVER, as_env, use_prefect_api
-from apo_core.system.ports import free_port
+from apo_core.system.loopback import HOST, check_loopback, free_port, listening
 from apo_core.system.processes import end_session, python_module, start_session
 from flows.note import read_note, write_note
-from flows.services.loopback import HOST, check_loopback, listening
 from flows.services.watch import check_api, reported, restarted
 from tasks.workspace import Workspace
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from apo_core.system.environment import MLFLOW_SERVER, TELEMETRY, as_env
 from apo_core.system.files import write_private
+from apo_core.system.loopback import HOST
 from apo_core.system.processes import python_module
-from flows.services.loopback import HOST
 from flows.services.paths import ADMINISTRATOR, ServicePaths
 from flows.services.processes import Launch
 from flows.services.service import PythonServer

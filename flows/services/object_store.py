@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from apo_core.errors import ApoError
-from flows.services.loopback import HOST
+from apo_core.system.loopback import HOST
 from flows.services.paths import BUCKETS, ServicePaths
 from flows.services.processes import Launch, processes_tagged
 

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 
 from apo_core.errors import ApoError
 from apo_core.system.environment import use_prefect_api
+from apo_core.system.loopback import HOST, check_loopback, listening
 from apo_core.system.processes import python_module
 from flows.services.local_server import announced, prefect_command, start, stop, wait_until_listening
-from flows.services.loopback import HOST, check_loopback, listening
 from tasks.tracking.store import connect, is_remote, tracking_uri
 from tasks.workspace import Workspace, check_writable
 

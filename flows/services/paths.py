@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apo_core.system.files import read_json, write_private
-from flows.services.loopback import HOST
+from apo_core.system.loopback import HOST
 
 BUCKETS = ("dvc", "mlflow", "data", "audit")
 ADMINISTRATOR = "admin"

@@ -16,7 +16,7 @@ import psutil
 
 from apo_core.errors import ApoError
 from apo_core.system.files import replacing
-from flows.services.loopback import HOST
+from apo_core.system.loopback import HOST
 from flows.services.paths import ServicePaths
 from flows.services.processes import Launch, inherited
 

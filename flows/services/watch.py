@@ -15,7 +15,7 @@ from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from apo_core.errors import ApoError
-from flows.services.loopback import listening
+from apo_core.system.loopback import listening
 from tasks.at_work import is_at_work
 from tasks.tracking.store import AWAY, is_of_tls
 

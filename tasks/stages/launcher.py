@@ -10,7 +10,7 @@ from pathlib import Path
 from apo_core import config
 from apo_core.errors import ApoError, InputError
 from apo_core.system.environment import share_cores, use_cpu_accelerator
-from apo_core.system.ports import free_port
+from apo_core.system.loopback import free_port
 from apo_core.system.processes import python_module
 
 RANK = "rank"  # the stage's argument: schedulers set variables such as RANK for reasons of their own

@@ -59,7 +59,7 @@ def _variables() -> list[Fault]:
         Fault(
             name="a locale of ASCII, a run",
             env=ascii_only,
-            command="apo run --force report --by 'Zoë' && apo audit apo-ci",
+            command="apo run --set values.beta1=0.25 --by 'Zoë' && apo audit apo-ci",
             says="Zoë|Zo.xeb|Zo.u00eb",
         ),
         Fault(name="HOME that is not there", env={"HOME": "/nowhere"}, says="decision"),

@@ -136,8 +136,8 @@ def _names() -> list[Fault]:
             name="a parameter of 200 file names",
             env={"FILES": f"[{many}]"},
             do=_with_many_files,
-            command='apo run --set data.source=files --set "data.train_files=$FILES" '
-            "--set 'data.eval_files=[test.jsonl]'",
+            command="apo run --set reference.source=directory --set data.source=files "
+            "--set \"data.train_files=$FILES\" --set 'data.eval_files=[test.jsonl]'",
             says="decision",
         ),
     ]
@@ -151,7 +151,9 @@ def _with_many_files(workspace: Path) -> None:
     """A prompt for each file, and the finished workspace's own for the evaluation."""
     raw = workspace / "data/raw/prompts"
     prompts = pd.read_parquet(workspace / "data/prompts.parquet")
-    test = prompts[prompts["split"] == "test"]
+    test = prompts[prompts["split"] == "eval"]
+    assert len(test)
+    shutil.copytree(workspace / "data/reference", workspace / "data/raw/model", dirs_exist_ok=True)
     (raw / "test.jsonl").write_text(test[["prompt", "answer"]].to_json(orient="records", lines=True))
     sums = (numbers for numbers in product(range(1, 6), repeat=4))
     rows = ({"prompt": f"{a}+{b}+{c}-{d}=", "answer": str(a + b + c - d)} for a, b, c, d in sums)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apo_core.system.ports import free_port
+from apo_core.system.loopback import free_port
 from faults.fault import Fault
 
 _NOBODY = "http://127.0.0.1:9"

@@ -16,7 +16,7 @@ from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
 from apo_core.errors import ApoError, StageFailed, StageRefused
 from apo_core.model.loading import save_policy
 from apo_core.system.files import sha256_of
-from apo_core.system.ports import free_port
+from apo_core.system.loopback import free_port
 from flows.workspaces import preset_text
 from tasks.storage import transfer
 from tasks.storage.checksums import PART

@@ -12,7 +12,7 @@ from service_fixtures import s3_env, temporary_services
 from apo_core.config.file import set_params
 from apo_core.errors import StageFailed, StageRefused
 from apo_core.system.files import read_json
-from apo_core.system.ports import free_port
+from apo_core.system.loopback import free_port
 from apo_core.tables import PROMPTS, read_table
 from flows.workspaces import preset_text
 from tasks.prompts import s3_object

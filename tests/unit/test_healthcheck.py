@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from builders import ROOT
 
-from apo_core.system.ports import free_port
+from apo_core.system.loopback import free_port
 
 FILE = ROOT / "docker/healthcheck.py"
 

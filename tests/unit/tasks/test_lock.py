@@ -87,7 +87,6 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(ApoError, match=r"\.apo: its file system keeps no locks \(No locks available\)"):
         enter(tmp_path)
-    refuse_second_run(Workspace(tmp_path))  # who looks is not refused: no run begins there
 
 
 def test_a_disk_without_room_for_records_is_named(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from apo_core.errors import ApoError
 from apo_core.system.files import read_json, write_json
-from apo_core.system.ports import is_free, lasting_ports
+from apo_core.system.loopback import is_free, lasting_ports
 from flows.cli.main import app
 from flows.services import control, object_store, postgres, processes
 from flows.services.control import Services

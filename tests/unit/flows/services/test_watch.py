@@ -7,8 +7,7 @@ import time
 
 import pytest
 
-from apo_core.system.ports import free_port
-from flows.services.loopback import listening
+from apo_core.system.loopback import free_port, listening
 from flows.services.watch import restarted
 
 
