@@ -41,7 +41,7 @@ from tasks.reporting.summary import (
     refresh_summary,
 )
 from tasks.tracking.runs import DEPLOYMENT_TAG, PAGE_TAG, finish_run, log_evidence, start_run
-from tasks.tracking.store import check_schema, check_server, follow_workspace
+from tasks.tracking.store import await_server, check_schema, check_server, follow_workspace
 from tasks.workspace import STAGES, Workspace, check_stages
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def _register(
     log: DecisionLog, workspace: Workspace, params: Params, run_id: str, started_by: str
 ) -> Summary:
     """Decide on the promotion, register the policy, and write the summary."""
+    await_server(workspace)
     client = log.client
     lineage = Report.read(workspace.report).lineage
     tags = {name: str(value) for name, value in lineage} | hash_tags(workspace)

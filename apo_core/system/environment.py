@@ -42,9 +42,9 @@ STAGE = (
     Variable("TRANSFORMERS_VERBOSITY", "error", "a log holds what a person can use"),
     Variable("TOKENIZERS_PARALLELISM", "false", "it warns of forks"),
 )
-MLFLOW_CLIENT = (Variable("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false", "bars are noise in a log"),)
-IMPATIENT = (
-    Variable("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2", "a person waits: say after seconds that it is away"),
+MLFLOW_CLIENT = (
+    Variable("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false", "bars are noise in a log"),
+    Variable("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2", "say after seconds, not minutes, that a server is away"),
 )
 MLFLOW_SERVER = (
     Variable("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false", "or it starts ten processes that hold 2.5 GB"),
@@ -199,11 +199,6 @@ def use_local_prefect(home: Path) -> None:
 def use_prefect_api(url: str) -> None:
     """Point this process's Prefect at an API, whatever it was pointed at."""
     os.environ["PREFECT_API_URL"] = url
-
-
-def fail_soon() -> None:
-    """Report after seconds, instead of minutes, that a tracking server does not answer."""
-    _set_defaults(as_env(IMPATIENT))
 
 
 def use_cpu_accelerator() -> None:

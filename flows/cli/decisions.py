@@ -11,7 +11,7 @@ import typer
 
 from apo_core.decisions.approval_rule import Decision
 from apo_core.errors import ApoError
-from apo_core.system.environment import fail_soon, prepare_command
+from apo_core.system.environment import prepare_command
 from flows.cli.errors import report_errors
 from tasks.workspace import Workspace
 
@@ -55,7 +55,6 @@ def decision_log(workspace: Workspace, model: str, *, lost: bool = False) -> Ite
     if not has_registry(workspace) and not log_is_there:
         raise ApoError(f"{workspace.root}: no run has been recorded here; is it the workspace (-w)?")
     prepare_command()
-    fail_soon()  # a person waits: that a server is away is reported after seconds, not minutes
     with report_errors():
         yield open_log(workspace, model)
 

@@ -144,6 +144,11 @@ def translate_s3_errors(address: str) -> Iterator[None]:
     except BotoCoreError as error:
         kind = StageFailed if isinstance(error, _TEMPORARY) else StageRefused
         raise kind(f"{address}: {_line(error)}") from None
+    except RecursionError:  # what botocore makes of a server that answers everything by 301
+        raise StageRefused(
+            f"{address}: the server answers every request by a redirection (301); is AWS_ENDPOINT_URL the "
+            "address of the bucket's region?"
+        ) from None
 
 
 def _line(message: object) -> str:

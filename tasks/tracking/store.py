@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import ssl
+import time
 import urllib.error
 import urllib.request
 from contextlib import closing
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from apo_core.errors import ApoError
+from apo_core.errors import ApoError, StageRefused
 from apo_core.system.environment import disable_telemetry
 from apo_core.system.files import replacing
 from apo_core.system.imports import quick_imports
@@ -27,6 +28,7 @@ _ARTIFACTS = "mlartifacts"
 AWAY = (502, 503, 504)  # what a proxy answers for a server that is away
 _AWAY_AT_START = (429, 500, *AWAY)  # upon which MLflow's client tries again for minutes
 _HEALTH_SECONDS = 5.0
+_AWAY_SECONDS = 30.0  # that a run waits for a server
 _BUSY_SECONDS = 60.0  # another process may be writing
 # Where MLflow's tables have whole addresses of artifacts.
 _ADDRESSES = (
@@ -83,6 +85,10 @@ def is_remote(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+class TrackingAway(StageRefused):
+    """The tracking server is away for longer than a run waits for it."""
+
+
 def check_server(workspace: Workspace) -> None:
     """Refuse a tracking server that does not answer, after seconds; MLflow itself would try for minutes.
 
@@ -104,6 +110,26 @@ def check_server(workspace: Workspace) -> None:
         if is_of_tls(error):  # MLflow has settings of its own for certificates
             return
         raise ApoError(f"MLFLOW_TRACKING_URI: {shown} does not answer: {error}") from None
+
+
+def await_server(workspace: Workspace, *, seconds: float = _AWAY_SECONDS) -> None:
+    """Wait for a tracking server that is started anew, and no longer.
+
+    Raises:
+        TrackingAway: it has not answered for so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            check_server(workspace)
+        except ApoError as problem:
+            if time.monotonic() > deadline:
+                raise TrackingAway(
+                    f"{problem}; nothing is lost: the same command goes on from here"
+                ) from None
+            time.sleep(1)
+        else:
+            return
 
 
 def is_of_tls(error: Exception) -> bool:

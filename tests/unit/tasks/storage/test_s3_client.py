@@ -39,6 +39,12 @@ def answer(code, message):
             StageFailed,
             'Could not connect to the endpoint URL: "http://x"',
         ),
+        (
+            RecursionError(),
+            StageRefused,
+            "the server answers every request by a redirection (301); is AWS_ENDPOINT_URL the address of the "
+            "bucket's region?",
+        ),
     ],
 )
 def test_an_error_is_one_line_with_the_address(error, kind, said):

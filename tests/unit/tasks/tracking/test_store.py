@@ -8,7 +8,10 @@ import pytest
 
 from apo_core.errors import ApoError
 from flows.services.watch import answers
+from tasks.tracking import store
 from tasks.tracking.store import (
+    TrackingAway,
+    await_server,
     check_schema,
     check_server,
     connect,
@@ -59,16 +62,33 @@ def test_nobody_is_not_there_and_no_address_is_refused(monkeypatch, tmp_path):
     assert without_password("http://ada:secret@host:1/x/") == "http://host:1/x"
 
 
+def test_a_server_that_is_started_anew_is_waited_for_and_no_longer(monkeypatch, tmp_path):
+    workspace, asked = Workspace(tmp_path), []
+
+    def back_at_the_second_time(_):
+        asked.append(1)
+        if len(asked) < 2:
+            raise ApoError("it does not answer")
+
+    monkeypatch.setattr(store, "check_server", back_at_the_second_time)
+    await_server(workspace, seconds=5)
+    assert len(asked) == 2
+    monkeypatch.undo()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(TrackingAway, match=r"does not answer.*the same command goes on"):
+        await_server(workspace, seconds=0)
+
+
 def test_a_store_that_was_emptied_is_lost_like_one_that_is_gone(monkeypatch, tmp_path):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     workspace = Workspace(tmp_path)
     workspace.state.mkdir()
-    store = workspace.state / "mlflow.db"
-    store.touch()
+    file = workspace.state / "mlflow.db"
+    file.touch()
     assert not has_registry(workspace)
     check_schema(workspace)
     follow_workspace(workspace)
-    store.write_bytes(b"something")
+    file.write_bytes(b"something")
     assert has_registry(workspace)
     with pytest.raises(ApoError, match=r"mlflow\.db: file is not a database"):
         check_schema(workspace)
