@@ -55,7 +55,7 @@ def may_be_same_person(name: str, other: str) -> bool:
     short, long = sorted((_words(name), _words(other)), key=len)
     if "".join(short) == "".join(long):
         return True
-    rest = list(long)
+    rest = sorted(long, key=len, reverse=True)  # a whole word is taken for its like before an initial is
     for word in sorted(short, key=len, reverse=True):
         match = next((own for own in rest if _may_be_same_word(word, own)), None)
         if match is None:

@@ -23,6 +23,10 @@ from apo_core.decisions.person import may_be_same_person, problem_of, spelling
         ("Bill", "BiII"),  # two capital i
         ("Anna-Maria", "Annamaria"),
         ("Bob", "B0b"),
+        ("Lovelace", "Ada Lovelace"),
+        ("An Namaria", "Anna Maria"),  # spaces do not tell people apart
+        ("Bob Brown", "B. Brown"),  # Brown is Brown, and no B.
+        ("Ada Anna", "A. Anna"),
     ],
 )
 def test_names_that_may_be_the_same_person(name, other):
@@ -59,6 +63,15 @@ def test_names_that_two_people_have(name, other):
 )
 def test_names_that_are_refused(name, problem):
     assert problem in problem_of(spelling(name))
+
+
+def test_a_name_that_mixes_letters_is_refused_by_the_alphabets_names():
+    assert problem_of("\u7530Ada") == "'\u7530Ada' mixes letters of EAST ASIAN and LATIN in one word"
+    assert problem_of("") == "the name is empty"
+
+
+def test_letters_that_unicode_has_no_name_for_are_of_one_alphabet():
+    assert problem_of("\U00017000\U00017001") == ""  # Tangut
 
 
 @pytest.mark.parametrize(
