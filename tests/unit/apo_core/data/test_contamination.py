@@ -108,6 +108,15 @@ def test_a_preamble_that_many_prompts_share_gives_none_of_them_away():
     assert matched_evaluations(index, "Listen. " + preamble + statements[2]) == [2]
 
 
+@pytest.mark.parametrize(("words", "matches"), [(26, [0]), (27, []), (28, [])])
+def test_a_shared_run_has_to_make_up_half_of_the_words(words, matches):
+    """13 words in a row are shared, of as many words on both sides."""
+    shared = [f"s{letter}" for letter in "abcdefghijklm"]
+    ours, theirs = ([f"{side}{chr(97 + at)}" for at in range(words - 13)] for side in "ot")
+    index = EvaluationIndex([" ".join(shared + theirs)])
+    assert matched_evaluations(index, " ".join(shared + ours)) == matches
+
+
 def test_a_row_of_signs_is_no_run_of_words():
     index = EvaluationIndex(["What does +++++++++++++++> print?"])
     assert matched_evaluations(index, "Guess: +++++++++++++++< prints") == []

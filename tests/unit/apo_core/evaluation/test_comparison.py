@@ -243,6 +243,11 @@ def test_difficulty_is_judged_by_other_samples_than_those_compared():
     assert levels["solved"]["samples"] == 2
 
 
+def test_of_an_odd_number_of_samples_the_middle_measures_the_gain():
+    (block,) = by_difficulty(asked("a", [[0, 1, 0]], [[0, 1, 1]]), seed=0).values()
+    assert (block["samples"], block["gain"]) == (2, 0.5)
+
+
 def test_one_sample_cannot_measure_both_difficulty_and_gain():
     assert by_difficulty(asked("a", [[0]], [[1]]), seed=0) == {}
 

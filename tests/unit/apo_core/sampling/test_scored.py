@@ -20,7 +20,7 @@ QUESTIONS = [
 def sample_scored(decoder, tokenizer):
     sampler = TransformersSampler(decoder, eos_ids={1}, pad_id=0, batch_size=4)
 
-    def scored(questions, n, key, verifier=NUMERIC, start=0):
+    def scored(questions, n, key, verifier=NUMERIC, **first):
         return sample_and_score(
             questions,
             n,
@@ -30,7 +30,7 @@ def sample_scored(decoder, tokenizer):
             max_new_tokens=10,
             temperature=1.0,
             key=key,
-            start=start,
+            **first,
         )
 
     return scored
