@@ -91,6 +91,62 @@ def test_what_was_compared_with_another_champion_is_not_proposed(log):
     assert log.candidate("2", champion="0") is None  # nothing is proposed
 
 
+def test_the_newest_candidate_stays_the_candidate_when_it_is_approved_and_not_when_it_is_rejected(log):
+    log.say("1", "approve")
+    assert log.state.candidate == "1"
+    log.candidate("2")
+    assert log.state.candidate == "2"
+    log.say("2", "reject")
+    assert log.state.candidate is None
+
+
+def test_a_rollback_takes_the_alias_of_the_candidate_from_the_version_it_goes_back_from_alone(log):
+    for version in ("1", "2", "3"):
+        log.candidate(version)
+        log.say(version, "approve")
+    log.back()
+    assert (log.state.champion, log.state.candidate) == ("2", None)
+    log.candidate("4")
+    log.back(reason="this one too")
+    assert (log.state.champion, log.state.candidate) == ("1", "4")
+
+
+def test_in_an_empty_log_nothing_waits():
+    empty_log = Log()
+    assert expire(empty_log.state, LATER) is None
+    assert approve_automatically(empty_log.state, "1", NOW) is None
+    assert not expired_undecided(empty_log.state, "1", LATER)
+    with pytest.raises(DecisionRefused, match="no version was champion before"):
+        empty_log.back()
+
+
+def test_every_entry_says_why(log):
+    assert log.entries[0].reason == "better"
+    assert log.say("1", "approve", reason=" it  looks\nright ").reason == "it looks right"
+    draft = propose(
+        log.state,
+        "2",
+        started_by="Ada",
+        by_person=False,
+        four_eyes=False,
+        expires=LATER,
+        evidence={},
+        account=None,
+    )
+    assert log.add(draft).reason == "a candidate"
+    assert expire(log.state, LATER).reason == f"nobody decided before {LATER.isoformat()}"
+    automatic = Log()
+    automatic.candidate("1", by_person=False)
+    assert approve_automatically(automatic.state, "1", NOW).reason == "better"
+
+
+def test_a_rollback_names_the_version_that_it_goes_back_from(log):
+    log.say("1", "approve")
+    log.candidate("2")
+    log.say("2", "approve")
+    assert log.back().evidence == {"from": "2"}
+
+
 def test_the_same_word_of_the_same_person_changes_nothing_and_any_other_is_refused(log):
     log.say("1", "approve")
     assert log.say("1", "approve", by=" bob ") is None
@@ -303,6 +359,7 @@ def test_who_repeats_a_rollback_goes_back_once(log):
     assert log.back() is None
     assert log.back("2") is None
     assert log.state.champion == "2"
+    assert log.back("1").version == "1"  # another version is no repetition, whatever the reason
 
 
 def test_a_rollback_is_of_the_champion_that_was_looked_at(log):

@@ -62,6 +62,29 @@ def test_parts_of_a_pool_count_with_the_pool_and_other_parts_do_not():
     assert [entry.evidence["look"] for entry in entries] == [1, 1, 3, 3, 3]
 
 
+def test_sets_of_which_exactly_half_is_the_same_count_as_one():
+    assert number_of_look(state_of(log_of(("p", "ab"))), Look("q", sketch_of("abcd"))) == 2
+    assert number_of_look(state_of(log_of(("p", "ab"))), Look("q", sketch_of("abcde"))) == 1
+
+
+def test_comparisons_on_no_prompts_at_all_are_on_the_same():
+    assert number_of_look(state_of(log_of(("p", []))), Look("q", ())) == 2
+
+
+def test_an_entry_of_a_look_is_as_logs_hold_it():
+    policy = "0123456789abcdef"
+    draft = note_look(state_of([]), Look("p", sketch_of(["a"])), policy, by="Ada")
+    assert (draft.event, draft.version, draft.by) == ("compared", "", "Ada")
+    assert draft.reason == "look 1 at these evaluation prompts is by policy 0123456789ab"
+    assert draft.evidence == {
+        "policy_sha256": policy,
+        "comparison": "p",
+        "prompts": ["ca978112ca1bbdca"],  # the first 16 digits of the SHA-256 of a
+        "look": 1,
+        "alpha": pytest.approx(0.05),
+    }
+
+
 def test_a_look_is_no_decision_on_a_version():
     state = state_of(log_of(("p", A)))
     assert (state.candidate, state.champion, state.last) == (None, None, {})

@@ -82,6 +82,15 @@ def test_without_kl_the_other_limits_hold():
         watch.observe({"step": 2, "reward": 0.1, "response_length": 20.0})
 
 
+def test_where_there_is_no_kl_none_is_assumed():
+    watch = Guard(window=1, max_kl=0.0, min_reward=0.2, min_length_share=0.25)
+    watch.observe({"step": 1, "reward": 0.5, "response_length": 20.0})
+
+
+def test_the_least_reward_itself_passes():
+    assert observe(guard(window=1), {"reward": 0.2}) is None
+
+
 def test_nothing_is_said_before_the_window_is_full():
     assert observe(guard(window=5), *[{"kl": 100.0}] * 4) is None
     assert observe(guard(window=5), *[{"kl": 100.0}] * 5) == 5

@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy.stats import binom
 
-from apo_core.training.least_reward import least_reward
+from apo_core.training.least_reward import _divergence, least_reward
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,21 @@ def test_few_rewards_are_bounded_by_chance():
 def test_a_policy_that_has_not_changed_hardly_ever_gets_less(expected, rewards):
     least = least_reward(expected, share=0.9, rewards=rewards)
     assert binom.cdf(math.ceil(least * rewards) - 1, rewards, expected) <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected", "divergence"),
+    [
+        (0.0, 0.25, math.log(4 / 3)),  # ln(1 / (1 - e))
+        (1.0, 0.25, math.log(4)),  # ln(1 / e)
+        (0.25, 0.25, 0.0),
+        (0.5, 0.25, 0.5 * math.log(2) + 0.5 * math.log(2 / 3)),
+        (1.0, 1.0, 0.0),
+        (0.5, 1.0, math.inf),  # what is always right is not wrong by chance
+    ],
+)
+def test_the_divergence_by_hand(mean, expected, divergence):
+    assert _divergence(mean, expected) == pytest.approx(divergence)
 
 
 def test_no_reward_at_all_passes_where_it_may_be_chance():

@@ -39,6 +39,12 @@ def test_a_prompt_is_left_alone_as_soon_as_its_value_is_known():
     assert len(set(expected)) > 1
 
 
+def test_a_deviation_that_is_not_above_the_limit_is_enough():
+    limit = pooled_value(torch.tensor([1.0]), torch.tensor([2.0]), PRIOR, 0.5)[1].item()
+    assert spend(REWARDS[1:2], deviation=limit) == [2]
+    assert spend(REWARDS[1:2], deviation=0.99 * limit) > [2]
+
+
 def test_nothing_is_drawn_where_all_is_known_and_everything_where_nothing_is():
     assert spend(REWARDS, deviation=1.0) == [2, 2, 2]
     assert spend(REWARDS, deviation=1e-6) == [8, 8, 8]

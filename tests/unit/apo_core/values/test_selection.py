@@ -1,8 +1,9 @@
 """Prompts that training leaves out, and the name of each reason."""
 
+import pandas as pd
 import pytest
 
-from apo_core.values.selection import reason_to_drop
+from apo_core.values.selection import dropped_but_solvable, reason_to_drop
 
 ALL = {"drop_unsolved": False, "drop_solved": False, "keep_mean_reward": (0.0, 1.0)}
 
@@ -34,3 +35,10 @@ def test_what_the_samples_prove_decides_and_not_their_mean():
     rules = ALL | {"drop_unsolved": True, "drop_solved": True}
     assert reason_to_drop(0.0, unsolved=False, solved=False, **rules) is None
     assert reason_to_drop(1.0, unsolved=False, solved=False, **rules) is None
+
+
+def test_of_the_prompts_dropped_as_unsolved_so_many_are_probably_solvable():
+    table = pd.DataFrame(
+        {"dropped": ["unsolved", "unsolved", "unsolved", "too hard", None], "solvable": [0.7, 0.8, 0.1, 1, 1]}
+    )
+    assert dropped_but_solvable(table) == 2  # of 1.6
