@@ -195,5 +195,5 @@ def _at_k(scored: pd.DataFrame, samples: int, kind: str) -> dict[str, float | No
 
 def _powers_of_two(samples: int) -> list[int]:
     """List 2, 4, 8 and so on, up to and including the number of samples itself."""
-    powers = [2**exponent for exponent in range(1, samples.bit_length()) if 2**exponent <= samples]
-    return powers if samples == 1 or samples in powers else [*powers, samples]
+    powers = [2**exponent for exponent in range(1, samples.bit_length())]
+    return powers if samples in (1, *powers) else [*powers, samples]

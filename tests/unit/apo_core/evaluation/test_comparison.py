@@ -115,6 +115,16 @@ def test_pass_at_k_is_given_for_powers_of_two_and_for_all_samples():
     assert [policy[f"pass@{k}"] for k in (2, 4, 6)] == pytest.approx([1 - 6 / 15, 1 - 1 / 15, 1])
 
 
+def test_eight_samples_are_a_power_of_two_themselves():
+    reference = compare(asked("a", [[0] * 8], [[1] * 8]), seed=0)["reference"]
+    assert [name for name in reference if "pass" in name] == ["pass@1", "pass@2", "pass@4", "pass@8"]
+
+
+def test_the_more_samples_the_narrower_the_interval_of_a_mean():
+    reference = compare(asked("ab", [[0, 1], [0, 1]], [[1, 1], [1, 1]]), seed=0)["reference"]
+    assert reference["ci95"] == list(mean_interval(np.array([0.5, 0.5]), 2))
+
+
 def test_one_sample_per_prompt_has_no_more_than_pass_at_1():
     metrics = compare(asked("ab", [[0], [1]], [[1], [1]]), seed=0)["reference"]
     assert {name for name in metrics if "@" in name} == {"pass@1", "avg@1", "maj@1"}
@@ -211,6 +221,8 @@ def test_sets_and_groups_are_compared_apart():
         paired_interval(pd.Series({"c": 1.0, "d": 1.0}), pd.Series({"c": 0.5, "d": 1.0}), seed=3)
     )
     assert summary["groups"]["y"]["gain_ci95"] == [-1.0, 1.0]  # one prompt
+    assert summary["groups"]["x"] == compare(rows[rows["prompt_id"].isin(["a", "d"])], seed=3)
+    assert summary.items() >= compare(rows, seed=3).items()
 
 
 def test_a_set_of_training_prompts_is_none_of_the_evaluation():
@@ -270,15 +282,23 @@ def test_a_policy_that_is_the_reference_gains_nothing_at_any_difficulty():
 
 def test_the_mean_of_graded_rewards_is_no_pass_at_1():
     rows = asked("ab", [[0.5, 0.0, 1.0, 0.0], [0, 0, 0, 0]], [[1, 1, 0.25, 1], [0, 1, 0, 0]])
-    sets = PROMPTS.assign(set=["s", "t"])
-    summary = summarise(rows, sets, seed=0)
-    # Set t has rewards of 0 and 1 alone, and is called as the others are.
-    for block in (summary, *summary["sets"].values(), *summary["difficulty"].values()):
+    prompts = PROMPTS.assign(set=["s", "t"], group=["x", "y"])
+    summary = summarise(rows, prompts, seed=0)
+    # Set t has rewards of 0 and 1 alone, and is called as the others are; so is group y.
+    parts = [block for kind in ("sets", "groups", "difficulty") for block in summary[kind].values()]
+    assert len(parts) > 4
+    for block in (summary, *parts):
         for model in (block["reference"], block["policy"]):
             assert not {name for name in model if name.startswith("pass")}
             assert {"reward", "best@2"} <= model.keys()
+            assert "best@1" not in model  # it is the reward
     assert summary["policy"]["reward"] == summary["policy"]["avg@4"] == (3.25 / 4 + 0.25) / 2
     assert summary["reference"]["best@4"] == 0.5
+
+
+def test_one_graded_sample_per_prompt_has_no_best_of_one():
+    reference = compare(asked("ab", [[0.5], [1]], [[0], [1]]), seed=0, graded=True)["reference"]
+    assert {name for name in reference if "@" in name} == {"avg@1", "maj@1"}
 
 
 @pytest.mark.parametrize(
