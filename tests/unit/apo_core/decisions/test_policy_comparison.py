@@ -42,6 +42,7 @@ def test_two_policies_are_compared_on_all_prompts_and_on_each_set():
     assert whole.low < 0 < whole.high
     assert second.high < 0
     assert all(part.worst is None for part in (whole, first, second))
+    assert {part.score for part in (whole, first, second)} == {"pass@1"}
 
 
 def test_the_level_is_a_parameter_and_shared_by_sets_and_policies():
@@ -66,8 +67,29 @@ def test_one_set_is_all_prompts():
     assert only.on is None
 
 
+def test_intervals_follow_from_the_seed_alone():
+    """All prompts, a loss at a late look, and the bounds where the verifier failed: each of the same seed."""
+    ours, theirs = sampled([1.0, 0.5, None, 0.0] * 30), sampled([0.0, 0.5, 0.5, 1.0] * 30)
+    whole, loss = compare_policies(ours, {"x": theirs}, sets_of(only=120), seed=3, alpha=0.01)
+    index = [f"p{number}" for number in range(120)]
+    both = pd.Series([0.0, 0.5, 0.5, 1.0] * 30, index=index), pd.Series([1.0, 0.5, NAN, 0.0] * 30, index=index)
+    scored = [means[both[1].notna()] for means in both]
+    bounds = both[0], both[1].fillna(0.0)
+    for part, alpha in ((whole, 0.01), (loss, 0.05)):
+        assert (part.low, part.high) == paired_interval(*scored, seed=3, alpha=alpha)
+        assert (part.worst.low, part.worst.high) == paired_interval(*bounds, seed=3, alpha=alpha)
+
+
+def test_a_loss_at_a_late_look_only_vetoes_with_failed_rows_counted_too():
+    ours, theirs = sampled([1.0] * 39 + [None]), sampled([0.5] * 40)
+    whole, loss = compare_policies(ours, {"x": theirs}, sets_of(only=40), seed=0, alpha=0.01)
+    assert (whole.only_vetoes, whole.worst.only_vetoes, whole.worst.alpha) == (False, False, 0.01)
+    assert (loss.only_vetoes, loss.worst.only_vetoes, loss.worst.alpha) == (True, True, 0.05)
+    assert whole.worst.counted_against == loss.worst.counted_against == 2
+
+
 def test_only_prompts_of_both_count_where_no_verifier_failed():
-    ours, theirs = sampled([1.0] * 3), sampled([0.5] * 3, first=1)  # p0 is ours alone, p3 theirs
+    ours, theirs = sampled([None, 1.0, 1.0]), sampled([0.5] * 3, first=1)  # p0 is ours alone, p3 theirs
     (whole,) = compare_policies(ours, {"champion": theirs}, sets_of(first=4), seed=0)
     assert (whole.gain, whole.worst) == (0.5, None)
 
@@ -82,6 +104,8 @@ def test_only_prompts_of_both_count_where_no_verifier_failed():
         ({"large": 500, "small": 7}, 2, 0.05, ["large"]),
         ({"large": 500, "small": 7}, 1, 0.02, ["large"]),
         ({"a": 2, "b": 3}, 1, 0.05, []),
+        ({"a": 6, "b": 3}, 1, 0.05, ["a"]),
+        ({"a": 6, "b": 3}, 1, 0.04, ["a"]),  # 2^-6 <= 0.02
         ({"large": 500, "a": 6, "b": 6, "c": 6}, 1, 0.05, ["large"]),  # many small sets take no share
     ],
 )
@@ -102,10 +126,12 @@ def test_failed_rows_are_counted_against_the_policy():
     assert whole.gain == 0.5  # of the 38 prompts
     assert whole.worst.gain == pytest.approx((38 * 0.5 + 0 - 1) / 40)
     assert (whole.worst.counted_against, whole.worst.alpha) == (4, 0.05)
+    assert (whole.worst.against, whole.worst.on, whole.worst.score) == ("x", None, "pass@1")
     assert whole.worst.low < whole.low
     assert first.worst is None
     assert second.worst.gain == pytest.approx((18 * 0.5 - 1) / 20)
     assert (second.worst.counted_against, second.worst.alpha) == (4, 0.025)
+    assert (second.worst.against, second.worst.on, second.worst.score) == ("x", "second", "pass@1")
 
 
 def test_a_set_on_which_nothing_was_verified_can_only_be_feared():

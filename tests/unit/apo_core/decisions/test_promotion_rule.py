@@ -85,25 +85,28 @@ def test_only_a_clear_loss_is_rejected(high, outcome):
 
 
 @pytest.mark.parametrize(
-    ("decided", "reason"),
+    ("comparisons", "rules", "reason"),
     [
-        (decision(BETTER, prompts=99), "99 evaluation prompts are too few, 100 are needed"),
-        (decision(BETTER, kl=12.345), "KL 12.3 to the reference is above 10"),
-        (decision(WORSE), "worse than the reference: pass@1 -0.200, 95% interval -0.300 to -0.100"),
+        ([], {}, "compared with nothing"),
+        ([BETTER], {"prompts": 99}, "99 evaluation prompts are too few, 100 are needed"),
+        ([BETTER], {"kl": 12.345}, "KL 12.3 to the reference is above 10"),
+        ([WORSE], {}, "worse than the reference: pass@1 -0.200, 95% interval -0.300 to -0.100"),
         (
-            decision(BETTER, against("champion", UNCLEAR), min_gain=0.01),
+            [BETTER, against("champion", UNCLEAR)],
+            {"min_gain": 0.01},
             "not shown to be better than the champion by more than 0.01: "
             "pass@1 +0.100, 95% interval -0.100 to +0.300",
         ),
         (
-            decision(BETTER, compared("champion (version 1)", 0.05, 0.01, 0.09)),
+            [BETTER, compared("champion (version 1)", 0.05, 0.01, 0.09)],
+            {},
             "better than the reference and the champion (version 1): pass@1 +0.200 over the reference "
             "(95% +0.100 to +0.300), +0.050 over the champion (version 1) (95% +0.010 to +0.090)",
         ),
     ],
 )
-def test_the_reason_says_what_was_found(decided, reason):
-    assert decided.reason == reason
+def test_the_reason_says_what_was_found(comparisons, rules, reason):
+    assert decision(*comparisons, **rules).reason == reason
 
 
 def test_a_gain_in_graded_rewards_is_called_so():
@@ -169,7 +172,15 @@ def test_sets_alone_are_no_evidence():
 
 @pytest.mark.parametrize(
     ("alpha", "level"),
-    [(0.05, "95%"), (0.01, "99%"), (0.05 / 3, "98.33%"), (0.0005, "99.95%"), (1e-6, "99.9999%")],
+    [
+        (0.05, "95%"),
+        (0.01, "99%"),
+        (0.05 / 3, "98.33%"),
+        (0.0005, "99.95%"),
+        (0.000993, "99.901%"),
+        (0.05 / 300, "99.983%"),
+        (1e-6, "99.9999%"),
+    ],
 )
 def test_the_level_of_an_interval_is_named(alpha, level):
     comparison = replace(BETTER, alpha=alpha)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from apo_core.model.template import Template
-from apo_core.sampling import TransformersSampler
+from apo_core.sampling import Response, TransformersSampler
 from apo_core.sampling.scored import Question, sample_and_score
 from apo_core.verifiers import InProcess, make_verifier
 
@@ -68,6 +68,57 @@ def test_samples_from_a_later_index_on_are_those_of_a_longer_run(sample_scored):
     later = sample_scored(QUESTIONS, 2, "stage/0", start=3)
     assert [row.sample_index for row in later] == [3, 4] * 3
     assert later == [row for row in whole if row.sample_index >= 3]
+
+
+class Sampler:
+    """Answers with texts of growing length, of which it may lose the last."""
+
+    def __init__(self, lost=0):
+        self.lost = lost
+
+    def generate(self, prompts, keys, **limits):
+        responses = [Response([4] * (at + 1), "stop") for at in range(len(prompts))]
+        return responses[: len(prompts) - self.lost]
+
+
+class Scorer(InProcess):
+    """Notes what it is asked for, and may lose the last verdict."""
+
+    def __init__(self, lost=0):
+        super().__init__(NUMERIC)
+        self.lost = lost
+
+    def score(self, attempts):
+        self.attempts = attempts
+        return super().score(attempts)[: len(attempts) - self.lost]
+
+
+def scored_by(tokenizer, sampler, scorer):
+    template = Template(tokenizer, style="raw", text="{prompt}", system=None)
+    return sample_and_score(
+        QUESTIONS,
+        2,
+        sampler=sampler,
+        template=template,
+        scorer=scorer,
+        max_new_tokens=10,
+        temperature=1.0,
+        key="stage/0",
+    )
+
+
+def test_the_verifier_is_asked_about_every_response_with_its_length_and_the_limit(tokenizer):
+    scorer = Scorer()
+    assert len(scored_by(tokenizer, Sampler(), scorer)) == 6
+    assert [(attempt.answer, attempt.tokens, attempt.max_tokens) for attempt in scorer.attempts] == [
+        (answer, tokens, 10) for tokens, answer in enumerate("229944", start=1)
+    ]
+
+
+@pytest.mark.parametrize(("sampler", "scorer"), [(Sampler(lost=1), Scorer()), (Sampler(), Scorer(lost=1))])
+def test_no_response_and_no_verdict_is_lost_in_silence(tokenizer, sampler, scorer):
+    with pytest.raises(ValueError, match="zip"):
+        scored_by(tokenizer, sampler, scorer)
 
 
 def test_another_key_draws_other_samples(sample_scored):

@@ -87,6 +87,12 @@ def test_it_lies_between_mean_and_maximum(row, beta1):
     assert min(mean, max(row)) <= value(row, beta1) <= max(row)
 
 
+def test_a_prompts_value_does_not_depend_on_another_prompts_rewards():
+    """exp(r / beta1), of rewards relative to the other's, would be 0."""
+    values = optimal_value(torch.tensor([[1000.0, 0.0], [2.0, 1.0]], dtype=torch.float64), 1.0)
+    assert values[1].item() == value([2.0, 1.0], 1.0)
+
+
 @given(rewards, betas, betas)
 def test_it_falls_as_beta_grows(row, first_beta1, second_beta1):
     small, large = sorted([first_beta1, second_beta1])

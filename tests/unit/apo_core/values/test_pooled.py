@@ -57,6 +57,12 @@ def test_the_prior_by_hand():
     assert prior == pytest.approx(Prior(1 / 3, 2 / 3))
 
 
+def test_the_prior_has_the_mean_of_rewards_between_0_and_1():
+    scores = torch.tensor([0.5, 0.25, 0.75, 0.0], dtype=torch.float64)
+    prior = fit_prior(scores, torch.tensor([0, 0, 1, 1]))
+    assert prior.alpha / sum(prior) == pytest.approx(0.375)
+
+
 def test_a_cautious_prior_has_a_correlation_that_is_lower_by_its_jackknife_error():
     rewards = drawn(1.0, 2.0, prompts=60, samples=4)
 
@@ -107,7 +113,8 @@ def test_prompts_that_are_all_alike_make_a_strong_prior_and_ones_of_two_kinds_a_
 def test_a_set_that_is_never_or_always_solved_has_a_prior(solved):
     rewards = torch.full((100, 2), solved, dtype=torch.float64)
     prior = fit_prior(rewards.flatten(), owners(rewards))
-    assert min(prior) > 0 and prior.alpha / sum(prior) == pytest.approx(solved, abs=0.01)
+    half_of_one = 0.5 / 200  # as if one of 200 rewards were half of the other kind
+    assert prior.alpha / sum(prior) == pytest.approx(1 - half_of_one if solved else half_of_one)
 
 
 @pytest.mark.parametrize(("won", "count"), [(0, 0), (0, 2), (1, 2), (7.5, 9), (64, 64)])
