@@ -72,9 +72,10 @@ def test_intervals_follow_from_the_seed_alone():
     ours, theirs = sampled([1.0, 0.5, None, 0.0] * 30), sampled([0.0, 0.5, 0.5, 1.0] * 30)
     whole, loss = compare_policies(ours, {"x": theirs}, sets_of(only=120), seed=3, alpha=0.01)
     index = [f"p{number}" for number in range(120)]
-    both = pd.Series([0.0, 0.5, 0.5, 1.0] * 30, index=index), pd.Series([1.0, 0.5, NAN, 0.0] * 30, index=index)
-    scored = [means[both[1].notna()] for means in both]
-    bounds = both[0], both[1].fillna(0.0)
+    first = pd.Series([0.0, 0.5, 0.5, 1.0] * 30, index=index)
+    second = pd.Series([1.0, 0.5, NAN, 0.0] * 30, index=index)
+    scored = [means[second.notna()] for means in (first, second)]
+    bounds = first, second.fillna(0.0)
     for part, alpha in ((whole, 0.01), (loss, 0.05)):
         assert (part.low, part.high) == paired_interval(*scored, seed=3, alpha=alpha)
         assert (part.worst.low, part.worst.high) == paired_interval(*bounds, seed=3, alpha=alpha)

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -120,10 +122,17 @@ def test_many_prompts_have_wilsons_interval_and_few_the_exact_one():
     assert mean_interval(fewer, 4) == exact_interval(0.5, cautious_effective_prompts(fewer, 4))
 
 
-@pytest.mark.parametrize("method", [wilson_interval, exact_interval])
+def mean_of(prompts):
+    """The interval of a mean of 0.3 on as many prompts."""
+    return lambda **level: mean_interval(np.array([0.0, 0.0, 0.9] * (prompts // 3)), 1, **level)
+
+
+@pytest.mark.parametrize(
+    "method", [partial(wilson_interval, 0.3, 20), partial(exact_interval, 0.3, 20), mean_of(15), mean_of(300)]
+)
 def test_a_mean_with_a_smaller_alpha_has_a_wider_interval(method):
-    low, high = method(0.3, 20)
-    lower, higher = method(0.3, 20, alpha=0.01)
+    low, high = method()
+    lower, higher = method(alpha=0.01)
     assert lower < low < high < higher
 
 

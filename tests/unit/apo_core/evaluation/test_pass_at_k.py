@@ -78,6 +78,11 @@ def test_the_majority_by_hand(rewards, answers, expected):
     assert majority_at_k(rewards, answers) == pytest.approx(expected)
 
 
+def test_every_reward_has_an_answer_or_none():
+    with pytest.raises(ValueError, match="zip"):
+        majority_at_k([1, 0], ["7"])
+
+
 def test_the_order_of_the_samples_does_not_matter():
     samples = [(1.0, "7"), (1.0, "7.0"), (0.0, "3"), (0.0, "3"), (0.0, None)]
     accuracies = {majority_at_k(*zip(*order, strict=True)) for order in permutations(samples)}
