@@ -303,6 +303,16 @@ def test_two_policies_are_paired_on_the_prompts_that_both_have():
     assert first.index.equals(second.index)
 
 
+@pytest.mark.parametrize(("alpha", "students"), [(0.0019, True), (0.002, False), (0.0029, False)])
+def test_fifty_resampled_means_beyond_an_end_are_enough(alpha, students):
+    rng = np.random.default_rng(0)
+    first, second = pd.Series(rng.random(40)), pd.Series(rng.random(40))
+    expected = (
+        student_interval(np.asarray(second - first), alpha=alpha) if students else boot(first, second, alpha)
+    )
+    assert paired_interval(first, second, seed=0, alpha=alpha) == expected
+
+
 def test_an_end_that_no_resampling_reaches_is_students():
     rng = np.random.default_rng(0)
     first, second = pd.Series(rng.random(200)), pd.Series(rng.random(200))

@@ -74,6 +74,28 @@ def test_ends_by_hand():
     )
 
 
+def test_the_end_above_0_by_hand_where_chance_often_does_as_well():
+    # Two prompts gain 1; a quarter of the subsets are empty. The share that differs is beta(2, 1), whose
+    # quantiles are square roots: at (0.3 - 1/4) / (1 - 1/4).
+    assert interval([1.0] * 2, 2, alpha=0.6)[0] == pytest.approx((0.05 / 0.75) ** 0.5, abs=0.01)
+
+
+def test_the_end_below_0_by_hand():
+    # Four of five prompts gain 1: only the empty subset, one in 16, shows no gain, and may stand for -1 on a
+    # share of beta(5, 1). The end is at 0.025 x 16 = 0.4 from below, so at 0.6 of that: its fifth root.
+    assert interval([1.0] * 4, 5)[0] == pytest.approx(-(0.6**0.2), abs=0.01)
+
+
+def test_a_p_value_of_exactly_half_of_alpha_shows_a_gain():
+    assert sign_flip_p_value(np.ones(6)) == 1 / 64
+    assert interval([1.0] * 6, 20, alpha=2 / 64)[0] > 0
+
+
+def test_where_no_resampled_subset_loses_the_end_is_0():
+    chosen = np.random.default_rng(2)  # its first number is below 1/2: the one subset is not empty
+    assert sign_flip_interval(np.ones(1), 1, chosen, alpha=0.05, resamples=1)[0] == 0.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("prompts", [5, 20, 100])
 @pytest.mark.parametrize("differing", [0.02, 0.2])
