@@ -282,7 +282,7 @@ def test_the_paired_interval_covers_the_truth_as_often_as_it_says(prompts):
         chances = rng.beta(1, 2, size=prompts)  # of the reference; its mean is 1/3
         first = rng.binomial(4, chances) / 4
         second = rng.binomial(4, (chances + 1) / 2) / 4  # half of what the reference lacks is gained: 1/3
-        low, high = paired_interval(pd.Series(first), pd.Series(second), seed=seed, resamples=1000)
+        low, high = paired_interval(pd.Series(first), pd.Series(second), seed=seed, resamples=2000)
         covered.append(low <= 1 / 3 <= high)
     # Three standard deviations of a share of 0.95 among 2000 are 0.0146. Of 30 prompts 22 differ: sign flips.
     assert 0.95 - 0.0246 < np.mean(covered) < (0.99 if prompts == 30 else 0.95 + 0.0246)
