@@ -39,6 +39,8 @@ def test_names_that_may_be_the_same_person(name, other):
     [
         ("Ada", "Bob"),
         ("Ada Lovelace", "Ada Byron"),
+        ("Ada Lovelace", "Ada Lamarr"),
+        ("Ada Lovelace", "Ada B."),
         ("Ada Lovelace", "Bob L."),
         ("Ada Ada", "Ada Lovelace"),
         ("Дима", "Dima"),
