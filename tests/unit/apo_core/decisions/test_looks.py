@@ -67,6 +67,10 @@ def test_sets_of_which_exactly_half_is_the_same_count_as_one():
     assert number_of_look(state_of(log_of(("p", "ab"))), Look("q", sketch_of("abcde"))) == 1
 
 
+def test_a_look_notes_64_prompts_of_a_set_at_most():
+    assert [len(sketch_of(prompts)) for prompts in (A[:3], A[:64], A)] == [3, 64, 64]
+
+
 def test_comparisons_on_no_prompts_at_all_are_on_the_same():
     assert number_of_look(state_of(log_of(("p", []))), Look("q", ())) == 2
 

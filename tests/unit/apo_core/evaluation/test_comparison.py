@@ -155,7 +155,11 @@ def test_the_gain_is_bounded_where_the_verifier_failed():
     summary = compare(rows, seed=0)
     # Wrong for the policy and right for the reference: 1 - 1 and 1/2 - 0; the other way: 1 - 1/2 and 1 - 0.
     assert summary["gain_bounds"] == [0.25, 0.75]
-    many = asked([*map(str, range(60))], [[0, 0]] * 60, [[1, 1]] * 40 + [[0, None]] + [[0, 0]] * 19)
+    many = asked(
+        [*map(str, range(60))],
+        [[0, 0]] * 60,
+        [[1, at / 40] for at in range(40)] + [[0, None]] + [[0, 0]] * 19,
+    )
     low, high = compare(many, seed=0)["gain_bounds_ci95"]
     worst, best = (
         paired_interval(

@@ -39,6 +39,9 @@ def test_what_the_samples_prove_decides_and_not_their_mean():
 
 def test_of_the_prompts_dropped_as_unsolved_so_many_are_probably_solvable():
     table = pd.DataFrame(
-        {"dropped": ["unsolved", "unsolved", "unsolved", "too hard", None], "solvable": [0.7, 0.8, 0.1, 0.3, 1]}
+        {
+            "dropped": ["unsolved", "unsolved", "unsolved", "too hard", None],
+            "solvable": [0.7, 0.8, 0.1, 0.3, 1],
+        }
     )
     assert dropped_but_solvable(table) == 2  # of 1.6
