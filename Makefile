@@ -6,7 +6,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 INTEGRATION := OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test pythons production faults check lint types quick unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
+.PHONY: run test pythons production faults mutants check lint types quick unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -27,6 +27,12 @@ production: install vllm ## a day of the whole system on real servers, services 
 # What was done before is not done again: remove .faults to begin anew. Hours; in as many sittings as one likes.
 faults: install         ## 200 kills of runs at random and every known fault, compared with undisturbed runs; ends with a table
 	PYTHONPATH=tests:tests/integration python -m faults .faults
+
+# mutmut lies beside the environment, and takes from it what both need: the tests run in the versions of make test.
+mutants: install        ## changes what decides in 2,400 places, one at a time: tests notice 95% or more; ends with a table
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(VENV)/mutmut --no-deps $(FIND_LINKS) \
+	    -r requirements/mutants.txt
+	PYTHONPATH=$(abspath $(VENV))/mutmut python tests/mutation.py
 
 check: install          ## lint, types and the unit tests that take no second each, within a minute
 	$(MAKE) --no-print-directory --jobs 3 lint types quick
