@@ -62,28 +62,30 @@ def test_parts_of_a_pool_count_with_the_pool_and_other_parts_do_not():
     assert [entry.evidence["look"] for entry in entries] == [1, 1, 3, 3, 3]
 
 
-def test_sets_of_which_exactly_half_is_the_same_count_as_one():
-    assert number_of_look(state_of(log_of(("p", "ab"))), Look("q", sketch_of("abcd"))) == 2
-    assert number_of_look(state_of(log_of(("p", "ab"))), Look("q", sketch_of("abcde"))) == 1
+def test_sets_that_share_two_of_five_prompts_count_as_one():
+    assert number_of_look(state_of(log_of(("p", "abcde"))), Look("q", prompts_seen("abxyz"))) == 2
+    assert number_of_look(state_of(log_of(("p", "abcdef"))), Look("q", prompts_seen("abwxyz"))) == 1
 
 
-def test_a_look_notes_64_prompts_of_a_set_at_most():
-    assert [len(sketch_of(prompts)) for prompts in (A[:3], A[:64], A)] == [3, 64, 64]
+def test_a_look_notes_256_prompts_of_a_set_at_most():
+    seen = [prompts_seen(prompts) for prompts in (A[:3], A[:256], A)]
+    assert [(len(own.sketch), own.number) for own in seen] == [(3, 3), (256, 256), (256, 500)]
 
 
 def test_comparisons_on_no_prompts_at_all_are_on_the_same():
-    assert number_of_look(state_of(log_of(("p", []))), Look("q", ())) == 2
+    assert number_of_look(state_of(log_of(("p", []))), Look("q", prompts_seen([]))) == 2
 
 
 def test_an_entry_of_a_look_is_as_logs_hold_it():
     policy = "0123456789abcdef"
-    draft = note_look(state_of([]), Look("p", sketch_of(["a"])), policy, by="Ada")
+    draft = note_look(state_of([]), Look("p", prompts_seen(["a"])), policy, by="Ada")
     assert (draft.event, draft.version, draft.by) == ("compared", "", "Ada")
     assert draft.reason == "look 1 at these evaluation prompts is by policy 0123456789ab"
     assert draft.evidence == {
         "policy_sha256": policy,
         "comparison": "p",
-        "prompts": ["ca978112ca1bbdca"],  # the first 16 digits of the SHA-256 of a
+        "prompts": 1,
+        "sketch": ["ca978112ca1bbdca"],  # the first 16 digits of the SHA-256 of a
         "look": 1,
         "alpha": pytest.approx(0.05),
     }

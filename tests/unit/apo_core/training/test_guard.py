@@ -83,7 +83,14 @@ def test_without_kl_the_other_limits_hold():
 
 
 def test_where_there_is_no_kl_none_is_assumed():
-    watch = Guard(window=1, max_kl=0.0, min_reward=0.2, min_length_share=0.25)
+    watch = Guard(
+        window=1,
+        batch_size=1,
+        max_kl=0.0,
+        expected_reward=(0.4, 0.4),
+        min_reward_share=0.5,
+        min_length_share=0.25,
+    )
     watch.observe({"step": 1, "reward": 0.5, "response_length": 20.0})
 
 
