@@ -42,7 +42,7 @@ from tasks.reporting.summary import (
 )
 from tasks.tracking.runs import DEPLOYMENT_TAG, PAGE_TAG, finish_run, log_evidence, start_run
 from tasks.tracking.store import await_server, check_schema, check_server, follow_workspace
-from tasks.workspace import STAGES, Workspace, check_stages
+from tasks.workspace import STAGES, Workspace, check_room, check_stages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,6 +91,7 @@ def pipeline(
     target = workspace_at(workspace, checkout)
     load_params(target.params)  # refuses a directory that is no workspace, before a lock is left in it
     check_stages(force)
+    check_room(target)
     check_secret()
     with only_run(target):
         close_dead_run(target, flow_run.id)
@@ -180,15 +181,16 @@ def _register(
         tags=tags,
         say=get_run_logger().info,
     )
+    await_server(workspace)
     summary = complete_summary(log, workspace, decision=decision, registered=registered, run_id=run_id)
     client.set_tag(run_id, "decision", decision.outcome)
     log_summary(client, run_id, summary)
+    summary.write(workspace.summary)  # with it the run counts as done
     version = "no version" if registered is None else f"version {registered.version} {registered.aliases}"
     with at_rest():
         create_markdown_artifact(
             f"**{decision.outcome}**: {decision.reason}\n\n{params.tracking.model}: {version}", key="register"
         )
-    summary.write(workspace.summary)  # last: with it the run counts as done
     return summary
 
 

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import TextIO
 
 from apo_core.errors import ApoError
-from apo_core.system.files import require_space
 from tasks.workspace import Workspace, check_writable
 
 _KILL_SECONDS = 60.0  # to wait for a process that is being killed
 _LOOK_SECONDS = 1.0  # to wait for a process that only looks whether a run is at work
-_RECORDS_MIB = 16.0  # free where databases and logs are: a full one ends a run by tracebacks of theirs
 
 
 @contextmanager
@@ -25,11 +23,10 @@ def only_run(workspace: Workspace) -> Iterator[None]:
 
     Raises:
         ApoError: another run holds the workspace; names its process and last line of output. Or the
-            workspace cannot be written, or has no room.
+            workspace cannot be written.
     """
     check_writable(workspace)
     workspace.state.mkdir(parents=True, exist_ok=True)
-    require_space(workspace.state, _RECORDS_MIB, "what Prefect and MLflow record of a run")
     # Opened for appending: a run that is refused must not erase the holder's process number.
     with (workspace.state / "run.lock").open("a+", encoding="utf-8") as file:
         if not _lock(file, fcntl.LOCK_EX, _LOOK_SECONDS):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.runtime import task_run
+from prefect.runtime import deployment, task_run
 from prefect.tasks import exponential_backoff
 
 from apo_core.config import Data, Pipeline
@@ -22,7 +22,7 @@ from tasks.lineage.restore import restore_last
 from tasks.prompts.mirrors import fetch_mirrors
 from tasks.reporting.prefect_artifacts import stage_artifact
 from tasks.tracking.runs import stream_metrics
-from tasks.tracking.store import connect
+from tasks.tracking.store import TrackingAway, connect
 from tasks.workspace import Workspace
 
 _T = TypeVar("_T")
@@ -101,5 +101,10 @@ def _run(workspace: Workspace, stage: str, *, force: bool = False, run_id: str |
 
 
 def _may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether another attempt may help: not where the input was refused."""
+    """Whether another attempt may help: not where the input was refused.
+
+    Nobody looks on while a deployment's run waits for MLflow, so that it waits for longer.
+    """
+    if isinstance(state.data, TrackingAway):
+        return deployment.id is not None
     return not isinstance(state.data, StageRefused)

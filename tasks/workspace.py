@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Self
 
 from apo_core.errors import ApoError
+from apo_core.system.files import require_space
 
 _SQLITE_PATH = 512  # bytes of the longest path that sqlite opens
 _LONGEST_NAME = len("/prefect.db-journal")
 _NOT_FOR_DVC = "\\{}"  # a separator of another system to DVC, and what its progress bars read as a field
+_RECORDS_MIB = 16.0  # free where databases and logs are
 # What every run writes: one `sudo apo run` may have left a part that others cannot write.
 _WRITTEN = (
     *(
@@ -197,6 +199,16 @@ def check_writable(workspace: Workspace) -> None:
                 f"{path.resolve()}: cannot be written by user {os.geteuid()} (it belongs to {owner}, "
                 "or is mounted read-only); `apo status`, `apo audit` and `apo lineage` only look"
             )
+
+
+def check_room(workspace: Workspace) -> None:
+    """Refuse to begin a run where its records have no room: a full disk ends it by tracebacks of databases.
+
+    Raises:
+        DiskFull: names the directory.
+    """
+    workspace.state.mkdir(parents=True, exist_ok=True)
+    require_space(workspace.state, _RECORDS_MIB, "what Prefect and MLflow record of a run")
 
 
 def check_stages(names: Iterable[str]) -> None:

@@ -140,11 +140,11 @@ def propose(
         ChampionChanged: `evidence` names a `champion`, and another one is in production now.
         DecisionRefused: `started_by` is empty, or is no person.
     """
-    if not may_be_proposed(state, version):
-        return None
     if evidence.get("champion", state.champion) != state.champion:
         former, present = evidence["champion"] or "none", state.champion or "none"
         raise ChampionChanged(f"version {version} was compared with champion {former}; now it is {present}")
+    if not may_be_proposed(state, version):
+        return None
     started_by = _person(started_by)
     earlier_rules = [entry.evidence for entry in state.candidates.values()]
     first = state.candidates.get(version)

@@ -111,6 +111,8 @@ def note_look(state: State, look: Look, policy: str, *, by: str) -> Draft | None
 
 
 def _recorded(evidence: dict[str, Any]) -> PromptsSeen:
+    if "sketch" not in evidence:  # of a log that an earlier version began: nobody can change it
+        return PromptsSeen(len(evidence["prompts"]), tuple(evidence["prompts"]))
     return PromptsSeen(int(evidence["prompts"]), tuple(evidence["sketch"]))
 
 

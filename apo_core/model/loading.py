@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -122,7 +123,8 @@ def save_policy(
         tokenizer.save_pretrained(temporary)
         mode = (temporary / "config.json").stat().st_mode
         for weights in temporary.glob("*.safetensors"):  # written for their owner alone
-            weights.chmod(mode)
+            with suppress(OSError):  # a mount without modes
+                weights.chmod(mode)
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

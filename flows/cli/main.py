@@ -18,7 +18,7 @@ from flows.cli.errors import report_errors
 from flows.cli.help import COMMANDS, SERVICES, describe
 from flows.cli.hints import in_workspace, named_workspace
 from flows.cli.options import Overrides, WorkspaceOption, workspace_option
-from tasks.workspace import STAGES, Workspace, check_stages, check_writable
+from tasks.workspace import STAGES, Workspace, check_room, check_stages, check_writable
 
 if TYPE_CHECKING:
     from apo_core.config import Params
@@ -53,6 +53,7 @@ def run(
     # What can be refused is refused before any server is started.
     params = _checked(workspace, overrides)
     check_writable(workspace)
+    check_room(workspace)
     refuse_second_run(workspace)
     refuse_missing_inputs(workspace, params)
     use_local_prefect(workspace.prefect_home)

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from apo_core.errors import ApoError
+from apo_core.errors import ApoError, StageRefused
 from apo_core.system.files import remove, sha256_of
 from apo_core.tables import EVALUATIONS, read_metadata, read_table
 from tasks.dvc.run import run_process
 from tasks.integrity.run_artifacts import CONFIRMATION, PARAMS, record_hash, take_artifact
-from tasks.responses.confirmation import MODEL, MODEL_PARAMS, Request, answers, champion_files
+from tasks.responses.confirmation import (
+    MODEL,
+    MODEL_PARAMS,
+    OF_CHAMPION,
+    Request,
+    answers,
+    champion_files,
+)
+from tasks.tracking.model_files import is_gone
 from tasks.tracking.registry import Registered, download_model
 from tasks.workspace import CONFIRM, Workspace
 
@@ -59,6 +67,10 @@ def ask_afresh(
             _take_champion(client, current, champion_files(workspace))
         request.write(workspace)
         run_process(workspace.root, CONFIRM, log)
+    except StageRefused as refusal:
+        if current is None or OF_CHAMPION not in str(refusal):
+            raise
+        raise _lost(current, refusal) from refusal
     finally:
         remove(champion_files(workspace))
     if read_metadata(answers(workspace)) != asdict(request):
@@ -74,16 +86,22 @@ def keep_with_run(client: MlflowClient, run_id: str, workspace: Workspace) -> st
     return digest
 
 
+def _lost(current: Registered, error: Exception) -> ChampionLost:
+    return ChampionLost(f"the champion (version {current.version}) cannot be evaluated: {error}")
+
+
 def _take_champion(client: MlflowClient, current: Registered, directory: Path) -> None:
     """Download the champion's model and the parameters of its run, compared with their hashes."""
+    from mlflow.exceptions import MlflowException
+
     try:
         model = download_model(client, current, directory / "download")
         params = take_artifact(client, current.run_id, PARAMS, directory)
         if params is None:
             raise ApoError(f"its MLflow run {current.run_id} has no artifact {PARAMS}")
-    except ApoError as error:
-        raise ChampionLost(
-            f"the champion (version {current.version}) cannot be evaluated: {error}"
-        ) from error
+    except (ApoError, MlflowException) as error:
+        if isinstance(error, MlflowException) and not is_gone(error):  # the server may be back in a minute
+            raise
+        raise _lost(current, error) from error
     model.rename(directory / MODEL)
     params.rename(directory / MODEL_PARAMS)

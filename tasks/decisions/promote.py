@@ -29,7 +29,7 @@ from tasks.decisions.decide import propose
 from tasks.decisions.log import DecisionLog
 from tasks.integrity.check import check_outputs
 from tasks.tracking.model_files import FILES_TAG
-from tasks.tracking.registry import Registered, champion, find_version, refreshed, register, tags_of
+from tasks.tracking.registry import Registered, find, find_version, refreshed, register, tags_of
 from tasks.workspace import STAGES, Workspace
 
 
@@ -69,8 +69,9 @@ def promote(
     client = log.client
     policy_sha256 = sha256_of(workspace.policy)
     log.sync()  # else the policy may be compared with a former champion
+    # By the log and not by the alias: another process may have written and not yet moved it.
     in_production = state_of(log.read()).champion
-    current = champion(client, params.tracking.model)
+    current = None if in_production is None else find(client, params.tracking.model, in_production)
     registered = find_version(client, params.tracking.model, policy_sha256)
     if registered is not None and current == registered:
         reason = tags_of(client, registered).get("decision", "")
@@ -97,6 +98,9 @@ def promote(
             policy_sha256=policy_sha256,
             tags=evidence,
         )
+    elif registered.run_id == run_id:  # by a comparison with a champion that was replaced meanwhile
+        for name in (*confirmed_by, "decision"):
+            client.set_model_version_tag(registered.name, registered.version, name, evidence[name])
     recorded = {FILES_TAG: tags_of(client, registered).get(FILES_TAG)}
     try:
         propose(
@@ -106,7 +110,8 @@ def promote(
             started_by=started_by,
             evidence=evidence
             | recorded
-            | {"run_id": run_id, "policy_sha256": policy_sha256, "champion": in_production},
+            | {"run_id": run_id, "policy_sha256": policy_sha256}
+            | {"champion": in_production, "compared_with": current and current.version},
         )
     except ChampionChanged as change:  # while the policy was asked: it has not been compared with that one
         say(f"{change}; compared again")

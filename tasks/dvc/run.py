@@ -91,7 +91,9 @@ def run_process(workspace: Path, name: str, log: Callable[[str], None]) -> None:
         StageRefused: it refused its input; the message is its own error.
         StageFailed: it ended otherwise; the message is the end of its output.
     """
-    status, lines = _run(workspace, python_module("tasks", name), log, APO_RUN="1")
+    # Without DVC between them the run is its parent: process 1, where it is a container's only one.
+    variables = {} if os.getpid() == 1 else {"APO_RUN": "1"}
+    status, lines = _run(workspace, python_module("tasks", name), log, **variables)
     errors = _errors_in(lines)
     if status == INPUT_ERROR and errors:
         raise StageRefused(f"{name}: {errors[-1]}")

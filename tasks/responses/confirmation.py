@@ -12,6 +12,8 @@ from tasks.workspace import CONFIRM, Workspace
 
 MODEL, MODEL_PARAMS = "model", "params.yaml"
 """Of the champion, in `champion_files`."""
+OF_CHAMPION = "what the champion needs: "
+"""Begins a refusal that is neither of the policy nor of the workspace."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ versions it gets the same responses, however often it is asked again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -16,18 +18,38 @@ import pandas as pd
 
 from apo_core import config
 from apo_core.config.file import load_template_section
+from apo_core.errors import ApoError, DiskFull, VerifierFailed
 from apo_core.model.directory import ModelRef
 from apo_core.model.template import Template
 from apo_core.tables import EVALUATIONS, read_metadata, write_table
+from apo_core.values.fingerprint import check_fingerprint
 from tasks.prompts.prompt_template import load_prompt_template
 from tasks.prompts.table import read_split, to_questions
-from tasks.responses.conditions import evaluation_conditions, prompt_order
-from tasks.responses.confirmation import MODEL, MODEL_PARAMS, Request, answers, champion_files
+from tasks.responses.conditions import evaluation_conditions, prompt_order, value_conditions
+from tasks.responses.confirmation import (
+    MODEL,
+    MODEL_PARAMS,
+    OF_CHAMPION,
+    Request,
+    answers,
+    champion_files,
+)
 from tasks.responses.evaluator import Evaluator
 from tasks.responses.scoring import error_budget, scorer_of
 from tasks.responses.shards import open_work
 from tasks.stages.process import Facts
 from tasks.workspace import CONFIRM, Workspace
+
+
+@contextmanager
+def _named_as_the_champions() -> Iterator[None]:
+    """Say of a refusal that it is of the champion: its files, its template, or its code."""
+    try:
+        yield
+    except (VerifierFailed, DiskFull):  # are nobody's in particular
+        raise
+    except ApoError as error:
+        raise ApoError(f"{OF_CHAMPION}{error}") from error
 
 
 class _Asked(NamedTuple):
@@ -49,10 +71,13 @@ def run(
     """Write the sampled responses of all that are asked, table `tables.EVALUATIONS`, for `ask_afresh`."""
     request = Request.read(workspace)
     prompts = read_split(workspace, "eval")
+    conditions = value_conditions(workspace, template, generation, verifier, prompts)
+    recorded = read_metadata(workspace.evaluations).get("fingerprint", {})
+    check_fingerprint(workspace.evaluations, recorded, conditions)  # nobody has edited them since
     work = open_work(
         workspace.work(CONFIRM),
         {
-            **read_metadata(workspace.evaluations).get("fingerprint", {}),
+            **conditions,
             **evaluation_conditions(seed, verifier, sampler, evaluation),
             **asdict(request),
             "order": prompt_order(prompts),
@@ -66,8 +91,9 @@ def run(
     asked = [_Asked("policy", workspace.policy, own), _Asked("reference", workspace.reference, own)]
     if request.champion is not None:
         directory = champion_files(workspace) / MODEL
-        section = load_template_section(champion_files(workspace) / MODEL_PARAMS)
-        asked.append(_Asked("champion", directory, load_template(directory, section)))
+        with _named_as_the_champions():
+            section = load_template_section(champion_files(workspace) / MODEL_PARAMS)
+            asked.append(_Asked("champion", directory, load_template(directory, section)))
     count = len(asked) * evaluation.samples * len(prompts)
     inspect = error_budget(verifier, rows=count)
     tables = []
@@ -87,7 +113,8 @@ def run(
                 sampler=sampler,
                 evaluation=evaluation,
             )
-            tables.append(evaluator.evaluate(name, directory, own_template, greedy=False, reference=None))
+            with _named_as_the_champions() if name == "champion" else nullcontext():
+                tables.append(evaluator.evaluate(name, directory, own_template, greedy=False, reference=None))
     rows = pd.concat(tables, ignore_index=True)
     write_table(answers(workspace), rows, EVALUATIONS, asdict(request), checksums=True)
     return {

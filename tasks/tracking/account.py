@@ -6,6 +6,7 @@ from tasks.tracking.registry import registry_errors
 from tasks.tracking.store import is_remote
 
 _CURRENT_USER = "/api/2.0/mlflow/users/current"
+_NONE = (403, 404, 405, 501)  # a server without accounts, or a proxy that lets nobody ask for them
 
 
 def current_account(uri: str) -> str | None:
@@ -27,7 +28,7 @@ def current_account(uri: str) -> str | None:
 
     with registry_errors():
         response = http_request(get_default_host_creds(uri), _CURRENT_USER, "GET")
-        if response.status_code == 404:
+        if response.status_code in _NONE:
             return None
         user = verify_rest_response(response, _CURRENT_USER).json().get("user")
-    return str(user["username"]) if user else None
+    return str(user["username"]) if user and "username" in user else None

@@ -86,7 +86,7 @@ def is_remote(uri: str) -> bool:
 
 
 class TrackingAway(StageRefused):
-    """The tracking server is away for longer than a run waits for it."""
+    """The tracking server is away for longer than a run waits for it: a person starts it again, or later."""
 
 
 def check_server(workspace: Workspace) -> None:

@@ -1,16 +1,19 @@
 """MLflow's own sqlite store: every step once, no run left open, a registry that is looked at."""
 
 import json
+import shlex
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import mlflow
 import pytest
-from builders import execute
+from builders import ROOT, execute
 from mlflow.exceptions import MlflowException
 
 from apo_core.config.file import load_params
+from apo_core.errors import StageRefused
 from apo_core.system.files import sha256_of
 from apo_core.tables import EVALUATIONS, read_metadata, read_table, write_table
 from apo_core.training.metrics import append_metrics
@@ -20,7 +23,7 @@ from tasks.decisions.log import open_log
 from tasks.decisions.promote import promote
 from tasks.integrity.run_artifacts import CONFIRMATION
 from tasks.reporting.summary import finished_summary, refresh_summary
-from tasks.responses.confirmation import answers
+from tasks.responses.confirmation import Request, answers
 from tasks.tracking import runs
 from tasks.tracking.registry import champion, find
 from tasks.tracking.runs import log_steps, start_run, stream_metrics
@@ -146,7 +149,11 @@ def test_the_champions_responses_are_read_as_its_own_template_opens_them(client,
     current = champion(client, "apo-ci")
     params, tags = copied.params.read_text(), '["<think>", "</think>"]'
     assert 'text: "{prompt}"' in params and tags in params
-    copied.params.write_text(params.replace(tags, '["--", "++"]'))  # what its few letters can write
+    others = '["--", "++"]'  # what its few letters can write
+    copied.params.write_text(params.replace(tags, others))
+    metadata = read_metadata(copied.evaluations)
+    metadata["fingerprint"]["verifier"] = metadata["fingerprint"]["verifier"].replace(tags, others)
+    write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
     own_params = client.download_artifacts(current.run_id, "lineage/params.yaml", str(tmp_path))
     Path(own_params).write_text(params.replace('text: "{prompt}"', 'text: "{prompt}--"'))
     client.log_artifact(current.run_id, own_params, "lineage")
@@ -156,6 +163,27 @@ def test_the_champions_responses_are_read_as_its_own_template_opens_them(client,
     unclosed = rows.groupby("policy")["reason"].agg(lambda own: own.str.contains("thinking part").mean())
     assert unclosed["champion"] > 0.95
     assert max(unclosed["policy"], unclosed["reference"]) < 0.05
+
+
+def test_a_run_that_is_process_1_confirms(copied, client):
+    """As in a container whose only command it is: its children's parent is process 1 then, too."""
+    program = "from pathlib import Path; from tasks.dvc.run import run_process; "
+    program += "run_process(Path(), 'confirm', print)"
+    Request(policy_sha256=sha256_of(copied.policy), champion=None).write(copied)
+    inside = f"unshare --pid --fork --mount-proc {sys.executable} -P -c {shlex.quote(program)}"
+    said = execute(inside, copied.root, env={"PYTHONPATH": str(ROOT)}).stdout
+    assert "evaluate-policy" in said
+    assert answers(copied).exists()
+
+
+def test_what_was_edited_since_the_evaluation_is_not_asked_under(copied, client):
+    params = copied.params.read_text()
+    assert "temperature: 1.0" in params
+    copied.params.write_text(params.replace("temperature: 1.0", "temperature: 0.5"))
+    with pytest.raises(
+        StageRefused, match=r"evaluations\.parquet: the table was made under other conditions"
+    ):
+        ask_afresh(client, copied, policy_sha256="a", current=None, log=print)
 
 
 def equal_to_the_reference(copied):
@@ -217,29 +245,36 @@ def test_a_champion_that_changes_meanwhile_is_compared_with(client, copied, monk
     assert champion(client, "another").version == "1"
 
 
-def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, copied):
-    metadata = read_metadata(copied.evaluations)
-    metadata["fingerprint"]["prompts"] = "others"
-    write_table(copied.evaluations, read_table(copied.evaluations, EVALUATIONS), EVALUATIONS, metadata)
-    copied.lock.unlink()  # else the evaluations are not what the stage wrote
-    run = client.create_run("0")  # a champion registered by another program: its run has no parameters
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (lambda client, run_id: None, "has no artifact lineage/params.yaml"),
+        (lambda client, run_id: client.delete_run(run_id), "has no artifact lineage/params.yaml"),
+        (
+            lambda client, run_id: with_params(client, run_id, "template: nonsense\n"),
+            "what the champion needs",
+        ),
+    ],
+)
+def test_a_champion_that_cannot_be_asked_holds_the_candidate(client, copied, lost, said):
+    run = client.create_run("0")  # a champion registered by another program
     source = client.get_model_version("apo-ci", "1").source
     version = client.create_model_version("apo-ci", source, run_id=run.info.run_id)
     params, log = load_params(copied.params), open_log(copied, "apo-ci")
     registered = find(client, "apo-ci", str(version.version))
     propose(log, registered, params.promotion, started_by="Ada", evidence={})
-    decision, registered = promote(
-        log,
-        copied,
-        params,
-        run_id=run.info.run_id,
-        started_by="Ada",
-        tags={},
-    )
+    lost(client, run.info.run_id)
+    decision, registered = promote(log, copied, params, run_id=run.info.run_id, started_by="Ada", tags={})
     assert decision.outcome == "hold"
-    assert "the champion (version 2) cannot be evaluated" in decision.reason
+    assert "the champion (version 2) cannot be evaluated: " in decision.reason
+    assert said in decision.reason
     assert registered.version == "1"
     assert champion(client, "apo-ci").version == "2"
+    assert not copied.work("champion").exists()
+
+
+def with_params(client, run_id, text):
+    client.log_text(run_id, text, "lineage/params.yaml")
 
 
 def test_every_comparison_on_the_same_prompts_is_a_look(client, copied):

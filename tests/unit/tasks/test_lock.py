@@ -12,7 +12,7 @@ import pytest
 from apo_core.errors import ApoError
 from tasks import lock
 from tasks.lock import note_progress, only_process, only_run, refuse_second_run
-from tasks.workspace import Workspace
+from tasks.workspace import Workspace, check_room
 
 
 @pytest.mark.slow
@@ -71,7 +71,7 @@ def test_a_killed_run_holds_nothing(tmp_path):
     script = (
         "import os, signal, pathlib\n"
         "from tasks.lock import only_run\n"
-        "from tasks.workspace import Workspace\n"
+        "from tasks.workspace import Workspace, check_room\n"
         f"with only_run(Workspace(pathlib.Path({str(tmp_path)!r}))):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -89,12 +89,14 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
         enter(tmp_path)
 
 
-def test_a_disk_without_room_for_records_is_named(tmp_path, monkeypatch):
+def test_a_run_needs_room_for_its_records_and_who_looks_needs_none(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=15 * 2**20))
     with pytest.raises(
         ApoError, match=r"\.apo: what Prefect and MLflow record of a run needs 16 MiB free, 15"
     ):
-        enter(tmp_path)
+        check_room(Workspace(tmp_path))
+    with only_run(Workspace(tmp_path)):
+        pass
 
 
 LONG = f"{'d' * 200}/{'d' * 200}/{'e' * 90}"

@@ -88,7 +88,9 @@ def test_what_was_compared_with_another_champion_is_not_proposed(log):
     with pytest.raises(ChampionChanged, match="compared with champion none; now it is 1"):
         log.candidate("2", champion=None)
     assert log.candidate("2", champion="1").evidence["champion"] == "1"
-    assert log.candidate("2", champion="0") is None  # nothing is proposed
+    assert log.candidate("2", champion="1") is None  # it waits already
+    with pytest.raises(ChampionChanged):
+        log.candidate("2", champion="0")  # else it would be approved without a comparison
 
 
 def test_the_newest_candidate_stays_the_candidate_when_it_is_approved_and_not_when_it_is_rejected(log):

@@ -1,5 +1,6 @@
 """Looks at evaluation prompts: each comparison counts once, and all together spend no more than the total."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -89,6 +90,14 @@ def test_an_entry_of_a_look_is_as_logs_hold_it():
         "look": 1,
         "alpha": pytest.approx(0.05),
     }
+
+
+def test_a_log_that_an_earlier_version_began_is_counted_on():
+    (entry,) = log_of(("p", A[:50]))
+    evidence = {name: value for name, value in entry.evidence.items() if name != "sketch"}
+    old = replace(entry, evidence=evidence | {"prompts": entry.evidence["sketch"]})
+    assert number_of_look(state_of([old]), Look("q", prompts_seen(A[:50]))) == 2
+    assert number_of_look(state_of([old]), Look("q", prompts_seen(B))) == 1
 
 
 def test_a_look_is_no_decision_on_a_version():
