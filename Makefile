@@ -81,7 +81,7 @@ clean-all: clean        ## the registry with its champion, the runs, dvc.lock an
 	rm -rf .apo dvc.lock .dvc/cache
 
 docs: install           ## the documentation as a site, in site/; warnings are errors
-	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 mkdocs build
 
 docs-serve: install     ## the same on loopback, until interrupted
 	NO_MKDOCS_2_WARNING=1 mkdocs serve

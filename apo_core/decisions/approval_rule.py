@@ -267,7 +267,9 @@ def roll_back(state: State, to: str | None, *, champion: str | None, by: str, re
     if champion != state.champion:
         raise DecisionRefused(f"version {state.champion} has become the champion meanwhile; look again")
     if to is None and not state.previous_champions:
-        raise DecisionRefused("no version was champion before the present one")
+        others = " or ".join(sorted(state.all_champions - {state.champion}, key=int))
+        later = f"; --to {others} makes a later one champion again" if others else ""
+        raise DecisionRefused(f"no version was champion before the present one{later}")
     version = to or state.previous_champions[-1]
     if version == state.champion:
         raise DecisionRefused(f"version {version} is the champion already")

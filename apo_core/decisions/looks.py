@@ -98,7 +98,7 @@ def note_look(state: State, look: Look, policy: str, *, by: str) -> Draft | None
         event="compared",
         version="",
         by=by,
-        reason=f"look {number} at these evaluation prompts is by policy {policy[:12]}",
+        reason=f"look {number} at these evaluation prompts: policy {policy[:12]}",
         evidence={
             "policy_sha256": policy,
             "comparison": look.comparison,

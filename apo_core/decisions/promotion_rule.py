@@ -98,7 +98,7 @@ def confirm_decision(decision: PromotionDecision, afresh: PromotionDecision) -> 
     if afresh.outcome == "promote":
         return PromotionDecision("promote", f"{decision.reason}; fresh responses confirm it: {afresh.reason}")
     return PromotionDecision(
-        afresh.outcome, f"by its evaluation {decision.reason}, but by fresh responses {afresh.reason}"
+        afresh.outcome, f"by fresh responses {afresh.reason}; by its evaluation {decision.reason}"
     )
 
 

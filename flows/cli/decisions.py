@@ -44,7 +44,7 @@ def decision_log(workspace: Workspace, model: str, *, lost: bool = False) -> Ite
             block.
     """
     from tasks.decisions.log import open_log, open_store
-    from tasks.tracking.store import has_registry
+    from tasks.tracking.store import check_server, has_registry
 
     log_is_there = not has_registry(workspace) and bool(open_store(workspace).names(model))
     if log_is_there and not lost:
@@ -55,6 +55,7 @@ def decision_log(workspace: Workspace, model: str, *, lost: bool = False) -> Ite
     if not has_registry(workspace) and not log_is_there:
         raise ApoError(f"{workspace.root}: no run has been recorded here; is it the workspace (-w)?")
     prepare_command()
+    check_server(workspace)
     with report_errors():
         yield open_log(workspace, model)
 

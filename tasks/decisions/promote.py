@@ -73,7 +73,7 @@ def promote(
     in_production = state_of(log.read()).champion
     current = None if in_production is None else find(client, params.tracking.model, in_production)
     registered = find_version(client, params.tracking.model, policy_sha256)
-    if registered is not None and current == registered:
+    if registered is not None and registered.version == in_production:
         reason = tags_of(client, registered).get("decision", "")
         return PromotionDecision("promote", f"it is the champion already: {reason}"), registered
     decision, confirmed_by = _decide(
@@ -151,6 +151,7 @@ def _decide(
     names = {"reference": "reference"}
     if current is not None:
         names["champion"] = f"champion (version {current.version})"
+    say(f"asking policy, {' and '.join(names.values())} afresh, to confirm what the evaluation says")
     try:
         fresh = ask_afresh(log.client, workspace, policy_sha256=policy_sha256, current=current, log=say)
     except ChampionLost as loss:

@@ -105,11 +105,18 @@ def check_server(workspace: Workspace) -> None:
             pass
     except urllib.error.HTTPError as error:
         if error.code in _AWAY_AT_START:
-            raise ApoError(f"MLFLOW_TRACKING_URI: {shown} does not answer: {error}") from None
+            raise _unanswered(shown, error) from None
     except (OSError, HTTPException, ValueError) as error:
         if is_of_tls(error):  # MLflow has settings of its own for certificates
             return
-        raise ApoError(f"MLFLOW_TRACKING_URI: {shown} does not answer: {error}") from None
+        raise _unanswered(shown, error) from None
+
+
+def _unanswered(shown: str, error: Exception) -> ApoError:
+    reason = getattr(error, "reason", error)
+    return ApoError(
+        f"MLFLOW_TRACKING_URI: {shown} does not answer ({reason}); start that server, or unset the variable"
+    )
 
 
 def await_server(workspace: Workspace, *, seconds: float = _AWAY_SECONDS) -> None:

@@ -26,7 +26,14 @@ FOLDERS = r"apo_core|tasks|flows|tests|docker|presets|benchmarks|requirements|do
 def site(tmp_path_factory) -> Path:
     """The built site; a warning, such as a link that leads nowhere, is an error."""
     directory = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(directory)]
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--site-dir",
+        str(directory),
+    ]  # --quiet hides warnings
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return directory

@@ -81,7 +81,7 @@ def test_an_entry_of_a_look_is_as_logs_hold_it():
     policy = "0123456789abcdef"
     draft = note_look(state_of([]), Look("p", prompts_seen(["a"])), policy, by="Ada")
     assert (draft.event, draft.version, draft.by) == ("compared", "", "Ada")
-    assert draft.reason == "look 1 at these evaluation prompts is by policy 0123456789ab"
+    assert draft.reason == "look 1 at these evaluation prompts: policy 0123456789ab"
     assert draft.evidence == {
         "policy_sha256": policy,
         "comparison": "p",
