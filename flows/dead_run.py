@@ -1,7 +1,7 @@
 """A run whose process was killed stays "Running" at Prefect: the next run, or `apo ui`, marks it as crashed.
 
-A workspace notes the Prefect run that is at work in it, under the lock that only one run holds. Whoever
-finds the lock free finds in this note the run that has ended, however it ended.
+A workspace notes every Prefect run that begins in it, before anything else. Whoever holds the lock that only
+one run holds finds in this note the runs that have ended, however they ended.
 """
 
 from __future__ import annotations
@@ -25,29 +25,34 @@ _MESSAGE = "its process ended before the run did"
 
 
 def note_run(workspace: Workspace, run_id: str) -> None:
-    """Note the Prefect run that is at work from now on; what was noted before is to be closed first."""
-    write_note(_file(workspace), workspace, run_id)
+    """Note a Prefect run that begins, beside those that are noted."""
+    write_note(_file(workspace), workspace, " ".join(dict.fromkeys([*_noted(workspace), run_id])))
 
 
-def close_dead_run(workspace: Workspace, own_id: str | None = None) -> None:
-    """Mark the noted run, and its tasks, as crashed where Prefect still shows them as running.
+def close_dead_runs(workspace: Workspace, own_id: str | None = None) -> None:
+    """Mark the noted runs, and their tasks, as crashed where Prefect still shows them as running.
 
     What Prefect's page shows is no reason to end a run: a server that refuses gets a line in the log.
 
     Args:
         workspace: has the note.
         own_id: the run that calls this, which holds the workspace's lock; Prefect may start a run again
-            under the number it had. Without it the noted run may still be at work, and is then left alone.
+            under the number it had. Without it a noted run may still be at work, and all are then left alone.
     """
-    noted = read_note(_file(workspace), workspace)
-    if noted is None or noted == own_id:
-        return
+    dead = [run_id for run_id in _noted(workspace) if run_id != own_id]
     if own_id is None and is_run_at_work(workspace):  # asked after the note was read: it may be newer
         return
-    try:
-        _close(UUID(noted))
-    except (httpx.HTTPError, ValueError) as error:
-        get_logger(__name__).warning("the run before this one stays as Prefect shows it: %s", error)
+    for run_id in dead:
+        try:
+            _close(UUID(run_id))
+        except (httpx.HTTPError, ValueError) as error:
+            get_logger(__name__).warning("a run before this one stays as Prefect shows it: %s", error)
+    if dead:
+        write_note(_file(workspace), workspace, own_id or "")
+
+
+def _noted(workspace: Workspace) -> list[str]:
+    return (read_note(_file(workspace), workspace) or "").split()
 
 
 def _close(run_id: UUID) -> None:

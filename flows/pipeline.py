@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger
@@ -18,7 +18,7 @@ from apo_core.decisions.person import problem_of, spelling
 from apo_core.errors import ApoError
 from apo_core.system.environment import prepare_command
 from flows.checkout import workspace_at
-from flows.dead_run import close_dead_run, note_run
+from flows.dead_run import close_dead_runs, note_run
 from flows.outcome import notify_failure, notify_outcome, request_approval
 from tasks.at_work import at_rest
 from tasks.decisions.log import DecisionLog, open_log
@@ -89,13 +89,15 @@ def pipeline(
     """
     prepare_command()
     target = workspace_at(workspace, checkout)
+    if target.params.exists():
+        with suppress(OSError):  # a disk that refuses is said below
+            note_run(target, str(flow_run.id))  # first: who is killed before that stays "Running" at Prefect
     load_params(target.params)  # refuses a directory that is no workspace, before a lock is left in it
     check_stages(force)
     check_room(target)
     check_secret()
     with only_run(target):
-        close_dead_run(target, flow_run.id)
-        note_run(target, str(flow_run.id))
+        close_dead_runs(target, flow_run.id)
         params = set_params(target.params, overrides)
         if restore:
             restore_task(params.pipeline)(target, params.tracking.model)

@@ -88,9 +88,9 @@ def _serve(workspace: Workspace, commands_here: dict[str, tuple[int, list[str]]]
 
 def _close_dead_run(workspace: Workspace, port: int) -> None:
     use_prefect_api(f"http://{HOST}:{port}/api")
-    from flows.dead_run import close_dead_run
+    from flows.dead_run import close_dead_runs
 
-    close_dead_run(workspace)
+    close_dead_runs(workspace)
 
 
 def _runs_page(server: str, experiment: str) -> str:
