@@ -56,6 +56,7 @@ def test_sharded_weights_train_the_same_and_other_rank_counts_cannot_resume_them
         run_stage(train, Workspace(workspace))
 
 
+@pytest.mark.production
 def test_killed_ranks_leave_no_process_behind_and_resume(trained):
     workspace, _ = trained
     overrides = ["train.ranks=2", "train.zero_stage=0", "train.offload=none", "train.steps=8"]

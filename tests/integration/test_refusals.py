@@ -12,7 +12,7 @@ from tasks.decisions.log import open_log, open_store, read_log
 from tasks.tracking.registry import find
 from tasks.workspace import Workspace
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]  # its own server hashes passwords slowly: first
 
 MODEL = "apo-refusals"
 READER = {"MLFLOW_TRACKING_USERNAME": "onlooker", "MLFLOW_TRACKING_PASSWORD": "reads-and-nothing-more"}

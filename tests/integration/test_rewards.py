@@ -63,6 +63,7 @@ def test_a_graded_reward_of_two_verifiers_trains_and_is_called_a_reward(paths):
     assert (kept["v_star"] >= kept["expected_reward"] - 1e-9).all()
 
 
+@pytest.mark.production
 def test_every_set_has_its_own_verifier(paths):
     """Half of the prompts are in a file whose verifier reads the text as it is; what fits none is refused."""
     prompts = read_table(paths.prompts, PROMPTS)
