@@ -44,7 +44,7 @@ class Guard:
         self.min_reward_share = min_reward_share
         self.min_length_share = min_length_share
         self._recent: deque[dict[str, float]] = deque(maxlen=window)
-        self._first: tuple[float, float] | None = None  # mean reward and length of the first window
+        self._least: tuple[float, float] | None = None  # reward and length, once the first window is full
 
     def observe(self, metrics: dict[str, float]) -> None:
         """Take one step's `reward` and `response_length`, and its `kl` where there is one.
@@ -58,9 +58,9 @@ class Guard:
         # Training without a reference knows no KL.
         kl = self._mean("kl") if "kl" in metrics else 0.0
         reward, length = self._mean("reward"), self._mean("response_length")
-        if self._first is None:
-            self._first = reward, length
-        least, shortest = self._least_reward(self._first[0]), self.min_length_share * self._first[1]
+        if self._least is None:
+            self._least = self._least_reward(reward), self.min_length_share * length
+        least, shortest = self._least
         for good, problem in (
             (kl <= self.max_kl, f"KL {kl:.3g} is above {self.max_kl:g}"),
             (reward >= least, f"reward {reward:.3f} is below {least:.3f}"),

@@ -128,7 +128,6 @@ def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> 
         evaluator = Evaluator(
             questions=to_questions(prompts),
             work=Path(work),
-            scorer=scorer,
             inspect=error_budget(params.verifier, rows=rows),
             key=f"evaluate/{params.seed}",
             trust_remote_code=params.trust_remote_code,
@@ -137,7 +136,12 @@ def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> 
             evaluation=evaluation,
         )
         table = evaluator.evaluate(
-            "policy", policy, prompt_template, greedy=True, reference=workspace.reference
+            "policy",
+            policy,
+            prompt_template,
+            scorer=scorer,
+            greedy=True,
+            reference=workspace.reference,
         )
     sampled = table[table["sample_index"] >= 0]
     return {

@@ -76,7 +76,7 @@ def _serve(workspace: Workspace, commands_here: dict[str, tuple[int, list[str]]]
                 page = f"http://{HOST}:{port}"
                 print(f"{name}: {_runs_page(page, experiment) if name == 'MLflow' else page}", flush=True)
             if "Prefect" in commands_here:
-                _close_dead_run(workspace, commands_here["Prefect"][0])
+                _close_dead_runs(workspace, commands_here["Prefect"][0])
                 stack.enter_context(announced(workspace, commands_here["Prefect"][0]))
             print(f"Logs are in {logs}. Ctrl-C stops what was started.", flush=True)
             while all(process.poll() is None for process in processes):
@@ -86,7 +86,7 @@ def _serve(workspace: Workspace, commands_here: dict[str, tuple[int, list[str]]]
             print("stopped", flush=True)
 
 
-def _close_dead_run(workspace: Workspace, port: int) -> None:
+def _close_dead_runs(workspace: Workspace, port: int) -> None:
     use_prefect_api(f"http://{HOST}:{port}/api")
     from flows.dead_run import close_dead_runs
 

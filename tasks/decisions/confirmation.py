@@ -48,7 +48,7 @@ def ask_afresh(
         client: of the registry.
         workspace: its policy is the one that passed.
         policy_sha256: hash of that policy.
-        current: the champion, if there is one that is not that policy; it answers with its own template.
+        current: the champion, which answers with its own template; None if there is no champion.
         log: is given every line of output as it comes.
 
     Returns:

@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 
 from apo_core.config import Params
-from apo_core.decisions.approval_rule import ChampionChanged, Draft, State, state_of
+from apo_core.decisions.approval_rule import ChampionChanged, Draft, State
 from apo_core.decisions.looks import Look, alpha_of_look, note_look, number_of_look, prompts_seen
 from apo_core.decisions.policy_comparison import compare_policies, eval_sets
 from apo_core.decisions.promotion_rule import (
@@ -70,7 +70,7 @@ def promote(
     policy_sha256 = sha256_of(workspace.policy)
     log.sync()  # else the policy may be compared with a former champion
     # By the log and not by the alias: another process may have written and not yet moved it.
-    in_production = state_of(log.read()).champion
+    in_production = log.state().champion
     current = None if in_production is None else find(client, params.tracking.model, in_production)
     registered = find_version(client, params.tracking.model, policy_sha256)
     if registered is not None and registered.version == in_production:

@@ -98,7 +98,7 @@ def run_process(workspace: Path, name: str, log: Callable[[str], None]) -> None:
     if status == INPUT_ERROR and errors:
         raise StageRefused(f"{name}: {errors[-1]}")
     if status != 0:
-        raise StageFailed(f"{name} failed:\n" + "\n".join(lines[-20:]))
+        raise _crash(name, lines)
 
 
 def _run(
@@ -176,4 +176,8 @@ def _failure(stage: str, lines: list[str]) -> StageRefused | StageFailed:
             file = missing[1] or missing[2]
             return StageRefused(f"{stage}: {file}: is not there; `apo run` runs the stages before this one")
         return StageRefused(f"{stage}: dvc: {refusals[-1].removeprefix('ERROR: ')}")
+    return _crash(stage, lines)
+
+
+def _crash(stage: str, lines: list[str]) -> StageFailed:
     return StageFailed(f"{stage} failed:\n" + "\n".join(lines[-20:]))

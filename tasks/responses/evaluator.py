@@ -33,7 +33,6 @@ class Evaluator:
     questions: list[Question]
     work: Path
     """Directory of the shards, from `open_work`."""
-    scorer: Scorer
     inspect: Callable[[pd.DataFrame], None]
     """Is given the rows of every shard, and may refuse them."""
     key: str
@@ -44,7 +43,14 @@ class Evaluator:
     evaluation: config.Evaluation
 
     def evaluate(
-        self, name: str, directory: Path, prompt_template: Template, *, greedy: bool, reference: Path | None
+        self,
+        name: str,
+        directory: Path,
+        prompt_template: Template,
+        *,
+        scorer: Scorer,
+        greedy: bool,
+        reference: Path | None,
     ) -> pd.DataFrame:
         """Rows of `tables.EVALUATIONS`, from shards that survive a kill.
 
@@ -52,6 +58,7 @@ class Evaluator:
             name: of the policy, in the rows and in the shards' names.
             directory: of the policy.
             prompt_template: of the policy.
+            scorer: of responses to that template, which says whether they begin inside a thinking part.
             greedy: add a greedy response per prompt to the sampled ones.
             reference: directory of the policy to measure the log-ratio to; None measures none.
         """
@@ -78,7 +85,7 @@ class Evaluator:
                 sample_and_score,
                 sampler=sampler,
                 template=prompt_template,
-                scorer=self.scorer,
+                scorer=scorer,
                 max_new_tokens=generation.max_new_tokens,
                 temperature=generation.temperature,
             )

@@ -95,26 +95,27 @@ def run(
             section = load_template_section(champion_files(workspace) / MODEL_PARAMS)
             asked.append(_Asked("champion", directory, load_template(directory, section)))
     count = len(asked) * evaluation.samples * len(prompts)
-    inspect = error_budget(verifier, rows=count)
+    evaluator = Evaluator(
+        questions=to_questions(prompts),
+        work=work,
+        inspect=error_budget(verifier, rows=count),
+        key=f"confirm/{request.policy_sha256}",
+        trust_remote_code=trust_remote_code,
+        generation=generation,
+        sampler=sampler,
+        evaluation=evaluation,
+    )
     tables = []
     for name, directory, own_template in asked:
-        # A scorer each: whether responses begin inside a thinking part is the template's to say.
-        with scorer_of(
-            verifier, workspace.raw_verifiers, rows=count, prompt_template=own_template, shaped=False
-        ) as scorer:
-            evaluator = Evaluator(
-                questions=to_questions(prompts),
-                work=work,
-                scorer=scorer,
-                inspect=inspect,
-                key=f"confirm/{request.policy_sha256}",
-                trust_remote_code=trust_remote_code,
-                generation=generation,
-                sampler=sampler,
-                evaluation=evaluation,
+        with (
+            scorer_of(
+                verifier, workspace.raw_verifiers, rows=count, prompt_template=own_template, shaped=False
+            ) as scorer,
+            _named_as_the_champions() if name == "champion" else nullcontext(),
+        ):
+            tables.append(
+                evaluator.evaluate(name, directory, own_template, scorer=scorer, greedy=False, reference=None)
             )
-            with _named_as_the_champions() if name == "champion" else nullcontext():
-                tables.append(evaluator.evaluate(name, directory, own_template, greedy=False, reference=None))
     rows = pd.concat(tables, ignore_index=True)
     write_table(answers(workspace), rows, EVALUATIONS, asdict(request), checksums=True)
     return {

@@ -54,7 +54,6 @@ def run(
         evaluator = Evaluator(
             questions=to_questions(prompts),
             work=work,
-            scorer=scorer,
             inspect=error_budget(verifier, rows=count),
             key=f"evaluate/{seed}",
             trust_remote_code=trust_remote_code,
@@ -62,7 +61,7 @@ def run(
             sampler=sampler,
             evaluation=evaluation,
         )
-        evaluate = partial(evaluator.evaluate, prompt_template=prompt_template, greedy=True)
+        evaluate = partial(evaluator.evaluate, prompt_template=prompt_template, scorer=scorer, greedy=True)
         of_reference = evaluate("reference", workspace.reference, reference=None)
         of_policy = evaluate("policy", workspace.policy, reference=workspace.reference)
     rows = pd.concat([of_reference, of_policy], ignore_index=True)

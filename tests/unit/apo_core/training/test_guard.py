@@ -8,16 +8,16 @@ from apo_core.training.guard import Guard
 HEALTHY = {"kl": 1.0, "reward": 0.5, "response_length": 20.0}
 
 
-def guard(window=3, expected_reward=(0.4, 0.4)):
+def guard(window=3, **changes):
     """One whose least reward is half of the expected one: so many prompts leave nothing to chance."""
-    return Guard(
-        window=window,
-        batch_size=10_000,
-        max_kl=10.0,
-        expected_reward=expected_reward,
-        min_reward_share=0.5,
-        min_length_share=0.25,
-    )
+    limits = {
+        "batch_size": 10_000,
+        "max_kl": 10.0,
+        "expected_reward": (0.4, 0.4),
+        "min_reward_share": 0.5,
+        "min_length_share": 0.25,
+    }
+    return Guard(window=window, **(limits | changes))
 
 
 def observe(guard, *steps):
@@ -83,14 +83,7 @@ def test_without_kl_the_other_limits_hold():
 
 
 def test_where_there_is_no_kl_none_is_assumed():
-    watch = Guard(
-        window=1,
-        batch_size=1,
-        max_kl=0.0,
-        expected_reward=(0.4, 0.4),
-        min_reward_share=0.5,
-        min_length_share=0.25,
-    )
+    watch = guard(window=1, batch_size=1, max_kl=0.0)
     watch.observe({"step": 1, "reward": 0.5, "response_length": 20.0})
 
 
@@ -141,12 +134,7 @@ def test_the_first_window_says_where_between_its_limits_the_expected_reward_is(f
 
 
 def test_few_rewards_leave_room_for_chance():
-    few = Guard(
-        window=1,
-        batch_size=32,
-        max_kl=10.0,
-        expected_reward=(0.2, 0.2),
-        min_reward_share=0.9,
-        min_length_share=0.0,
+    few = guard(
+        window=1, batch_size=32, expected_reward=(0.2, 0.2), min_reward_share=0.9, min_length_share=0.0
     )
     assert observe(few, {"reward": 0.2}, {"reward": 1 / 32}) is None

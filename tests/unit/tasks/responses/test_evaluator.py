@@ -70,7 +70,6 @@ def test_rows_are_by_prompt_however_shards_are_cut(root, tmp_path, policy_direct
             evaluator = Evaluator(
                 questions=questions,
                 work=work,
-                scorer=scorer,
                 inspect=lambda rows: None,
                 key="evaluate/0",
                 trust_remote_code=False,
@@ -78,7 +77,9 @@ def test_rows_are_by_prompt_however_shards_are_cut(root, tmp_path, policy_direct
                 sampler=params.sampler,
                 evaluation=params.evaluation.model_copy(update={"samples": 2, "batch_size": batch_size}),
             )
-            rows = evaluator.evaluate("policy", policy, prompt_template, greedy=greedy, reference=reference)
+            rows = evaluator.evaluate(
+                "policy", policy, prompt_template, scorer=scorer, greedy=greedy, reference=reference
+            )
         assert len(list(work.glob("evaluate-policy-*.parquet"))) == (3 if batch_size == 2 else 1)
         return rows
 
