@@ -29,6 +29,22 @@ OPTIMIZER = {"learning_rate": 1e-2, "adam_betas": (0.9, 0.95), "weight_decay": 0
 PROMPTS = ["1+1=", "7+5-3=", "4=", "2+2+2="]
 
 
+def assert_linear(action: Callable[[int], object], *, size: int) -> None:
+    """Assert that an action's time grows with the size of what it is given, and not with its square.
+
+    A ratio, for machines differ: four times the size may take nine times as long, and any size a twentieth of
+    a second. What squares takes sixteen times.
+    """
+
+    def seconds(of: int) -> float:
+        started = time.process_time()
+        action(of)
+        return time.process_time() - started
+
+    small, large = (min(seconds(of) for _ in range(2)) for of in (size // 4, size))
+    assert large < max(9 * small, 0.05), f"{size // 4}: {small:.3f} s, {size}: {large:.3f} s"
+
+
 # --- processes and workspaces -------------------------------------------------------------------------------
 
 

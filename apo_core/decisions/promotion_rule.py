@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self
 
@@ -42,6 +43,10 @@ class PromotionDecision(NamedTuple):
 
     outcome: Outcome
     reason: str
+    gains: tuple[Comparison, ...] = ()
+    """On all prompts, over each of the other policies, as far as they were compared."""
+    confirmed: bool = False
+    """Whether the gains are by fresh responses."""
 
 
 def decide_promotion(
@@ -77,6 +82,12 @@ def decide_promotion(
         return early
     if not any(comparison.on is None for comparison in comparisons):
         return PromotionDecision("hold", "compared with nothing")
+    gains = tuple(part for part in comparisons if part.on is None and not part.only_vetoes)
+    return _decide_whatever_is_missing(comparisons, min_gain)._replace(gains=gains)
+
+
+def _decide_whatever_is_missing(comparisons: list[Comparison], min_gain: float) -> PromotionDecision:
+    """Decide by the intervals of the gains, and hold what missing rewards could turn round."""
     decision = _decide_by_gains(comparisons, min_gain)
     if decision.outcome != "promote" or all(comparison.worst is None for comparison in comparisons):
         return decision
@@ -93,13 +104,13 @@ def confirm_decision(decision: PromotionDecision, afresh: PromotionDecision) -> 
 
     Args:
         decision: by the evaluation; its outcome is *promote*.
-        afresh: by responses that nobody has chosen the policy by.
+        afresh: by responses that nobody has chosen the policy by; its gains are the ones that count.
     """
     if afresh.outcome == "promote":
-        return PromotionDecision("promote", f"{decision.reason}; fresh responses confirm it: {afresh.reason}")
-    return PromotionDecision(
-        afresh.outcome, f"by fresh responses {afresh.reason}; by its evaluation {decision.reason}"
-    )
+        reason = f"{decision.reason}; fresh responses confirm it: {afresh.reason}"
+    else:
+        reason = f"by fresh responses {afresh.reason}; by its evaluation {decision.reason}"
+    return afresh._replace(reason=reason, confirmed=True)
 
 
 def decide_without_comparison(
@@ -121,20 +132,20 @@ def _decide_by_gains(comparisons: list[Comparison], min_gain: float) -> Promotio
     for comparison in comparisons:
         if comparison.high < 0:
             where = "" if comparison.on is None else f" on {comparison.on}"
-            gain = _gains_in_words([comparison])
+            gain = gains_in_words([comparison])
             return PromotionDecision("reject", f"worse than the {comparison.against}{where}: {gain}")
     for comparison in overall:
         if not comparison.low > min_gain:
             return PromotionDecision(
                 "hold",
                 f"not shown to be better than the {comparison.against} by more than {min_gain:g}: "
-                f"{_gains_in_words([comparison])}",
+                f"{gains_in_words([comparison])}",
             )
     names = " and the ".join(comparison.against for comparison in overall)
-    return PromotionDecision("promote", f"better than the {names}: {_gains_in_words(overall)}")
+    return PromotionDecision("promote", f"better than the {names}: {gains_in_words(overall)}")
 
 
-def _gains_in_words(comparisons: list[Comparison]) -> str:
+def gains_in_words(comparisons: Sequence[Comparison]) -> str:
     """Spell out one gain, or several gains each with the policy it is over."""
     if len(comparisons) == 1:
         (only,) = comparisons

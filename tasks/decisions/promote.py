@@ -16,6 +16,7 @@ from apo_core.decisions.promotion_rule import (
     confirm_decision,
     decide_promotion,
     decide_without_comparison,
+    gains_in_words,
     level_in_words,
 )
 from apo_core.errors import ApoError
@@ -158,7 +159,10 @@ def _decide(
         return PromotionDecision("hold", f"by its evaluation {decision.reason}, but {loss}"), {}
     digest_of_fresh = keep_with_run(log.client, run_id, workspace)
     confirmed = confirm_decision(decision, compare(fresh, names))
-    return _name_look(confirmed, number), {"confirmation_sha256": digest_of_fresh}
+    return _name_look(confirmed, number), {
+        "confirmation_sha256": digest_of_fresh,
+        "confirmed_gain": gains_in_words(confirmed.gains),
+    }
 
 
 def _decide_by(

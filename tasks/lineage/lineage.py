@@ -96,7 +96,10 @@ def decisions_in_words(entries: list[Entry]) -> dict[str, str]:
     newest = {entry.event: entry for entry in entries}
     lines = {}
     if "candidate" in newest:
-        lines["started by"] = newest["candidate"].evidence["started_by"]
+        evidence = newest["candidate"].evidence
+        lines["started by"] = evidence["started_by"]
+        if "confirmed_gain" in evidence:
+            lines["gain by fresh responses"] = evidence["confirmed_gain"]
     if "approved" in newest:
         lines["approval"] = _decision_in_words(newest["approved"])
     if entries and entries[-1] not in (newest.get("approved"), newest.get("candidate")):

@@ -43,11 +43,37 @@ class ModelBlock(_Block):
     aliases: list[str]
 
 
+class GainBlock(_Block):
+    """A gain on all evaluation prompts, by fresh responses."""
+
+    against: str
+    gain: float
+    low: float
+    high: float  # ends of its paired interval
+    alpha: float  # chance that the true gain lies outside of it
+
+
 class DecisionBlock(_Block):
     """What the promotion rule says; `open` if no pipeline run has decided yet."""
 
     outcome: Outcome | Literal["open"]
     reason: str
+    confirmed: list[GainBlock] = []  # over each of the other policies; empty if none was asked afresh
+
+    @classmethod
+    def of(cls, decision: PromotionDecision) -> Self:
+        """The block of a decision."""
+        gains = decision.gains if decision.confirmed else ()
+        return cls(
+            outcome=decision.outcome,
+            reason=decision.reason,
+            confirmed=[
+                GainBlock(
+                    against=part.against, gain=part.gain, low=part.low, high=part.high, alpha=part.alpha
+                )
+                for part in gains
+            ],
+        )
 
 
 class ValuesBlock(_Block):
@@ -145,7 +171,7 @@ def complete_summary(
         model = model.model_copy(update={"version": registered.version, "aliases": registered.aliases})
         approval = _approval(log.state(), registered.version)
     completed = {
-        "decision": DecisionBlock(outcome=decision.outcome, reason=decision.reason),
+        "decision": DecisionBlock.of(decision),
         "model": model,
         "lineage": report.lineage.model_copy(update={"dvc_lock_sha256": sha256_of(workspace.lock)}),
     }
@@ -214,6 +240,8 @@ def log_summary(client: MlflowClient, run_id: str, summary: Summary) -> None:
         "train/peak_rss_mib": summary.train.peak_rss_mib,
         "seconds": sum(summary.seconds.values()),
     }
+    for confirmed in summary.decision.confirmed:
+        metrics[f"confirmed/gain_over_{confirmed.against.split()[0]}"] = confirmed.gain  # without its version
     for name, block in evaluation.sets.items():
         metrics[f"eval/gain/{re.sub(NOT_IN_NAMES, '_', name)}"] = block.gain
     # The same time at every retry: a metric sent with two times becomes two points.

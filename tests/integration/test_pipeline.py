@@ -33,8 +33,13 @@ def sha256(file):
 
 def test_the_summary_keeps_its_contract(summary):
     assert summary["model"] == {"name": "apo-ci", "version": "1", "aliases": ["candidate", "champion"]}
-    assert set(summary["decision"]) == {"outcome", "reason"}
+    assert set(summary["decision"]) == {"outcome", "reason", "confirmed"}
     assert summary["decision"]["outcome"] == "promote"
+    (confirmed,) = summary["decision"]["confirmed"]
+    assert (confirmed["against"], confirmed["alpha"]) == ("reference", 0.05)
+    assert 0 < confirmed["low"] < confirmed["gain"] < confirmed["high"]
+    assert confirmed["gain"] != summary["eval"]["gain"]
+    assert f"{confirmed['gain']:+.3f}" in summary["decision"]["reason"]
     evaluation = summary["eval"]
     assert evaluation["prompts"] == 96
     for name in ("reference", "policy"):
@@ -70,7 +75,7 @@ def test_every_stage_shows_its_log_under_its_own_name(first_run):
         assert f"Task run '{stage}' - {stage}: ran" in first_run
 
 
-def test_the_run_is_in_mlflow_with_every_step_once(finished):
+def test_the_run_is_in_mlflow_with_every_step_once(finished, summary):
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{finished}/.apo/mlflow.db")
@@ -78,6 +83,9 @@ def test_the_run_is_in_mlflow_with_every_step_once(finished):
     assert run.info.status == "FINISHED"
     assert run.data.params["values.beta1"] == "0.5"
     assert run.data.tags["dvc_lock_sha256"] == sha256(finished / "dvc.lock")
+    confirmed = summary["decision"]["confirmed"][0]["gain"]
+    assert run.data.metrics["confirmed/gain_over_reference"] == confirmed
+    assert f"{confirmed:+.3f}" in client.get_model_version("apo-ci", "1").tags["confirmed_gain"]
     for name in ("loss", "reward", "advantage", "kl", "response_length", "truncated", "gradient_norm"):
         history = client.get_metric_history(run.info.run_id, name)
         assert sorted(point.step for point in history) == list(range(1, 33)), name

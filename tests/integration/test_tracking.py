@@ -202,6 +202,9 @@ def test_luck_in_the_evaluation_is_not_promoted(client, copied):
     assert "by its evaluation better than the reference" in decision.reason
     assert "by fresh responses worse than the champion (version 1)" in decision.reason
     assert "98.33% interval" in decision.reason  # the second look, of the confirmation too
+    assert decision.confirmed
+    assert [gain.against for gain in decision.gains] == ["reference", "champion (version 1)"]
+    assert [round(gain.alpha, 4) for gain in decision.gains] == [0.0167, 0.0167]
     assert registered is None
     assert [file.path for file in client.list_artifacts(run_id, "tables")] == [CONFIRMATION]
     assert client.get_run(run_id).data.tags["confirmation_sha256"] == sha256_of(answers(copied))

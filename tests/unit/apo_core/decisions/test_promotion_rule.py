@@ -238,3 +238,11 @@ def test_what_fresh_responses_say_decides(afresh):
     assert both.outcome == decision(afresh).outcome
     assert "+0.900" in both.reason
     assert f"{afresh.gain:+.3f}" in both.reason
+    assert (both.gains, both.confirmed) == ((afresh,), True)
+
+
+def test_the_gains_of_a_decision_are_over_each_of_the_others_on_all_prompts():
+    champion = against("champion", BETTER)
+    made = decision(BETTER, champion, replace(BETTER, on="hard"), replace(champion, only_vetoes=True))
+    assert (made.gains, made.confirmed) == ((BETTER, champion), False)
+    assert decision(BETTER, prompts=99).gains == ()

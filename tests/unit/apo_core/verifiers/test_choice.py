@@ -1,7 +1,7 @@
-import time
 from pathlib import Path
 
 import pytest
+from builders import assert_linear
 
 from apo_core.verifiers import make_verifier
 
@@ -176,11 +176,11 @@ def test_a_gold_that_another_verifier_takes_is_refused_with_its_name(gold, advic
     ["选", "選", "答案", "정답", "答え", "选项", "选:", "答案 为", "选\n", "\n", "answer ", "so ", "A ", "("],
 )
 def test_a_repeated_word_takes_linear_time(unit):
-    text = unit * (20_000 // len(unit))
-    for completion in (text, f"the answer{text}", f"{text}A"):
-        started = time.process_time()
-        verifier().score(completion, "A", {})
-        assert time.process_time() - started < 0.3
+    for completion in ("{}", "the answer{}", "{}A"):
+        assert_linear(
+            lambda size, form=completion: verifier().score(form.format(unit * (size // len(unit))), "A", {}),
+            size=8_000,
+        )
 
 
 @pytest.mark.parametrize(

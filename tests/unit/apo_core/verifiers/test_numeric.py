@@ -235,7 +235,7 @@ def test_a_number_of_very_many_digits_is_not_written_out(number):
     verdict = verifier(rules=("boxed",)).score(rf"\boxed{{{number}}}", "5", {})
     assert (verdict.reward, verdict.reason) == (0.0, f'"{number}" is no plain number')
     assert "is not one plain number" in verifier().answer_problem(number, {})
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 10  # minutes if it were written out
 
 
 def test_high_powers_that_can_be_written_out_have_a_value():

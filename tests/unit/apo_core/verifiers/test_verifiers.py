@@ -1,7 +1,7 @@
-import time
 from pathlib import Path
 
 import pytest
+from builders import assert_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,9 +100,8 @@ def test_a_leading_decimal_point_is_read():
 @pytest.mark.parametrize("name", ["numeric", "gsm8k", "exact", "math"])
 @pytest.mark.parametrize("text", ["9" * 10_000, "1," * 5_000, "-" * 10_000, "#### " * 2_000, "(" * 2_000])
 def test_a_degenerate_completion_is_wrong_and_fast(name, text):
-    started = time.perf_counter()
+    assert_linear(lambda size: reward(name, text[: len(text) * size // 4], "#### 5"), size=4)
     assert reward(name, text, "#### 5") == 0.0
-    assert time.perf_counter() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,12 @@ def test_an_approval_has_one_line():
     assert decisions_in_words([]) == {}
 
 
+def test_the_gain_by_fresh_responses_is_named():
+    evidence = CANDIDATE.evidence | {"confirmed_gain": "pass@1 +0.250"}
+    lines = decisions_in_words([replace(CANDIDATE, evidence=evidence)])
+    assert lines == {"started by": "Bob", "gain by fresh responses": "pass@1 +0.250"}
+
+
 LOCK = """
 schema: '2.0'
 stages:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from apo_core.decisions.promotion_rule import PromotionDecision
+from apo_core.decisions.promotion_rule import Comparison, PromotionDecision
 from apo_core.evaluation.schema import PolicyScores
 from apo_core.system.files import read_json, write_json
 from tasks.reporting.summary import Report, Summary, complete_summary, finished_summary
@@ -41,7 +41,7 @@ def block(gain):
 BOUNDS = {"gain_bounds": [0.25, 0.625], "gain_bounds_ci95": [0.125, 0.75]}
 REPORT = {
     "model": {"name": "m", "version": None, "aliases": []},
-    "decision": {"outcome": "promote", "reason": "better"},
+    "decision": {"outcome": "promote", "reason": "better", "confirmed": []},
     "eval": {
         **block(0.25),
         "kl": 1.5,
@@ -89,7 +89,7 @@ def test_a_run_that_registers_nothing_is_finished(workspace):
     summary.write(workspace.summary)
     digest = hashlib.sha256(workspace.lock.read_bytes()).hexdigest()
     assert read_json(workspace.summary) == REPORT | {
-        "decision": {"outcome": "hold", "reason": "not better"},
+        "decision": {"outcome": "hold", "reason": "not better", "confirmed": []},
         "lineage": REPORT["lineage"] | {"dvc_lock_sha256": digest},
         "approval": None,
         "run_id": "1234",
@@ -97,6 +97,20 @@ def test_a_run_that_registers_nothing_is_finished(workspace):
     assert finished_summary(workspace) == summary == Summary.read(workspace.summary)
     workspace.lock.write_text("schema: '2.1'\n")
     assert finished_summary(workspace) is None
+
+
+def test_a_summary_names_the_gains_by_fresh_responses_alone(workspace):
+    gain = Comparison(against="champion (version 3)", gain=0.25, low=0.125, high=0.375, alpha=0.02)
+    by_evaluation = PromotionDecision("hold", "not better", gains=(gain,))
+    for decision, expected in (
+        (by_evaluation, []),
+        (
+            by_evaluation._replace(confirmed=True),
+            [{"against": "champion (version 3)", "gain": 0.25, "low": 0.125, "high": 0.375, "alpha": 0.02}],
+        ),
+    ):
+        summary = complete_summary(None, workspace, decision=decision, registered=None, run_id="1234")
+        assert summary.as_json()["decision"]["confirmed"] == expected
 
 
 def test_a_summary_that_no_run_has_completed_is_not_finished(workspace):

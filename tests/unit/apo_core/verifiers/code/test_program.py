@@ -1,6 +1,5 @@
-import time
-
 import pytest
+from builders import assert_linear
 
 from apo_core.verifiers.code.program import continued, find_program, library_of, modules_of, split_setup
 
@@ -37,11 +36,11 @@ def test_the_program_is_the_last_block_of_python(completion, program):
     "unit", ["```", "``` ", " `", "~~~a\n", "\t", "async \n", "def ", "import ", "```\n", "\n"]
 )
 def test_hostile_text_takes_linear_time(unit):
-    started = time.process_time()
-    text = unit * (300_000 // len(unit)) + "`x"
-    program = find_program(text, ("code", "whole"))
-    modules_of(program), library_of(program), continued(program, "def f(x):\n", "f")
-    assert time.process_time() - started < 2
+    def read(size):
+        program = find_program(unit * (size // len(unit)) + "`x", ("code", "whole"))
+        modules_of(program), library_of(program), continued(program, "def f(x):\n", "f")
+
+    assert_linear(read, size=300_000)
 
 
 def test_without_a_block_rule_whole_takes_all_of_it():
