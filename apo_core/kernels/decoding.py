@@ -16,9 +16,9 @@ from apo_core.model.acceleration import NextLogits
 class DecodingKernels:
     """See `apo_core.model.acceleration.Decoding`."""
 
-    def new_cache(self, config: PretrainedConfig) -> Cache:
-        """An empty cache."""
-        return growing_cache(config)
+    def new_cache(self, config: PretrainedConfig, tokens: int) -> Cache:
+        """An empty cache for rows of at most so many tokens."""
+        return growing_cache(config, tokens)
 
     @contextmanager
     def open_step(

@@ -50,9 +50,9 @@ class LlamaStep:
         self.norm = decoder.norm
         self.head = merged_product([model.get_output_embeddings()], rows)
 
-    def __call__(self, token_ids: Tensor, attended: Tensor, positions: Tensor, cache: Cache) -> Tensor:
+    def __call__(self, token_ids: Tensor, attended: Tensor | None, positions: Tensor, cache: Cache) -> Tensor:
         """(b, 1) new tokens and positions, (b, t) mask of old and new, to (b, V); the cache grows by one."""
-        mask = None if attended.all() else attended[:, None, None].bool()  # (b, 1, 1, t)
+        mask = None if attended is None else attended[:, None, None].bool()  # (b, 1, 1, t)
         hidden = self.embed(token_ids)  # (b, 1, H)
         cosine, sine = self.rotate(hidden, positions)  # (b, 1, d)
         # To rotate, halves change places, and the first of them its sign: that is in the sine.

@@ -30,15 +30,16 @@ class SharedGradient(Protocol):
         ...
 
 
-# (b, 1) new tokens, (b, t) mask of old and new, (b, 1) positions, and what the cache keeps, to (b, V)
-NextLogits = Callable[[Tensor, Tensor, Tensor, Cache], Tensor]
+# (b, 1) new tokens, (b, t) mask of old and new or None for no padding, (b, 1) positions, and what the cache
+# keeps, to (b, V)
+NextLogits = Callable[[Tensor, Tensor | None, Tensor, Cache], Tensor]
 
 
 class Decoding(Protocol):
     """How a model decodes: by kernels, where it was loaded with them, or by transformers alone."""
 
-    def new_cache(self, config: PretrainedConfig) -> Cache:
-        """An empty cache."""
+    def new_cache(self, config: PretrainedConfig, tokens: int) -> Cache:
+        """An empty cache for rows of at most so many tokens; it selects rows by indices on the host."""
         ...
 
     def open_step(
@@ -51,7 +52,7 @@ class Decoding(Protocol):
 class PlainDecoding:
     """By transformers alone."""
 
-    def new_cache(self, config: PretrainedConfig) -> Cache:
+    def new_cache(self, config: PretrainedConfig, tokens: int) -> Cache:
         """See `Decoding`."""
         return DynamicCache(config=config)
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
+from apo_core.errors import PolicyCollapse
 from apo_core.model.acceleration import decoding_of
-from apo_core.sampling.token_sampling import most_likely_token, sample_token
+from apo_core.sampling.token_sampling import NO_TOKEN, most_likely_token, sample_token
 
 
 @torch.no_grad()
@@ -42,52 +43,77 @@ def decode(
     """
     device = model.device
     noise = None if noise is None else noise.to(device)
-    ends = torch.tensor(sorted(eos_ids), device=device)
-    rows = torch.arange(len(prompts), device=device)  # (b,) which prompt each live row belongs to
+    rows = list(range(len(prompts)))  # which prompt each of the b live rows belongs to
+    live = torch.arange(len(prompts), device=device)  # (b,) the same where the model is
     outputs: list[list[int]] = [[] for _ in prompts]
+    width = max(map(len, prompts))
     decoding = decoding_of(model)
-    cache = decoding.new_cache(model.config)
+    cache = decoding.new_cache(model.config, width + max_new_tokens)
     logits, attended = _read(model, prompts, cache, pad_id)  # (b, V), (b, P)
     with decoding.open_step(model, cache, len(prompts), partial(_last_logits, model)) as next_logits:
-        positions = attended.sum(-1, keepdim=True)  # (b, 1) of the next token
+        positions = torch.tensor(
+            [[len(prompt)] for prompt in prompts], device=device
+        )  # (b, 1) of the next token
         for step in range(max_new_tokens):
             if noise is None:
                 tokens = most_likely_token(logits)  # (b,)
             else:
-                tokens = sample_token(logits, noise[rows, step], temperature)  # (b,)
-            for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
-                outputs[row].append(token)
-            alive = ~torch.isin(tokens, ends)  # (b,)
-            if not alive.any() or step + 1 == max_new_tokens:
+                tokens = sample_token(logits, noise[live, step], temperature)  # (b,)
+            alive = _append(tokens, rows, outputs, eos_ids)
+            if not any(alive) or step + 1 == max_new_tokens:
                 break
-            if not alive.all():
+            if not all(alive):
                 kept = _compact_rows(alive)
-                rows, tokens, attended, positions = rows[kept], tokens[kept], attended[kept], positions[kept]
-                cache.batch_select_indices(kept)
-            attended = torch.cat([attended, torch.ones_like(positions)], dim=-1)
+                rows = [rows[row] for row in kept]
+                cache.batch_select_indices(torch.tensor(kept))
+                moved = torch.tensor(kept, device=device)
+                live, tokens, positions = live[moved], tokens[moved], positions[moved]
+                is_padded = any(len(prompts[row]) < width for row in rows)
+                attended = attended[moved] if attended is not None and is_padded else None
+            if attended is not None:
+                attended = torch.cat([attended, torch.ones_like(positions)], dim=-1)
             logits = next_logits(tokens[:, None], attended, positions, cache)
             positions = positions + 1
     return outputs
 
 
+def _append(tokens: Tensor, rows: list[int], outputs: list[list[int]], eos_ids: set[int]) -> list[bool]:
+    """Append (b,) tokens to the outputs of their rows; which rows go on.
+
+    The only place that waits for a GPU, once per token: all that is decided by tokens is decided here, on the
+    host.
+    """
+    chosen = tokens.tolist()
+    if NO_TOKEN in chosen:
+        raise PolicyCollapse("the policy's logits are not finite; no token can be sampled from them")
+    for row, token in zip(rows, chosen, strict=True):
+        outputs[row].append(token)
+    return [token not in eos_ids for token in chosen]
+
+
 def _read(
     model: PreTrainedModel, prompts: list[list[int]], cache: Cache, pad_id: int
-) -> tuple[Tensor, Tensor]:
-    """Fill the cache with B prompts; (B, V) logits of their first new tokens, (B, P) attention mask."""
+) -> tuple[Tensor, Tensor | None]:
+    """Fill the cache with B prompts; (B, V) logits of their first new tokens, (B, P) attention mask.
+
+    The mask is None where the prompts are of one length: the model need not look for padding in it then.
+    """
     distinct = list(dict.fromkeys(map(tuple, prompts)))
-    token_ids, attended = _left_padded(distinct, pad_id, model.device)  # (D, P)
-    positions = attended.cumsum(-1).sub(1).clamp(min=0)  # (D, P)
+    token_ids, mask = _left_padded(distinct, pad_id, model.device)  # (D, P)
+    positions = mask.cumsum(-1).sub(1).clamp(min=0)  # (D, P)
+    attended = mask if len({len(prompt) for prompt in distinct}) > 1 else None
     logits = _last_logits(model, token_ids, attended, positions, cache)
     if len(distinct) == len(prompts):
         return logits, attended
     positions_of = {prompt: index for index, prompt in enumerate(distinct)}
-    source = torch.tensor([positions_of[tuple(prompt)] for prompt in prompts], device=model.device)  # (B,)
+    source = torch.tensor([positions_of[tuple(prompt)] for prompt in prompts])  # (B,)
     cache.batch_select_indices(source)
-    return logits[source], attended[source]
+    source = source.to(model.device)
+    return logits[source], None if attended is None else attended[source]
 
 
 def _last_logits(
-    model: PreTrainedModel, token_ids: Tensor, attended: Tensor, positions: Tensor, cache: Cache
+    model: PreTrainedModel, token_ids: Tensor, attended: Tensor | None, positions: Tensor, cache: Cache
 ) -> Tensor:
     """(b, q) new tokens and positions, (b, t) mask of old and new, to (b, V) logits of the next token."""
     output = model(
@@ -110,9 +136,8 @@ def _left_padded(prompts: list[tuple[int, ...]], pad_id: int, device: torch.devi
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _compact_rows(alive: Tensor) -> Tensor:
-    """Positions of the live rows (b,), the last of them where finished rows were: few rows move."""
-    count = int(alive.sum())
-    kept = torch.arange(count, device=alive.device)
-    kept[~alive[:count]] = alive[count:].nonzero()[:, 0] + count
-    return kept
+def _compact_rows(alive: list[bool]) -> list[int]:
+    """Positions of the live rows, the last of them where finished rows were: few rows move."""
+    count = sum(alive)
+    last = (row for row in range(count, len(alive)) if alive[row])
+    return [row if alive[row] else next(last) for row in range(count)]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from apo_core.errors import PolicyCollapse
+NO_TOKEN = -1  # in the place of a token, where a row's logits are not finite
 
 # The shortest sums are the most exact, and 128 divides the vocabularies of most models.
 _BLOCK = 128
@@ -24,35 +24,22 @@ def sample_token(logits: Tensor, noise: Tensor, temperature: float) -> Tensor:
         temperature: of the softmax.
 
     Returns:
-        (b,) long, never a token whose probability is 0.
-
-    Raises:
-        PolicyCollapse: a logit is infinite or not a number.
+        (b,) long, never a token whose probability is 0; `NO_TOKEN` where a logit is infinite or not a number.
+        Nobody waits here to find out: the tokens have to be read anyway.
     """
     shares = (logits.float() / temperature).softmax(dim=-1)  # (b, V)
     blocks = pad(shares, (0, -shares.shape[-1] % _BLOCK)).unflatten(-1, (-1, _BLOCK))  # (b, V / 128, 128)
     sums = blocks.sum(dim=-1)  # (b, V / 128)
-    _require_finite(sums)
     block, rest = _invert(sums, noise)
     inside, _ = _invert(blocks[torch.arange(len(block), device=block.device), block], rest)
-    return block * _BLOCK + inside
+    # One NaN among the logits makes every probability of its row one.
+    return torch.where(sums.isfinite().all(dim=-1), block * _BLOCK + inside, NO_TOKEN)
 
 
 def most_likely_token(logits: Tensor) -> Tensor:
-    """Take the most probable token of each row, (b, V) to (b,).
-
-    Raises:
-        PolicyCollapse: a logit is infinite or not a number.
-    """
+    """Take the most probable token of each row, (b, V) to (b,); `NO_TOKEN` as in `sample_token`."""
     top, tokens = logits.max(dim=-1)  # (b,)
-    _require_finite(top)
-    return tokens
-
-
-def _require_finite(numbers: Tensor) -> None:
-    # One NaN among the logits makes every probability of its row one.
-    if not numbers.isfinite().all():
-        raise PolicyCollapse("the policy's logits are not finite; no token can be sampled from them")
+    return torch.where(top.isfinite(), tokens, NO_TOKEN)
 
 
 def _invert(weights: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

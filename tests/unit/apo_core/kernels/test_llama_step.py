@@ -60,7 +60,7 @@ def two_steps(model, step):
     attended = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1], [0, 1, 1, 1]])
     token_ids = torch.tensor([[5, 6, 7, 8], [0, 0, 9, 10], [0, 11, 12, 13]])
     positions = attended.cumsum(-1).sub(1).clamp(min=0)
-    cache = growing_cache(model.config)
+    cache = growing_cache(model.config, 99)
     model(token_ids, attention_mask=attended, position_ids=positions, past_key_values=cache)
     step_logits = []
     for offset, tokens in enumerate(([20, 21, 22], [30, 31, 32])):
@@ -95,7 +95,7 @@ def test_a_step_has_the_logits_of_transformers(make, dtype, tolerance):
     model = make().to(dtype)
     expected = two_steps(model, by_transformers(model))
     quick_linears(model)
-    assert supports(model, growing_cache(model.config))
+    assert supports(model, growing_cache(model.config, 99))
     step_logits = two_steps(model, LlamaStep(model, rows=3))
     torch.testing.assert_close(step_logits, expected, atol=tolerance, rtol=tolerance)
 
@@ -124,4 +124,4 @@ def test_other_models_are_left_to_transformers():
         GPT2LMHeadModel(GPT2Config(vocab_size=17, n_embd=16, n_layer=1, n_head=2)),
     ]
     for model in others:
-        assert not supports(model, growing_cache(model.config))
+        assert not supports(model, growing_cache(model.config, 99))
