@@ -22,8 +22,28 @@ def quick_attention(model: PreTrainedModel) -> None:
     """Let a model that uses "sdpa" attend by its inputs' shapes from now on; leave others as they are."""
     if model.config._attn_implementation == "sdpa":
         AttentionInterface.register(_NAME, _attend)
-        AttentionMaskInterface.register(_NAME, sdpa_mask)
+        AttentionMaskInterface.register(_NAME, _mask)
         model.set_attn_implementation(_NAME)
+
+
+def _mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    attention_mask: Tensor | None = None,
+    allow_is_causal_skip: bool = True,
+    **options: Any,
+) -> Tensor | None:
+    """What transformers calls "sdpa", which decides whether a mask is needed.
+
+    While decoding, a mask that is given is used unread: to look for padding in it would be to wait for a GPU
+    at every token, and `decode` gives none where there is no padding.
+    """
+    skip = allow_is_causal_skip and (attention_mask is None or q_length > 1)
+    mask: Tensor | None = sdpa_mask(
+        batch_size, q_length, kv_length, attention_mask=attention_mask, allow_is_causal_skip=skip, **options
+    )
+    return mask
 
 
 def _attend(
@@ -55,6 +75,11 @@ def _attend(
     if not special and _supports_products(module, query, key, value, attention_mask):
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         return attention_by_products(query, key, value, attention_mask, scaling).transpose(1, 2), None
+    if not special and _needs_copies(module, query, key, attention_mask):
+        copies = query.shape[1] // key.shape[1]
+        key, value = (states.repeat_interleave(copies, dim=1) for states in (key, value))
+        attended = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling)
+        return attended.transpose(1, 2).contiguous(), None
     output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
     return output, None
 
@@ -80,6 +105,19 @@ def attend_one_query(
     grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], size)
     attended = scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
     return attended.reshape(rows, 1, heads, value.shape[-1])
+
+
+def _needs_copies(module: nn.Module, query: Tensor, key: Tensor, attention_mask: Tensor | None) -> bool:
+    """Whether causal attention is better with copies of the keys and values that query heads share.
+
+    On GPUs the fused kernels of half precision (flash attention, cuDNN) take shared ones. That of float32
+    does not in every torch (`can_use_mem_efficient_attention` in
+    aten/src/ATen/native/transformers/cuda/sdp_utils.cpp), and what is left would hold all scores. On CPU
+    gradients with copies are those with a mask, bit for bit.
+    """
+    causal = attention_mask is None and getattr(module, "is_causal", True)
+    shared = query.dtype != torch.float32 if query.device.type == "cuda" else not query.requires_grad
+    return causal and not shared and query.shape[1] > key.shape[1] and 1 < query.shape[2] == key.shape[2]
 
 
 def _supports_products(

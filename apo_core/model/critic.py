@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from apo_core.model.causality import is_causal
 from apo_core.model.log_probs import ResponseLogProbs
 
 
@@ -16,6 +17,7 @@ class Critic(nn.Module):
         """Take over a causal language model except its output embedding."""
         super().__init__()
         self.body = model.base_model
+        self.is_causal = is_causal(model)
         weight = next(model.parameters())
         size = model.config.get_text_config().hidden_size
         self.head = nn.Linear(size, 1, device=weight.device, dtype=weight.dtype)
@@ -27,14 +29,16 @@ class Critic(nn.Module):
 
         Args:
             token_ids: (B, T) long.
-            attended: (B, T) bool.
+            attended: (B, T) bool; padding is on the right.
             mask: (B, T-1) bool, True at position t where token t + 1 is of the response.
 
         Returns:
             (B, T-1) float32: position t is before token t + 1, 0 where the mask is False.
         """
         hidden = self.body(
-            input_ids=token_ids, attention_mask=attended.long(), use_cache=False
+            input_ids=token_ids,
+            attention_mask=None if self.is_causal else attended.long(),
+            use_cache=False,
         ).last_hidden_state  # (B, T, H)
         values = self.head(hidden[:, :-1])[..., 0].float()  # (B, T-1)
         return torch.where(mask, values, 0.0)

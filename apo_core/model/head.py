@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 from apo_core.model.acceleration import Product, ProductFor, SharedGradient, product_of
 
-CHUNK_TOKENS = 256  # whose logits exist at once
+_CHUNK_TOKENS = {"cpu": 256, "cuda": 2048}
+
+
+def chunk_tokens_on(device: str) -> int:
+    """Tokens whose logits exist at once on a device of this type.
+
+    On a processor as many as suit its caches. A GPU's products are whole with thousands, and every chunk
+    passes over a head's gradient, which is of the vocabulary's size, once more.
+    """
+    return _CHUNK_TOKENS.get(device, _CHUNK_TOKENS["cpu"])
 
 
 class HeadLogProbs(nn.Module):
@@ -24,10 +33,17 @@ class HeadLogProbs(nn.Module):
         head: nn.Linear,
         *,
         temperature: float,
-        chunk_tokens: int = CHUNK_TOKENS,
+        chunk_tokens: int | None = None,
         shared: SharedGradient | None = None,
     ) -> None:
-        """Take over a model's output embedding, with the products it has; `shared` is of the same model."""
+        """Take over a model's output embedding, with the products it has.
+
+        Args:
+            head: the output embedding.
+            temperature: of the log-probs.
+            chunk_tokens: whose logits exist at once; None as many as suit the device.
+            shared: of the same model.
+        """
         super().__init__()
         self.weight = head.weight
         self.bias = head.bias
@@ -45,7 +61,7 @@ class HeadLogProbs(nn.Module):
             self.bias,
             targets,
             self.temperature,
-            self.chunk_tokens,
+            self.chunk_tokens or chunk_tokens_on(states.device.type),
             shared,
             self.product_for,
         )

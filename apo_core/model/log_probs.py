@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from apo_core.model.head import CHUNK_TOKENS, HeadLogProbs
+from apo_core.model.causality import is_causal
+from apo_core.model.head import HeadLogProbs
 
 
 class ResponseLogProbs(nn.Module):
@@ -16,10 +17,11 @@ class ResponseLogProbs(nn.Module):
     """
 
     def __init__(
-        self, model: PreTrainedModel, *, temperature: float, chunk_tokens: int = CHUNK_TOKENS
+        self, model: PreTrainedModel, *, temperature: float, chunk_tokens: int | None = None
     ) -> None:
         super().__init__()
         self.model = model
+        self.is_causal = is_causal(model)
         self.head = HeadLogProbs(
             model.get_output_embeddings(),
             temperature=temperature,
@@ -32,7 +34,7 @@ class ResponseLogProbs(nn.Module):
 
         Args:
             token_ids: (B, T) long.
-            attended: (B, T) bool.
+            attended: (B, T) bool; padding is on the right.
             mask: (B, T-1) bool, True at position t where token t + 1 is of the response; a row without any
                 True yields zeros, which still back-propagate.
 
@@ -40,7 +42,9 @@ class ResponseLogProbs(nn.Module):
             (B, T-1) float32, 0 where the mask is False.
         """
         hidden = self.model.base_model(
-            input_ids=token_ids, attention_mask=attended.long(), use_cache=False
+            input_ids=token_ids,
+            attention_mask=None if self.is_causal else attended.long(),
+            use_cache=False,
         ).last_hidden_state  # (B, T, H)
         states = hidden[:, :-1][mask]  # (M, H), M response tokens in row order
         targets = token_ids[:, 1:][mask]  # (M,)

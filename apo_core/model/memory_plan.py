@@ -16,7 +16,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from apo_core.model.head import CHUNK_TOKENS
+from apo_core.model.head import chunk_tokens_on
 
 Phase = Literal["always", "rollout", "update", "disk"]
 _MIB = 2**20
@@ -58,6 +58,7 @@ class TrainingShape:
     packed: bool = False  # the policy decodes with packed copies of its weights (`apo_core.kernels.linear`)
     engine_mib: float = 0.0  # of an engine beside the policy that samples
     trust_remote_code: bool = False  # run the Python that comes with the model to see its shapes
+    device: str = "cpu"  # what trains: "cpu" or "cuda"
 
     @property
     def bytes(self) -> int:
@@ -150,7 +151,7 @@ def _held_in_update(shape: TrainingShape) -> list[Item]:
     shared = shape.packed and shape.dtype == "float32"
     copies = 4 + shape.bytes + (2 * shape.bytes if shape.config.tie_word_embeddings and not shared else 0)
     head = text.vocab_size * text.hidden_size * copies if shape.lora_rank is None else 0
-    chunk = min(CHUNK_TOKENS, rows * shape.new_tokens)
+    chunk = min(chunk_tokens_on(shape.device), rows * shape.new_tokens)
     return [
         Item("activations", (2 if shape.critic else 1) * activations / _MIB, "update"),
         Item("gradient of the head", head / _MIB, "update"),
@@ -262,5 +263,7 @@ def _kept_bytes(
 
         batch = torch.ones((rows, tokens), dtype=torch.long)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            # Training gives no mask. Here one would be made in any case: whether rows hold several texts
+            # cannot be seen in tensors without data (`find_packed_sequence_indices` of transformers).
             model.base_model(input_ids=batch, attention_mask=batch, use_cache=False)
         return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

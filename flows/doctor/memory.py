@@ -60,6 +60,7 @@ def memory_plan(workspace: Workspace, params: Params) -> list[Item]:
         packed=not engine and packs_weights(getattr(torch, train.dtype), device().type),
         engine_mib=_engine_mib(vllm, model, train.dtype, params.trust_remote_code) if engine else 0.0,
         trust_remote_code=params.trust_remote_code,
+        device=device().type,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )
     return plan_training(shape)

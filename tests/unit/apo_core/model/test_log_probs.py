@@ -3,7 +3,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from apo_core.model.head import HeadLogProbs
+from apo_core.model.head import HeadLogProbs, chunk_tokens_on
 from apo_core.model.loading import head_mismatch
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.micro_batch import pad_responses, sum_tokens
@@ -168,6 +168,10 @@ def test_logits_exist_for_one_chunk_of_response_tokens_at_a_time(decoder, batch)
         module.head(states, batch.token_ids[:, 1:][batch.mask]).sum().backward()
     decoder.zero_grad()
     assert widest.rows == 6
+
+
+def test_a_gpu_takes_more_tokens_at_once_than_a_processor():
+    assert [chunk_tokens_on(device) for device in ("cpu", "cuda", "meta")] == [256, 2048, 256]
 
 
 def test_a_plain_head_reproduces_the_models_own_logits(decoder):
