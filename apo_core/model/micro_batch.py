@@ -89,6 +89,9 @@ def micro_batches(lengths: list[int], *, max_tokens: int, at_least: int = 1) -> 
 def sum_tokens(numbers: Tensor, mask: Tensor) -> Tensor:
     """Sum each row's numbers where the mask is True; whatever else is in the row does not matter.
 
+    The sum is the same every time: on a processor the terms are added one after another, in order; on a GPU,
+    where `index_add` would add them in another order every time, by one reduction per row.
+
     Args:
         numbers: (B, S)
         mask: (B, S) bool; a row without any True sums to 0, which still back-propagates.
@@ -96,5 +99,13 @@ def sum_tokens(numbers: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (B,)
     """
+    return _sum_in_order(numbers, mask) if numbers.device.type == "cpu" else _sum_at_once(numbers, mask)
+
+
+def _sum_in_order(numbers: Tensor, mask: Tensor) -> Tensor:
     rows = mask.nonzero()[:, 0]  # (M,)
     return numbers.new_zeros(len(numbers)).index_add(0, rows, numbers[mask])
+
+
+def _sum_at_once(numbers: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask, numbers, 0.0).sum(dim=-1)

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apo_core.model import micro_batch
 from apo_core.model.micro_batch import micro_batches, pad_responses, sum_tokens
 
 
@@ -63,19 +64,39 @@ NUMBERS = torch.tensor([[1.0, 2.0, float("nan")], [4.0, 8.0, 16.0], [float("inf"
 MASK = torch.tensor([[True, True, False], [True, False, True], [False, False, False]])
 
 
-def test_sums_are_of_the_masked_numbers_alone():
-    assert sum_tokens(NUMBERS, MASK).tolist() == [3.0, 20.0, 0.0]
+# On a processor, and on a GPU.
+both_sums = pytest.mark.parametrize("add_up", [sum_tokens, micro_batch._sum_at_once])
 
 
-def test_a_sums_gradient_is_one_where_the_mask_is_true():
+@both_sums
+def test_sums_are_of_the_masked_numbers_alone(add_up):
+    assert add_up(NUMBERS, MASK).tolist() == [3.0, 20.0, 0.0]
+
+
+@both_sums
+def test_a_sums_gradient_is_one_where_the_mask_is_true(add_up):
     numbers = NUMBERS.clone().requires_grad_()
-    (sum_tokens(numbers, MASK) * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    (add_up(numbers, MASK) * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
     assert numbers.grad.tolist() == [[1.0, 1.0, 0.0], [2.0, 0.0, 2.0], [0.0, 0.0, 0.0]]
 
 
-def test_an_empty_mask_sums_to_zeros_that_back_propagate():
+@both_sums
+def test_an_empty_mask_sums_to_zeros_that_back_propagate(add_up):
     numbers = NUMBERS.clone().requires_grad_()
-    sums = sum_tokens(numbers, torch.zeros_like(MASK))
+    sums = add_up(numbers, torch.zeros_like(MASK))
     assert sums.tolist() == [0.0, 0.0, 0.0]
     sums.sum().backward()
     assert (numbers.grad == 0).all()
+
+
+def test_on_a_processor_the_terms_are_added_in_order():
+    generator = torch.Generator().manual_seed(0)
+    numbers = -torch.rand(20, 300, generator=generator)
+    mask = torch.rand(20, 300, generator=generator) < 0.7
+    expected = []
+    for row, chosen in zip(numbers, mask, strict=True):
+        total = torch.zeros(())
+        for number in row[chosen]:
+            total = total + number
+        expected.append(total)
+    assert torch.equal(sum_tokens(numbers, mask), torch.stack(expected))
