@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +108,7 @@ class Checkpoints:
                 f"{saved[-1].directory}: is in parts of {saved[-1].ranks} ranks; train.ranks must be that, "
                 "or the training start anew (apo stage train --force)"
             )
-        with data_only():
+        with data_only(), redirect_stdout(StringIO()):  # DeepSpeed prints what it is about to do
             loaded, _ = engine.load_checkpoint(
                 str(saved[-1].directory), tag=_ENGINE, load_module_strict=not _frozen(engine.module)
             )

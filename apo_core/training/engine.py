@@ -14,6 +14,8 @@ from apo_core.system.environment import use_cpu_accelerator
 from apo_core.system.imports import hidden, quick_imports
 from apo_core.training.ranks import join_ranks
 
+_BUCKET = 2 * 10**8  # gradients or weights in one exchange: 400 MB in bfloat16, enough to fill any link
+
 
 def start_engine(
     model: nn.Module,
@@ -31,7 +33,7 @@ def start_engine(
 
     The caller says which micro-batch is an update's last, and weighs their losses so that their sum is the
     rank's mean: with float32 or bfloat16 there is no loss scaling, and DeepSpeed adds nothing but the mean
-    over ranks.
+    over ranks. Gradients are summed over micro-batches in float32, whatever they were computed in.
 
     Args:
         model: its forward returns what the loss is computed from.
@@ -40,7 +42,8 @@ def start_engine(
         weight_decay: AdamW's, decoupled.
         max_grad_norm: the global norm gradients are clipped to.
         dtype: "bfloat16" computes in bfloat16 over float32 master weights.
-        zero_stage: what DeepSpeed partitions over ranks: nothing, optimizer, gradients too, weights too.
+        zero_stage: what DeepSpeed partitions over ranks: nothing, optimizer, gradients too, weights too. In
+            bfloat16 nothing is as optimizer.
         offload: what it keeps in the host's memory: "none", the "optimizer", or "all" of it (stage 3).
         other_rates: learning rates of submodules that have their own, by the submodules' names.
 
@@ -49,6 +52,7 @@ def start_engine(
     """
     join_ranks()
     deepspeed = _import_deepspeed()
+    precision = _precision(dtype, zero_stage)
     optimizer = torch.optim.AdamW(
         _groups(model, learning_rate, other_rates or {}),
         lr=learning_rate,
@@ -64,8 +68,8 @@ def start_engine(
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
             "gradient_clipping": max_grad_norm,
-            "bf16": {"enabled": dtype == "bfloat16"},
-            "zero_optimization": {"stage": zero_stage, **_offloaded(offload)},
+            **precision,
+            "zero_optimization": _sharing(dtype, zero_stage) | _offloaded(offload),
             "zero_force_ds_cpu_optimizer": False,
             "zero_allow_untested_optimizer": True,
             "steps_per_print": 10**9,
@@ -74,9 +78,42 @@ def start_engine(
     # To make its state DeepSpeed may have had it take a step without gradients: that one does not count.
     for state in optimizer.state.values():
         state["step"].zero_()
-    if zero_stage == 0 and torch.distributed.get_world_size() == 1:
+    by_engine = zero_stage < 2 and not hasattr(engine.optimizer, "reduce_gradients")
+    if by_engine and torch.distributed.get_world_size() == 1:
         engine.enable_backward_allreduce = False  # it would copy all gradients to add them up over one rank
     return engine
+
+
+def _precision(dtype: str, zero_stage: int) -> dict[str, Any]:
+    """DeepSpeed's settings of precision: gradients of bfloat16 are summed over micro-batches in float32.
+
+    In bfloat16 a sum of many micro-batches' gradients stands still once it is 256 times one of them. Below
+    stage 2 the whole sum is what ranks exchange, so it goes in float32 too; from there on every micro-batch's
+    gradient is exchanged by itself, as it was computed (deepspeed/runtime/zero/stage_1_and_2.py, stage3.py).
+    """
+    if dtype != "bfloat16":
+        return {}
+    precision = {
+        "bf16": {"enabled": True, "immediate_grad_update": True},  # no gradient is held in both precisions
+        "data_types": {"grad_accum_dtype": "fp32"},
+    }
+    return precision | ({"communication_data_type": "fp32"} if zero_stage < 2 else {})
+
+
+def _sharing(dtype: str, zero_stage: int) -> dict[str, Any]:
+    """What ranks share, and how gradients are exchanged: while the backward pass goes on, in small buckets.
+
+    DeepSpeed has no float32 sums for bfloat16 at stage 0 (`_do_optimizer_sanity_check` in its engine.py).
+    """
+    return {
+        "stage": max(zero_stage, 1) if dtype == "bfloat16" else zero_stage,
+        # Stage 3 also reads weights ahead, on one rank from the host's memory. Two buckets are held for it.
+        "overlap_comm": zero_stage == 3 or (zero_stage == 2 and torch.distributed.get_world_size() > 1),
+        "reduce_scatter": True,
+        "contiguous_gradients": True,
+        "reduce_bucket_size": _BUCKET,
+        "allgather_bucket_size": _BUCKET,
+    }
 
 
 def _groups(model: nn.Module, rate: float, others: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -95,8 +132,10 @@ def _import_deepspeed() -> Any:
     with quick_imports(), hidden("mlflow"):  # its autotuner's: three quarters of the time, 40 MiB
         import deepspeed
 
-    # Ranks on one processor would exchange through an op compiled with g++; gloo needs no compiler.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # Ranks on one processor would exchange through an op compiled with g++; gloo needs no compiler. Nothing
+    # else reads this list (deepspeed/comm/torch.py:49), which is made on first use by compiling test programs
+    # and running nvcc, once per op (deepspeed/ops/__init__.py:16).
+    deepspeed.ops.__compatible_ops__ = {}
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     # ZeRO-3 calls what torch has given a new name, at every step.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")

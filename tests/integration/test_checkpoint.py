@@ -52,7 +52,9 @@ def weights(engine):
     return [parameter.detach().clone() for parameter in engine.module.parameters()]
 
 
-@pytest.mark.parametrize(("dtype", "zero_stage"), [("float32", 0), ("bfloat16", 0), ("bfloat16", 2)])
+@pytest.mark.parametrize(
+    ("dtype", "zero_stage"), [("float32", 0), ("bfloat16", 0), ("bfloat16", 2), ("bfloat16", 3)]
+)
 def test_a_restored_engine_goes_on_bit_for_bit(engine_of, tmp_path, dtype, zero_stage):
     checkpoints = Checkpoints(tmp_path, keep=2, min_free_mib=0)
     undisturbed = engine_of(dtype, zero_stage)
