@@ -18,6 +18,8 @@ from apo_core.config.section import (
     Share,
 )
 
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"]
+
 
 class Checkpoint(Section):
     """Checkpoints that a killed training resumes from."""
@@ -103,6 +105,10 @@ class Train(Section):
     or more), or weights too (`all`, needs zero_stage 3)."""
     gradient_checkpointing: bool
     """Compute activations again in the backward pass: less memory, more time."""
+    attention: Attention | None
+    """How policy and reference attend, in transformers' names. null is its choice: torch's `sdpa`, which on
+    GPUs is flash attention in bfloat16. `flash_attention_2` and `flash_attention_3` need packages of their
+    own, and bfloat16; `eager` is plain products."""
     lora: Lora | None
     """Train adapters only, {rank: 16, alpha: 32.0} say; null trains all weights."""
     sampler: TrainSampler
@@ -123,6 +129,8 @@ class Train(Section):
             raise ValueError("lora: with sampler.engine vllm only in dtype float32")
         if self.lora is not None and self.reference_dtype is not None:
             raise ValueError("reference_dtype: with lora the reference is the policy without its adapters")
+        if str(self.attention).startswith("flash") and "float32" in (self.dtype, self.reference_dtype):
+            raise ValueError(f"attention: {self.attention} needs dtype and reference_dtype bfloat16")
         if self.hostfile is not None and self.ranks == 1:
             raise ValueError("hostfile is for more than one of ranks")
         if self.offload != "none" and self.zero_stage < (3 if self.offload == "all" else 1):

@@ -18,6 +18,7 @@ class ModelRef:
     path: Path  # of safetensors weights, configuration and tokenizer
     dtype: str = "auto"  # to compute in: "float32", "bfloat16", or "auto", what the weights are stored in
     trust_remote_code: bool = False  # let the directory's own Python run
+    attention: str | None = None  # how its layers attend, in transformers' names; None leaves it the choice
 
 
 def check_model_directory(directory: Path) -> None:

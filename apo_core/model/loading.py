@@ -34,6 +34,7 @@ def load_policy(source: ModelRef) -> PreTrainedModel:
 
     Raises:
         InputError: the directory holds no usable model.
+        ApoError: the model or this machine cannot attend as `source` asks.
     """
     check_model_directory(source.path)
     try:
@@ -44,11 +45,16 @@ def load_policy(source: ModelRef) -> PreTrainedModel:
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=source.trust_remote_code,
+                attn_implementation=source.attention,
                 output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        if "attention" in str(error).lower() and source.attention is not None:
+            raise ApoError(f"train.attention: {source.attention}: {first_line(error)}") from error
         raise InputError(source.path, f"is not a model directory: {first_line(error)}") from error
     except ImportError as error:
+        if source.attention is not None:
+            raise ApoError(f"train.attention: {source.attention}: {first_line(error)}") from error
         raise InputError(source.path, f"needs what is not installed: {first_line(error)}") from error
     try:
         check_weights(missing=loaded["missing_keys"], unexpected=loaded["unexpected_keys"])

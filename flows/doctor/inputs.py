@@ -16,6 +16,8 @@ from apo_core.verifiers.base import attempt_at
 from tasks.prompts.sources import first_prompts
 from tasks.workspace import Workspace
 
+_ATTENTION_PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
+
 
 class Finding(NamedTuple):
     """A finding of the doctor."""
@@ -32,6 +34,7 @@ def examine_inputs(workspace: Workspace, params: Params) -> list[Finding]:
         *_prompts(workspace, params, problem),
         *_model(workspace, params),
         *_sampler(params),
+        *_attention(params),
         *_verifier(workspace, params, prompts),
     ]
 
@@ -80,6 +83,18 @@ def _prompts(workspace: Workspace, params: Params, first_problem: str | None) ->
         if any(entry.kind == "generated" for entry in entries) and find_spec("reasoning_gym") is None:
             problem = "is not installed: pip install -e '.[reasoning-gym]' in its checkout"
             yield Finding("reasoning-gym", False, problem)
+
+
+def _attention(params: Params) -> Iterator[Finding]:
+    attention = params.train.attention
+    package = _ATTENTION_PACKAGES.get(attention or "")
+    if package is not None:
+        installed = find_spec(package) is not None
+        yield Finding(
+            "train.attention",
+            installed,
+            f"{attention}: package {package} is {'' if installed else 'not '}installed",
+        )
 
 
 def _model(workspace: Workspace, params: Params) -> Iterator[Finding]:

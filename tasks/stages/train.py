@@ -53,7 +53,12 @@ def run(
     """Write `data/policy` and `data/metrics.jsonl`, from checkpoints that survive a kill."""
     join_ranks(train.ranks)
     prompts = read_split(workspace, "train")
-    reference = ModelRef(path=workspace.reference, dtype=train.dtype, trust_remote_code=trust_remote_code)
+    reference = ModelRef(
+        path=workspace.reference,
+        dtype=train.dtype,
+        trust_remote_code=trust_remote_code,
+        attention=train.attention,
+    )
     prompt_template = load_prompt_template(reference, template)
     values = read_table(workspace.values, VALUES)
     recorded = read_metadata(workspace.values)

@@ -160,6 +160,12 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
         ),
         ("hostfile: null", "hostfile: hosts", "train", "hostfile is for more than one of ranks"),
         ("offload: none", "offload: optimizer", "train", "needs a higher zero_stage than 0"),
+        (
+            "attention: null",
+            "attention: flash_attention_2",
+            "train",
+            "flash_attention_2 needs dtype and reference_dtype bfloat16",
+        ),
         ("offload: none", "offload: all", "train", "needs a higher zero_stage than 0"),
         ("min_terms: 4", "min_terms: 8", "arithmetic", "min_terms 8 is above max_terms 7"),
         ("heads: 3", "heads: 5", "reference.scratch", "hidden_size 96 is not a multiple of heads 5"),

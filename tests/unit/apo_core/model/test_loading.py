@@ -6,7 +6,7 @@ from builders import tied_llama
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig, LlamaForCausalLM
 
-from apo_core.errors import InputError
+from apo_core.errors import ApoError, InputError
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import end_ids, load_policy, save_policy
 from apo_core.model.template import load_tokenizer
@@ -172,3 +172,14 @@ def test_weights_of_another_shape_are_refused(model_directory):
     edit(model_directory / "config.json", vocab_size=18)
     with pytest.raises(InputError, match="is not a model directory"):
         load_policy(ModelRef(path=model_directory, dtype="float32"))
+
+
+def test_layers_attend_as_asked(saved_decoder):
+    eager = load_policy(ModelRef(path=saved_decoder, attention="eager"))
+    assert eager.config._attn_implementation == "eager"
+
+
+def test_an_attention_that_is_not_installed_is_named(saved_decoder):
+    with pytest.raises(ApoError, match=r"^train\.attention: flash_attention_2: ") as refused:
+        load_policy(ModelRef(path=saved_decoder, dtype="bfloat16", attention="flash_attention_2"))
+    assert "\n" not in str(refused.value)

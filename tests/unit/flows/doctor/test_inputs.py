@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
+
 from apo_core.config import When
 from apo_core.config.file import load_params
+from flows.doctor import inputs
 from flows.doctor.inputs import examine_inputs
 from flows.workspaces import load_preset, preset_text
 from tasks.workspace import Workspace
@@ -82,3 +85,24 @@ def test_the_first_prompts_are_of_the_sets_that_a_run_gives_them(tmp_path):
     )
     params = params.model_copy(update={"data": data, "verifier": verifiers})
     assert verifier_finding(workspace, params).good
+
+
+@pytest.mark.parametrize(
+    ("attention", "package"),
+    [("flash_attention_2", "flash_attn"), ("flash_attention_3", "flash_attn_interface")],
+)
+def test_an_attention_whose_package_is_missing_is_named(tmp_path, monkeypatch, attention, package):
+    params = load_preset("ci")
+    train = params.train.model_copy(update={"attention": attention})
+    monkeypatch.setattr(inputs, "find_spec", lambda name: None)
+    (finding,) = [
+        item
+        for item in examine_inputs(Workspace(tmp_path), params.model_copy(update={"train": train}))
+        if item.subject == "train.attention"
+    ]
+    assert (finding.good, finding.detail) == (False, f"{attention}: package {package} is not installed")
+
+
+def test_torchs_own_attention_needs_no_package(tmp_path):
+    subjects = [item.subject for item in examine_inputs(Workspace(tmp_path), load_preset("ci"))]
+    assert "train.attention" not in subjects
