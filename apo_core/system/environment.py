@@ -54,6 +54,11 @@ PREFECT_SERVER = (
 )
 STAGE_LOG = (Variable("PYTHONUNBUFFERED", "1", "lines are shown as they come"),)
 VLLM_LOG = (Variable("VLLM_LOGGING_LEVEL", "ERROR", "a log holds what a person can use"),)
+EXPANDABLE = (
+    Variable(
+        "PYTORCH_ALLOC_CONF", "expandable_segments:True", "batches of many lengths cut up a GPU's memory"
+    ),
+)
 CPU = (Variable("DS_ACCELERATOR", "cpu", "alone DeepSpeed guesses and warns"),)
 SINGLE_RANK = (
     Variable("RANK", "0", "DeepSpeed asks for it"),
@@ -199,6 +204,18 @@ def use_local_prefect(home: Path) -> None:
 def use_prefect_api(url: str) -> None:
     """Point this process's Prefect at an API, whatever it was pointed at."""
     os.environ["PREFECT_API_URL"] = url
+
+
+def use_expandable_segments() -> None:
+    """Let torch's allocator of GPU memory grow its segments; before torch is imported, which reads it then.
+
+    Not in a process whose tensors another reads, as vLLM does: such segments are handed over by file
+    descriptors of the process, which containers refuse (c10/cuda/CUDACachingAllocator.cpp,
+    `ExpandableSegment::share`). Nor in vLLM itself, whose sleep mode has a memory pool that they break
+    (vllm/device_allocator/cumem.py, pytorch issue 147851).
+    """
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # the older name, over which ours would have its way
+        _set_defaults(as_env(EXPANDABLE))
 
 
 def use_cpu_accelerator() -> None:

@@ -16,7 +16,12 @@ from typing import Any
 
 from apo_core.config.file import load_params
 from apo_core.errors import ApoError, error_in_words
-from apo_core.system.environment import clear_rank_env, prepare_stage, use_cpu_accelerator
+from apo_core.system.environment import (
+    clear_rank_env,
+    prepare_stage,
+    use_cpu_accelerator,
+    use_expandable_segments,
+)
 from apo_core.system.files import remove, write_json, write_text
 from apo_core.system.imports import quick_imports
 from apo_core.system.processes import set_parent_death_signal
@@ -39,8 +44,8 @@ def main() -> None:
     if not rest:
         clear_rank_env()  # of a scheduler: the ranks of a training are our launcher's
         _start_fresh(Workspace(Path()), name)
-        if name == "train":
-            _launch_ranks(Workspace(Path()))
+    if name == "train":
+        _prepare_training(Workspace(Path()), launch=not rest)
     with quick_imports():
         # Only now: engines read their settings when they are imported.
         module = import_module(f"tasks.stages.{name}")
@@ -78,11 +83,13 @@ def run_stage_here(name: str, run: Callable[..., Facts], *, first: bool) -> None
     write_json(workspace.facts(name), facts | measured)
 
 
-def _launch_ranks(workspace: Workspace) -> None:
-    """Go on as many ranks, if the configuration asks for more than one."""
+def _prepare_training(workspace: Workspace, *, launch: bool) -> None:
+    """Set up what depends on the configuration, and go on as many ranks if it asks for more than one."""
     try:
         train = load_params(workspace.params).train
-        if train.ranks > 1:
+        if train.sampler.engine == "transformers":  # vLLM would read this process's memory
+            use_expandable_segments()
+        if launch and train.ranks > 1:
             become_launcher(train)
     except ApoError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

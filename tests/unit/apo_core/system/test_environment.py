@@ -18,6 +18,7 @@ from apo_core.system.environment import (
     disable_telemetry,
     engine_env,
     make_sound,
+    use_expandable_segments,
 )
 
 ROOT = Path(__file__).parents[4]
@@ -164,3 +165,15 @@ def test_a_home_that_may_not_be_entered_is_replaced(own_environment, monkeypatch
     make_sound()
     assert Path(own_environment["HOME"]).parent == tmp_path
     assert Path(own_environment["HOME"]).stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"])
+def test_segments_grow_unless_the_user_has_said_how_memory_is_allocated(own_environment, name):
+    for known in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        own_environment.pop(known, None)
+    use_expandable_segments()
+    assert own_environment.pop("PYTORCH_ALLOC_CONF") == "expandable_segments:True"
+    own_environment[name] = "max_split_size_mb:64"
+    use_expandable_segments()
+    assert own_environment[name] == "max_split_size_mb:64"
+    assert {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(own_environment) == {name}
