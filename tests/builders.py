@@ -12,7 +12,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +43,11 @@ def assert_linear(action: Callable[[int], object], *, size: int) -> None:
 
     small, large = (min(seconds(of) for _ in range(2)) for of in (size // 4, size))
     assert large < max(9 * small, 0.05), f"{size // 4}: {small:.3f} s, {size}: {large:.3f} s"
+
+
+def wants_gpu(markexpr: str, environ: Mapping[str, str]) -> bool:
+    """Whether tests see this machine's GPUs: `pytest -m gpu`, or any selection with APO_TEST_GPU=1."""
+    return environ.get("APO_TEST_GPU") == "1" or markexpr.split()[:1] == ["gpu"]
 
 
 # --- processes and workspaces -------------------------------------------------------------------------------
