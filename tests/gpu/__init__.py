@@ -1,0 +1,1 @@
+"""Acceptance on a GPU: whether what CPU tests cannot show holds on this machine. See `__main__`."""

@@ -1,0 +1,52 @@
+"""The report of `make gpu`: what it says of checks that hold, fail, break or cannot run."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from gpu import __main__ as acceptance
+from gpu.check import Check, Finding, at_most
+from gpu.every import CHECKS, check_named
+
+
+def findings(device):
+    yield Finding(what="speed", found=f"12 on {device}")
+    yield at_most("difference", 0.25, 0.5)
+    yield at_most("difference", float("nan"), 0.5)
+
+
+def test_a_figure_is_neither_good_nor_bad_and_nan_is_bad():
+    rows = Check("mine", findings).rows("cpu")
+    assert [row.verdict for row in rows] == ["figure", "holds", "fails"]
+    assert rows[0].found == "12 on cpu"
+    assert {row.check for row in rows} == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("needs", "gpu_only", "device", "reason"),
+    [
+        (("torch",), False, "cpu", None),
+        (("no_such|torch",), False, "cpu", None),
+        (("torch", "no_such|nor_this"), False, "cuda", "no_such or nor_this is not installed"),
+        ((), True, "cpu", "needs a GPU"),
+        ((), True, "cuda", None),
+    ],
+)
+def test_what_cannot_run_here_is_left_out_by_name(needs, gpu_only, device, reason):
+    check = Check("mine", findings, needs=needs, gpu_only=gpu_only)
+    assert check.reason_to_leave_out(device) == reason
+
+
+def test_no_check_begins_without_time_for_it():
+    (row,) = acceptance.rows_of(replace(CHECKS[0], run=findings), "cpu", time.monotonic() + 1)
+    assert (row.verdict, row.found) == ("left out", "no time was left")
+
+
+def test_a_check_that_breaks_fails_and_says_why():
+    (row,) = acceptance.rows_of(replace(CHECKS[0], name="of no such name"), "cpu", time.monotonic() + 600)
+    assert row.verdict == "fails"
+    assert "of no such name" in row.found
+
+
+def test_checks_have_names_of_their_own():
+    assert [check_named(check.name) for check in CHECKS] == list(CHECKS)
