@@ -59,6 +59,12 @@ EXPANDABLE = (
         "PYTORCH_ALLOC_CONF", "expandable_segments:True", "batches of many lengths cut up a GPU's memory"
     ),
 )
+VLLM_KERNELS = (
+    # Triton reads it where it compiles `tl.dot` (language/core.py: `knobs.language.fp32_default`), and keeps
+    # kernels apart by it (Tools/Sys/GetEnv.hpp). vLLM's attention in float32 is Triton's, by a plain `tl.dot`
+    # (v1/attention/ops/triton_unified_attention.py:547); its linear layers are exact (envs.py:627).
+    Variable("TRITON_F32_DEFAULT", "ieee", "or float32 is multiplied as TF32, of ten bits"),
+)
 CPU = (Variable("DS_ACCELERATOR", "cpu", "alone DeepSpeed guesses and warns"),)
 SINGLE_RANK = (
     Variable("RANK", "0", "DeepSpeed asks for it"),
@@ -191,7 +197,7 @@ def prepare_vllm() -> None:
     """Set what vLLM reads at its import and after."""
     disable_telemetry()
     os.environ.update(as_env(VLLM))
-    _set_defaults(as_env(VLLM_LOG))
+    _set_defaults(as_env(VLLM_LOG, VLLM_KERNELS))
 
 
 def use_local_prefect(home: Path) -> None:

@@ -18,6 +18,7 @@ from apo_core.system.environment import (
     disable_telemetry,
     engine_env,
     make_sound,
+    prepare_vllm,
     use_expandable_segments,
 )
 
@@ -90,6 +91,15 @@ def test_the_image_switches_off_what_python_does():
     assert {
         name: value for name, value in as_env(TELEMETRY).items() if f"{name}={value}" in text
     }.keys() == own
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "ieee"), ("tf32", "tf32")])
+def test_vllm_multiplies_float32_exactly_unless_the_user_wants_it_otherwise(own_environment, before, after):
+    own_environment.pop("TRITON_F32_DEFAULT", None)
+    if before is not None:
+        own_environment["TRITON_F32_DEFAULT"] = before
+    prepare_vllm()
+    assert own_environment["TRITON_F32_DEFAULT"] == after
 
 
 def test_an_engine_is_no_rank_and_sees_its_gpu(monkeypatch):
