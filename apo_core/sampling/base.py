@@ -12,10 +12,15 @@ FinishReason = Literal["stop", "length"]
 
 
 class Response(NamedTuple):
-    """One sampled response; the token ids are the truth and are never re-tokenised."""
+    """One sampled response; the token ids are the truth and are never re-tokenised.
+
+    Only vLLM keeps log-probs, and only for training, which compares them with the policy's. The transformers
+    sampler is the module that trains: nothing could be out of step there.
+    """
 
     token_ids: list[int]  # the end-of-sequence token included where it was sampled
     finish_reason: FinishReason
+    log_probs: list[float] | None = None  # of each token, at the temperature it was sampled at
 
 
 class Sampler(Protocol):

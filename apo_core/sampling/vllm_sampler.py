@@ -27,6 +27,7 @@ from apo_core.system.processes import set_parent_death_signal
 if TYPE_CHECKING:  # importing it takes ten seconds and is left to those who use it
     from vllm import RequestOutput, SamplingParams
     from vllm.config import ModelConfig
+    from vllm.outputs import CompletionOutput
     from vllm.v1.engine.llm_engine import LLMEngine
     from vllm.v1.worker.worker_base import WorkerBase
 
@@ -67,6 +68,7 @@ class VllmSampler:
         tensor_parallel_size: int,
         enforce_eager: bool,
         with_weights: bool = True,
+        keep_log_probs: bool = False,
     ) -> None:
         """Start the engine. One lives in a process at a time: `close` it, or use it in `with`.
 
@@ -80,6 +82,7 @@ class VllmSampler:
             tensor_parallel_size: GPUs a copy of the model is spread over.
             enforce_eager: neither compile the model nor capture CUDA graphs: starts sooner, decodes slower.
             with_weights: begin with the directory's; else with noise, until `load_weights` brings others.
+            keep_log_probs: have sampled responses bring their log-probs.
 
         Raises:
             ApoError: vLLM is not installed, or refuses the model, its arguments or the memory there is.
@@ -88,6 +91,7 @@ class VllmSampler:
         check_model_directory(source.path)
         prepare_vllm()
         self.eos_ids = eos_ids
+        self.keep_log_probs = keep_log_probs
         self.engine = _start(
             source.path,
             {
@@ -104,6 +108,9 @@ class VllmSampler:
                 "enforce_eager": enforce_eager,
                 "enable_prefix_caching": True,  # n responses share their prompt's keys and values
                 "generation_config": "vllm",  # not the directory's: its top_p and penalties are not ours
+                # Processed ones have the temperature in them, on CPU (v1/sample/ops/topk_topp_sampler.py:332)
+                # and on GPUs (v1/worker/gpu/sample/sampler.py:173). On CPU all rows then pay for them.
+                "logprobs_mode": "processed_logprobs" if keep_log_probs else "raw_logprobs",
             },
         )
         if tensor_parallel_size > 1:  # vLLM's own watch over the parent takes up to half a minute
@@ -134,7 +141,11 @@ class VllmSampler:
         for row, prompt in enumerate(prompts):
             key = None if keys is None else keys[row]
             params = _sampling_params(
-                key, self.eos_ids, max_new_tokens=max_new_tokens, temperature=temperature
+                key,
+                self.eos_ids,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                keep_log_probs=self.keep_log_probs,
             )
             self.engine.add_request(str(row), {"type": "token", "prompt_token_ids": prompt}, params)
         responses: dict[int, Response] = {}
@@ -177,7 +188,7 @@ def seed_of(key: str) -> int:
 
 
 def _sampling_params(
-    key: str | None, eos_ids: set[int], *, max_new_tokens: int, temperature: float
+    key: str | None, eos_ids: set[int], *, max_new_tokens: int, temperature: float, keep_log_probs: bool
 ) -> SamplingParams:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
@@ -190,6 +201,8 @@ def _sampling_params(
         ignore_eos=True,
         stop_token_ids=sorted(eos_ids),
         detokenize=False,
+        logprobs=0 if keep_log_probs and key is not None else None,  # of no token beside the sampled one
+        flat_logprobs=True,  # lists of numbers instead of three objects for every token
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
@@ -198,7 +211,20 @@ def _response(output: RequestOutput) -> Response:
     (completion,) = output.outputs
     if completion.finish_reason not in ("stop", "length"):
         raise RuntimeError(f"vLLM ended a response by {completion.finish_reason}")
-    return Response(list(completion.token_ids), completion.finish_reason)
+    token_ids = list(completion.token_ids)
+    return Response(token_ids, completion.finish_reason, _log_probs(completion, token_ids))
+
+
+def _log_probs(completion: CompletionOutput, token_ids: list[int]) -> list[float] | None:
+    """Log-probs of a response's tokens, where it was asked for them."""
+    from vllm.logprobs import FlatLogprobs
+
+    kept = completion.logprobs
+    if kept is None:
+        return None
+    if not isinstance(kept, FlatLogprobs) or kept.token_ids != token_ids:
+        raise RuntimeError("vLLM's log-probs are not of the tokens that it sampled")
+    return list(kept.logprobs)
 
 
 def _start(directory: Path, arguments: dict[str, Any]) -> LLMEngine:

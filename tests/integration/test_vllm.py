@@ -87,6 +87,10 @@ def test_greedy_responses_are_those_of_transformers(vllm, transformers):
     assert {response.finish_reason for response in expected} == {"stop", "length"}
 
 
+def test_log_probs_are_kept_for_training_only(vllm):
+    assert {response.log_probs for response in sample(vllm)} == {None}
+
+
 def counts(responses, width=18):
     """Count each pair of first and second token, a missing second one included: (width * width,)."""
     pairs = [(response.token_ids[0], (response.token_ids[1:] or [17])[0]) for response in responses]
