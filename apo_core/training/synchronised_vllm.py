@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from statistics import fmean
 from typing import Any
 
-import torch
-
-from apo_core.errors import ApoError
 from apo_core.sampling import Response
 from apo_core.sampling.vllm_process import VllmProcess
-from apo_core.training import ranks
+from apo_core.training.canary import policy_log_probs, refuse_difference
 from apo_core.training.policy_copy import gathered, whole_weights
-
-# Nats per token that two engines may round log-probs apart, on average. They round bfloat16 logits, too.
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 
 
 class SynchronisedVllm:
@@ -33,7 +25,7 @@ class SynchronisedVllm:
         Args:
             engine: DeepSpeed's, over `ResponseLogProbs`.
             vllm: an engine for the same architecture.
-            canary: at least two tokens, the same on every rank.
+            canary: from `canary_tokens`, the same on every rank.
         """
         self.engine = engine
         self.vllm = vllm
@@ -54,28 +46,6 @@ class SynchronisedVllm:
         """Give vLLM the policy's weights and compare the two; every rank at the same time."""
         with gathered(self.engine):
             policy = self.engine.module.model
-            expected = log_probs(policy, self.canary)
+            expected = policy_log_probs(policy, self.canary)
             self.vllm.load_weights(whole_weights(policy))
-        difference = _difference(expected, self.vllm.log_probs(self.canary))
-        worst = max(ranks.gather([difference]))  # all ranks stop, or none
-        if worst > _TOLERANCE[policy.dtype]:
-            raise ApoError(
-                f"train.sampler: vLLM's log-probs are {worst:.2g} nats per token from the policy's: it has "
-                "not taken the weights over; train with train.sampler.engine=transformers"
-            )
-
-
-def _difference(policy: list[float], vllm: list[float]) -> float:
-    """The mean distance, infinite where a number is not finite."""
-    mean = fmean(abs(ours - theirs) for ours, theirs in zip(policy, vllm, strict=True))
-    return mean if math.isfinite(mean) else math.inf
-
-
-def log_probs(policy: Any, token_ids: list[int]) -> list[float]:
-    """What `VllmSampler.log_probs` computes, by the model itself."""
-    ids = torch.tensor([token_ids], device=policy.device)  # (1, T)
-    with torch.no_grad():
-        logits = policy(input_ids=ids, use_cache=False).logits.float()  # (1, T, V)
-    chosen = logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])  # (1, T - 1, 1)
-    numbers: list[float] = chosen.flatten().tolist()
-    return numbers
+        refuse_difference(expected, self.vllm.log_probs(self.canary), policy.dtype)

@@ -25,6 +25,7 @@ from apo_core.sampling import Sampler
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.system.heap import keep_heap
 from apo_core.tables import read_metadata
+from apo_core.training.canary import canary_tokens
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.context import ReferenceLogProbs, TrainingContext, TrainingSet
 from apo_core.training.engine import start_engine
@@ -180,9 +181,8 @@ def _open_sampler(
     # Without weights: whatever it answers, it has from the policy.
     gpu = learner.engine.device.index
     with VllmProcess(source, gpu=gpu, with_weights=False, **arguments) as process:
-        # Ends of prompts: chats begin alike, with what every policy is certain of.
-        canary = [token for prompt in training_set.token_ids[:8] for token in prompt[-8:]]
-        yield SynchronisedVllm(learner.engine, process, canary[:max_length])
+        canary = canary_tokens(training_set.token_ids, longest=max_length - 1)  # vLLM adds one
+        yield SynchronisedVllm(learner.engine, process, canary)
 
 
 def select_training_set(prompts: pd.DataFrame, values: pd.DataFrame, template: Template) -> TrainingSet:
