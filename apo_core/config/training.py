@@ -39,6 +39,9 @@ class Guard(Section):
     """Steps that means are over."""
     max_kl: PositiveFloat
     """Most KL to the reference, in nats per response; with `oapl`, which holds none, to its lagging copy."""
+    max_sampler_kl: PositiveFloat | None
+    """Most KL of what vLLM samples from to the policy that learns, in nats per token; null: 1e-6 in float32
+    and 0.01 in bfloat16, many times what rounding makes of it."""
     min_reward_share: Share
     """Least mean reward, as a share of what the reference policy can be expected to get on the same prompts;
     less where the rewards of a window are so few that chance alone could fall below it."""
@@ -109,6 +112,10 @@ class Train(Section):
     """How policy and reference attend, in transformers' names. null is its choice: torch's `sdpa`, which on
     GPUs is flash attention in bfloat16. `flash_attention_2` and `flash_attention_3` need packages of their
     own, and bfloat16; `eager` is plain products."""
+    importance_limit: PositiveFloat | None
+    """Weigh each response's loss by how much likelier it is to the policy than to vLLM, which sampled it: by
+    min(pi(y|x) / q(y|x), importance_limit), 2.0 say; null does not weigh. Only with `train.sampler.engine:
+    vllm`."""
     lora: Lora | None
     """Train adapters only, {rank: 16, alpha: 32.0} say; null trains all weights."""
     sampler: TrainSampler
@@ -131,6 +138,8 @@ class Train(Section):
             raise ValueError("reference_dtype: with lora the reference is the policy without its adapters")
         if str(self.attention).startswith("flash") and "float32" in (self.dtype, self.reference_dtype):
             raise ValueError(f"attention: {self.attention} needs dtype and reference_dtype bfloat16")
+        if self.importance_limit is not None and self.sampler.engine == "transformers":
+            raise ValueError("importance_limit: only with sampler.engine vllm, which keeps log-probs")
         if self.hostfile is not None and self.ranks == 1:
             raise ValueError("hostfile is for more than one of ranks")
         if self.offload != "none" and self.zero_stage < (3 if self.offload == "all" else 1):

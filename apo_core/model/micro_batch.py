@@ -27,6 +27,7 @@ class MicroBatch:
     # Recorded before the step's first update, without gradient; None where the algorithm needs none.
     reference_log_probs: Tensor | None = None  # (B, S) of the reference policy
     old_log_probs: Tensor | None = None  # (B, S) of the policy that sampled the responses
+    sampler_log_probs: Tensor | None = None  # (B, S) of the engine that did, as it computes that policy
     old_values: Tensor | None = None  # (B, S) of the critic, before each token
     targets: dict[str, Tensor] = field(default_factory=dict)  # from `Algorithm.targets`: (B,) or (B, S)
 
@@ -59,6 +60,21 @@ def pad_responses(
     return MicroBatch(
         token_ids=token_ids.to(device), attended=attended.to(device), mask=response[:, 1:].to(device)
     )
+
+
+def at_tokens(numbers: list[list[float]], mask: Tensor) -> Tensor:
+    """Lay out responses' numbers per token as a micro-batch is.
+
+    Args:
+        numbers: B lists, one number per token of the response.
+        mask: (B, S) bool, the responses' tokens.
+
+    Returns:
+        (B, S) float32, 0 where there is no token.
+    """
+    laid_out = torch.zeros(mask.shape)
+    laid_out[mask.cpu()] = torch.tensor([number for row in numbers for number in row])  # (M,)
+    return laid_out.to(mask.device)
 
 
 def micro_batches(lengths: list[int], *, max_tokens: int, at_least: int = 1) -> list[list[int]]:

@@ -66,6 +66,7 @@ class TrainingContext:
     max_new_tokens: int
     temperature: float
     micro_batch_tokens: int
+    importance_limit: float | None = None  # of weights by the sampler's log-probs; None does not weigh
     pad_id: int
     seed: int
 

@@ -23,6 +23,7 @@ class Guard:
         window: steps that a mean is over.
         batch_size: prompts per step.
         max_kl: highest mean KL, in nats per response.
+        max_sampler_kl: highest mean KL of the engine that samples to the policy, in nats per token.
         expected_reward: lowest and highest mean reward that the reference policy may have on these prompts.
         min_reward_share: of it, that the policy must not fall below.
         min_length_share: of the first window's mean length, that responses must not fall below.
@@ -34,12 +35,14 @@ class Guard:
         window: int,
         batch_size: int,
         max_kl: float,
+        max_sampler_kl: float,
         expected_reward: tuple[float, float],
         min_reward_share: float,
         min_length_share: float,
     ) -> None:
         self.batch_size = batch_size
         self.max_kl = max_kl
+        self.max_sampler_kl = max_sampler_kl
         self.expected_reward = expected_reward
         self.min_reward_share = min_reward_share
         self.min_length_share = min_length_share
@@ -47,7 +50,7 @@ class Guard:
         self._least: tuple[float, float] | None = None  # reward and length, once the first window is full
 
     def observe(self, metrics: dict[str, float]) -> None:
-        """Take one step's `reward` and `response_length`, and its `kl` where there is one.
+        """Take one step's `reward` and `response_length`, and `kl` and `sampler_kl` where there are some.
 
         Raises:
             PolicyCollapse: a mean over the full window is past its limit; says which.
@@ -55,6 +58,7 @@ class Guard:
         self._recent.append(metrics)
         if len(self._recent) < (self._recent.maxlen or 0):
             return
+        self._check_sampler()  # first: a policy that learns from another's responses may collapse, too
         # Training without a reference knows no KL.
         kl = self._mean("kl") if "kl" in metrics else 0.0
         reward, length = self._mean("reward"), self._mean("response_length")
@@ -71,6 +75,17 @@ class Guard:
                     f"the policy collapsed by step {metrics['step']:.0f}: mean {problem} over "
                     f"{len(self._recent)} steps"
                 )
+
+    def _check_sampler(self) -> None:
+        """Stop where responses are another policy's; the steps of an earlier version say nothing of it."""
+        known = [metrics["sampler_kl"] for metrics in self._recent if "sampler_kl" in metrics]
+        if known and not fmean(known) <= self.max_sampler_kl:
+            raise PolicyCollapse(
+                f"by step {self._recent[-1]['step']:.0f} vLLM samples from another policy than the one that "
+                f"learns: mean sampler_kl {fmean(known):.3g} nats per token is above {self.max_sampler_kl:g} "
+                f"over {len(self._recent)} steps; train with train.sampler.engine=transformers, or raise "
+                "train.guard.max_sampler_kl"
+            )
 
     def _least_reward(self, first: float) -> float:
         """The least mean reward of a window, from the first one's."""

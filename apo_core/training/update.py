@@ -10,9 +10,11 @@ from torch import Tensor
 
 from apo_core.algorithms.base import records_policy
 from apo_core.errors import PolicyCollapse
-from apo_core.model.micro_batch import MicroBatch, micro_batches, pad_responses
+from apo_core.model.micro_batch import MicroBatch, at_tokens, micro_batches, pad_responses
+from apo_core.sampling import Response
 from apo_core.training.context import RolloutBatch, TrainingContext
 from apo_core.training.gradients import FiniteGradients, whole_norm
+from apo_core.training.mismatch import importance_weights, log_ratios, mismatch_metrics, weigh_gradients
 from apo_core.training.ranks import gather
 
 
@@ -76,8 +78,20 @@ def _micro_batches(context: TrainingContext, rollouts: RolloutBatch, rows: range
         batch.scored = torch.tensor([rollouts.rewards[row] is not None for row in own]).to(batch.mask.device)
         batch.mean_length = sum(all_lengths) / len(all_lengths)
         batch.max_new_tokens = context.max_new_tokens
+        batch.sampler_log_probs = _sampler_log_probs([rollouts.responses[row] for row in own], batch.mask)
         batches.append(batch)
     return batches
+
+
+def _sampler_log_probs(responses: list[Response], mask: Tensor) -> Tensor | None:
+    """(B, S), where the sampler keeps them."""
+    kept = [response.log_probs for response in responses if response.log_probs is not None]
+    return at_tokens(kept, mask) if kept else None
+
+
+def _needs_old_log_probs(context: TrainingContext, batch: MicroBatch) -> bool:
+    """Whether the algorithm uses them, or the sampler's are compared with them."""
+    return context.algorithm.needs_old_log_probs or batch.sampler_log_probs is not None
 
 
 @torch.no_grad()
@@ -86,7 +100,7 @@ def _record(context: TrainingContext, batch: MicroBatch) -> None:
     algorithm = context.algorithm
     if context.reference is not None:
         batch.reference_log_probs = context.reference(*batch.inputs)
-    if records_policy(algorithm) and algorithm.needs_old_log_probs:
+    if records_policy(algorithm) and _needs_old_log_probs(context, batch):
         batch.old_log_probs, batch.old_values = _forward(context, batch)
 
 
@@ -140,9 +154,23 @@ def _update(
 def _loss(context: TrainingContext, batch: MicroBatch) -> tuple[Tensor, dict[str, Tensor]]:
     """The algorithm's loss of a micro-batch, with the graph, and its metrics (B,)."""
     log_probs, values = _forward(context, batch)
-    if context.algorithm.needs_old_log_probs and batch.old_log_probs is None:
+    if _needs_old_log_probs(context, batch) and batch.old_log_probs is None:
         batch.old_log_probs = log_probs.detach()  # the only update: this policy is the one that sampled
-    return context.algorithm.loss(batch, log_probs, values)
+    if batch.sampler_log_probs is None:
+        return context.algorithm.loss(batch, log_probs, values)
+    assert batch.old_log_probs is not None
+    ratios = log_ratios(batch.old_log_probs, batch.sampler_log_probs)  # (B, S)
+    if context.importance_limit is not None:
+        weights = importance_weights(
+            ratios,
+            batch.mask,
+            limit=context.importance_limit,
+            responses_per_loss=context.algorithm.responses_per_loss,
+        )  # (B,)
+        log_probs = weigh_gradients(log_probs, weights)
+        values = None if values is None else weigh_gradients(values, weights)
+    loss, metrics = context.algorithm.loss(batch, log_probs, values)
+    return loss, metrics | mismatch_metrics(ratios, batch.mask)
 
 
 def _forward(context: TrainingContext, batch: MicroBatch) -> tuple[Tensor, Tensor | None]:

@@ -134,6 +134,7 @@ def stopped_at(trace: Trace, *, max_kl: float, reward_share: float) -> int | Non
         window=WINDOW,
         batch_size=_PROMPTS_PER_STEP,
         max_kl=max_kl,
+        max_sampler_kl=math.inf,
         expected_reward=(trace["start"], trace["start"]),
         min_reward_share=reward_share,
         min_length_share=0.1,

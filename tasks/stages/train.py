@@ -99,11 +99,7 @@ def run(
             batch_size=train.batch_size,
             checkpoint_every=train.checkpoint.every,
             checkpoints=checkpoints,
-            guard=make_guard(
-                train.guard,
-                expected_reward=expected_reward_in(workspace.values),
-                batch_size=train.batch_size,
-            ),
+            guard=make_guard(train, expected_reward=expected_reward_in(workspace.values)),
             metrics_file=work / "metrics.jsonl",
         )
     with gathered(context.engine):

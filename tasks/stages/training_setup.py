@@ -31,6 +31,7 @@ from apo_core.training.context import ReferenceLogProbs, TrainingContext, Traini
 from apo_core.training.engine import start_engine
 from apo_core.training.guard import Guard
 from apo_core.training.in_place_sampler import InPlaceSampler
+from apo_core.training.mismatch import MAX_SAMPLER_KL
 from apo_core.training.policy_copy import LaggingCopy
 from apo_core.training.synchronised_vllm import SynchronisedVllm
 from apo_core.verifiers import ErrorBudget
@@ -105,6 +106,7 @@ def open_context(
             max_new_tokens=generation.max_new_tokens,
             temperature=generation.temperature,
             micro_batch_tokens=train.micro_batch_tokens,
+            importance_limit=train.importance_limit,
             pad_id=template.tokenizer.pad_token_id,
             seed=seed,
         )
@@ -180,7 +182,7 @@ def _open_sampler(
     arguments = vllm_arguments(vllm, source, template.tokenizer, stop=stop, max_length=max_length)
     # Without weights: whatever it answers, it has from the policy.
     gpu = learner.engine.device.index
-    with VllmProcess(source, gpu=gpu, with_weights=False, **arguments) as process:
+    with VllmProcess(source, gpu=gpu, with_weights=False, keep_log_probs=True, **arguments) as process:
         canary = canary_tokens(training_set.token_ids, longest=max_length - 1)  # vLLM adds one
         yield SynchronisedVllm(learner.engine, process, canary)
 
@@ -220,12 +222,14 @@ def expected_reward_in(values: Path) -> tuple[float, float]:
     return float(lowest), float(highest)
 
 
-def make_guard(guard: config.Guard, *, expected_reward: tuple[float, float], batch_size: int) -> Guard:
+def make_guard(train: config.Train, *, expected_reward: tuple[float, float]) -> Guard:
     """A guard whose least reward is a share of the reference policy's, on the prompts that are trained on."""
+    guard = train.guard
     return Guard(
         window=guard.window,
-        batch_size=batch_size,
+        batch_size=train.batch_size,
         max_kl=guard.max_kl,
+        max_sampler_kl=guard.max_sampler_kl or MAX_SAMPLER_KL[train.dtype],
         expected_reward=expected_reward,
         min_reward_share=guard.min_reward_share,
         min_length_share=guard.min_length_share,

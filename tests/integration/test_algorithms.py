@@ -1,5 +1,6 @@
 """Steps of every algorithm with the real engine, in every precision and ZeRO stage that can be configured."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -187,6 +188,51 @@ class ReplacedResponse:
         token_ids = [self.token] * len(original.token_ids)
         responses[self.position] = original._replace(token_ids=token_ids)
         return responses
+
+
+class KeptLogProbs:
+    """A sampler that keeps log-probs: the policy's own, each less by `lower`."""
+
+    def __init__(self, context, lower):
+        self.sampler, self.lower = context.sampler, lower
+        self.log_probs = ResponseLogProbs(context.engine.module.model, temperature=1.0)
+
+    def generate(self, prompts, keys, **limits):
+        responses = self.sampler.generate(prompts, keys, **limits)
+        batch = pad_responses(prompts, [response.token_ids for response in responses], pad_id=0)
+        with torch.no_grad():
+            log_probs = self.log_probs(*batch.inputs) - self.lower
+        rows = zip(responses, log_probs, batch.mask, strict=True)
+        return [response._replace(log_probs=row[mask].tolist()) for response, row, mask in rows]
+
+
+@pytest.mark.parametrize("algorithm", EACH[:4] + SEVERAL[:4], ids=str)
+def test_the_mismatch_is_that_of_the_policy_before_its_first_update(tokenizer, algorithm):
+    context = context_of(tokenizer, algorithm)
+    assert "sampler_kl" not in run_step(context, 0, BATCH)  # the module that trains is the one that samples
+    metrics = run_step(replace(context, sampler=KeptLogProbs(context, 0.0)), 1, BATCH)
+    assert metrics["sampler_kl"] == pytest.approx(0.0, abs=1e-9)
+    assert metrics["sampler_off"] == 0
+    metrics = run_step(replace(context, sampler=KeptLogProbs(context, 0.1)), 2, BATCH)
+    assert metrics["sampler_kl"] == pytest.approx(math.expm1(0.1) - 0.1, rel=1e-3)
+    assert metrics["sampler_off"] == 0
+    metrics = run_step(replace(context, sampler=KeptLogProbs(context, -0.7)), 3, BATCH)
+    assert metrics["sampler_kl"] == pytest.approx(math.expm1(-0.7) + 0.7, rel=1e-3)
+    assert metrics["sampler_off"] == 1  # e^0.7 is above 2
+
+
+@pytest.mark.parametrize("algorithm", EACH[:4], ids=str)
+def test_importance_weights_weigh_each_response(tokenizer, algorithm):
+    """Every ratio is above 1/2, so every weight is the limit, and so is the gradient's share."""
+    norms = []
+    for limit in (None, 0.5):
+        context = context_of(tokenizer, algorithm)
+        context = replace(context, sampler=KeptLogProbs(context, 0.1), importance_limit=limit)
+        norms.append(run_step(context, 0, BATCH)["gradient_norm"])
+    assert norms[1] == pytest.approx(0.5 * norms[0], rel=1e-5)
+    context = context_of(tokenizer, algorithm)
+    context = replace(context, sampler=KeptLogProbs(context, 0.0), importance_limit=2.0)
+    assert run_step(context, 0, BATCH)["gradient_norm"] == pytest.approx(norms[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("algorithm", [EACH[0], EACH[1], EACH[2], EACH[4]], ids=str)

@@ -1,21 +1,31 @@
 """Training with vLLM: each step samples from the current policy; an engine with old weights is an error."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
 import torch
+from builders import Failing, training_set
 
+from apo_core.algorithms import Apo
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
-from apo_core.errors import ApoError
+from apo_core.errors import ApoError, PolicyCollapse
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import end_ids, save_policy
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.lora import add_adapters, merged
+from apo_core.model.micro_batch import at_tokens, pad_responses
+from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
 from apo_core.sampling.vllm_process import VllmProcess
+from apo_core.training.context import TrainingContext
 from apo_core.training.engine import start_engine
+from apo_core.training.guard import Guard
+from apo_core.training.mismatch import MAX_SAMPLER_KL, log_ratios, mismatch_metrics
 from apo_core.training.policy_copy import whole_weights
+from apo_core.training.step import run_step
 from apo_core.training.synchronised_vllm import SynchronisedVllm
+from apo_core.verifiers import ErrorBudget
 
 pytestmark = [
     pytest.mark.before_trainings,
@@ -58,6 +68,7 @@ def vllm(tokenizer, tmp_path_factory):
         eos_ids=end_ids(model, tokenizer),
         max_length=64,
         with_weights=False,
+        keep_log_probs=True,
         **ENGINE_ARGUMENTS,
     ) as engine:
         yield engine
@@ -97,6 +108,78 @@ def test_the_engine_samples_from_the_current_policy_at_each_step(tokenizer, vllm
     second = greedy(sampler, tokenizer)
     assert second == by_transformers(policy, tokenizer)
     assert second != first
+
+
+def ratios_of(policy, vllm, tokenizer, *, temperature=1.0, assumed=None):
+    """Sample from vLLM; ln pi - ln q of the tokens, (B, S), and their mask."""
+    prompts = [tokenizer.encode(text) for text in ("1+1=", "7+5-3=", "4=", "2+2+2=")] * 8
+    keys = [f"row/{row}" for row in range(len(prompts))]
+    responses = vllm.generate(prompts, keys, max_new_tokens=24, temperature=temperature)
+    batch = pad_responses(prompts, [response.token_ids for response in responses], pad_id=0)
+    with torch.no_grad():
+        log_probs = ResponseLogProbs(policy, temperature=assumed or temperature)(*batch.inputs)
+    sampled = at_tokens([response.log_probs for response in responses], batch.mask)
+    return log_ratios(log_probs, sampled), batch.mask
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_the_log_probs_of_responses_are_the_policys_at_their_temperature(tokenizer, vllm, temperature):
+    policy = decoder(tokenizer, seed=4)
+    synchronised(tokenizer, vllm, policy).synchronise()
+    ratios, mask = ratios_of(policy, vllm, tokenizer, temperature=temperature)
+    assert mask.sum() > 150
+    assert ratios[mask].abs().max() < 1e-3
+    metrics = mismatch_metrics(ratios, mask)
+    assert metrics["sampler_kl"].mean() < 1e-7
+    assert metrics["sampler_off"].max() == 0
+    ratios, mask = ratios_of(policy, vllm, tokenizer, temperature=temperature, assumed=1.2 * temperature)
+    assert mismatch_metrics(ratios, mask)["sampler_kl"].mean() > 1e-3
+
+
+def context_of(tokenizer, synchronised_vllm):
+    """A training of the policy that vLLM samples from."""
+    template = Template(tokenizer, style="raw", text="{prompt}", system=None)
+    return TrainingContext(
+        engine=synchronised_vllm.engine,
+        algorithm=Apo(beta2=0.0),
+        reference=None,
+        adapters=None,
+        sampler=synchronised_vllm,
+        template=template,
+        scorer=Failing(),
+        errors=ErrorBudget(0.9, rows=4),
+        prompts=training_set(template),
+        max_new_tokens=24,
+        temperature=0.8,
+        micro_batch_tokens=64,
+        pad_id=0,
+        seed=0,
+    )
+
+
+def test_the_guard_stops_a_training_whose_sampler_is_no_longer_the_policy(tokenizer, vllm):
+    guard = Guard(
+        window=1,
+        batch_size=4,
+        max_kl=10.0,
+        max_sampler_kl=MAX_SAMPLER_KL["float32"],
+        expected_reward=(0.0, 0.0),
+        min_reward_share=0.0,
+        min_length_share=0.0,
+    )
+    context = context_of(tokenizer, synchronised(tokenizer, vllm, decoder(tokenizer, seed=5)))
+    for step in range(2):
+        metrics = run_step(context, step, [0, 1, 2, 3])
+        assert metrics["sampler_off"] == 0
+        guard.observe(metrics)
+    metrics = run_step(replace(context, sampler=vllm), 2, [0, 1, 2, 3])  # which has the step's before
+    with pytest.raises(PolicyCollapse, match="by step 3 vLLM samples from another policy than the one"):
+        guard.observe(metrics)
+
+
+def test_greedy_responses_have_no_log_probs(tokenizer, vllm):
+    (response,) = vllm.generate([tokenizer.encode("1+1=")], None, max_new_tokens=4, temperature=1.0)
+    assert response.log_probs is None
 
 
 def test_the_engine_samples_with_the_adapters_merged(tokenizer, vllm):

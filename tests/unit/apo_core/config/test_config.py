@@ -239,6 +239,13 @@ def test_what_vllm_cannot_do_in_training_is_refused(file):
         set_params(file, changes)
 
 
+def test_responses_are_weighed_only_where_the_sampler_has_log_probs(file):
+    with pytest.raises(InputError, match=r"importance_limit: only with sampler.engine vllm"):
+        set_params(file, ["train.importance_limit=2.0"])
+    weighed = set_params(file, ["train.importance_limit=2.0", "train.sampler.engine=vllm"])
+    assert weighed.train.importance_limit == 2.0
+
+
 def test_training_starts_vllm_as_stage_1_does_except_for_what_it_overrides(file):
     def in_training(*assignments):
         params = set_params(file, assignments)

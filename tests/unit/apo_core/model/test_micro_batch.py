@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apo_core.model import micro_batch
-from apo_core.model.micro_batch import micro_batches, pad_responses, sum_tokens
+from apo_core.model.micro_batch import at_tokens, micro_batches, pad_responses, sum_tokens
 
 
 def test_rows_of_like_length_go_together_the_longest_first():
@@ -100,3 +100,17 @@ def test_on_a_processor_the_terms_are_added_in_order():
             total = total + number
         expected.append(total)
     assert torch.equal(sum_tokens(numbers, mask), torch.stack(expected))
+
+
+def test_numbers_per_token_are_laid_out_as_their_tokens_are():
+    batch = pad_responses([[3, 4], [5]], [[6, 7], [8, 9, 1]], pad_id=0)
+    laid_out = at_tokens([[-1.0, -2.0], [-3.0, -4.0, -5.0]], batch.mask)
+    assert laid_out.tolist() == [[0.0, -1.0, -2.0], [-3.0, -4.0, -5.0]]
+    assert batch.token_ids[:, 1:][batch.mask].tolist() == [6, 7, 8, 9, 1]
+
+
+@pytest.mark.parametrize("numbers", [[[-1.0], [-2.0]], [[-1.0, -2.0], [-3.0, -4.0, -5.0, -6.0]]])
+def test_too_few_or_too_many_numbers_are_refused(numbers):
+    batch = pad_responses([[3, 4], [5]], [[6, 7], [8, 9, 1]], pad_id=0)
+    with pytest.raises((RuntimeError, IndexError)):
+        at_tokens(numbers, batch.mask)

@@ -13,6 +13,7 @@ def guard(window=3, **changes):
     limits = {
         "batch_size": 10_000,
         "max_kl": 10.0,
+        "max_sampler_kl": 0.0625,
         "expected_reward": (0.4, 0.4),
         "min_reward_share": 0.5,
         "min_length_share": 0.25,
@@ -85,6 +86,28 @@ def test_without_kl_the_other_limits_hold():
 def test_where_there_is_no_kl_none_is_assumed():
     watch = guard(window=1, batch_size=1, max_kl=0.0)
     watch.observe({"step": 1, "reward": 0.5, "response_length": 20.0})
+
+
+@pytest.mark.parametrize(("divergence", "stops"), [(0.0625, False), (0.063, True), (math.nan, True)])
+def test_a_sampler_that_is_another_policy_stops_the_run(divergence, stops):
+    assert observe(guard(), *[{"sampler_kl": divergence}] * 4) == (3 if stops else None)
+
+
+def test_the_reason_says_what_to_do_about_the_sampler_even_where_the_policy_collapses():
+    watch = guard(window=2)
+    watch.observe({"step": 1, **HEALTHY, "sampler_kl": 0.3, "kl": 99.0})
+    with pytest.raises(PolicyCollapse) as stopped:
+        watch.observe({"step": 2, **HEALTHY, "sampler_kl": 0.1, "kl": 99.0})
+    assert str(stopped.value) == (
+        "by step 2 vLLM samples from another policy than the one that learns: mean sampler_kl 0.2 nats per "
+        "token is above 0.0625 over 2 steps; train with train.sampler.engine=transformers, or raise "
+        "train.guard.max_sampler_kl"
+    )
+
+
+def test_steps_of_a_version_that_did_not_measure_the_sampler_say_nothing_of_it():
+    assert observe(guard(), {}, {}, {"sampler_kl": 0.0625}, {"sampler_kl": 0.0625}) is None
+    assert observe(guard(), {}, {}, {"sampler_kl": 0.063}) == 3
 
 
 def test_the_least_reward_itself_passes():
