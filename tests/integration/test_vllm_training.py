@@ -150,7 +150,7 @@ def context_of(tokenizer, synchronised_vllm):
         errors=ErrorBudget(0.9, rows=4),
         prompts=training_set(template),
         max_new_tokens=24,
-        temperature=0.8,
+        temperature=1.0,
         micro_batch_tokens=64,
         pad_id=0,
         seed=0,
