@@ -11,7 +11,7 @@ from torch import Tensor
 from apo_core.config import Params
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
-from apo_core.sampling.scored import sample_and_score
+from apo_core.sampling.scored import sample_questions, score_samples
 from tasks.prompts.prompt_template import load_prompt_template
 from tasks.prompts.table import read_split, to_questions
 from tasks.responses.samplers import make_sampler
@@ -35,15 +35,15 @@ def sampled_rewards(params: Params, *, prompts: int, samples: int) -> Tensor:
         with scorer_of(
             params.verifier, workspace.raw_verifiers, rows=rows, prompt_template=prompt_template
         ) as scorer:
-            scored = sample_and_score(
+            responses = sample_questions(
                 questions,
-                samples,
+                range(samples),
                 sampler=make_sampler(model, prompt_template.tokenizer, batch_size=512, stop=set()),
                 template=prompt_template,
-                scorer=scorer,
                 max_new_tokens=params.generation.max_new_tokens,
                 temperature=params.generation.temperature,
                 key="benchmark",
             )
+            scored = score_samples(responses, scorer, max_new_tokens=params.generation.max_new_tokens)
     rewards = torch.tensor([response.reward for response in scored], dtype=torch.float64)
     return rewards.view(len(questions), samples)

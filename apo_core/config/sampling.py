@@ -36,8 +36,7 @@ class Vllm(Section):
     max_num_seqs: Positive
     """Responses decoded at once."""
     gpu_memory_utilization: GpuShare
-    """Share of a GPU's memory (on CPU: of the machine's) that the engine takes. The evaluation holds two
-    transformers models beside it."""
+    """Share of a GPU's memory (on CPU: of the machine's) that the engine takes."""
     kv_cache_gib: PositiveFloat | None
     """Size of the key-value cache in GiB; null: what `gpu_memory_utilization` leaves. The variable
     VLLM_CPU_KVCACHE_SPACE, if set, wins."""
@@ -96,12 +95,14 @@ class Sampling(Section):
     batch_size: Positive
     """Responses decoded at once by `sampler.engine: transformers`."""
     shard_prompts: Positive
-    """Prompts per shard: the unit of work, and the most that a kill may cost."""
+    """Prompts per shard, the unit of work: a kill costs every worker the shard that it samples and, where the
+    verifier takes long, the one that it scores meanwhile."""
     executor: Literal["local", "ray"]
-    """Where workers run: on this machine, or on the Ray cluster of RAY_ADDRESS, whose machines must all see
-    the workspace."""
-    workers: Positive
-    """Worker processes, each with an engine of its own."""
+    """Where workers run, in the evaluation too: on this machine, or on the Ray cluster of RAY_ADDRESS, whose
+    machines must all see the workspace."""
+    workers: Positive | None
+    """Worker processes, each with an engine of its own, in the evaluation too. null: one per GPU (or per
+    `sampler.vllm.tensor_parallel_size` of them), and one where there is none."""
     dtype: DType
     """Precision that the reference policy samples in."""
 

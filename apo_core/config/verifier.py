@@ -71,8 +71,8 @@ class Verifier(Section):
     yours. For code: of all tests of a program together."""
     memory_limit_mib: Annotated[int, Field(ge=64)]
     """MiB per such process, at least 64; for code: per process of a program."""
-    workers: Positive
-    """Such processes per stage, or per sampling worker or rank."""
+    workers: Positive | None
+    """Such processes per stage, or per sampling worker or rank; null: one per core that it has, at most 8."""
     max_error_share: Annotated[float, Field(ge=0, lt=1)]
     """Share of the rows of a stage (in training: of the last `train.guard.window` steps) on which the
     verifier may hang, crash or raise before the stage stops. Such a row has no reward and takes no part. Of

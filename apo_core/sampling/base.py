@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length"]
+# A text per row, whose randomness is a function of it; a row whose key is None is greedy. None: all rows are.
+Keys = Sequence[str | None] | None
 
 
 class Response(NamedTuple):
@@ -27,13 +30,13 @@ class Sampler(Protocol):
     """A sampler of responses to tokenised prompts."""
 
     def generate(
-        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
+        self, prompts: list[list[int]], keys: Keys, *, max_new_tokens: int, temperature: float
     ) -> list[Response]:
-        """Sample one response per prompt, in order; greedily where there are no keys.
+        """Sample one response per prompt, in order; greedily where there is no key.
 
         Args:
             prompts: B token id lists.
-            keys: B texts. A row's randomness is a function of its key alone, not of the batch it is in.
+            keys: of the B rows. A row's randomness is a function of its key alone, not of the batch it is in.
             max_new_tokens: the longest response.
             temperature: of the softmax; unused when greedy.
         """

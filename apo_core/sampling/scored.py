@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from apo_core.model.template import Template
 from apo_core.sampling.base import Response, Sampler
 from apo_core.verifiers import Scorer, attempt_at
+
+GREEDY_INDEX = -1  # `sample_index` of a greedy response
 
 
 class Question(NamedTuple):
@@ -19,6 +22,15 @@ class Question(NamedTuple):
     row: str  # JSON: see `tables.PROMPTS`
     set: str = ""  # of prompts
     group: str | None = None
+
+
+class Sampled(NamedTuple):
+    """One response to a question."""
+
+    question: Question
+    sample_index: int
+    response: Response
+    text: str
 
 
 class Scored(NamedTuple):
@@ -39,51 +51,53 @@ class Scored(NamedTuple):
         return None if self.parts is None else json.dumps(self.parts)
 
 
-def sample_and_score(
+def sample_questions(
     questions: list[Question],
-    n: int,
+    indices: Sequence[int],
     *,
     sampler: Sampler,
     template: Template,
-    scorer: Scorer,
     max_new_tokens: int,
     temperature: float,
-    key: str | None,
-    start: int = 0,
-) -> list[Scored]:
-    """Sample and score `n` responses to each question, or one greedy response where `key` is None.
+    key: str,
+) -> list[Sampled]:
+    """Sample a response per question and index, all in one call of the engine.
 
     Args:
         questions: each is independent of the others: its randomness comes from `key`, its id and the index.
-        n: responses per question.
+        indices: of the responses to every question; the one of `GREEDY_INDEX` is greedy.
         sampler: the policy's.
         template: turns prompts into token ids.
-        scorer: rewards the responses' texts.
         max_new_tokens: the longest response.
         temperature: of the softmax.
         key: what the randomness is for (stage and seed).
-        start: index of the first response; its randomness comes from the index, too.
 
     Returns:
-        `n` rows per question, in order.
+        A row per index of every question, in order.
     """
+    rows = [(question, index) for question in questions for index in indices]
     prompts = [template.encode(question.prompt) for question in questions]
-    rows = [(question, index) for question in questions for index in range(start, start + n)]
-    keys = [f"{key}/{question.prompt_id}/{index}" for question, index in rows]
     responses = sampler.generate(
-        [token_ids for token_ids in prompts for _ in range(n)],
-        None if key is None else keys,
+        [token_ids for token_ids in prompts for _ in indices],
+        [
+            None if index == GREEDY_INDEX else f"{key}/{question.prompt_id}/{index}"
+            for question, index in rows
+        ],
         max_new_tokens=max_new_tokens,
         temperature=temperature,
     )
-    texts = [template.decode(response.token_ids) for response in responses]
+    return [
+        Sampled(question, index, response, template.decode(response.token_ids))
+        for (question, index), response in zip(rows, responses, strict=True)
+    ]
+
+
+def score_samples(samples: list[Sampled], scorer: Scorer, *, max_new_tokens: int) -> list[Scored]:
+    """Have the verifier reward responses, in order; `max_new_tokens` is the longest that was allowed."""
     verdicts = scorer.score(
         [
-            attempt_at(question, text, len(response.token_ids), max_new_tokens)
-            for text, response, (question, _) in zip(texts, responses, rows, strict=True)
+            attempt_at(sample.question, sample.text, len(sample.response.token_ids), max_new_tokens)
+            for sample in samples
         ]
     )
-    return [
-        Scored(question, index, response, text, *verdict)
-        for (question, index), response, text, verdict in zip(rows, responses, texts, verdicts, strict=True)
-    ]
+    return [Scored(*sample, *verdict) for sample, verdict in zip(samples, verdicts, strict=True)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from apo_core.sampling.base import Response, uniforms
+from apo_core.sampling.base import Keys, Response, uniforms
 from apo_core.sampling.decoding import decode
 
 
@@ -26,27 +27,36 @@ class TransformersSampler:
         self.batch_size = batch_size
 
     def generate(
-        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
+        self, prompts: list[list[int]], keys: Keys, *, max_new_tokens: int, temperature: float
     ) -> list[Response]:
-        """See `Sampler`."""
-        # Similar lengths together, little padding. sorted() is stable: the batches are reproducible, and
-        # equal prompts that come one after another stay so and are read once.
-        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+        """See `Sampler`. Greedy rows and sampled ones are in batches of their own."""
+        keys = [None] * len(prompts) if keys is None else keys
+        greedy = [row for row, key in enumerate(keys) if key is None]
+        sampled = [row for row, key in enumerate(keys) if key is not None]
         responses: dict[int, Response] = {}
-        for start in range(0, len(order), self.batch_size):
-            batch = order[start : start + self.batch_size]
-            noise = torch.from_numpy(uniforms([keys[i] for i in batch], max_new_tokens)) if keys else None
-            decoded = decode(
-                self.model,
-                [prompts[i] for i in batch],
-                noise,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                eos_ids=self.eos_ids,
-                pad_id=self.pad_id,
-            )
-            responses.update(zip(batch, map(self._response, decoded), strict=True))
-        return [responses[index] for index in range(len(prompts))]
+        for rows in (greedy, sampled):
+            # Similar lengths together, little padding. sorted() is stable: the batches are reproducible, and
+            # equal prompts that come one after another stay so and are read once.
+            order = sorted(rows, key=lambda row: len(prompts[row]))
+            for start in range(0, len(order), self.batch_size):
+                batch = order[start : start + self.batch_size]
+                decoded = decode(
+                    self.model,
+                    [prompts[row] for row in batch],
+                    _noise([keys[row] for row in batch], max_new_tokens),
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    eos_ids=self.eos_ids,
+                    pad_id=self.pad_id,
+                )
+                responses.update(zip(batch, map(self._response, decoded), strict=True))
+        return [responses[row] for row in range(len(prompts))]
 
     def _response(self, token_ids: list[int]) -> Response:
         return Response(token_ids, "stop" if token_ids[-1] in self.eos_ids else "length")
+
+
+def _noise(keys: list[str | None], count: int) -> Tensor | None:
+    """(B, count) uniform numbers of rows that all have a key; None where none has."""
+    texts = [key for key in keys if key is not None]
+    return torch.from_numpy(uniforms(texts, count)) if texts else None

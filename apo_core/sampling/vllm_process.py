@@ -11,7 +11,7 @@ from torch import Tensor, multiprocessing  # torch's sends tensors through share
 
 from apo_core.errors import ApoError
 from apo_core.model.directory import ModelRef
-from apo_core.sampling.base import Response
+from apo_core.sampling.base import Keys, Response
 from apo_core.sampling.vllm_sampler import VllmSampler
 from apo_core.system.environment import engine_env
 from apo_core.system.processes import set_parent_death_signal
@@ -40,7 +40,7 @@ class VllmProcess:
         self._answer()
 
     def generate(
-        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
+        self, prompts: list[list[int]], keys: Keys, *, max_new_tokens: int, temperature: float
     ) -> list[Response]:
         """See `Sampler`."""
         responses: list[Response] = self._call(

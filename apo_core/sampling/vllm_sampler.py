@@ -19,7 +19,7 @@ from torch import Tensor
 
 from apo_core.errors import ApoError
 from apo_core.model.directory import ModelRef, check_model_directory
-from apo_core.sampling.base import Response
+from apo_core.sampling.base import Keys, Response
 from apo_core.system.environment import prepare_vllm
 from apo_core.system.imports import quick_imports
 from apo_core.system.processes import set_parent_death_signal
@@ -131,7 +131,7 @@ class VllmSampler:
         gc.collect()  # the engine's parts refer to each other
 
     def generate(
-        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
+        self, prompts: list[list[int]], keys: Keys, *, max_new_tokens: int, temperature: float
     ) -> list[Response]:
         """See `Sampler`.
 

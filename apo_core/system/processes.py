@@ -1,4 +1,4 @@
-"""Starting processes: what they may import, and that they end with the process that started them."""
+"""Starting processes: how many there is room for, what they may import, that they end with their parent."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ from typing import IO
 # A directory without Python modules, on every machine that has this environment. For libraries that import
 # from the working directory, which may be a workspace with a `tasks.py` or `flows/` of its own.
 WITHOUT_MODULES = Path(sys.prefix)
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def python_module(name: str, *arguments: str) -> list[str]:

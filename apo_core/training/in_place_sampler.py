@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apo_core.sampling import Response, Sampler
+from apo_core.sampling.base import Keys
 from apo_core.training.policy_copy import gathered
 
 
@@ -17,7 +18,7 @@ class InPlaceSampler:
         self.sampler = sampler
 
     def generate(
-        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
+        self, prompts: list[list[int]], keys: Keys, *, max_new_tokens: int, temperature: float
     ) -> list[Response]:
         """See `Sampler`."""
         with gathered(self.engine):

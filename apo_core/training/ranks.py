@@ -15,6 +15,7 @@ from torch import distributed
 from apo_core.errors import ApoError
 from apo_core.system.environment import default_to_single_rank
 from apo_core.system.loopback import HOST, check_loopback, free_port
+from apo_core.system.processes import cores
 
 T = TypeVar("T")
 
@@ -47,6 +48,12 @@ def rank() -> int:
 def world_size() -> int:
     """How many ranks there are."""
     return int(distributed.get_world_size()) if distributed.is_initialized() else 1
+
+
+def own_cores() -> int:
+    """How many of this machine's cores are this rank's; DeepSpeed's launcher says how many ranks are here."""
+    here = int(os.environ.get("LOCAL_SIZE", "1")) if world_size() > 1 else 1
+    return max(1, cores() // here)
 
 
 def share(items: list[T]) -> list[T]:

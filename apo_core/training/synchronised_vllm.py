@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apo_core.sampling import Response
+from apo_core.sampling.base import Keys
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.training.canary import policy_log_probs, refuse_difference
 from apo_core.training.policy_copy import gathered, whole_weights
@@ -32,7 +33,7 @@ class SynchronisedVllm:
         self.canary = canary
 
     def generate(
-        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
+        self, prompts: list[list[int]], keys: Keys, *, max_new_tokens: int, temperature: float
     ) -> list[Response]:
         """See `Sampler`.
 

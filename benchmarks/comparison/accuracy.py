@@ -27,7 +27,8 @@ from benchmarks.processes import run_module
 from tasks.prompts.prompt_template import load_prompt_template
 from tasks.prompts.table import read_split, to_questions
 from tasks.responses.evaluator import Evaluator
-from tasks.responses.scoring import error_budget, scorer_of
+from tasks.responses.scoring import error_budget
+from tasks.responses.workers import Workers
 from tasks.workspace import Workspace
 
 _WEIGHTS = "engine/mp_rank_00_model_states.pt"
@@ -113,33 +114,26 @@ def evaluate_policy(workspace: Workspace, policy: Path, samples: int | None) -> 
     prompts = read_split(workspace, "eval")
     evaluation = params.evaluation.model_copy(update={"samples": samples} if samples else {})
     rows = len(prompts) * (evaluation.samples + 1)
-    reference = ModelRef(path=workspace.reference, trust_remote_code=params.trust_remote_code)
-    prompt_template = load_prompt_template(reference, params.template)
-    with (
-        tempfile.TemporaryDirectory() as work,
-        scorer_of(
-            params.verifier,
-            workspace.raw_verifiers,
-            rows=rows,
-            prompt_template=prompt_template,
-            shaped=False,
-        ) as scorer,
-    ):
+    with tempfile.TemporaryDirectory() as work:
         evaluator = Evaluator(
             questions=to_questions(prompts),
             work=Path(work),
             inspect=error_budget(params.verifier, rows=rows),
             key=f"evaluate/{params.seed}",
+            rows=rows,
             trust_remote_code=params.trust_remote_code,
+            verifier=params.verifier,
+            verifiers=workspace.raw_verifiers,
             generation=params.generation,
             sampler=params.sampler,
             evaluation=evaluation,
+            workers=Workers.of(params.sampling, params.sampler),
         )
         table = evaluator.evaluate(
             "policy",
             policy,
-            prompt_template,
-            scorer=scorer,
+            tokenizer=workspace.reference,
+            template=params.template,
             greedy=True,
             reference=workspace.reference,
         )

@@ -1,8 +1,8 @@
-"""The work of a sampling worker: sample responses from the reference and score them."""
+"""The work of a sampling worker: sample responses from a policy and score them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,88 +17,95 @@ from apo_core import config
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import load_policy
 from apo_core.model.template import stop_ids
-from apo_core.sampling.scored import Question, Scored, sample_and_score
+from apo_core.sampling.scored import Question, Scored, sample_questions, score_samples
 from apo_core.tables import SAMPLES
 from apo_core.values.adaptive import sample_until_settled
 from apo_core.values.pooled import Prior, successes
 from tasks.prompts.prompt_template import load_prompt_template
+from tasks.responses.jobs import Sample, Score
 from tasks.responses.samplers import open_sampler
 from tasks.responses.scoring import scorer_of
 
-# Questions, responses per question and the index of the first response, to rows of `tables.SAMPLES`.
-SampleRows = Callable[[list[Question], int, int], pd.DataFrame]
+# Questions and the indices of the responses to each, to what scores them: rows of `tables.SAMPLES`.
+SampleRows = Callable[[list[Question], Sequence[int]], Score]
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """Everything a worker needs to sample and score responses by itself."""
+    """Everything a worker needs to sample and score responses by itself. Every machine sees its files."""
 
-    reference: Path
-    """Absolute; every machine sees it."""
+    policy: ModelRef
+    """Its directory is absolute, as all are."""
+    tokenizer: ModelRef
+    """Where the prompts' tokenizer is: the policy, or the reference that it was trained from."""
     verifiers: Path
-    """The user's own verifier modules; likewise."""
-    seed: int
-    trust_remote_code: bool
+    """The user's own verifier modules."""
     template: config.Template
     verifier: config.Verifiers
     generation: config.Generation
     sampler: config.Sampler
-    sampling: config.Sampling
+    key: str
+    """Of the random numbers: another key, other responses."""
+    batch_size: int
+    """Responses decoded at once by transformers."""
+    max_length: int
+    """Tokens of the longest prompt and its response together."""
     rows: int
     """Rows that all workers together score, at most."""
+    shaped: bool
+    """Whether a long response loses what `verifier.overlong` says."""
 
     @contextmanager
-    def open(self) -> Iterator[SampleRows]:
-        """Open scorer and engine; what is entered samples and scores."""
-        source = ModelRef(
-            path=self.reference, dtype=self.sampling.dtype, trust_remote_code=self.trust_remote_code
-        )
-        prompt_template = load_prompt_template(source, self.template)
-        tokenizer = prompt_template.tokenizer
-        with (
-            scorer_of(
-                self.verifier, self.verifiers, rows=self.rows, prompt_template=prompt_template
-            ) as scorer,
-            open_sampler(
+    def open(self, own_cores: int) -> Iterator[SampleRows]:
+        """Open scorer and engine; what is entered samples, and its results score."""
+        prompt_template = load_prompt_template(self.tokenizer, self.template)
+        tokenizer, max_new_tokens = prompt_template.tokenizer, self.generation.max_new_tokens
+        with scorer_of(
+            self.verifier,
+            self.verifiers,
+            rows=self.rows,
+            prompt_template=prompt_template,
+            shaped=self.shaped,
+            own_cores=own_cores,
+        ) as scorer:
+            scorer.check()  # starts its processes by this thread, with which they end, and on all its cores
+            with open_sampler(
                 self.sampler,
-                source,
-                partial(load_policy, source),
+                self.policy,
+                partial(load_policy, self.policy),
                 tokenizer,
-                batch_size=self.sampling.batch_size,
+                batch_size=self.batch_size,
                 stop=stop_ids(tokenizer, self.generation.stop_character),
-                max_length=self.template.max_prompt_tokens + self.generation.max_new_tokens,
-            ) as sampler,
-        ):
+                max_length=self.max_length,
+            ) as sampler:
 
-            def sample_rows(questions: list[Question], n: int, start: int) -> pd.DataFrame:
-                scored = sample_and_score(
-                    questions,
-                    n,
-                    sampler=sampler,
-                    template=prompt_template,
-                    scorer=scorer,
-                    max_new_tokens=self.generation.max_new_tokens,
-                    temperature=self.generation.temperature,
-                    key=f"sample/{self.seed}",
-                    start=start,
-                )
-                return pd.DataFrame(map(_row, scored)).astype({"reward": "float64"})
+                def sample_rows(questions: list[Question], indices: Sequence[int]) -> Score:
+                    samples = sample_questions(
+                        questions,
+                        indices,
+                        sampler=sampler,
+                        template=prompt_template,
+                        max_new_tokens=max_new_tokens,
+                        temperature=self.generation.temperature,
+                        key=self.key,
+                    )
+                    return lambda: _table(score_samples(samples, scorer, max_new_tokens=max_new_tokens))
 
-            yield sample_rows
+                yield sample_rows
 
 
 @dataclass(frozen=True)
 class SampleJob:
-    """Sample the first responses to every question."""
+    """Sample the responses of certain indices to every question."""
 
     spec: JobSpec
-    n: int
+    indices: Sequence[int]
 
     @contextmanager
-    def open(self) -> Iterator[Callable[[list[Question]], pd.DataFrame]]:
-        """See `tasks.responses.workers.Job`."""
-        with self.spec.open() as sample_rows:
-            yield lambda questions: sample_rows(questions, self.n, 0)
+    def open(self, own_cores: int) -> Iterator[Sample[Question]]:
+        """See `tasks.responses.jobs.Job`."""
+        with self.spec.open(own_cores) as sample_rows:
+            yield lambda questions: sample_rows(questions, self.indices)
 
 
 class Tally(NamedTuple):
@@ -116,18 +123,21 @@ class SettleJob:
     spec: JobSpec
     adaptive: config.Adaptive
     prior: Prior
+    limit: int
+    """Responses per question, at most."""
 
     @contextmanager
-    def open(self) -> Iterator[Callable[[list[Tally]], pd.DataFrame]]:
-        """See `tasks.responses.workers.Job`."""
-        with self.spec.open() as sample_rows:
+    def open(self, own_cores: int) -> Iterator[Sample[Tally]]:
+        """See `tasks.responses.jobs.Job`."""
+        with self.spec.open(own_cores) as sample_rows:
             yield partial(self._settle, sample_rows)
 
-    def _settle(self, sample_rows: SampleRows, tallies: list[Tally]) -> pd.DataFrame:
+    def _settle(self, sample_rows: SampleRows, tallies: list[Tally]) -> Score:
         frames = [pd.DataFrame(columns=SAMPLES.names)]
 
         def sample_more(positions: list[int], start: int, size: int) -> tuple[Tensor, Tensor]:
-            frames.append(sample_rows([tallies[position].question for position in positions], size, start))
+            questions = [tallies[position].question for position in positions]
+            frames.append(sample_rows(questions, range(start, start + size))())  # rewards decide what follows
             rewards = torch.tensor(frames[-1]["reward"].to_numpy()).view(-1, size)  # NaN where not scored
             return successes(rewards, self.adaptive.beta1).nansum(dim=1), (~rewards.isnan()).sum(dim=1)
 
@@ -139,9 +149,14 @@ class SettleJob:
             beta1=self.adaptive.beta1,
             deviation=self.adaptive.deviation,
             first=self.adaptive.first,
-            limit=self.spec.sampling.n,
+            limit=self.limit,
         )
-        return frames[0] if len(frames) == 1 else pd.concat(frames[1:], ignore_index=True)
+        rows = frames[0] if len(frames) == 1 else pd.concat(frames[1:], ignore_index=True)
+        return lambda: rows
+
+
+def _table(rows: list[Scored]) -> pd.DataFrame:
+    return pd.DataFrame(map(_row, rows)).astype({"reward": "float64"})
 
 
 def _row(scored: Scored) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from apo_core import config
+from apo_core.system.processes import cores
 from apo_core.values.fingerprint import digest
 from apo_core.verifiers import ErrorBudget, RowError, Scorer, Verifier, make_verifier, open_scorer
 from apo_core.verifiers.combined import CombinedScorer, Part
@@ -17,6 +18,8 @@ from apo_core.verifiers.wrapped import with_own_limits
 
 if TYPE_CHECKING:
     from apo_core.model.template import Template  # with transformers, which takes seconds
+
+_MAX_PROCESSES = 8  # of a verifier, where the configuration does not say; each takes memory
 
 
 def verifiers_of(
@@ -80,6 +83,7 @@ def scorer_of(
     rows: int,
     prompt_template: Template | None = None,
     shaped: bool = True,
+    own_cores: int | None = None,
 ) -> Iterator[Scorer]:
     """The scorer that runs the configured verifiers, for as long as the context is open.
 
@@ -89,6 +93,7 @@ def scorer_of(
         rows: number of rows of which `verifier.max_error_share` may be errors; a call with more errors ends.
         prompt_template: of the responses to score; None where nothing is scored.
         shaped: whether a long response loses what `verifier.overlong` says; an evaluation counts answers.
+        own_cores: of this machine, that the stage's other workers or ranks leave to this one; None: all.
 
     Raises:
         ApoError: there is no such verifier.
@@ -97,7 +102,7 @@ def scorer_of(
         parts = [
             Part(
                 name=verifier.name,
-                scorer=stack.enter_context(_open(verifier, rule, rows)),
+                scorer=stack.enter_context(_open(verifier, rule, rows, own_cores or cores())),
                 fits=(verifier.when or config.When()).fits,
                 weight=verifier.weight,
                 overlong=None if verifier.overlong is None or not shaped else _overlong(verifier.overlong),
@@ -109,10 +114,12 @@ def scorer_of(
         yield CombinedScorer(parts) if needs_parts(verifiers) else parts[0].scorer
 
 
-def _open(verifier: config.Verifier, rule: Verifier, rows: int) -> AbstractContextManager[Scorer]:
+def _open(
+    verifier: config.Verifier, rule: Verifier, rows: int, own_cores: int
+) -> AbstractContextManager[Scorer]:
     return open_scorer(
         rule,
-        workers=verifier.workers,
+        workers=verifier.workers or min(own_cores, _MAX_PROCESSES),
         time_limit_seconds=verifier.time_limit_seconds,
         memory_limit_mib=verifier.memory_limit_mib,
         max_errors=int(verifier.max_error_share * rows),

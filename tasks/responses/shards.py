@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,10 +19,9 @@ from apo_core.system.files import remove, sha256_of, sha256_of_json, write_json
 from apo_core.system.progress import progress
 from apo_core.tables import read_table, write_table
 from tasks.integrity.aside import put_aside
-from tasks.responses.workers import Finished, Shards
+from tasks.responses.jobs import Item, Keep, Shards
 from tasks.workspace import Workspace
 
-Item = TypeVar("Item")
 _DECIDING_PACKAGES = ("torch", "transformers", "deepspeed", "peft")  # another version, other numbers
 _RECORD, _OWN_HASH = "conditions.json", "own_sha256"
 
@@ -83,7 +81,7 @@ def _sources_sha256() -> str:
 def run_shards(
     directory: Path,
     items: Sequence[Item],
-    make_missing: Callable[[Shards[Item]], Finished],
+    make_missing: Callable[[Shards[Item], Keep], None],
     *,
     shard_size: int,
     schema: pa.Schema,
@@ -95,7 +93,7 @@ def run_shards(
     Args:
         directory: from `open_work`.
         items: in the order of the result.
-        make_missing: makes the shards that have no file yet, in any order; see `tasks.responses.workers`.
+        make_missing: makes the shards that have no file yet, in any order; see `Workers.make`.
             The rows of a shard are a function of its items alone: it does not matter who made them and when.
         shard_size: items per shard.
         schema: of the rows.
@@ -117,15 +115,15 @@ def run_shards(
         for file in finished:
             inspect(read_table(file, schema))
     done = len(items) - sum(map(len, missing.values()))
-    with (
-        progress(total=len(items), initial=done, description=name, unit="prompt") as bar,
-        closing(make_missing(missing)) as made,  # a refusal ends the workers, each after its shard
-    ):
-        for file, rows in made:
+    with progress(total=len(items), initial=done, description=name, unit="prompt") as bar:
+
+        def keep(file: Path, rows: pd.DataFrame) -> None:
             if inspect is not None:
                 inspect(rows)
             write_table(file, rows, schema, checksums=True)
             bar.update(len(missing[file]))
+
+        make_missing(missing, keep)
     return pd.concat([read_table(file, schema) for file in shards], ignore_index=True)
 
 

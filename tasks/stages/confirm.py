@@ -20,7 +20,6 @@ from apo_core import config
 from apo_core.config.file import load_template_section
 from apo_core.errors import ApoError, DiskFull, VerifierFailed
 from apo_core.model.directory import ModelRef
-from apo_core.model.template import Template
 from apo_core.tables import EVALUATIONS, read_metadata, write_table
 from apo_core.values.fingerprint import check_fingerprint
 from tasks.prompts.prompt_template import load_prompt_template
@@ -35,8 +34,9 @@ from tasks.responses.confirmation import (
     champion_files,
 )
 from tasks.responses.evaluator import Evaluator
-from tasks.responses.scoring import error_budget, scorer_of
+from tasks.responses.scoring import error_budget
 from tasks.responses.shards import open_work
+from tasks.responses.workers import Workers
 from tasks.stages.process import Facts
 from tasks.workspace import CONFIRM, Workspace
 
@@ -55,7 +55,8 @@ def _named_as_the_champions() -> Iterator[None]:
 class _Asked(NamedTuple):
     name: str
     directory: Path
-    template: Template
+    tokenizer: Path
+    template: config.Template
 
 
 def run(
@@ -66,6 +67,7 @@ def run(
     verifier: config.Verifiers,
     generation: config.Generation,
     sampler: config.Sampler,
+    sampling: config.Sampling,
     evaluation: config.Evaluation,
 ) -> Facts:
     """Write the sampled responses of all that are asked, table `tables.EVALUATIONS`, for `ask_afresh`."""
@@ -83,38 +85,38 @@ def run(
             "order": prompt_order(prompts),
         },
     )
-
-    def load_template(directory: Path, section: config.Template) -> Template:
-        return load_prompt_template(ModelRef(path=directory, trust_remote_code=trust_remote_code), section)
-
-    own = load_template(workspace.reference, template)
-    asked = [_Asked("policy", workspace.policy, own), _Asked("reference", workspace.reference, own)]
+    asked = [
+        _Asked("policy", workspace.policy, workspace.reference, template),
+        _Asked("reference", workspace.reference, workspace.reference, template),
+    ]
     if request.champion is not None:
         directory = champion_files(workspace) / MODEL
         with _named_as_the_champions():
             section = load_template_section(champion_files(workspace) / MODEL_PARAMS)
-            asked.append(_Asked("champion", directory, load_template(directory, section)))
+            load_prompt_template(ModelRef(path=directory, trust_remote_code=trust_remote_code), section)
+        asked.append(_Asked("champion", directory, directory, section))
     count = len(asked) * evaluation.samples * len(prompts)
     evaluator = Evaluator(
         questions=to_questions(prompts),
         work=work,
         inspect=error_budget(verifier, rows=count),
         key=f"confirm/{request.policy_sha256}",
+        rows=count,
         trust_remote_code=trust_remote_code,
+        verifier=verifier,
+        verifiers=workspace.raw_verifiers,
         generation=generation,
         sampler=sampler,
         evaluation=evaluation,
+        workers=Workers.of(sampling, sampler),
     )
     tables = []
-    for name, directory, own_template in asked:
-        with (
-            scorer_of(
-                verifier, workspace.raw_verifiers, rows=count, prompt_template=own_template, shaped=False
-            ) as scorer,
-            _named_as_the_champions() if name == "champion" else nullcontext(),
-        ):
+    for name, directory, tokenizer, section in asked:
+        with _named_as_the_champions() if name == "champion" else nullcontext():
             tables.append(
-                evaluator.evaluate(name, directory, own_template, scorer=scorer, greedy=False, reference=None)
+                evaluator.evaluate(
+                    name, directory, tokenizer=tokenizer, template=section, greedy=False, reference=None
+                )
             )
     rows = pd.concat(tables, ignore_index=True)
     write_table(answers(workspace), rows, EVALUATIONS, asdict(request), checksums=True)

@@ -8,16 +8,15 @@ import pandas as pd
 
 from apo_core import config
 from apo_core.evaluation.comparison import summarise
-from apo_core.model.directory import ModelRef
 from apo_core.system.files import sha256_of, write_json, write_text
 from apo_core.tables import EVALUATIONS, write_table
-from tasks.prompts.prompt_template import load_prompt_template
 from tasks.prompts.table import read_split, to_questions
 from tasks.reporting.examples import examples_of
 from tasks.responses.conditions import evaluation_conditions, prompt_order, value_conditions
 from tasks.responses.evaluator import Evaluator
-from tasks.responses.scoring import error_budget, scorer_of
+from tasks.responses.scoring import error_budget
 from tasks.responses.shards import open_work
+from tasks.responses.workers import Workers
 from tasks.stages.process import Facts
 from tasks.workspace import Workspace
 
@@ -30,13 +29,11 @@ def run(
     verifier: config.Verifiers,
     generation: config.Generation,
     sampler: config.Sampler,
+    sampling: config.Sampling,
     evaluation: config.Evaluation,
 ) -> Facts:
     """Write `data/evaluations.parquet`, `reports/eval.json` and `reports/samples.md`."""
     prompts = read_split(workspace, "eval")
-    prompt_template = load_prompt_template(
-        ModelRef(path=workspace.reference, trust_remote_code=trust_remote_code), template
-    )
     fingerprint = value_conditions(workspace, template, generation, verifier, prompts)
     work = open_work(
         workspace.work("evaluate"),
@@ -48,22 +45,23 @@ def run(
         },
     )
     count = 2 * (1 + evaluation.samples) * len(prompts)
-    with scorer_of(
-        verifier, workspace.raw_verifiers, rows=count, prompt_template=prompt_template, shaped=False
-    ) as scorer:
-        evaluator = Evaluator(
-            questions=to_questions(prompts),
-            work=work,
-            inspect=error_budget(verifier, rows=count),
-            key=f"evaluate/{seed}",
-            trust_remote_code=trust_remote_code,
-            generation=generation,
-            sampler=sampler,
-            evaluation=evaluation,
-        )
-        evaluate = partial(evaluator.evaluate, prompt_template=prompt_template, scorer=scorer, greedy=True)
-        of_reference = evaluate("reference", workspace.reference, reference=None)
-        of_policy = evaluate("policy", workspace.policy, reference=workspace.reference)
+    evaluator = Evaluator(
+        questions=to_questions(prompts),
+        work=work,
+        inspect=error_budget(verifier, rows=count),
+        key=f"evaluate/{seed}",
+        rows=count,
+        trust_remote_code=trust_remote_code,
+        verifier=verifier,
+        verifiers=workspace.raw_verifiers,
+        generation=generation,
+        sampler=sampler,
+        evaluation=evaluation,
+        workers=Workers.of(sampling, sampler),
+    )
+    evaluate = partial(evaluator.evaluate, tokenizer=workspace.reference, template=template, greedy=True)
+    of_reference = evaluate("reference", workspace.reference, reference=None)
+    of_policy = evaluate("policy", workspace.policy, reference=workspace.reference)
     rows = pd.concat([of_reference, of_policy], ignore_index=True)
     write_table(workspace.evaluations, rows, EVALUATIONS, {"fingerprint": fingerprint})
     write_json(workspace.evaluation, summarise(rows, prompts, seed=seed))

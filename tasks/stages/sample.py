@@ -11,6 +11,7 @@ import torch
 
 from apo_core import config
 from apo_core.errors import ApoError
+from apo_core.model.directory import ModelRef
 from apo_core.sampling.scored import Question
 from apo_core.tables import SAMPLES, write_table
 from apo_core.values.adaptive import unsettled
@@ -19,10 +20,11 @@ from tasks.prompts.table import read_split, to_questions
 from tasks.quality.checks import sample_checks
 from tasks.quality.expectations import validate
 from tasks.responses.conditions import engine_conditions, prompt_order, value_conditions, verifier_limits
+from tasks.responses.jobs import Item, Job
 from tasks.responses.sample_jobs import JobSpec, SampleJob, SettleJob, Tally
 from tasks.responses.scoring import error_budget
 from tasks.responses.shards import open_work, run_shards
-from tasks.responses.workers import Item, Job, run_on_workers
+from tasks.responses.workers import Workers
 from tasks.rewards.hints import hints, short_form
 from tasks.stages.process import Facts
 from tasks.workspace import Workspace
@@ -52,23 +54,28 @@ def run(
             "seed": seed,
         },
     )
+    reference = ModelRef(
+        path=workspace.reference.resolve(), dtype=sampling.dtype, trust_remote_code=trust_remote_code
+    )
     spec = JobSpec(
-        reference=workspace.reference.resolve(),
+        policy=reference,
+        tokenizer=reference,
         verifiers=workspace.raw_verifiers.resolve(),
-        seed=seed,
-        trust_remote_code=trust_remote_code,
         template=template,
         verifier=verifier,
         generation=generation,
         sampler=sampler,
-        sampling=sampling,
+        key=f"sample/{seed}",
+        batch_size=sampling.batch_size,
+        max_length=template.max_prompt_tokens + generation.max_new_tokens,
         rows=sampling.n * len(prompts),
+        shaped=True,
     )
     questions = to_questions(prompts)
     if sampling.adaptive is None:
-        samples = _sample_first(spec, work, questions, sampling.n)
+        samples = _sample_first(spec, sampling, work, questions, sampling.n)
     else:
-        samples = _sample_adaptively(spec, work, questions, sampling.adaptive)
+        samples = _sample_adaptively(spec, sampling, work, questions, sampling.adaptive)
     _check(workspace, samples, sampling, len(prompts))
     print(
         short_form(samples), *hints(samples, max_new_tokens=generation.max_new_tokens), sep="\n", flush=True
@@ -84,23 +91,30 @@ def run(
     }
 
 
-def _sample_first(spec: JobSpec, work: Path, questions: list[Question], n: int) -> pd.DataFrame:
+def _sample_first(
+    spec: JobSpec, sampling: config.Sampling, work: Path, questions: list[Question], n: int
+) -> pd.DataFrame:
     """`n` responses per question."""
     spec = replace(spec, rows=n * len(questions))
-    return _run_job(SampleJob(spec, n), spec, work, questions, "sample")
+    return _run_job(SampleJob(spec, range(n)), spec, sampling, work, questions, "sample")
 
 
 def _sample_adaptively(
-    spec: JobSpec, work: Path, questions: list[Question], adaptive: config.Adaptive
+    spec: JobSpec,
+    sampling: config.Sampling,
+    work: Path,
+    questions: list[Question],
+    adaptive: config.Adaptive,
 ) -> pd.DataFrame:
     """As many responses per question as its V* needs, in the questions' order."""
-    samples = _sample_first(spec, work, questions, adaptive.first)
+    samples = _sample_first(spec, sampling, work, questions, adaptive.first)
     position = {question.prompt_id: index for index, question in enumerate(questions)}
     tallies, prior = _tallies(questions, position, samples, adaptive.beta1)
     if not _any_unsettled(tallies, prior, adaptive):
         return samples
     rest = replace(spec, rows=spec.rows - adaptive.first * len(questions))
-    more = _run_job(SettleJob(rest, adaptive, prior), rest, work, tallies, "sample-more")
+    job = SettleJob(rest, adaptive, prior, sampling.n)
+    more = _run_job(job, rest, sampling, work, tallies, "sample-more")
     samples = pd.concat([samples, more], ignore_index=True)
     # Shards were checked against the rows they might have come to; this is of those that were sampled.
     error_budget(spec.verifier, rows=len(samples))(samples)
@@ -108,19 +122,14 @@ def _sample_adaptively(
     return samples.sort_values(["position", "sample_index"], ignore_index=True)
 
 
-def _run_job(job: Job[Item], spec: JobSpec, work: Path, items: list[Item], name: str) -> pd.DataFrame:
+def _run_job(
+    job: Job[Item], spec: JobSpec, sampling: config.Sampling, work: Path, items: list[Item], name: str
+) -> pd.DataFrame:
     """The rows of a job, on the workers that the configuration asks for."""
-    sampling, sampler = spec.sampling, spec.sampler
     return run_shards(
         work,
         items,
-        partial(
-            run_on_workers,
-            job,
-            executor=sampling.executor,
-            workers=sampling.workers,
-            gpus=sampler.vllm.tensor_parallel_size if sampler.engine == "vllm" else 1,
-        ),
+        partial(Workers.of(sampling, spec.sampler).make, job),
         shard_size=sampling.shard_prompts,
         schema=SAMPLES,
         name=name,

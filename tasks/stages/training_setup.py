@@ -25,6 +25,7 @@ from apo_core.sampling import Sampler
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.system.heap import keep_heap
 from apo_core.tables import read_metadata
+from apo_core.training import ranks
 from apo_core.training.canary import canary_tokens
 from apo_core.training.checkpoint import Checkpoints
 from apo_core.training.context import ReferenceLogProbs, TrainingContext, TrainingSet
@@ -89,7 +90,9 @@ def open_context(
     learner = make_learner(source, generation, algorithm, train, seed)
     recent = train.guard.window * train.batch_size * algorithm.responses  # responses the error share is of
     with (
-        scorer_of(verifier, verifiers, rows=recent, prompt_template=template) as scorer,
+        scorer_of(
+            verifier, verifiers, rows=recent, prompt_template=template, own_cores=ranks.own_cores()
+        ) as scorer,
         _open_sampler(source, learner, template, training_set, train, vllm, stop, max_length) as sampler,
     ):
         yield TrainingContext(

@@ -45,6 +45,53 @@ def test_killed_sampling_keeps_its_shards(uncached):
     assert (workspace / "data/samples.parquet").read_bytes() == before
 
 
+@pytest.mark.production
+@pytest.mark.parametrize("name", ["evaluate-policy", "kl-policy"])
+def test_killed_evaluation_keeps_its_shards(uncached, name):
+    workspace = uncached
+    before = (workspace / "data/evaluations.parquet").read_bytes()
+    figures = (workspace / "reports/eval.json").read_text()
+    work = workspace / "data/unfinished/evaluate"
+    kill_when(
+        workspace,
+        ["apo", "stage", "evaluate", "--force"],
+        lambda: len(list(work.glob(f"{name}-*.parquet"))) >= 1,
+    )
+    kept = {file: file.stat().st_mtime_ns for file in work.glob("*-*.parquet")}
+    assert 3 < len(kept) < 9  # of three each: responses of either policy, and log-ratios
+    output = execute("apo stage evaluate", workspace).stdout
+    assert "evaluate-reference: 3 of 3 shards were finished before" in output
+    assert kept.items() <= {file: file.stat().st_mtime_ns for file in work.glob("*-*.parquet")}.items()
+    assert (workspace / "data/evaluations.parquet").read_bytes() == before
+    assert (workspace / "reports/eval.json").read_text() == figures
+
+
+@pytest.mark.production
+def test_a_killed_worker_of_an_evaluation_is_replaced_and_the_table_is_one_workers(uncached):
+    workspace = uncached
+    before = (workspace / "data/evaluations.parquet").read_bytes()
+    log = workspace / "log"
+    with log.open("wb") as stream:
+        command = subprocess.Popen(
+            ["apo", "stage", "evaluate", "--force", "--set", "sampling.workers=2"],
+            cwd=workspace,
+            env=clean_env(),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    work = workspace / "data/unfinished/evaluate"
+    while not list(work.glob("evaluate-policy-*.parquet")):
+        assert command.poll() is None, log.read_text()[-4000:]
+        time.sleep(0.005)
+    (stage,) = stage_processes(workspace, "evaluate")
+    workers = [child for child in stage.children() if "spawn_main" in " ".join(child.cmdline())]
+    assert len(workers) == 2
+    workers[0].kill()
+    assert command.wait(timeout=400) == 0, log.read_text()[-4000:]
+    assert "a sampling worker died" in log.read_text()
+    assert (workspace / "data/evaluations.parquet").read_bytes() == before
+
+
 def test_killed_training_goes_on_from_its_checkpoint(uncached):
     workspace = uncached
     before = weights_hash(workspace)
@@ -80,14 +127,8 @@ def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(wo
     while steps_done(workspace) < 20:
         assert flow.poll() is None, log.read_text()[-4000:]
         time.sleep(0.05)
-    stage = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if (process.info["cmdline"] or [])[-3:] == ["-m", "tasks", "train"]
-        and process.cwd() == str(workspace)
-    ]
-    assert len(stage) == 1
-    stage[0].kill()
+    (stage,) = stage_processes(workspace, "train")
+    stage.kill()
     assert flow.wait(timeout=400) == 0, log.read_text()[-4000:]
     output = log.read_text()
     assert "Retry 1/2 will start" in output
@@ -97,6 +138,15 @@ def test_a_stage_that_is_killed_under_the_flow_is_retried_from_its_checkpoint(wo
     (run,) = client.search_runs([client.get_experiment_by_name("apo-flow").experiment_id])
     steps = [point.step for point in client.get_metric_history(run.info.run_id, "loss")]
     assert sorted(steps) == list(range(1, 33))
+
+
+def stage_processes(workspace: Path, stage: str) -> list[psutil.Process]:
+    """The processes of a stage in the workspace."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (process.info["cmdline"] or [])[-3:] == ["-m", "tasks", stage] and process.cwd() == str(workspace)
+    ]
 
 
 def test_a_killed_run_is_marked_as_crashed_by_the_next_one(workspace):

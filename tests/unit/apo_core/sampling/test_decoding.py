@@ -131,6 +131,19 @@ def test_greedy_tokens_equal_those_of_transformers(model):
     assert len({tuple(row.token_ids) for row in ours}) > 1
 
 
+def test_greedy_and_sampled_rows_of_one_call_are_those_of_two(model):
+    """Batches too: their sizes decide how logits are rounded."""
+    prompts = [prompt for prompt in PROMPTS for _ in range(3)]
+    keys = [None if row % 3 == 0 else f"stage/{row}" for row in range(len(prompts))]
+    mixed = sample_responses(model, prompts, keys)
+    greedy = sample_responses(model, PROMPTS, None)
+    assert mixed[::3] == greedy
+    sampled = [row for row in range(len(prompts)) if row % 3]
+    alone = sample_responses(model, [prompts[row] for row in sampled], [keys[row] for row in sampled])
+    assert [mixed[row] for row in sampled] == alone
+    assert greedy != mixed[1::3]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_sampled_tokens_equal_those_drawn_alone_without_a_cache(model, temperature):

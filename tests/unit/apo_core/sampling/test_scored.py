@@ -4,7 +4,7 @@ import pytest
 
 from apo_core.model.template import Template
 from apo_core.sampling import Response, TransformersSampler
-from apo_core.sampling.scored import Question, sample_and_score
+from apo_core.sampling.scored import GREEDY_INDEX, Question, sample_questions, score_samples
 from apo_core.verifiers import InProcess, make_verifier
 
 NUMERIC = make_verifier("numeric", ("last",), Path())
@@ -16,28 +16,33 @@ QUESTIONS = [
 ]
 
 
+def sampled_and_scored(questions, indices, key, *, sampler, tokenizer, scorer):
+    samples = sample_questions(
+        questions,
+        indices,
+        sampler=sampler,
+        template=Template(tokenizer, style="raw", text="{prompt}", system=None),
+        max_new_tokens=10,
+        temperature=1.0,
+        key=key,
+    )
+    return score_samples(samples, scorer, max_new_tokens=10)
+
+
 @pytest.fixture
 def sample_scored(decoder, tokenizer):
     sampler = TransformersSampler(decoder, eos_ids={1}, pad_id=0, batch_size=4)
 
-    def scored(questions, n, key, verifier=NUMERIC, **first):
-        return sample_and_score(
-            questions,
-            n,
-            sampler=sampler,
-            template=Template(tokenizer, style="raw", text="{prompt}", system=None),
-            scorer=InProcess(verifier),
-            max_new_tokens=10,
-            temperature=1.0,
-            key=key,
-            **first,
+    def scored(questions, indices, key, verifier=NUMERIC):
+        return sampled_and_scored(
+            questions, indices, key, sampler=sampler, tokenizer=tokenizer, scorer=InProcess(verifier)
         )
 
     return scored
 
 
 def test_rows_are_in_order_and_scored_on_their_own_text(sample_scored, tokenizer):
-    rows = sample_scored(QUESTIONS, 3, "stage/0")
+    rows = sample_scored(QUESTIONS, range(3), "stage/0")
     assert [(row.question.prompt_id, row.sample_index) for row in rows] == [
         (name, index) for name in "abc" for index in range(3)
     ]
@@ -49,23 +54,23 @@ def test_rows_are_in_order_and_scored_on_their_own_text(sample_scored, tokenizer
 
 
 def test_a_right_answer_is_rewarded(sample_scored):
-    text = sample_scored(QUESTIONS[:1], 1, "stage/0", EXACT)[0].text
+    text = sample_scored(QUESTIONS[:1], [0], "stage/0", EXACT)[0].text
     rows = sample_scored(
-        [Question("a", "1+1=", text, "{}"), Question("a", "1+1=", text + "0", "{}")], 1, "stage/0", EXACT
+        [Question("a", "1+1=", text, "{}"), Question("a", "1+1=", text + "0", "{}")], [0], "stage/0", EXACT
     )
     assert [row.reward for row in rows] == [1.0, 0.0]
 
 
 def test_a_questions_samples_do_not_depend_on_its_neighbours(sample_scored):
-    whole = sample_scored(QUESTIONS, 3, "stage/0")
-    assert sample_scored(QUESTIONS[1:2], 3, "stage/0") == whole[3:6]
-    assert sample_scored(QUESTIONS, 2, "stage/0") == [row for row in whole if row.sample_index < 2]
+    whole = sample_scored(QUESTIONS, range(3), "stage/0")
+    assert sample_scored(QUESTIONS[1:2], range(3), "stage/0") == whole[3:6]
+    assert sample_scored(QUESTIONS, range(2), "stage/0") == [row for row in whole if row.sample_index < 2]
 
 
 def test_samples_from_a_later_index_on_are_those_of_a_longer_run(sample_scored):
     """As adaptive sampling asks for them: with the first ones of the run before, no sample twice."""
-    whole = sample_scored(QUESTIONS, 5, "stage/0")
-    later = sample_scored(QUESTIONS, 2, "stage/0", start=3)
+    whole = sample_scored(QUESTIONS, range(5), "stage/0")
+    later = sample_scored(QUESTIONS, range(3, 5), "stage/0")
     assert [row.sample_index for row in later] == [3, 4] * 3
     assert later == [row for row in whole if row.sample_index >= 3]
 
@@ -94,16 +99,8 @@ class Scorer(InProcess):
 
 
 def scored_by(tokenizer, sampler, scorer):
-    template = Template(tokenizer, style="raw", text="{prompt}", system=None)
-    return sample_and_score(
-        QUESTIONS,
-        2,
-        sampler=sampler,
-        template=template,
-        scorer=scorer,
-        max_new_tokens=10,
-        temperature=1.0,
-        key="stage/0",
+    return sampled_and_scored(
+        QUESTIONS, range(2), "stage/0", sampler=sampler, tokenizer=tokenizer, scorer=scorer
     )
 
 
@@ -122,12 +119,14 @@ def test_no_response_and_no_verdict_is_lost_in_silence(tokenizer, sampler, score
 
 
 def test_another_key_draws_other_samples(sample_scored):
-    first, second = (sample_scored(QUESTIONS, 3, key) for key in ("stage/0", "stage/1"))
+    first, second = (sample_scored(QUESTIONS, range(3), key) for key in ("stage/0", "stage/1"))
     assert [row.text for row in first] != [row.text for row in second]
 
 
-def test_without_a_key_the_response_is_greedy(sample_scored):
-    pairs, singles = sample_scored(QUESTIONS, 2, None), sample_scored(QUESTIONS, 1, None)
-    assert (
-        [row.text for row in pairs[::2]] == [row.text for row in pairs[1::2]] == [row.text for row in singles]
-    )
+def test_the_greedy_response_is_sampled_among_the_others(sample_scored):
+    rows = sample_scored(QUESTIONS, [GREEDY_INDEX, 0, 1], "stage/0")
+    assert [row.sample_index for row in rows] == [-1, 0, 1] * 3
+    alone = sample_scored(QUESTIONS, [GREEDY_INDEX], "another key")
+    assert rows[::3] == alone
+    assert [row for row in rows if row.sample_index >= 0] == sample_scored(QUESTIONS, range(2), "stage/0")
+    assert [row.text for row in alone] != [row.text for row in rows[1::3]]

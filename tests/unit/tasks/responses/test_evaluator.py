@@ -1,19 +1,21 @@
 """Rows and log-ratios of an evaluation do not depend on how shards are cut."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
 from apo_core.config.file import load_params
 from apo_core.embedded.tiny_decoder import character_tokenizer, tiny_decoder
-from apo_core.model.directory import ModelRef
-from apo_core.model.loading import save_policy
+from apo_core.model.loading import load_policy, save_policy
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.template import Template
-from apo_core.sampling.base import Response
-from apo_core.sampling.scored import Question, Scored
-from tasks.prompts.prompt_template import load_prompt_template
-from tasks.responses.evaluator import Evaluator, log_ratios
-from tasks.responses.scoring import scorer_of
+from apo_core.sampling.scored import Question
+from tasks.responses import log_ratios as log_ratios_module
+from tasks.responses import sample_jobs
+from tasks.responses.evaluator import Evaluator
+from tasks.responses.log_ratios import log_ratios
+from tasks.responses.workers import Workers
 
 
 def test_log_ratios_are_of_their_rows_however_those_are_cut():
@@ -25,23 +27,16 @@ def test_log_ratios_are_of_their_rows_however_those_are_cut():
         for seed in (0, 1)
     ]
     prompt_template = Template(tokenizer, style="raw", text="{prompt}", system=None)
-    prompts = ["1+2=", "1+2+3+4=", "5+5=", "1+2+3="]
-    scored = [
-        Scored(
-            Question(prompt, prompt, "", "{}"),
-            0,
-            Response(prompt_template.encode("7" * length), "stop"),
-            "",
-            1.0,
-            None,
-            "",
-        )
-        for prompt, length in zip(prompts, (9, 1, 5, 3), strict=True)
-    ]
-    one_by_one = [log_ratios(*heads, prompt_template, 1000, [row])[0] for row in scored]
+    prompts = [prompt_template.encode(prompt) for prompt in ("1+2=", "1+2+3+4=", "5+5=", "1+2+3=")]
+    responses = [prompt_template.encode("7" * length) for length in (9, 1, 5, 3)]
+
+    def ratios(prompts, responses, budget):
+        return log_ratios(*heads, prompts, responses, pad_id=0, micro_batch_tokens=budget)
+
+    one_by_one = [ratios([prompts[row]], [responses[row]], 1000)[0] for row in range(4)]
     assert len(set(one_by_one)) == 4
     for budget in (1, 14, 1000):
-        assert log_ratios(*heads, prompt_template, budget, scored) == pytest.approx(one_by_one, abs=1e-5)
+        assert ratios(prompts, responses, budget) == pytest.approx(one_by_one, abs=1e-5)
     assert torch.is_grad_enabled()
 
 
@@ -58,40 +53,92 @@ def policy_directory(tmp_path):
     return make
 
 
-def test_rows_are_by_prompt_however_shards_are_cut(root, tmp_path, policy_directory):
+@pytest.fixture
+def evaluate(root, tmp_path, policy_directory):
+    """Evaluate a policy of seed 0, with the shards in a directory of their own."""
     params = load_params(root / "presets/embedded.yaml")
-    policy, reference = policy_directory(0), policy_directory(1)
-    prompt_template = load_prompt_template(ModelRef(path=policy), params.template)
+    policy = policy_directory(0)
     questions = [Question(prompt, prompt, "7", "{}") for prompt in ("3+4=", "1+1+5=", "7=")]
 
-    def evaluate(batch_size, greedy, reference):
-        work = tmp_path / f"{batch_size}-{greedy}"
-        with scorer_of(params.verifier, tmp_path, rows=100) as scorer:
-            evaluator = Evaluator(
-                questions=questions,
-                work=work,
-                inspect=lambda rows: None,
-                key="evaluate/0",
-                trust_remote_code=False,
-                generation=params.generation.model_copy(update={"max_new_tokens": 4}),
-                sampler=params.sampler,
-                evaluation=params.evaluation.model_copy(update={"samples": 2, "batch_size": batch_size}),
-            )
-            rows = evaluator.evaluate(
-                "policy", policy, prompt_template, scorer=scorer, greedy=greedy, reference=reference
-            )
-        assert len(list(work.glob("evaluate-policy-*.parquet"))) == (3 if batch_size == 2 else 1)
-        return rows
+    def of_policy(work, *, batch_size, greedy=True, reference=None, workers=1):
+        evaluator = Evaluator(
+            questions=questions,
+            work=tmp_path / work,
+            inspect=lambda rows: None,
+            key="evaluate/0",
+            rows=100,
+            trust_remote_code=False,
+            verifier=params.verifier,
+            verifiers=tmp_path,
+            generation=params.generation.model_copy(update={"max_new_tokens": 4}),
+            sampler=params.sampler,
+            evaluation=params.evaluation.model_copy(update={"samples": 2, "batch_size": batch_size}),
+            workers=Workers(executor="local", number=workers, gpus=1),
+        )
+        return evaluator.evaluate(
+            "policy", policy, tokenizer=policy, template=params.template, greedy=greedy, reference=reference
+        )
 
-    rows = evaluate(64, True, reference)
-    assert rows["prompt_id"].tolist() == [question.prompt_id for question in questions for _ in range(3)]
+    return of_policy
+
+
+def test_rows_are_by_prompt_however_shards_are_cut(evaluate, tmp_path, policy_directory):
+    reference = policy_directory(1)
+    rows = evaluate("whole", batch_size=64, reference=reference)
+    assert rows["prompt_id"].tolist() == [prompt for prompt in ("3+4=", "1+1+5=", "7=") for _ in range(3)]
     assert rows["sample_index"].tolist() == [-1, 0, 1] * 3
     assert rows["log_ratio"].isna().tolist() == [True, False, False] * 3
-    one_by_one = evaluate(2, True, reference)
+    one_by_one = evaluate("cut", batch_size=2, reference=reference)
+    for name in ("evaluate-policy", "kl-policy"):
+        assert [len(list((tmp_path / work).glob(f"{name}-*"))) for work in ("whole", "cut")] == [1, 3]
     assert one_by_one["text"].tolist() == rows["text"].tolist()
     assert one_by_one["log_ratio"].tolist() == pytest.approx(
         rows["log_ratio"].tolist(), abs=1e-4, nan_ok=True
     )
-    sampled = evaluate(64, False, None)
+    sampled = evaluate("sampled", batch_size=64, greedy=False)
     assert sampled["text"].tolist() == rows.loc[rows["sample_index"] >= 0, "text"].tolist()
     assert sampled["log_ratio"].isna().all()
+
+
+def test_the_log_ratios_need_no_engine_again(evaluate, tmp_path, policy_directory, monkeypatch):
+    """A kill after the responses: they are read from their shards, and no engine is opened again."""
+    before = evaluate("work", batch_size=2, reference=policy_directory(1))
+    for file in (tmp_path / "work").glob("kl-policy-*"):
+        file.unlink()
+
+    def refuse(*_, **__):
+        raise AssertionError("sampled again")
+
+    monkeypatch.setattr("tasks.responses.sample_jobs.open_sampler", refuse)
+    assert evaluate("work", batch_size=2, reference=policy_directory(1)).equals(before)
+
+
+def test_no_model_of_the_log_ratios_is_loaded_beside_an_open_engine(evaluate, policy_directory, monkeypatch):
+    held = []
+    open_sampler = sample_jobs.open_sampler
+
+    @contextmanager
+    def noting(*arguments, **options):
+        with open_sampler(*arguments, **options) as sampler:
+            held.append("engine")
+            yield sampler
+            held.remove("engine")
+
+    def load(model):
+        assert "engine" not in held
+        held.append("model")
+        return load_policy(model)
+
+    monkeypatch.setattr(sample_jobs, "open_sampler", noting)
+    monkeypatch.setattr(log_ratios_module, "load_policy", load)
+    evaluate("work", batch_size=2, reference=policy_directory(1))
+    assert held == ["model", "model"]
+
+
+@pytest.mark.slow
+def test_two_workers_make_the_rows_of_one_byte_for_byte(evaluate, tmp_path, policy_directory):
+    reference = policy_directory(1)
+    tables = [evaluate(str(count), batch_size=2, reference=reference, workers=count) for count in (1, 2)]
+    assert tables[0].equals(tables[1])
+    for name in sorted(file.name for file in (tmp_path / "1").glob("*.parquet")):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()

@@ -1,6 +1,7 @@
 """Rows that the verifier failed on, from the shards to the value table."""
 
 import math
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from apo_core.values.pooled import Prior
 from apo_core.verifiers import RowError
 from tasks.quality.checks import sample_checks, value_checks
 from tasks.quality.expectations import DataQualityError, validate
+from tasks.responses.jobs import make_here
 from tasks.responses.scoring import error_budget, row_errors, verifiers_of
 from tasks.responses.shards import run_shards
-from tasks.responses.workers import run_serially
 from tasks.stages.values import Priors, fit_priors, value_table
 
 LATE = "error: took longer than 5 s"
@@ -99,16 +100,21 @@ def test_error_rows_are_named_by_prompt_and_sample():
 def test_a_stage_stops_at_the_shard_that_overspends_and_does_not_keep_it(params, tmp_path):
     scored_shards = []
 
-    def make(prompts):
-        scored_shards.append(prompts)
-        return samples({prompt: [1.0, None if prompt in "bde" else 0.0] for prompt in prompts})
+    class Job:
+        @contextmanager
+        def open(self, own_cores):
+            yield lambda prompts: partial(self.score, prompts)
+
+        def score(self, prompts):
+            scored_shards.append(prompts)
+            return samples({prompt: [1.0, None if prompt in "bde" else 0.0] for prompt in prompts})
 
     def run(share):
         verifier = params.verifier[0].model_copy(update={"max_error_share": share})
         return run_shards(
             tmp_path,
             "abcdefgh",
-            partial(run_serially, make),
+            partial(make_here, Job()),
             shard_size=2,
             schema=SAMPLES,
             name="sample",

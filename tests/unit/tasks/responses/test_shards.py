@@ -1,11 +1,15 @@
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from apo_core.errors import ApoError
+from tasks.responses.jobs import make_here
 from tasks.responses.shards import open_work, run_shards
-from tasks.responses.workers import run_serially
 from tasks.workspace import Workspace
 
 SCHEMA = pa.schema([("item", pa.int64())])
@@ -15,17 +19,33 @@ class Killed(BaseException):
     """Stands for whatever ends a process while it makes a shard."""
 
 
-def shards(directory, items, made_items, *, die_at=None):
-    def make(shard):
-        if die_at in shard:
-            raise Killed
-        made_items.extend(shard)
-        return pd.DataFrame({"item": shard})
+@dataclass
+class Work:
+    """Notes what it samples; `die_at` ends the process while the shard with that item is sampled."""
 
-    frame = run_shards(
-        directory, items, partial(run_serially, make), shard_size=3, schema=SCHEMA, name="work"
+    sampled: list = field(default_factory=list)
+    die_at: int | None = None
+
+    @contextmanager
+    def open(self, own_cores):
+        assert own_cores >= 1
+        yield self.sample
+
+    def sample(self, shard):
+        if self.die_at in shard:
+            raise Killed
+        self.sampled.extend(shard)
+        return lambda: pd.DataFrame({"item": shard})
+
+
+def run(directory, items, job, **options):
+    return run_shards(
+        directory, items, partial(make_here, job), shard_size=3, schema=SCHEMA, name="work", **options
     )
-    return frame["item"].tolist()
+
+
+def shards(directory, items, made_items, *, die_at=None):
+    return run(directory, items, Work(made_items, die_at))["item"].tolist()
 
 
 def test_finished_shards_are_kept_and_the_result_is_the_undisturbed_one(tmp_path, capsys):
@@ -38,6 +58,51 @@ def test_finished_shards_are_kept_and_the_result_is_the_undisturbed_one(tmp_path
     assert shards(work, range(10), made_items) == list(range(10))
     assert made_items == list(range(10))
     assert "work: 2 of 4 shards were finished before" in capsys.readouterr().out
+
+
+@dataclass
+class Overlapping:
+    """Scores a shard only once the next one is being sampled; what it does is noted in order."""
+
+    done: list = field(default_factory=list)
+    sampling: dict = field(default_factory=lambda: {first: threading.Event() for first in (0, 3, 6)})
+    fails_to_score: int | None = None
+
+    @contextmanager
+    def open(self, own_cores):
+        yield self.sample
+        self.done.append("closed")
+
+    def sample(self, shard):
+        self.sampling[shard[0]].set()
+        self.done.append(f"sample {shard[0]}")
+        return partial(self.score, shard)
+
+    def score(self, shard):
+        following = self.sampling.get(shard[0] + 3)
+        assert following is None or following.wait(timeout=60)
+        if shard[0] == self.fails_to_score:
+            raise ApoError("the verifier cannot be loaded")
+        self.done.append(f"score {shard[0]}")
+        return pd.DataFrame({"item": shard})
+
+
+def test_a_shard_is_scored_while_the_next_one_is_sampled_and_one_alone(tmp_path):
+    job = Overlapping()
+    rows = run(tmp_path, range(9), job, inspect=lambda rows: job.done.append(f"keep {rows['item'][0]}"))
+    assert rows["item"].tolist() == list(range(9))
+    assert [step for step in job.done if step[:4] != "samp"] == [
+        step for first in (0, 3, 6) for step in (f"score {first}", f"keep {first}")
+    ] + ["closed"]
+    # No more than one shard is ahead: the third is sampled once the first is kept.
+    assert job.done.index("keep 0") < job.done.index("score 3")
+    assert job.done.index("sample 6") < job.done.index("score 3")
+
+
+def test_what_scoring_refuses_ends_the_work_and_what_was_kept_stays(tmp_path):
+    with pytest.raises(ApoError, match="the verifier cannot be loaded"):
+        run(tmp_path, range(9), Overlapping(fails_to_score=3))
+    assert [file.name for file in tmp_path.glob("*.parquet")] == ["work-00000000.parquet"]
 
 
 def test_work_under_other_conditions_is_dropped_by_name(tmp_path, capsys):
