@@ -6,6 +6,7 @@ from gpu.check import Check
 from gpu.numbers_checks import log_probs_and_gradients, padding
 from gpu.sampling_checks import transformers_sampler
 from gpu.training_checks import resume, zero_stages
+from gpu.vllm_checks import vllm_adapters, vllm_in_training, vllm_sampler
 
 CHECKS = (
     Check("log-probs and gradients", log_probs_and_gradients),
@@ -13,6 +14,9 @@ CHECKS = (
     Check("transformers sampler", transformers_sampler),
     Check("ZeRO", zero_stages, needs=("deepspeed",)),
     Check("resume", resume, needs=("deepspeed",)),
+    Check("vLLM", vllm_sampler, needs=("vllm",)),
+    Check("vLLM in training", vllm_in_training, needs=("vllm", "deepspeed")),
+    Check("vLLM with adapters", vllm_adapters, needs=("vllm", "deepspeed", "peft")),
 )
 
 
