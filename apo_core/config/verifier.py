@@ -11,6 +11,7 @@ from apo_core.verifiers.extraction import Rule
 from apo_core.verifiers.names import name_problem, rules_problem
 from apo_core.verifiers.thinking import Tags, Thinking, tags_problem
 
+_MAX_PROCESSES = 8  # where the configuration does not say; each takes memory
 _Names = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -77,6 +78,10 @@ class Verifier(Section):
     """Share of the rows of a stage (in training: of the last `train.guard.window` steps) on which the
     verifier may hang, crash or raise before the stage stops. Such a row has no reward and takes no part. Of
     several verifiers, the smallest share counts."""
+
+    def processes(self, own_cores: int) -> int:
+        """How many processes score for a worker that has so many cores."""
+        return self.workers or min(own_cores, _MAX_PROCESSES)
 
     @field_validator("thinking_tags")
     @classmethod

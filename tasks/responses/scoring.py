@@ -19,8 +19,6 @@ from apo_core.verifiers.wrapped import with_own_limits
 if TYPE_CHECKING:
     from apo_core.model.template import Template  # with transformers, which takes seconds
 
-_MAX_PROCESSES = 8  # of a verifier, where the configuration does not say; each takes memory
-
 
 def verifiers_of(
     verifiers: config.Verifiers, directory: Path, prompt_template: Template | None = None
@@ -119,7 +117,7 @@ def _open(
 ) -> AbstractContextManager[Scorer]:
     return open_scorer(
         rule,
-        workers=verifier.workers or min(own_cores, _MAX_PROCESSES),
+        workers=verifier.processes(own_cores),
         time_limit_seconds=verifier.time_limit_seconds,
         memory_limit_mib=verifier.memory_limit_mib,
         max_errors=int(verifier.max_error_share * rows),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from apo_core import config
 from apo_core.data.prompts import Prompt
+from apo_core.system.processes import cores
 from apo_core.verifiers import Attempt, Scorer, Verdict, attempt_at, open_scorer
 from apo_core.verifiers.base import GIVEN_UP
 from apo_core.verifiers.combined import numbered
@@ -109,7 +110,7 @@ def dry_run(
 def _open(verifier: config.Verifier, rule: Timed) -> AbstractContextManager[Scorer]:
     return open_scorer(
         rule,
-        workers=verifier.workers,
+        workers=verifier.processes(cores()),
         time_limit_seconds=verifier.time_limit_seconds,
         memory_limit_mib=verifier.memory_limit_mib,
         max_errors=MAX_ERRORS - 1,

@@ -113,3 +113,9 @@ def test_the_page_on_upgrading_has_the_lines_that_a_section_of_before_lacks(file
     start = kept.index("verifier:") + 1
     file.write_text("\n".join([*kept[:start], *lines, *kept[start:]]), encoding="utf-8")
     assert load_params(file) == load_params(BASE)
+
+
+@pytest.mark.parametrize(("workers", "own_cores", "processes"), [(None, 1, 1), (None, 64, 8), (3, 64, 3)])
+def test_a_verifier_has_the_processes_that_are_configured_or_one_per_core(workers, own_cores, processes):
+    (verifier,) = load_params(BASE).verifier
+    assert verifier.model_copy(update={"workers": workers}).processes(own_cores) == processes
