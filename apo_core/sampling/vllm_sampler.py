@@ -129,6 +129,8 @@ class VllmSampler:
         self.engine.engine_core.shutdown()
         del self.engine
         gc.collect()  # the engine's parts refer to each other
+        # The next engine counts what torch keeps for itself as taken (vllm/v1/worker/utils.py:761).
+        torch.cuda.empty_cache()
 
     def generate(
         self, prompts: list[list[int]], keys: Keys, *, max_new_tokens: int, temperature: float
