@@ -143,6 +143,14 @@ def test_a_response_depends_on_neither_its_batch_nor_its_order(vllm):
         assert part == [whole[row] for row in chosen]
 
 
+def test_greedy_and_sampled_rows_go_into_one_queue(vllm):
+    greedy, sampled = sample(vllm, name=None), sample(vllm)
+    keys = [f"row/{row}" if row % 2 else None for row in range(len(PROMPTS))]
+    mixed = vllm.generate(PROMPTS, keys, max_new_tokens=40, temperature=1.0)
+    assert mixed == [(sampled if row % 2 else greedy)[row] for row in range(len(PROMPTS))]
+    assert mixed not in (greedy, sampled)
+
+
 def test_other_keys_sample_other_responses(vllm):
     responses = sample(vllm, [PROMPTS[0]] * 50)
     assert len({tuple(response.token_ids) for response in responses}) > 25

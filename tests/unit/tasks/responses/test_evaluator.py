@@ -1,5 +1,6 @@
 """Rows and log-ratios of an evaluation do not depend on how shards are cut."""
 
+import pickle
 from contextlib import contextmanager
 
 import pytest
@@ -14,8 +15,11 @@ from apo_core.sampling.scored import Question
 from tasks.responses import log_ratios as log_ratios_module
 from tasks.responses import sample_jobs
 from tasks.responses.evaluator import Evaluator
+from tasks.responses.jobs import make_here
 from tasks.responses.log_ratios import log_ratios
 from tasks.responses.workers import Workers
+
+ONE = Workers(executor="local", number=1, gpus=1)
 
 
 def test_log_ratios_are_of_their_rows_however_those_are_cut():
@@ -60,7 +64,7 @@ def evaluate(root, tmp_path, policy_directory):
     policy = policy_directory(0)
     questions = [Question(prompt, prompt, "7", "{}") for prompt in ("3+4=", "1+1+5=", "7=")]
 
-    def of_policy(work, *, batch_size, greedy=True, reference=None, workers=1):
+    def of_policy(work, *, batch_size, greedy=True, reference=None, workers=ONE):
         evaluator = Evaluator(
             questions=questions,
             work=tmp_path / work,
@@ -73,7 +77,7 @@ def evaluate(root, tmp_path, policy_directory):
             generation=params.generation.model_copy(update={"max_new_tokens": 4}),
             sampler=params.sampler,
             evaluation=params.evaluation.model_copy(update={"samples": 2, "batch_size": batch_size}),
-            workers=Workers(executor="local", number=workers, gpus=1),
+            workers=workers,
         )
         return evaluator.evaluate(
             "policy", policy, tokenizer=policy, template=params.template, greedy=greedy, reference=reference
@@ -135,10 +139,20 @@ def test_no_model_of_the_log_ratios_is_loaded_beside_an_open_engine(evaluate, po
     assert held == ["model", "model"]
 
 
-@pytest.mark.slow
-def test_two_workers_make_the_rows_of_one_byte_for_byte(evaluate, tmp_path, policy_directory):
+class TwoWorkers:
+    """Makes every second shard by a worker of its own, in this process, and the last ones first."""
+
+    def make(self, job, shards, keep):
+        for number in (1, 0):
+            own = dict(reversed(list(shards.items())[number::2]))
+            make_here(pickle.loads(pickle.dumps(job)), own, keep)
+
+
+def test_who_makes_a_shard_and_when_does_not_matter(evaluate, tmp_path, policy_directory):
+    """Real processes: tests/integration/test_interruption.py."""
     reference = policy_directory(1)
-    tables = [evaluate(str(count), batch_size=2, reference=reference, workers=count) for count in (1, 2)]
-    assert tables[0].equals(tables[1])
-    for name in sorted(file.name for file in (tmp_path / "1").glob("*.parquet")):
-        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+    one = evaluate("one", batch_size=2, reference=reference)
+    assert evaluate("two", batch_size=2, reference=reference, workers=TwoWorkers()).equals(one)
+    files = {file.name: file.read_bytes() for file in (tmp_path / "one").glob("*.parquet")}
+    assert len(files) == 6
+    assert files == {file.name: file.read_bytes() for file in (tmp_path / "two").glob("*.parquet")}
