@@ -79,7 +79,12 @@ SAFE_IMPORTS = (
 DVC = (
     Variable("SHELL", "/bin/sh", "DVC starts stages by it, and an account of a service has nologin there"),
 )
-VLLM = (Variable("VLLM_ENABLE_V1_MULTIPROCESSING", "0", "weights are handed over inside the process"),)
+VLLM = (
+    Variable("VLLM_ENABLE_V1_MULTIPROCESSING", "0", "weights are handed over inside the process"),
+    Variable(
+        "VLLM_WORKER_MULTIPROC_METHOD", "spawn", "a process that has looked at its GPUs cannot be forked"
+    ),
+)
 # A variable of a library that is empty is unset: Compose writes `${VARIABLE:-}` so.
 _LIBRARIES = (
     *("APO_", "AWS_", "DVC_", "HF_", "MLFLOW_", "PREFECT_", "RAY_", "VLLM_"),

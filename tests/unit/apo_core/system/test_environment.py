@@ -5,7 +5,10 @@ import getpass
 import os
 import pwd
 import re
+import subprocess
+import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -187,3 +190,23 @@ def test_segments_grow_unless_the_user_has_said_how_memory_is_allocated(own_envi
     use_expandable_segments()
     assert own_environment[name] == "max_split_size_mb:64"
     assert {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(own_environment) == {name}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed; `make vllm` installs it")
+def test_vllm_spawns_its_processes():
+    """As vLLM itself answers, which by default forks: here, where no platform has a say in it yet."""
+    script = """
+from apo_core.system.environment import prepare_vllm
+from apo_core.sampling.vllm_sampler import VllmSampler  # brings no vLLM that had read the environment before
+import sys
+assert not any(name.split(".")[0] == "vllm" for name in sys.modules)
+prepare_vllm()
+from vllm.utils.system_utils import get_mp_context
+print(get_mp_context().get_start_method())
+"""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["spawn"], done.stderr
