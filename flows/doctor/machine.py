@@ -15,6 +15,7 @@ from apo_core.config import Params
 from apo_core.errors import ApoError, StageFailed
 from flows.doctor.inputs import Finding, examine_inputs
 from flows.doctor.memory import machine_mib, memory_plan
+from flows.doctor.shared_memory import examine_shared_memory
 from tasks.decisions.log import VARIABLE, open_store
 from tasks.dvc.state import pending
 from tasks.lock import refuse_second_run
@@ -39,6 +40,7 @@ def examine_workspace(workspace: Workspace, params: Params) -> list[Finding]:
         from flows.doctor.model import examine_model  # with transformers, which takes seconds
 
         findings.append(examine_model(workspace, params))
+    findings.append(examine_shared_memory(params))
     return [*findings, _dvc(workspace), _tracking(workspace), _decisions(workspace)]
 
 
