@@ -52,7 +52,8 @@ class VllmOverride(Section):
     max_num_seqs: Positive = 1
     """As `sampler.vllm.max_num_seqs`."""
     gpu_memory_utilization: GpuShare = 1.0
-    """As `sampler.vllm.gpu_memory_utilization`; the trainer needs the rest of the GPU."""
+    """As `sampler.vllm.gpu_memory_utilization`, beside what the trainer always holds; what it needs for an
+    update the engine leaves to it."""
     kv_cache_gib: PositiveFloat | None = None
     """As `sampler.vllm.kv_cache_gib`."""
     enforce_eager: bool = False

@@ -19,6 +19,7 @@ from apo_core.config.section import (
 )
 
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"]
+_VLLM_RANK = 512  # 0.32, vllm/config/lora.py:24
 
 
 class Checkpoint(Section):
@@ -62,7 +63,8 @@ class TrainSampler(Section):
     """The engine that samples the responses of training."""
 
     engine: Literal["transformers", "vllm"]
-    """`transformers` samples from the policy's own weights; `vllm` gets them before every step."""
+    """`transformers` samples from the policy's own weights; `vllm` gets them before every step (with `lora`
+    in bfloat16 the adapters alone), and on a GPU leaves it to the trainer in between."""
     vllm_override: VllmOverride
     """Keys of `sampler.vllm` that training sets differently, {gpu_memory_utilization: 0.3} say; {} for
     none."""
@@ -131,9 +133,9 @@ class Train(Section):
             raise ValueError("exactly one of steps and epochs is needed")
         if self.batch_size % self.ranks:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of ranks {self.ranks}")
-        if self.sampler.engine == "vllm" and self.lora is not None and self.dtype == "bfloat16":
-            # vLLM is given plain weights, and bfloat16 cannot tell them from those without adapters.
-            raise ValueError("lora: with sampler.engine vllm only in dtype float32")
+        adapters_in_vllm = self.sampler.engine == "vllm" and self.dtype == "bfloat16"
+        if adapters_in_vllm and self.lora is not None and self.lora.rank > _VLLM_RANK:
+            raise ValueError(f"lora: vLLM's adapters have a rank of at most {_VLLM_RANK}")
         if self.lora is not None and self.reference_dtype is not None:
             raise ValueError("reference_dtype: with lora the reference is the policy without its adapters")
         if str(self.attention).startswith("flash") and "float32" in (self.dtype, self.reference_dtype):

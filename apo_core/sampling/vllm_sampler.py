@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import gc
-import hashlib
-import warnings
-from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from textwrap import shorten
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from apo_core.errors import ApoError
 from apo_core.model.directory import ModelRef, check_model_directory
 from apo_core.sampling.base import Keys, Response
+from apo_core.sampling.vllm_engine import adapter_arguments, die_with_parent, start_engine, transfer_arguments
+from apo_core.sampling.vllm_requests import sampling_params, to_response
+from apo_core.sampling.vllm_weights import ADAPTER_ID, pack_tied_heads, receive, replace_adapter
+from apo_core.system.descriptors import raise_descriptor_limit
 from apo_core.system.environment import prepare_vllm
-from apo_core.system.imports import quick_imports
-from apo_core.system.processes import set_parent_death_signal
 
 if TYPE_CHECKING:  # importing it takes ten seconds and is left to those who use it
     from vllm import RequestOutput, SamplingParams
-    from vllm.config import ModelConfig
-    from vllm.outputs import CompletionOutput
-    from vllm.v1.engine.llm_engine import LLMEngine
-    from vllm.v1.worker.worker_base import WorkerBase
+    from vllm.lora.request import LoRARequest
 
 
 def vllm_version() -> str:
@@ -69,6 +61,8 @@ class VllmSampler:
         enforce_eager: bool,
         with_weights: bool = True,
         keep_log_probs: bool = False,
+        gpu_shared: bool = False,
+        lora_rank: int | None = None,
     ) -> None:
         """Start the engine. One lives in a process at a time: `close` it, or use it in `with`.
 
@@ -81,8 +75,11 @@ class VllmSampler:
             kv_cache_gib: of the key-value cache, in place of what that share leaves.
             tensor_parallel_size: GPUs a copy of the model is spread over.
             enforce_eager: neither compile the model nor capture CUDA graphs: starts sooner, decodes slower.
-            with_weights: begin with the directory's; else with noise, until `load_weights` brings others.
+            with_weights: begin with the directory's; else with noise, until a trainer brings others.
             keep_log_probs: have sampled responses bring their log-probs.
+            gpu_shared: a trainer is on the same GPU: weights come from its memory, and the engine sleeps
+                while it does not sample.
+            lora_rank: of the adapter that comes with each update; None for weights without one.
 
         Raises:
             ApoError: vLLM is not installed, or refuses the model, its arguments or the memory there is.
@@ -90,9 +87,10 @@ class VllmSampler:
         vllm_version()
         check_model_directory(source.path)
         prepare_vllm()
+        raise_descriptor_limit()
         self.eos_ids = eos_ids
         self.keep_log_probs = keep_log_probs
-        self.engine = _start(
+        self.engine = start_engine(
             source.path,
             {
                 "skip_tokenizer_init": True,  # token ids go in and come out
@@ -111,10 +109,20 @@ class VllmSampler:
                 # Processed ones have the temperature in them, on CPU (v1/sample/ops/topk_topp_sampler.py:332)
                 # and on GPUs (v1/worker/gpu/sample/sampler.py:173). On CPU all rows then pay for them.
                 "logprobs_mode": "processed_logprobs" if keep_log_probs else "raw_logprobs",
+                **({} if with_weights else transfer_arguments(gpu_shared)),
+                **({} if lora_rank is None else adapter_arguments(lora_rank)),
             },
         )
+        # (size,) uint8, where weights come unless they are on a GPU.
+        self.shared_memory: Tensor | None = None
+        self.sleeps = gpu_shared
+        self._asleep = False
+        self._adapter: LoRARequest | None = None
+        self._adapter_weights: dict[str, Tensor] = {}
+        if not with_weights:
+            self._call("init_weight_transfer_engine", init_info={"packed": True})
         if tensor_parallel_size > 1:  # vLLM's own watch over the parent takes up to half a minute
-            self.engine.collective_rpc(_die_with_parent)
+            self._call(die_with_parent)
 
     def __enter__(self) -> Self:
         return self
@@ -142,37 +150,83 @@ class VllmSampler:
         """
         for row, prompt in enumerate(prompts):
             key = None if keys is None else keys[row]
-            params = _sampling_params(
+            params = sampling_params(
                 key,
                 self.eos_ids,
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
                 keep_log_probs=self.keep_log_probs,
             )
-            self.engine.add_request(str(row), {"type": "token", "prompt_token_ids": prompt}, params)
+            self._request(str(row), prompt, params)
         responses: dict[int, Response] = {}
         while self.engine.has_unfinished_requests():
             for output in self.engine.step():  # each is of a finished row
-                responses[int(output.request_id)] = _response(output)
+                responses[int(output.request_id)] = to_response(output)
         return [responses[row] for row in range(len(prompts))]
 
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Replace the weights, by the names they have in the model's directory.
+    def start_weights(self) -> None:
+        """Begin to replace all weights; wake what holds them. Not for an engine on several GPUs.
 
-        Only for an engine on one GPU. vLLM does not look whether it then answers as it should: compare
-        `log_probs` with what they ought to be.
+        The adapter is gone: vLLM takes it to be one of the weights before.
         """
-        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
-        self.engine.collective_rpc(_pack_tied_heads)
-        if not self.engine.reset_prefix_cache():  # keys and values of the weights before
-            raise RuntimeError("vLLM keeps keys and values of the weights before")
+        self._adapter = None
+        if self._asleep:
+            self.engine.wake_up(["weights"])
+        self._call("start_weight_update")
+
+    def load_weights(self, update: dict[str, Any]) -> None:
+        """Take over a bucket of weights, by the names they have in the model's directory.
+
+        Args:
+            update: what lies where in the shared memory; see `apo_core.training.weight_transfer`.
+        """
+        self._call("update_weights", update_info=self._located(update))
+
+    def finish_weights(self) -> None:
+        """Use the new weights, and wake up altogether.
+
+        vLLM does not look whether it then answers as it should: compare `log_probs` with what they ought
+        to be.
+        """
+        self._call("finish_weight_update")
+        self._call(pack_tied_heads)
+        if self._asleep:
+            self.engine.wake_up(["kv_cache"])
+            self._asleep = False
+        self._forget_prefixes()
+
+    def load_adapter(self, update: dict[str, Any]) -> None:
+        """Take over a bucket of the adapter's weights; after `finish_adapter` they are used."""
+        (bucket,) = self.engine.collective_rpc(receive, args=(self._located(update),))
+        self._adapter_weights.update(bucket)
+
+    def finish_adapter(self, rank: int, alpha: float) -> None:
+        """Answer with the adapter that has come, in the place of the one before."""
+        from vllm.lora.request import LoRARequest
+
+        self.engine.collective_rpc(replace_adapter, args=(self._adapter_weights, rank, alpha))
+        self._adapter_weights = {}
+        # The path must not be empty and is not read: the worker has an adapter of this number.
+        self._adapter = LoRARequest("policy", ADAPTER_ID, "not a file")
+        self._forget_prefixes()
+
+    def sleep(self) -> None:
+        """Leave the GPU to the trainer until new weights come: nothing is kept of weights, keys and values.
+
+        Their addresses stay, and with them captured CUDA graphs; vLLM keeps buffers that are no weights
+        itself (0.32, vllm/v1/worker/gpu_worker.py:307). Level 1 would carry weights to the host and back,
+        for the trainer to overwrite them.
+        """
+        if self.sleeps:
+            self.engine.sleep(level=2)
+            self._asleep = True
 
     def log_probs(self, token_ids: list[int]) -> list[float]:
         """Ln pi of each of T tokens but the first, given those before it, at temperature 1."""
         from vllm import SamplingParams
 
         params = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
-        self.engine.add_request("log-probs", {"type": "token", "prompt_token_ids": token_ids}, params)
+        self._request("log-probs", token_ids, params)
         outputs: list[RequestOutput] = []
         while self.engine.has_unfinished_requests():
             outputs += self.engine.step()
@@ -183,103 +237,16 @@ class VllmSampler:
             if candidates is not None
         ]
 
+    def _request(self, name: str, token_ids: list[int], params: SamplingParams) -> None:
+        prompt = {"type": "token", "prompt_token_ids": token_ids}
+        self.engine.add_request(name, prompt, params, lora_request=self._adapter)
 
-def seed_of(key: str) -> int:
-    """Compute the seed of a row's own generator: 63 bits of the key's hash."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") >> 1
+    def _call(self, method: Any, **named: Any) -> None:
+        self.engine.collective_rpc(method, kwargs=named)
 
+    def _located(self, update: dict[str, Any]) -> dict[str, Any]:
+        return update if self.shared_memory is None else update | {"buffer": self.shared_memory}
 
-def _sampling_params(
-    key: str | None, eos_ids: set[int], *, max_new_tokens: int, temperature: float, keep_log_probs: bool
-) -> SamplingParams:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    return SamplingParams(
-        temperature=temperature if key is not None else 0.0,
-        seed=None if key is None else seed_of(key),
-        max_tokens=max_new_tokens,
-        # Exactly these end a response, whatever the engine reads in the model's configuration.
-        ignore_eos=True,
-        stop_token_ids=sorted(eos_ids),
-        detokenize=False,
-        logprobs=0 if keep_log_probs and key is not None else None,  # of no token beside the sampled one
-        flat_logprobs=True,  # lists of numbers instead of three objects for every token
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-
-
-def _response(output: RequestOutput) -> Response:
-    (completion,) = output.outputs
-    if completion.finish_reason not in ("stop", "length"):
-        raise RuntimeError(f"vLLM ended a response by {completion.finish_reason}")
-    token_ids = list(completion.token_ids)
-    return Response(token_ids, completion.finish_reason, _log_probs(completion, token_ids))
-
-
-def _log_probs(completion: CompletionOutput, token_ids: list[int]) -> list[float] | None:
-    """Log-probs of a response's tokens, where it was asked for them."""
-    from vllm.logprobs import FlatLogprobs
-
-    kept = completion.logprobs
-    if kept is None:
-        return None
-    if not isinstance(kept, FlatLogprobs) or kept.token_ids != token_ids:
-        raise RuntimeError("vLLM's log-probs are not of the tokens that it sampled")
-    return list(kept.logprobs)
-
-
-def _start(directory: Path, arguments: dict[str, Any]) -> LLMEngine:
-    """Start an engine, its libraries' warnings left out; what a user can mend becomes one line."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        with quick_imports():
-            from vllm import EngineArgs
-            from vllm.usage.usage_lib import UsageContext
-            from vllm.v1.engine.llm_engine import LLMEngine
-
-        # With this context vLLM sizes its batches for throughput, not for a server's latency.
-        context = UsageContext.LLM_CLASS
-        try:
-            engine_config = EngineArgs(model=str(directory), **arguments).create_engine_config(context)
-            _check_head_size(engine_config.model_config)
-            return LLMEngine.from_vllm_config(engine_config, context, disable_log_stats=True)
-        except (ValueError, NotImplementedError, torch.OutOfMemoryError) as error:
-            problem = f"{directory}: vLLM does not start (see its settings, sampler.vllm): {_reason(error)}"
-            raise ApoError(problem) from error
-
-
-def _die_with_parent(worker: WorkerBase) -> None:
-    """End with the parent process; runs in each of the engine's processes."""
-    set_parent_death_signal()
-
-
-def _pack_tied_heads(worker: WorkerBase) -> None:
-    """On CPU an output embedding computes with a packed copy of its weights.
-
-    vLLM makes it anew as it loads the weights; a head that is tied to the input embedding has none to load.
-    """
-    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
-
-    for module in worker.get_model().modules():
-        if isinstance(module, ParallelLMHead) and hasattr(module, "cpu_linear"):
-            module.quant_method.process_weights_after_loading(module)
-
-
-def _check_head_size(model: ModelConfig) -> None:
-    """On CPU vLLM finds out when it decodes the first token, by an error that names no model."""
-    from vllm.platforms import current_platform
-    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
-
-    supported = CPUAttentionBackend.get_supported_head_sizes()
-    size = model.get_head_size()
-    if current_platform.is_cpu() and not model.use_mla and size not in supported:
-        raise ValueError(
-            f"its attention heads are {size} wide, and on CPU vLLM computes {', '.join(map(str, supported))}"
-        )
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong in one line: pydantic's first says how many things are, others list every alternative."""
-    message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-    return shorten(message.removeprefix("Value error, ").strip().split("\n", 1)[0], 400, placeholder=" ...")
+    def _forget_prefixes(self) -> None:
+        if not self.engine.reset_prefix_cache():  # keys and values of the weights before
+            raise RuntimeError("vLLM keeps keys and values of the weights before")

@@ -183,11 +183,20 @@ def _open_sampler(
         yield InPlaceSampler(learner.engine, sampler) if learner.lagging is None else sampler
         return
     arguments = vllm_arguments(vllm, source, template.tokenizer, stop=stop, max_length=max_length)
-    # Without weights: whatever it answers, it has from the policy.
     gpu = learner.engine.device.index
-    with VllmProcess(source, gpu=gpu, with_weights=False, keep_log_probs=True, **arguments) as process:
+    rank = _rank_of_adapters(train)
+    with VllmProcess(source, gpu=gpu, lora_rank=rank, keep_log_probs=True, **arguments) as process:
         canary = canary_tokens(training_set.token_ids, longest=max_length - 1)  # vLLM adds one
         yield SynchronisedVllm(learner.engine, process, canary)
+
+
+def _rank_of_adapters(train: config.Train) -> int | None:
+    """Rank of the adapters that vLLM computes itself; None where it gets merged weights, or there are none.
+
+    bfloat16 would lose in the sum what adapters add. float32 keeps it, and on GPUs vLLM has no adapters in
+    float32 (0.32, vllm/lora/ops/triton_ops/lora_shrink_op.py:281).
+    """
+    return train.lora.rank if train.lora is not None and train.dtype == "bfloat16" else None
 
 
 def select_training_set(prompts: pd.DataFrame, values: pd.DataFrame, template: Template) -> TrainingSet:

@@ -1,6 +1,7 @@
 """A layer that vLLM has not taken over is found, whichever it is, by the canary and by the responses."""
 
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from apo_core.model.loading import end_ids, save_policy
 from apo_core.sampling.vllm_process import VllmProcess
 from apo_core.training.canary import canary_tokens, policy_log_probs, refuse_difference
 from apo_core.training.mismatch import MAX_SAMPLER_KL, mismatch_metrics
-from apo_core.training.policy_copy import whole_weights
+from apo_core.training.weight_transfer import WeightTransfer
 
 pytestmark = [
     pytest.mark.production,
@@ -47,7 +48,6 @@ def engine(request, tokenizer, tmp_path_factory):
         gpu=None,
         eos_ids=end_ids(policy, tokenizer),
         max_length=112,
-        with_weights=False,
         keep_log_probs=True,
         **ENGINE_ARGUMENTS,
     ) as vllm:
@@ -79,7 +79,9 @@ def test_every_layer_that_is_left_out_is_found(engine, tokenizer):
         for name, weight in before.items()
     }
     policy.load_state_dict(after)
-    vllm.load_weights(whole_weights(policy))
+    trainer = SimpleNamespace(module=SimpleNamespace(model=policy), zero_optimization_stage=lambda: 0)
+    transfer = WeightTransfer(trainer, vllm)
+    transfer.send()
     refused, divergence = is_found(policy, vllm, canary)
     assert not refused
     assert divergence < limit / 10
@@ -87,7 +89,7 @@ def test_every_layer_that_is_left_out_is_found(engine, tokenizer):
         left_out = {name: before[name] for name in before if name.startswith(part)}
         assert left_out
         policy.load_state_dict(after | left_out)
-        vllm.load_weights(whole_weights(policy))
+        transfer.send()
         policy.load_state_dict(after)
         refused, divergence = is_found(policy, vllm, canary)
         assert refused, part

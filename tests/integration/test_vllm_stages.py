@@ -1,6 +1,7 @@
 """The stages that sample responses, with `sampler.engine: vllm`: each starts engines of its own."""
 
 import shutil
+from contextlib import contextmanager
 from importlib.util import find_spec
 from types import SimpleNamespace
 
@@ -17,7 +18,9 @@ from apo_core.model.loading import save_policy
 from apo_core.model.template import load_tokenizer
 from apo_core.sampling import TransformersSampler, VllmSampler, vllm_sampler
 from apo_core.tables import EVALUATIONS, SAMPLES, VALUES, read_metadata, read_table
+from apo_core.training.policy_copy import computed, merged_weights
 from apo_core.training.synchronised_vllm import SynchronisedVllm
+from apo_core.training.weight_transfer import laid_into
 from apo_core.values.fingerprint import check_fingerprint
 from flows.workspaces import load_preset, preset_text
 from tasks.prompts.table import read_split
@@ -146,16 +149,27 @@ def tied_decoder(seed):
     return LlamaForCausalLM(shape).eval(), tokenizer
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_tied_head_that_keeps_its_old_weights_is_an_error(tmp_path, monkeypatch, packed):
-    """vLLM's own reload on CPU keeps a tied head's old weights without an error."""
-    if not packed:
-        monkeypatch.setattr(vllm_sampler, "_pack_tied_heads", _no_op)
+class OwnEngine(VllmSampler):
+    """An engine in the trainer's own process, which needs no descriptor to share memory."""
+
+    lora_rank = None
+    needs_weights = True
+
+    @contextmanager
+    def buffer(self, size):
+        self.shared_memory = torch.empty(size, dtype=torch.uint8)
+        yield self.shared_memory
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory):
+    """An engine without weights for a model with a tied head, and a policy of that shape."""
+    directory = tmp_path_factory.mktemp("tied") / "model"
     (shape, tokenizer), (policy, _) = tied_decoder(0), tied_decoder(1)
-    save_policy(shape, tokenizer, tmp_path / "model")
+    save_policy(shape, tokenizer, directory)
     engine_arguments = load_preset("ci").sampler.vllm.model_dump()
-    with VllmSampler(
-        ModelRef(path=tmp_path / "model", dtype="float32"),
+    with OwnEngine(
+        ModelRef(path=directory, dtype="float32"),
         eos_ids={1},
         max_length=64,
         with_weights=False,
@@ -165,12 +179,51 @@ def test_a_tied_head_that_keeps_its_old_weights_is_an_error(tmp_path, monkeypatc
         engine = SimpleNamespace(
             module=SimpleNamespace(model=policy), zero_optimization_stage=lambda: 0, device=policy.device
         )
-        rollouts = SynchronisedVllm(engine, vllm, tokenizer.encode("12+34-5=7#"))
-        if packed:
-            rollouts.synchronise()
-        else:
-            with pytest.raises(ApoError, match="has not taken the weights over"):
-                rollouts.synchronise()
+        yield SynchronisedVllm(engine, vllm, tokenizer.encode("12+34-5=7#"))
+
+
+def test_a_tied_head_that_keeps_its_old_weights_is_an_error(tied, monkeypatch):
+    """vLLM's own reload on CPU keeps a tied head's old weights without an error."""
+    with monkeypatch.context() as patch:
+        patch.setattr(vllm_sampler, "pack_tied_heads", _no_op)
+        with pytest.raises(ApoError, match="has not taken the weights over"):
+            tied.synchronise()
+    tied.synchronise()
+
+
+def test_an_engine_sleeps_between_batches_and_wakes_with_new_weights(tied, monkeypatch):
+    """On CPU vLLM frees nothing, but it keeps to its order: asleep it schedules no request."""
+    monkeypatch.setattr(tied.vllm, "sleeps", True)
+    prompts = [[3, 4, 5, 14]]
+    for _ in range(2):
+        with torch.no_grad():
+            for parameter in tied.engine.module.model.parameters():
+                parameter.add_(0.01)
+        (response,) = tied.generate(prompts, ["a"], max_new_tokens=4, temperature=1.0)
+        assert 1 <= len(response.token_ids) <= 4
+        assert tied.vllm.engine.is_sleeping()
+    woken = []
+    wake_up = tied.vllm.engine.wake_up
+    monkeypatch.setattr(tied.vllm.engine, "wake_up", lambda tags: woken.append(tags) or wake_up(tags))
+    tied.synchronise()
+    assert woken == [["weights"], ["kv_cache"]]
+    assert not tied.vllm.engine.is_sleeping()
+
+
+def test_vllms_transfer_on_gpus_understands_our_buckets(tied):
+    """What it is told, and what it makes of the bytes: only the GPU's own handle is missing here."""
+    from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferUpdateInfo
+    from vllm.distributed.weight_transfer.packed_tensor import unpack_tensor
+
+    policy = tied.engine.module.model
+    (bucket,) = computed(tied.engine, merged_weights(policy))
+    buffer = torch.empty(sum(weight.bytes for weight, _ in bucket), dtype=torch.uint8)
+    update = IPCWeightTransferUpdateInfo(**laid_into(buffer, bucket), ipc_handles={"GPU-1": ()})
+    dtypes = [getattr(torch, name) for name in update.dtype_names]
+    received = dict(unpack_tensor(buffer, update.names, update.shapes, dtypes, update.tensor_sizes))
+    assert received.keys() == policy.state_dict().keys() - {"lm_head.weight"}
+    for name, tensor in received.items():
+        assert torch.equal(tensor, policy.state_dict()[name])
 
 
 def _no_op(worker):

@@ -1,5 +1,6 @@
 """Training with vLLM: each step samples from the current policy; an engine with old weights is an error."""
 
+import resource
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -13,16 +14,16 @@ from apo_core.errors import ApoError, PolicyCollapse
 from apo_core.model.directory import ModelRef
 from apo_core.model.loading import end_ids, save_policy
 from apo_core.model.log_probs import ResponseLogProbs
-from apo_core.model.lora import add_adapters, merged
+from apo_core.model.lora import add_adapters
 from apo_core.model.micro_batch import at_tokens, pad_responses
 from apo_core.model.template import Template
 from apo_core.sampling import TransformersSampler
 from apo_core.sampling.vllm_process import VllmProcess
+from apo_core.training.canary import policy_log_probs
 from apo_core.training.context import TrainingContext
 from apo_core.training.engine import start_engine
 from apo_core.training.guard import Guard
 from apo_core.training.mismatch import MAX_SAMPLER_KL, log_ratios, mismatch_metrics
-from apo_core.training.policy_copy import whole_weights
 from apo_core.training.step import run_step
 from apo_core.training.synchronised_vllm import SynchronisedVllm
 from apo_core.verifiers import ErrorBudget
@@ -56,32 +57,49 @@ def decoder(tokenizer, seed):
     return model
 
 
-@pytest.fixture(scope="module")
-def vllm(tokenizer, tmp_path_factory):
-    """An engine of the model's architecture, without weights."""
-    directory = tmp_path_factory.mktemp("shape") / "model"
-    model = decoder(tokenizer, seed=0)
+def engine_of(directory, model, tokenizer, *, dtype="float32", lora_rank=4):
+    """Start an engine of a model's architecture, without weights."""
     save_policy(model, tokenizer, directory)
-    with VllmProcess(
-        ModelRef(path=directory, dtype="float32"),
+    return VllmProcess(
+        ModelRef(path=directory, dtype=dtype),
         gpu=None,
+        lora_rank=lora_rank,
         eos_ids=end_ids(model, tokenizer),
-        max_length=64,
-        with_weights=False,
+        max_length=320,
         keep_log_probs=True,
         **ENGINE_ARGUMENTS,
-    ) as engine:
+    )
+
+
+@pytest.fixture(scope="module")
+def running(tokenizer, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("shape") / "model"
+    with engine_of(directory, decoder(tokenizer, seed=0), tokenizer) as engine:
         yield engine
 
 
-def synchronised(tokenizer, vllm, policy):
+@pytest.fixture
+def adapter_vllm(running, monkeypatch):
+    """An engine that takes adapters, and has nobody's weights: each test has a policy of its own."""
+    monkeypatch.setattr(running, "needs_weights", True)
+    return running
+
+
+@pytest.fixture
+def vllm(adapter_vllm, monkeypatch):
+    """The same engine, which gets weights with what adapters add, as one does that knows of none."""
+    monkeypatch.setattr(adapter_vllm, "lora_rank", None)
+    return adapter_vllm
+
+
+def synchronised(tokenizer, vllm, policy, dtype="float32"):
     engine = start_engine(
         ResponseLogProbs(policy, temperature=1.0),
         learning_rate=1e-3,
         adam_betas=(0.9, 0.95),
         weight_decay=0.0,
         max_grad_norm=1.0,
-        dtype="float32",
+        dtype=dtype,
         zero_stage=0,
     )
     return SynchronisedVllm(engine, vllm, tokenizer.encode("12+34-5=7#"))
@@ -182,32 +200,97 @@ def test_greedy_responses_have_no_log_probs(tokenizer, vllm):
     assert response.log_probs is None
 
 
-def test_the_engine_samples_with_the_adapters_merged(tokenizer, vllm):
-    policy = decoder(tokenizer, seed=2)
-    adapters = add_adapters(policy, rank=4, alpha=64.0, seed=0)
-    sampler = synchronised(tokenizer, vllm, policy)
-    without = greedy(sampler, tokenizer)
+def learn(policy, std=1.0, seed=0):
+    """Give the half of each adapter that begins as zero random numbers, in the place of training."""
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
             if "lora_B" in name:
-                parameter.normal_(generator=torch.Generator().manual_seed(0))
+                parameter.normal_(std=std, generator=generator)
+
+
+def test_the_engine_samples_with_the_adapters_merged(tokenizer, vllm):
+    policy = decoder(tokenizer, seed=2)
+    add_adapters(policy, rank=4, alpha=64.0, seed=0)
+    sampler = synchronised(tokenizer, vllm, policy)
+    without = greedy(sampler, tokenizer)
+    learn(policy)
     adapted = greedy(sampler, tokenizer)
     assert adapted == by_transformers(policy, tokenizer)
     assert adapted != without
-    handed_over = whole_weights(policy)
-    plain = merged(adapters).state_dict()
-    assert handed_over.keys() == plain.keys()
-    for name, weight in plain.items():
-        torch.testing.assert_close(handed_over[name], weight)
+
+
+def test_adapters_answer_as_merged_weights_do(tokenizer, adapter_vllm, monkeypatch):
+    policy = decoder(tokenizer, seed=2)
+    add_adapters(policy, rank=4, alpha=64.0, seed=0)
+    by_adapter = synchronised(tokenizer, adapter_vllm, policy)
+    answers, without = {}, greedy(by_adapter, tokenizer)
+    sent = []
+    monkeypatch.setattr(adapter_vllm, "start_weights", lambda: sent.append("frozen weights"))
+    learn(policy)
+    answers["adapter"] = greedy(by_adapter, tokenizer), adapter_vllm.log_probs(by_adapter.canary)
+    assert sent == []  # they are there
+    monkeypatch.undo()
+    monkeypatch.setattr(adapter_vllm, "lora_rank", None)  # now with what they add
+    by_weights = synchronised(tokenizer, adapter_vllm, policy)
+    answers["merged"] = greedy(by_weights, tokenizer), adapter_vllm.log_probs(by_weights.canary)
+    assert answers["adapter"][0] == answers["merged"][0] == by_transformers(policy, tokenizer) != without
+    assert answers["adapter"][1] == pytest.approx(answers["merged"][1], abs=2e-5)
+
+
+def test_keys_and_values_of_the_adapter_before_are_not_used_again(tokenizer, adapter_vllm):
+    prompt = tokenizer.encode("12+34-5=7#" * 30)  # two whole blocks of 128 that a cache would share
+    policy = decoder(tokenizer, seed=2)
+    add_adapters(policy, rank=4, alpha=64.0, seed=0)
+    sampler = synchronised(tokenizer, adapter_vllm, policy)
+    for seed in range(3):
+        learn(policy, seed=seed)
+        sampler.synchronise()
+        expected = policy_log_probs(policy, prompt)
+        for _ in range(2):  # the second time from the cache
+            sampler.vllm.generate([prompt], None, max_new_tokens=4, temperature=1.0)
+        assert sampler.vllm.log_probs(prompt) == pytest.approx(expected, abs=1e-3)
+        (ours,) = sampler.vllm.generate([prompt], None, max_new_tokens=8, temperature=1.0)
+        theirs = TransformersSampler(policy, eos_ids=end_ids(policy, tokenizer), pad_id=0, batch_size=4)
+        assert [ours] == theirs.generate([prompt], None, max_new_tokens=8, temperature=1.0)
 
 
 def test_an_engine_that_keeps_its_old_weights_is_an_error(tokenizer, vllm, monkeypatch):
     policy = decoder(tokenizer, seed=3)
     sampler = synchronised(tokenizer, vllm, policy)
     sampler.synchronise()
-    monkeypatch.setattr(vllm, "load_weights", lambda weights: None)
+    monkeypatch.setattr(vllm, "load_weights", lambda update: None)
     sampler.synchronise()  # nothing has changed
     with torch.no_grad():
         policy.model.layers[1].mlp.down_proj.weight.mul_(1.5)
     with pytest.raises(ApoError, match="has not taken the weights over"):
         greedy(sampler, tokenizer)
+
+
+def test_an_adapter_for_a_layer_that_vllm_has_none_for_is_one_line(tokenizer, adapter_vllm, monkeypatch):
+    """The engine ends with it, so this comes last but one."""
+    policy = decoder(tokenizer, seed=3)
+    add_adapters(policy, rank=4, alpha=64.0, seed=0)
+    sampler = synchronised(tokenizer, adapter_vllm, policy)
+    sampler.synchronise()
+    hand_over = adapter_vllm.load_adapter
+
+    def renamed(update):
+        hand_over(update | {"names": [name.replace("o_proj", "other") for name in update["names"]]})
+
+    monkeypatch.setattr(adapter_vllm, "load_adapter", renamed)
+    with pytest.raises(ApoError, match=r"^train\.lora: vLLM has no adapters for model\.layers\.0\S*other of"):
+        sampler.synchronise()
+
+
+def test_what_cannot_be_sent_is_one_line(adapter_vllm, monkeypatch):
+    """No descriptor is left for the buffer; awaiting an answer would take for ever."""
+    monkeypatch.setattr(adapter_vllm, "_host", None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(ApoError) as refused, adapter_vllm.buffer(1000):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert str(refused.value) == "train.sampler: nothing can be sent to vLLM: Too many open files"

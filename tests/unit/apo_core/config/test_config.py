@@ -234,9 +234,10 @@ def test_sections_that_do_not_fit_together_are_refused(file, text, changes, prob
 
 
 def test_what_vllm_cannot_do_in_training_is_refused(file):
-    changes = ["train.sampler.engine=vllm", "train.dtype=bfloat16", "train.lora={rank: 4, alpha: 8.0}"]
-    with pytest.raises(InputError, match=r"lora: with sampler.engine vllm only in dtype float32"):
-        set_params(file, changes)
+    changes = ["train.sampler.engine=vllm", "train.dtype=bfloat16"]
+    assert set_params(file, [*changes, "train.lora={rank: 512, alpha: 8.0}"]).train.lora.rank == 512
+    with pytest.raises(InputError, match=r"lora: vLLM's adapters have a rank of at most 512"):
+        set_params(file, [*changes, "train.lora={rank: 513, alpha: 8.0}"])
 
 
 def test_responses_are_weighed_only_where_the_sampler_has_log_probs(file):
