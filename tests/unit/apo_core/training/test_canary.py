@@ -20,7 +20,7 @@ def test_what_all_prompts_share_is_left_out():
     assert len(tokens) == 128
     assert all(token < 1000 or token >= 3000 for token in tokens)
     # The middle 16 of 40, of eight prompts.
-    assert tokens == [100 * number + 12 + place for number in range(8) for place in range(16)]
+    assert tokens == [100 * number + 12 + offset for number in range(8) for offset in range(16)]
 
 
 def test_short_prompts_give_what_they_have():
