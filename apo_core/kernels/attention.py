@@ -108,16 +108,15 @@ def attend_one_query(
 
 
 def _needs_copies(module: nn.Module, query: Tensor, key: Tensor, attention_mask: Tensor | None) -> bool:
-    """Whether causal attention is better with copies of the keys and values that query heads share.
+    """Whether causal attention needs copies of the keys and values that query heads share.
 
-    On GPUs the fused kernels of half precision (flash attention, cuDNN) take shared ones. That of float32
-    does not in every torch (`can_use_mem_efficient_attention` in
-    aten/src/ATen/native/transformers/cuda/sdp_utils.cpp), and what is left would hold all scores. On CPU
-    gradients with copies are those with a mask, bit for bit.
+    Fused kernels take shared ones, except that of float32 on GPUs in some versions of torch
+    (`can_use_mem_efficient_attention` in aten/src/ATen/native/transformers/cuda/sdp_utils.cpp); what is left
+    then would hold all scores at once.
     """
     causal = attention_mask is None and getattr(module, "is_causal", True)
-    shared = query.dtype != torch.float32 if query.device.type == "cuda" else not query.requires_grad
-    return causal and not shared and query.shape[1] > key.shape[1] and 1 < query.shape[2] == key.shape[2]
+    alone = query.device.type == "cuda" and query.dtype == torch.float32
+    return alone and causal and query.shape[1] > key.shape[1] and 1 < query.shape[2] == key.shape[2]
 
 
 def _supports_products(

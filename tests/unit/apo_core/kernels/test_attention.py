@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AttentionInterface, AutoModelForCausalLM
 
 from apo_core.kernels import attention
@@ -83,6 +84,29 @@ def test_a_layer_that_is_not_causal_is_left_to_transformers(decoder):
     first = attend(layer, query, key, value, None)[0][:, 0]
     changed = attend(layer, query, key.flip(2), value.flip(2), None)[0][:, 0]
     torch.testing.assert_close(first, changed)  # attends to all keys, not only to the one before
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "heads", "copied"),
+    [
+        ("cuda", torch.float32, 6, True),
+        ("cuda", torch.float32, 2, False),
+        ("cuda", torch.bfloat16, 6, False),
+        ("cpu", torch.float32, 6, False),
+    ],
+)
+def test_shared_keys_are_copied_for_the_one_kernel_that_does_not_take_them(device, dtype, heads, copied):
+    with FakeTensorMode():
+        query, key = (torch.empty(1, count, 5, 4, dtype=dtype, device=device) for count in (heads, 2))
+        assert attention._needs_copies(Attention(), query, key, None) is copied
+        mask = torch.empty(1, 1, 5, 5, dtype=torch.bool, device=device)
+        assert not attention._needs_copies(Attention(), query, key, mask)  # transformers copies them then
+
+
+def test_causal_attention_with_copies_is_that_of_transformers(both, monkeypatch):
+    monkeypatch.setattr(attention, "_needs_copies", lambda *_: True)
+    ours, theirs = both(5, None)
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_a_model_with_another_attention_is_left_alone(decoder):

@@ -1,4 +1,8 @@
-"""Rows that are padded on the right need no mask: the log-probs that count are the same, to the bit."""
+"""Rows that are padded on the right need no mask: the log-probs that count are the same, to the bit.
+
+So are the gradients, except where query heads share keys: without a mask these are not copied, and what comes
+back from each copy is added in another order.
+"""
 
 import pytest
 import torch
@@ -80,7 +84,12 @@ def test_without_a_mask_nothing_that_counts_changes(name, dtype):
     log_probs.is_causal = False
     masked, expected = outcome(model, log_probs, batch)
     assert torch.equal(unmasked, masked)
-    assert all(map(torch.equal, gradients, expected))
+    heads = getattr(model.config, "num_key_value_heads", None)
+    if heads in (None, model.config.num_attention_heads):
+        assert all(map(torch.equal, gradients, expected))
+    rounding = 2e-6 if dtype == torch.float32 else 0.03
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=rounding * float(theirs.abs().max()))
 
 
 def test_the_model_is_called_without_a_mask():
