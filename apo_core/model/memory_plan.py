@@ -105,10 +105,9 @@ def _held_always(shape: TrainingShape, parameters: int, trained: int, weights: f
         reference = shape.bytes
     elif shape.reference_dtype is not None and shape.lora_rank is None:  # else it is the policy's own weights
         reference = _BYTES[shape.reference_dtype]
-    # Without ZeRO bfloat16 gradients are accumulated in float32, too.
-    per_gradient = shape.bytes if shape.dtype == "float32" or shape.zero_stage else shape.bytes + 4
-    gradients = trained * per_gradient / (shape.ranks if shape.zero_stage >= 2 else 1)
-    shared = shape.zero_stage >= 1 or shape.dtype != "float32"  # DeepSpeed spreads float32 masters anyway
+    # Summed in float32 in either precision; see `_precision` in apo_core/training/engine.py.
+    gradients = trained * 4 / (shape.ranks if shape.zero_stage >= 2 else 1)
+    shared = shape.zero_stage >= 1 or shape.dtype != "float32"  # in bfloat16 stage 0 shares as stage 1 does
     optimizer = 0.0 if shape.offload != "none" else trained / (shape.ranks if shared else 1)
     policy_name = "policy and critic" if shape.critic else "policy"
     return [
