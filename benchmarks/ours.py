@@ -13,9 +13,12 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from apo_core.algorithms.apo import Apo
 from apo_core.model.acceleration import accelerate, packs_weights
+from apo_core.model.head import CHUNK_TOKENS
 from apo_core.model.log_probs import ResponseLogProbs
-from apo_core.model.memory_plan import TrainingShape, peak_mib, plan_training
 from apo_core.model.template import Template
+from apo_core.plan.items import peak_mib
+from apo_core.plan.model_shape import model_shape
+from apo_core.plan.training_memory import TrainingShape, plan_training
 from apo_core.sampling import TransformersSampler
 from apo_core.sampling.scored import Question
 from apo_core.system.heap import keep_heap
@@ -109,6 +112,7 @@ def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
     """Peak memory that `apo doctor` would expect."""
     shape = TrainingShape(
         config=config,
+        model=model_shape(config),
         dtype=setting.dtype,
         prompt_tokens=workload.PROMPT_TOKENS,
         new_tokens=workload.NEW_TOKENS,
@@ -120,6 +124,7 @@ def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
         zero_stage=0,
         offload="none",
         kept_checkpoints=0,
+        chunk_tokens=CHUNK_TOKENS,
         reference_dtype=setting.reference_dtype or setting.dtype,
         packed=packs_weights(workload.DTYPES[setting.dtype], "cpu"),
     )

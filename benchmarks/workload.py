@@ -42,9 +42,13 @@ SHAPES = {
 def random_model(shape: str, dtype: str) -> PreTrainedModel:
     """Model with seeded random weights, in evaluation mode; no token ends a response."""
     torch.manual_seed(0)
-    config = LlamaConfig(**SHAPES[shape], max_position_embeddings=512, bos_token_id=None, eos_token_id=None)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return LlamaForCausalLM(config).to(device, DTYPES[dtype]).eval()
+    return LlamaForCausalLM(random_config(shape)).to(device, DTYPES[dtype]).eval()
+
+
+def random_config(shape: str) -> LlamaConfig:
+    """The configuration of such a model."""
+    return LlamaConfig(**SHAPES[shape], max_position_embeddings=512, bos_token_id=None, eos_token_id=None)
 
 
 def random_prompts(vocab_size: int) -> list[list[int]]:

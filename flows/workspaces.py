@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,14 +52,18 @@ def preset_text(name: str) -> str:
     return resolve_overlay(presets()[_BASE], _preset_file(name))
 
 
-def load_preset(preset: str | Path) -> Params:
+def load_preset(preset: str | Path, assignments: Sequence[str] = ()) -> Params:
     """The parameters of a preset, or of a file that is laid over `embedded` as presets are.
+
+    Args:
+        preset: its name, or the file.
+        assignments: `key.path=value`, applied last.
 
     Raises:
         ApoError: there is no such preset, or it is no valid configuration.
     """
     file = preset if isinstance(preset, Path) else _preset_file(preset)
-    return load_overlay(presets()[_BASE], file)
+    return load_overlay(presets()[_BASE], file, assignments)
 
 
 def _preset_file(name: str) -> Path:

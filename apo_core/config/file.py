@@ -68,7 +68,7 @@ def set_params(file: Path, assignments: Sequence[str], *, write: bool = True) ->
         InputError: an assignment is malformed or leaves the configuration invalid; the file is unchanged.
     """
     tree = read_tree(file)
-    assigned = [_assign(file, tree, assignment) for assignment in assignments]
+    assigned = [assign(file, tree, assignment) for assignment in assignments]
     params = checked(file, tree, assigned=assigned)
     if write and assignments:
         write_text(file, dump(tree))
@@ -84,7 +84,7 @@ def changed_keys(file: Path, assignments: Sequence[str]) -> list[str]:
     tree = read_tree(file)
     before = _flat(tree)
     for assignment in assignments:
-        _assign(file, tree, assignment)
+        assign(file, tree, assignment)
     after = _flat(tree)
     return [
         f"{key}: {before.get(key, '(absent)')} -> {after.get(key, '(absent)')}"
@@ -142,8 +142,12 @@ def read_tree(file: Path) -> Any:
     return tree
 
 
-def _assign(file: Path, tree: Any, assignment: str) -> str:
-    """Change the tree; the key that was changed."""
+def assign(file: Path, tree: Any, assignment: str) -> str:
+    """Apply one `key.path=value` to a tree of `read_tree`; the key that was changed.
+
+    Raises:
+        InputError: it is malformed.
+    """
     key, equals, text = assignment.partition("=")
     if not equals or not key:
         raise InputError(file, f"--set {assignment!r} is not of the form key=value")

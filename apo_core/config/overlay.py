@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.tokens import CommentToken
 
-from apo_core.config.file import checked, dump, read_tree, section_in_place_of
+from apo_core.config.file import assign, checked, dump, read_tree, section_in_place_of
 from apo_core.config.params import Params
 from apo_core.config.verifier import list_in_place_of
 from apo_core.errors import InputError
@@ -25,13 +26,21 @@ def description_of(file: Path) -> str:
     return first.removeprefix("# ")
 
 
-def load_overlay(base: Path, file: Path) -> Params:
+def load_overlay(base: Path, file: Path, assignments: Sequence[str] = ()) -> Params:
     """Read and check a configuration; keys that the file leaves out are those of the base.
 
+    Args:
+        base: a whole configuration.
+        file: laid over it.
+        assignments: `key.path=value`, applied last; the files stay as they are.
+
     Raises:
-        InputError: as `load_params` does; the line is that of the file.
+        InputError: as `set_params` does; the line is that of the file.
     """
-    return _resolve(base, file)[0]
+    params, tree = _resolve(base, file)
+    if not assignments:
+        return params
+    return checked(file, tree, assigned=[assign(file, tree, assignment) for assignment in assignments])
 
 
 def resolve_overlay(base: Path, file: Path) -> str:

@@ -95,3 +95,13 @@ def product_of(head: nn.Linear) -> ProductFor:
     """How products with an output embedding's weight are made: as the kernels chose, or plainly."""
     product: ProductFor = getattr(head, "product_for", lambda weight: nn.functional.linear)
     return product
+
+
+def large_product(weight: Tensor) -> Product:
+    """How products with a large weight are made in a model that was loaded with the kernels."""
+    if not _have_kernels():
+        return nn.functional.linear
+    from apo_core.kernels.linear import product_for
+
+    product: Product = product_for(weight)
+    return product

@@ -63,33 +63,47 @@ def doctor(
         Path | None,
         typer.Option(help="Plan this configuration, whole or a preset's, instead of the workspace's."),
     ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="Plan for a machine with this GPU: A100-40, A100-80, H100-80, H200, L40S, 4090."),
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="How many of --gpu it has.")] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure this machine's rates, for the plan of hours.")
+    ] = False,
+    response_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Mean length of a response; a finished stage 1 knows it."),
+    ] = None,
 ) -> None:
-    """Check machine, model and prompts, and plan the memory of training; exit status 1 for a problem."""
+    """Check machine, model and prompts, and plan memory and hours of a run; exit status 1 for a problem."""
     from apo_core.config.file import set_params
-    from flows.cli.tables import print_findings, print_plan
-    from flows.doctor.machine import examine_machine, examine_plan, examine_workspace
+    from flows.cli.tables import print_findings, print_hours, print_memory
+    from flows.doctor.machine import examine_machine, examine_workspace
+    from flows.doctor.plan import examine_plan
+    from flows.doctor.this_machine import planned_machine
     from flows.workspaces import load_preset
 
     workspace = Workspace(directory)
-    if params and overrides:
-        raise ApoError("--params and --set: choose one")
     if params:
-        configuration = load_preset(params)
+        configuration = load_preset(params, overrides or [])
     else:
         configuration = set_params(workspace.params, overrides or [], write=False)
+    machine = planned_machine(gpu, gpus, measure)
     with suppress(OSError):  # where nothing can be written, and nothing has to be
         use_local_prefect(workspace.prefect_home)
-    findings = examine_machine(workspace)
-    if params is None:
+    findings = [] if gpu else examine_machine(workspace)
+    if params is None and gpu is None:
         findings += examine_workspace(workspace, configuration)
-    plan, items = examine_plan(workspace, configuration)
-    if plan.good or plan.detail not in {
-        finding.detail for finding in findings
-    }:  # a model's problem is both's
-        findings.append(plan)
+    planned, plan = examine_plan(
+        workspace, configuration, machine, response_tokens=response_tokens, look_at_disk=gpu is None
+    )
+    known = {finding.detail for finding in findings}  # a model's problem is the plan's too
+    findings += [finding for finding in planned if finding.good or finding.detail not in known]
     print_findings(findings)
-    if items:
-        print_plan(items)
+    if plan is not None:
+        print_memory(plan.memory)
+        print_hours(plan.parts)
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
 

@@ -15,10 +15,18 @@ from tasks.workspace import STAGES
 if TYPE_CHECKING:
     from apo_core.decisions.audit_chain import Entry
     from apo_core.evaluation.schema import Gain
-    from apo_core.model.memory_plan import Item
+    from apo_core.plan.hours import Part
+    from flows.doctor.memory import StageMemory
     from tasks.reporting.summary import ApprovalBlock, ModelBlock, Summary, ValuesBlock
 
-_PHASES = {"always": "", "rollout": "while sampling", "update": "while updating", "disk": "on the disk"}
+_PHASES = {
+    "always": "",
+    "rollout": "while sampling",
+    "learning": "while learning",
+    "update": "while gradients are computed",
+    "step": "while the optimizer steps",
+}
+_MEMORIES = {"device": "", "host": "of the host", "shm": "of /dev/shm", "disk": "on the disk"}
 
 
 def print_summary(summary: Summary, workspace: str = "") -> None:
@@ -134,12 +142,28 @@ def print_findings(findings: list[Finding]) -> None:
     Console().print(table)
 
 
-def print_plan(items: list[Item]) -> None:
-    """Format the memory plan of training."""
-    table = Table("training", "MiB", "", title_justify="left")
-    table.columns[1].justify = "right"
-    for item in items:
-        table.add_row(item.name, f"{item.mib:,.0f}", _PHASES[item.phase])
+def print_memory(stages: list[StageMemory]) -> None:
+    """Format the memory plans of the stages."""
+    table = Table("stage", "memory per process", "MiB", "")
+    table.columns[2].justify = "right"
+    for stage in stages:
+        for item in stage.items:
+            if item.mib:
+                remark = f"{_MEMORIES[item.memory]} {_PHASES[item.phase]}".strip()
+                table.add_row(stage.stage, item.name, f"{item.mib:,.0f}", remark)
+        table.add_section()
+    Console().print(table)
+
+
+def print_hours(parts: list[Part]) -> None:
+    """Format where the time of a run goes."""
+    table = Table("stage", "time", "minutes", "share", "")
+    table.columns[2].justify = table.columns[3].justify = "right"
+    whole = sum(part.seconds for part in parts)
+    for part in parts:
+        if part.seconds:
+            minutes, share = f"{part.seconds / 60:,.1f}", f"{part.seconds / whole:.1%}"
+            table.add_row(part.stage, part.name, minutes, share, escape(part.reason))
     Console().print(table)
 
 

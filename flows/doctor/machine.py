@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import TYPE_CHECKING
 
 import psutil
 from packaging.requirements import Requirement
@@ -14,16 +13,12 @@ from packaging.requirements import Requirement
 from apo_core.config import Params
 from apo_core.errors import ApoError, StageFailed
 from flows.doctor.inputs import Finding, examine_inputs
-from flows.doctor.memory import machine_mib, memory_plan
 from flows.doctor.shared_memory import examine_shared_memory
 from tasks.decisions.log import VARIABLE, open_store
 from tasks.dvc.state import pending
 from tasks.lock import refuse_second_run
 from tasks.tracking.store import check_schema, check_server, is_remote, tracking_uri, without_password
 from tasks.workspace import Workspace
-
-if TYPE_CHECKING:
-    from apo_core.model.memory_plan import Item
 
 _MIN_FREE_GIB = 2.0
 
@@ -42,28 +37,6 @@ def examine_workspace(workspace: Workspace, params: Params) -> list[Finding]:
         findings.append(examine_model(workspace, params))
     findings.append(examine_shared_memory(params))
     return [*findings, _dvc(workspace), _tracking(workspace), _decisions(workspace)]
-
-
-def examine_plan(workspace: Workspace, params: Params) -> tuple[Finding, list[Item]]:
-    """Hold what training takes against the machine; the plan is empty where there is no model."""
-    from apo_core.model.memory_plan import peak_mib
-
-    try:
-        items = memory_plan(workspace, params)
-    except ApoError as error:
-        return Finding("plan", False, str(error)), []
-    peak, machine = peak_mib(items), machine_mib(params.train.ranks)
-    disk = sum(item.mib for item in items if item.phase == "disk") + params.train.checkpoint.min_free_mib
-    checkpoints = workspace.work("train") / "checkpoints"
-    taken = sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file())  # they are replaced
-    free = (shutil.disk_usage(workspace.root).free + taken) / 2**20
-    memory = f"memory: training needs about {peak / 1024:.1f} GiB per rank, of {machine / 1024:.1f} GiB"
-    if peak > machine:
-        memory += " (to need less: train.micro_batch_tokens, train.ranks, train.zero_stage, train.lora)"
-    space = f"disk: checkpoints and their reserve need {disk / 1024:.1f} GiB, of {free / 1024:.1f} free"
-    if disk > free:
-        space += " (to need less: train.checkpoint.keep, train.checkpoint.min_free_mib)"
-    return Finding("plan", peak <= machine and disk <= free, f"{memory}; {space}"), items
 
 
 def _decisions(workspace: Workspace) -> Finding:

@@ -1,72 +1,77 @@
 """The doctor's memory plan of a configuration's model, made without a hub."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from apo_core.config import DEFAULTS, Params
 from apo_core.errors import ApoError
-from apo_core.model.memory_plan import peak_mib
-from flows.doctor.machine import examine_plan
-from flows.doctor.memory import machine_mib, memory_plan
+from apo_core.plan.hardware import machine_of
+from apo_core.plan.items import peak_mib
+from flows.doctor.memory import memory_plan, planned_model
+from flows.doctor.this_machine import this_machine
 from flows.workspaces import load_preset
 from tasks.workspace import Workspace
 
 BILLIONS = {"1.5b": 1.543714304, "3b": 3.085938688, "7b": 7.615616512}  # as published, embeddings included
+HERE, H100 = this_machine(), machine_of("H100-80", 4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("size", "ranks"), [("1.5b", 1), ("3b", 1), ("7b", 4)])
-def test_gpus_of_80_gb_hold_what_the_readme_says(root, tmp_path, size, ranks):
-    params = load_preset(f"qwen2.5-{size}-gsm8k")
-    assert params.train.ranks == ranks
-    assert 15e9 / 2**20 < peak_mib(memory_plan(Workspace(tmp_path), params)) < 80e9 / 2**20
+@pytest.fixture(autouse=True)
+def _presets(root):
+    """They lie beside the code."""
+
+
+def plan_of(tmp_path, params, machine=HERE, stage="train"):
+    """MiB by name."""
+    config, model = planned_model(Workspace(tmp_path), params)
+    (items,) = (each.items for each in memory_plan(params, config, model, machine) if each.stage == stage)
+    return {item.name: item.mib for item in items}
 
 
 @pytest.mark.parametrize("size", BILLIONS)
-def test_the_papers_presets_print_a_plan(root, tmp_path, monkeypatch, size):
+def test_the_papers_presets_have_a_plan(tmp_path, monkeypatch, size):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    params = load_preset(f"qwen2.5-{size}-math")
-    plan = {item.name: item.mib for item in memory_plan(Workspace(tmp_path), params)}
+    params = load_preset(f"qwen2.5-{size}-math", ["train.ranks=4"])
+    plan = plan_of(tmp_path, params, H100)
     assert plan["policy"] == pytest.approx(BILLIONS[size] * 1e9 * 2 / 2**20)
-    assert plan["optimizer"] == pytest.approx(BILLIONS[size] * 1e9 * 8 / 2**20 / params.train.ranks)
+    assert plan["optimizer"] == pytest.approx(BILLIONS[size] * 1e9 * 8 / 2**20 / 4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("zero_stage", "shared"),
-    [(0, {"master weights", "optimizer"}), (2, {"gradients"}), (3, {"gradients", "policy"})],
+    [
+        (0, set()),
+        (1, {"master weights", "optimizer"}),
+        (3, {"master weights", "optimizer", "gradients", "policy"}),
+    ],
 )
-def test_ranks_share_what_the_stage_says(root, tmp_path, zero_stage, shared):
-    params = load_preset("qwen2.5-1.5b-gsm8k")
-
+def test_ranks_share_what_the_stage_says(tmp_path, zero_stage, shared):
     def plan(ranks):
-        train = params.train.model_copy(update={"ranks": ranks, "zero_stage": zero_stage})
-        items = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
-        return {item.name: item.mib for item in items}
+        settings = [f"train.ranks={ranks}", f"train.zero_stage={zero_stage}"]
+        return plan_of(tmp_path, load_preset("qwen2.5-1.5b-gsm8k", settings), H100)
 
     one_rank, four_ranks = plan(1), plan(4)
     smaller = {
         name for name in one_rank if four_ranks[name] == pytest.approx(one_rank[name] / 4) and one_rank[name]
     }
-    assert smaller - {"key-value cache", "logits of a token"} == shared | {"master weights", "optimizer"}
+    assert smaller - {"key-value cache", "logits of a token", "flat gradients of the step"} == shared
     assert four_ranks["gathered weights"] == pytest.approx(
         one_rank["policy"] * (0.75 if zero_stage == 3 else 0)
     )
 
 
 @pytest.mark.slow
-def test_a_critic_is_a_second_policy_and_a_lagging_copy_a_reference_in_checkpoints(root, tmp_path):
+def test_a_critic_is_a_second_policy_and_a_lagging_copy_a_reference_in_checkpoints(tmp_path):
     sections = load_preset("qwen2.5-1.5b-gsm8k").model_dump()
     sections["train"]["sampler"]["engine"] = "transformers"  # a lagging copy samples with no other
     params = Params.model_validate(sections)
 
     def plan(name):
         algorithm = Params.model_validate(params.model_dump() | {"algorithm": DEFAULTS[name]}).algorithm
-        items = memory_plan(Workspace(tmp_path), params.model_copy(update={"algorithm": algorithm}))
-        return {item.name: item.mib for item in items}
+        return plan_of(tmp_path, params.model_copy(update={"algorithm": algorithm}))
 
     apo, ppo, oapl, grpo = (plan(name) for name in ("apo", "ppo", "oapl", "grpo"))
     for name in ("optimizer", "gradients", "master weights", "checkpoints", "activations"):
@@ -78,67 +83,79 @@ def test_a_critic_is_a_second_policy_and_a_lagging_copy_a_reference_in_checkpoin
     assert grpo["policy"] == apo["policy"]
 
 
-def test_an_engine_beside_the_policy_decodes_in_its_place(root, tmp_path):
-    params = load_preset("qwen2.5-1.5b-gsm8k")
+def test_an_engine_beside_the_policy_decodes_in_its_place_and_sleeps_while_it_learns(tmp_path):
+    def items(engine, machine):
+        params = load_preset("qwen2.5-1.5b-gsm8k", [f"train.sampler.engine={engine}"])
+        config, model = planned_model(Workspace(tmp_path), params)
+        return memory_plan(params, config, model, machine)[1].items
 
-    def plan(engine):
-        sampler = params.train.sampler.model_copy(update={"engine": engine})
-        train = params.train.model_copy(update={"sampler": sampler})
-        items = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
-        return {item.name: item.mib for item in items}
-
-    own, beside = plan("transformers"), plan("vllm")
-    assert own["rollout engine"] == 0
-    assert own["key-value cache"] > 0
-    assert beside["rollout engine"] == pytest.approx(0.3 * machine_mib(1))
-    assert beside["key-value cache"] == beside["logits of a token"] == 0
-
-
-def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(root, tmp_path):
-    params = load_preset("embedded")
-    sampler = params.train.sampler.model_copy(update={"engine": "vllm"})
-    train = params.train.model_copy(update={"sampler": sampler})
-    plan = memory_plan(Workspace(tmp_path), params.model_copy(update={"train": train}))
-    planned_mib = {item.name: item.mib for item in plan}
-    assert 1024 + 1500 < planned_mib["rollout engine"] < 1024 + 1500 + 5  # the model has two megabytes
-    assert planned_mib["packed weights"] == 0
+    own, beside = items("transformers", H100), items("vllm", H100)
+    sizes = {item.name: item.mib for item in beside}
+    assert not any("vLLM" in item.name for item in own)
+    assert sizes["vLLM asleep"] + sizes["vLLM awake"] == pytest.approx(0.3 * H100.device_mib)
+    assert "key-value cache" not in sizes
+    awake = next(item for item in beside if item.name == "vLLM awake")
+    assert awake.phase == "rollout"
+    on_cpu = {item.name: item for item in items("vllm", HERE)}
+    if not torch.cuda.is_available():
+        assert on_cpu["vLLM"].mib == pytest.approx(0.3 * HERE.device_mib)
+        assert on_cpu["weights on their way"].memory == "shm"
+        assert on_cpu["weights on their way"].mib == 1024  # the bucket, of a model of 3 GB
 
 
-@pytest.mark.parametrize(("free", "good"), [(10 * 2**30, True), (2**20, False)])
-def test_checkpoints_that_the_disk_does_not_hold_are_a_problem(root, tmp_path, monkeypatch, free, good):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    finding, _ = examine_plan(Workspace(tmp_path), load_preset("embedded"))
-    assert finding.good == good
-    assert f"of {free / 2**30:.1f} free" in finding.detail
+def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(tmp_path):
+    plan = plan_of(tmp_path, load_preset("embedded", ["train.sampler.engine=vllm"]))
+    if not torch.cuda.is_available():
+        assert 1024 + 1500 < plan["vLLM"] < 1024 + 1500 + 5  # the model has two megabytes
 
 
-def test_a_reference_in_half_the_precision_takes_half(root, tmp_path):
-    params = load_preset("embedded")
-    train = params.train.model_copy(update={"reference_dtype": "bfloat16"})
-    full, half = (
-        {item.name: item.mib for item in memory_plan(Workspace(tmp_path), configuration)}
-        for configuration in (params, params.model_copy(update={"train": train}))
-    )
+def test_a_reference_in_half_the_precision_takes_half(tmp_path):
+    full = plan_of(tmp_path, load_preset("embedded"))
+    half = plan_of(tmp_path, load_preset("embedded", ["train.reference_dtype=bfloat16"]))
     assert half["reference"] == full["reference"] / 2 == full["policy"] / 2
 
 
-def test_a_policy_that_decodes_on_a_processor_packs_its_weights(root, tmp_path):
-    planned_mib = {item.name: item.mib for item in memory_plan(Workspace(tmp_path), load_preset("embedded"))}
-    assert planned_mib["packed weights"] == (0 if torch.cuda.is_available() else planned_mib["policy"])
+def test_a_policy_that_decodes_on_a_processor_packs_its_weights(tmp_path):
+    plan = plan_of(tmp_path, load_preset("embedded"))
+    assert plan["packed weights"] == (0 if torch.cuda.is_available() else plan["policy"])
+    assert plan_of(tmp_path, load_preset("embedded"), H100)["packed weights"] == 0
 
 
-def test_a_workspaces_own_model_is_read(root, tmp_path, model_directory):
+def test_sampling_and_evaluation_are_planned_too(tmp_path):
+    params = load_preset("qwen2.5-1.5b-gsm8k", ["sampler.engine=vllm", "sampling.workers=4"])
+    assert plan_of(tmp_path, params, H100, "sample")["vLLM"] == pytest.approx(0.6 * H100.device_mib)
+    weights = BILLIONS["1.5b"] * 1e9 * 2 / 2**20
+    assert plan_of(tmp_path, params, H100, "evaluate, KL")["policy and reference"] == pytest.approx(
+        2 * weights
+    )
+    own = plan_of(tmp_path, load_preset("qwen2.5-1.5b-gsm8k"), H100, "sample")
+    # 2 x 28 layers x 2 heads of 128 in bfloat16, 256 responses of up to 1,280 tokens.
+    assert own["key-value cache"] == pytest.approx(2 * 28 * 256 * 2 * 256 * 1280 / 2**20)
+
+
+def test_a_model_of_4b_on_one_gpu_is_not_approved(tmp_path):
+    """What a step without float32 gradients held beyond the plan made it run out of memory."""
+    params = load_preset("qwen2.5-3b-math", ["train.zero_stage=0"])
+    config, model = planned_model(Workspace(tmp_path), params)
+    whole = memory_plan(params, config, model, H100)[1].items
+    bigger = (
+        BILLIONS["3b"] * 1e9 * (2 + 2 + 4 + 8 + 2 + 4) / 2**20
+    )  # weights twice, masters, Adam, gradients twice
+    assert peak_mib(whole) > bigger
+
+
+def test_a_workspaces_own_model_is_read(tmp_path, model_directory):
     workspace = Workspace(tmp_path)
     workspace.raw_model.parent.mkdir(parents=True)
     params = load_preset("gsm8k-smollm2")
     with pytest.raises(ApoError, match="no such directory"):
-        memory_plan(workspace, params)
+        planned_model(workspace, params)
     model_directory.rename(workspace.raw_model)
-    assert 0 < memory_plan(workspace, params)[1].mib < 1
+    assert 0 < plan_of(tmp_path, params)["policy"] < 1
 
 
 def test_a_model_with_code_of_its_own_is_planned_where_that_is_trusted(
-    root, tmp_path, model_directory, monkeypatch
+    tmp_path, model_directory, monkeypatch
 ):
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     workspace = Workspace(tmp_path)
@@ -154,6 +171,5 @@ def test_a_model_with_code_of_its_own_is_planned_where_that_is_trusted(
     )
     params = load_preset("gsm8k-smollm2")
     with pytest.raises(ApoError, match=r"its config\.json cannot be read: .*custom code"):
-        memory_plan(workspace, params)
-    trusted = params.model_copy(update={"trust_remote_code": True})
-    assert 0 < memory_plan(workspace, trusted)[1].mib < 1
+        planned_model(workspace, params)
+    assert 0 < plan_of(tmp_path, params.model_copy(update={"trust_remote_code": True}))["policy"] < 1
