@@ -47,7 +47,7 @@ def main() -> None:
     print(text)
 
 
-def settings_on(gpus: int) -> list[str]:
+def assignments_on(gpus: int) -> list[str]:
     """What is set beside the preset: every GPU samples with vLLM, trains and evaluates."""
     return [
         "sampler.engine=vllm",
@@ -59,7 +59,7 @@ def settings_on(gpus: int) -> list[str]:
 
 def _plan(size: str, task: str, gpu: str, gpus: int) -> Plan:
     prompts, eval_prompts, prompt_tokens, response_tokens = WORKLOADS[task]
-    params = load_preset(f"qwen2.5-{size}-{task}", settings_on(gpus))
+    params = load_preset(f"qwen2.5-{size}-{task}", assignments_on(gpus))
     workload = Workload(
         train_prompts=prompts,
         kept_prompts=prompts,
@@ -75,11 +75,11 @@ def _plan(size: str, task: str, gpu: str, gpus: int) -> Plan:
 
 
 def _head() -> list[str]:
-    settings = " ".join(settings_on(4)).replace("=4", "=N")
+    assignments = " ".join(assignments_on(4)).replace("=4", "=N")
     return [
         "# Plans of the published settings",
         "",
-        f"By `python -m benchmarks.plans`; nothing here was measured. Each preset with `{settings}` on N "
+        f"By `python -m benchmarks.plans`; nothing here was measured. Each preset with `{assignments}` on N "
         "GPUs. All training prompts are kept. Mean responses are assumed: "
         f"{WORKLOADS['gsm8k'][3]:.0f} tokens on GSM8K, {WORKLOADS['math'][3]:.0f} on MATH, of at most 1,024. "
         f"Memory is the peak of a GPU, in GiB, of which {ROOM_SHARE:.0%} is to be left free; where it does "

@@ -38,7 +38,7 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A host and its devices, all alike. Unknown sizes are None, and nothing is held against them."""
+    """A host and its devices, all alike. Unknown sizes are None, and nothing is compared with them."""
 
     name: str
     gpus: int  # 0: models compute on the host's cores

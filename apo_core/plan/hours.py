@@ -361,8 +361,8 @@ def _micro_batches(run: RunShape) -> float:
 def _padding(run: RunShape) -> float:
     """Rows of like length share a micro-batch: each is padded by half of what their lengths differ by."""
     lengths = run.lengths
-    spread = (lengths.longest - lengths.shortest) / _micro_batches(run)
-    return 1 + spread / 2 / (run.prompt_tokens + run.response_tokens)
+    difference = (lengths.longest - lengths.shortest) / _micro_batches(run)
+    return 1 + difference / 2 / (run.prompt_tokens + run.response_tokens)
 
 
 def _workers(asked: int, sampler: SamplerShape, machine: Machine) -> int:

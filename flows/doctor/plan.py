@@ -24,7 +24,7 @@ ROOM_SHARE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will take, held against a machine."""
+    """What a run will take, compared with what a machine has."""
 
     findings: list[Finding]
     machine: Machine

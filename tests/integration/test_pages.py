@@ -70,6 +70,7 @@ SHORT = [
     "apo fetch-prompts",
     ". .venv/bin/activate",
     "apo doctor --params presets/qwen2.5-1.5b-gsm8k.yaml",
+    "apo doctor --params presets/qwen2.5-7b-math.yaml --gpu H100-80 --gpus 4",
     "apo fsck --look",
     "apo fsck",
 ]
@@ -101,13 +102,14 @@ def test_the_targets_that_run_this_exist(checkout):
 
 
 def test_the_short_commands_work(finished):
-    status, prompts, _, plan, *looks = (execute(command, finished, check=False) for command in SHORT)
+    status, prompts, _, plan, of_gpus, *looks = (execute(command, finished, check=False) for command in SHORT)
     assert [(look.returncode, look.stdout) for look in looks] == [
         (0, "everything is as it is recorded\n")
     ] * 2
     assert "up to date" in status.stdout and "apo-ci version 1" in status.stdout
     assert prompts.returncode == 0
     assert "memory" in plan.stdout and plan.returncode in (0, 1)  # which of them depends on the machine
+    assert "hours" in of_gpus.stdout and of_gpus.returncode == 0
     execute(". .venv/bin/activate && command -v apo", finished)
 
 

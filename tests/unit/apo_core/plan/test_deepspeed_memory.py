@@ -103,9 +103,9 @@ def test_without_zero_bfloat16_is_as_with_its_first_stage():
 
 def test_buckets_are_whole_on_gpus():
     """1,000 parameters, and buckets of 200 million numbers, two of them where ranks take turns with them."""
-    alone, together = (partitions(2, "bfloat16", ranks=ranks, on_host=False) for ranks in (1, 4))
-    assert sizes(alone)["buckets of gradients"] == 4 * 10**8 + 2000
-    assert sizes(together)["buckets of gradients"] == 8 * 10**8 + 2000
+    one_rank, four_ranks = (partitions(2, "bfloat16", ranks=ranks, on_host=False) for ranks in (1, 4))
+    assert sizes(one_rank)["buckets of gradients"] == 4 * 10**8 + 2000
+    assert sizes(four_ranks)["buckets of gradients"] == 8 * 10**8 + 2000
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -113,8 +113,8 @@ def test_faster_gpus_and_more_of_them_take_less():
 
 
 def test_every_gpu_samples_and_cores_are_shared():
-    alone = seconds(replace(RUN, workers=1), stage="sample", name="responses")
-    assert seconds(RUN, stage="sample", name="responses") == pytest.approx(alone / 4)
+    by_one = seconds(replace(RUN, workers=1), stage="sample", name="responses")
+    assert seconds(RUN, stage="sample", name="responses") == pytest.approx(by_one / 4)
     host = Machine(
         name="cores", gpus=0, device_mib=1e5, rates=Rates(float32=4e11, bfloat16=8e11, bandwidth=4e10)
     )
@@ -172,5 +172,5 @@ def test_a_step_leaves_out_what_happens_once():
 
 def test_adapters_in_bfloat16_are_sent_alone():
     adapters = replace(RUN, lora=True, trained=10**7)
-    whole, alone = (seconds(run, name="weights to vLLM") for run in (RUN, adapters))
-    assert whole - alone == pytest.approx(100 * 2 * 2 * (MODEL.parameters - 10**7) / (0.85 * 3350e9))
+    weights, adapters_alone = (seconds(run, name="weights to vLLM") for run in (RUN, adapters))
+    assert weights - adapters_alone == pytest.approx(100 * 2 * 2 * (MODEL.parameters - 10**7) / (0.85 * 3350e9))

@@ -50,8 +50,8 @@ def test_the_papers_presets_have_a_plan(tmp_path, monkeypatch, size):
 )
 def test_ranks_share_what_the_stage_says(tmp_path, zero_stage, shared):
     def plan(ranks):
-        settings = [f"train.ranks={ranks}", f"train.zero_stage={zero_stage}"]
-        return plan_of(tmp_path, load_preset("qwen2.5-1.5b-gsm8k", settings), H100)
+        assignments = [f"train.ranks={ranks}", f"train.zero_stage={zero_stage}"]
+        return plan_of(tmp_path, load_preset("qwen2.5-1.5b-gsm8k", assignments), H100)
 
     one_rank, four_ranks = plan(1), plan(4)
     smaller = {

@@ -1,4 +1,4 @@
-"""A plan held against a machine, and the workload it is of."""
+"""A plan compared with a machine, and the workload it is of."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,11 +26,11 @@ def _presets(root):
     """They lie beside the code."""
 
 
-def plan(tmp_path, preset="embedded", settings=(), machine=None, **more):
-    return make_plan(Workspace(tmp_path), load_preset(preset, settings), machine or this_machine(), **more)
+def plan(tmp_path, preset="embedded", assignments=(), machine=None, **more):
+    return make_plan(Workspace(tmp_path), load_preset(preset, assignments), machine or this_machine(), **more)
 
 
-def found(plan, subject):
+def finding_on(plan, subject):
     (finding,) = (finding for finding in plan.findings if finding.subject == f"plan: {subject}")
     return finding
 
@@ -39,28 +39,30 @@ def found(plan, subject):
 def test_checkpoints_that_the_disk_does_not_hold_are_a_problem(tmp_path, monkeypatch, free, good):
     here = this_machine()
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
-    finding = found(plan(tmp_path, machine=here), "disk")
+    finding = finding_on(plan(tmp_path, machine=here), "disk")
     assert finding.good == good
     assert f"of {free / 2**30:.1f} free" in finding.detail
 
 
 def test_memory_is_held_against_the_device_and_leaves_room(tmp_path):
     here = this_machine()
-    assert found(plan(tmp_path, machine=here), "memory").good
+    assert finding_on(plan(tmp_path, machine=here), "memory").good
     small = replace(here, device_mib=800.0)
-    detail = found(plan(tmp_path, machine=small), "memory")
+    detail = finding_on(plan(tmp_path, machine=small), "memory")
     assert not detail.good
     assert "train.micro_batch_tokens" in detail.detail
 
 
 def test_more_ranks_than_gpus_are_a_problem(tmp_path):
-    finding = found(plan(tmp_path, settings=["train.ranks=2"], machine=machine_of("4090", 1)), "memory")
+    finding = finding_on(
+        plan(tmp_path, assignments=["train.ranks=2"], machine=machine_of("4090", 1)), "memory"
+    )
     assert (finding.good, finding.detail) == (False, "train.ranks is 2, and there are 1 GPUs")
 
 
 def test_a_cache_that_holds_no_response_is_a_problem(tmp_path):
-    settings = ["sampler.engine=vllm", "sampler.vllm.gpu_memory_utilization=0.6"]
-    finding = found(plan(tmp_path, "qwen2.5-7b-math", settings, machine_of("4090", 4)), "memory")
+    assignments = ["sampler.engine=vllm", "sampler.vllm.gpu_memory_utilization=0.6"]
+    finding = finding_on(plan(tmp_path, "qwen2.5-7b-math", assignments, machine_of("4090", 4)), "memory")
     assert not finding.good
     assert finding.detail.startswith("sampler.vllm: vLLM gets 14.1 GiB")
 
@@ -76,8 +78,8 @@ def test_the_published_run_takes_half_its_time_on_four_h100(tmp_path):
     assert a100.hours > 1.5 * h100.hours
     slow = plan(tmp_path, "qwen2.5-7b-math", EVERYWHERE[2:], machine_of("H100-80", 4), look_at_disk=False)
     assert slow.hours > 1.5 * h100.hours  # transformers decodes
-    one = plan(tmp_path, "qwen2.5-7b-math", ["train.ranks=1"], machine_of("H100-80", 1), look_at_disk=False)
-    assert not found(one, "memory").good
+    on_one = plan(tmp_path, "qwen2.5-7b-math", ["train.ranks=1"], machine_of("H100-80", 1), look_at_disk=False)
+    assert not finding_on(on_one, "memory").good
 
 
 @pytest.mark.parametrize(
@@ -159,4 +161,4 @@ def test_the_hours_of_a_configuration_add_up(tmp_path):
     once = {"start", "checkpoints"}
     steps = sum(part.seconds for part in result.parts if part.stage == "train" and part.name not in once)
     assert result.step_seconds == pytest.approx(steps / 64)
-    assert "by hand" in found(result, "hours").detail
+    assert "by hand" in finding_on(result, "hours").detail
