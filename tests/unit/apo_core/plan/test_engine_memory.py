@@ -34,7 +34,9 @@ def test_an_engine_whose_cache_is_set_takes_that_and_its_weights():
 
 
 def test_an_engine_over_two_gpus_has_half_the_weights_on_each():
-    on_one, on_two = (vllm_engine(MODEL, "bfloat16", cache_gib=None, **{**GPU, "gpus": gpus}) for gpus in (1, 2))
+    on_one, on_two = (
+        vllm_engine(MODEL, "bfloat16", cache_gib=None, **{**GPU, "gpus": gpus}) for gpus in (1, 2)
+    )
     assert on_two.cache_mib == on_one.cache_mib + 512
     assert cached_rows(MODEL, "bfloat16", on_two, 1024, 2) == int(on_two.cache_mib * 2)
 

@@ -173,4 +173,6 @@ def test_a_step_leaves_out_what_happens_once():
 def test_adapters_in_bfloat16_are_sent_alone():
     adapters = replace(RUN, lora=True, trained=10**7)
     weights, adapters_alone = (seconds(run, name="weights to vLLM") for run in (RUN, adapters))
-    assert weights - adapters_alone == pytest.approx(100 * 2 * 2 * (MODEL.parameters - 10**7) / (0.85 * 3350e9))
+    assert weights - adapters_alone == pytest.approx(
+        100 * 2 * 2 * (MODEL.parameters - 10**7) / (0.85 * 3350e9)
+    )
