@@ -99,9 +99,9 @@ def product_of(head: nn.Linear) -> ProductFor:
 
 def large_product(weight: Tensor) -> Product:
     """How products with a large weight are made in a model that was loaded with the kernels."""
-    if not _have_kernels():
-        return nn.functional.linear
-    from apo_core.kernels.linear import product_for
+    product: Product = nn.functional.linear
+    if _have_kernels():
+        from apo_core.kernels.linear import product_for
 
-    product: Product = product_for(weight)
+        product = product_for(weight)
     return product
