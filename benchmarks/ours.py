@@ -13,7 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from apo_core.algorithms.apo import Apo
 from apo_core.model.acceleration import accelerate, packs_weights
-from apo_core.model.head import CHUNK_TOKENS
+from apo_core.model.head import chunk_tokens_on
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.template import Template
 from apo_core.plan.items import peak_mib
@@ -124,7 +124,7 @@ def planned_mib(config: PretrainedConfig, setting: Setting) -> float:
         zero_stage=0,
         offload="none",
         kept_checkpoints=0,
-        chunk_tokens=CHUNK_TOKENS,
+        chunk_tokens=chunk_tokens_on("cpu"),
         reference_dtype=setting.reference_dtype or setting.dtype,
         packed=packs_weights(workload.DTYPES[setting.dtype], "cpu"),
     )

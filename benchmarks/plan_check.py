@@ -26,6 +26,7 @@ from apo_core.plan.items import peak_mib
 from apo_core.plan.measuring import Clock, measure_rates
 from apo_core.plan.model_shape import model_shape
 from apo_core.sampling import Response, Sampler, TransformersSampler
+from apo_core.sampling.base import Keys
 from apo_core.training.in_place_sampler import InPlaceSampler
 from apo_core.training.step import run_step
 from benchmarks import ours, workload
@@ -66,7 +67,7 @@ class TimedSampler:
         self.seconds = 0.0
 
     def generate(
-        self, prompts: list[list[int]], keys: list[str] | None, *, max_new_tokens: int, temperature: float
+        self, prompts: list[list[int]], keys: Keys, *, max_new_tokens: int, temperature: float
     ) -> list[Response]:
         """See `Sampler`."""
         started = self.clock()

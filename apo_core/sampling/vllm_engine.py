@@ -8,7 +8,6 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-from pydantic import ValidationError
 
 from apo_core.errors import ApoError
 from apo_core.sampling.vllm_weights import SHARED_MEMORY, register_shared_memory
@@ -90,5 +89,7 @@ def _check_head_size(model: ModelConfig) -> None:
 
 def _reason(error: Exception) -> str:
     """What is wrong in one line: pydantic's first says how many things are, others list every alternative."""
+    from pydantic import ValidationError  # vLLM's; not where there is none
+
     message = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
     return shorten(message.removeprefix("Value error, ").strip().split("\n", 1)[0], 400, placeholder=" ...")

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import torch
 from torch import Tensor
 
 from apo_core.errors import ApoError

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from apo_core.plan.items import Item
     from apo_core.plan.model_shape import ModelShape
 
-_CHUNK_TOKENS = {True: 2048, False: 256}  # whose logits exist at once, on GPUs and without
-
 
 class StageMemory(NamedTuple):
     """What a stage takes, per process that has a device of its own."""
@@ -83,7 +81,7 @@ def training_items(
         zero_stage=train.zero_stage,
         offload=train.offload if on_gpus else "none",  # else it is the same memory
         reference_dtype=(train.reference_dtype or train.dtype) if algorithm.needs_reference else None,
-        chunk_tokens=_CHUNK_TOKENS[on_gpus],
+        chunk_tokens=_chunk_tokens(on_gpus),
         on_gpus=on_gpus,
         critic=algorithm.critic_rate is not None,
         lagging=algorithm.sync_every is not None,
@@ -92,7 +90,6 @@ def training_items(
         packed=not vllm and not on_gpus and packs_weights(getattr(torch, train.dtype), "cpu"),
         engine=engine,
         trust_remote_code=params.trust_remote_code,
-        device=device().type,
         kept_checkpoints=train.checkpoint.keep + 2,  # the best one, and the one being written
     )
     return plan_training(training)
@@ -155,9 +152,15 @@ def _log_ratios(params: Params, model: ModelShape, machine: Machine) -> list[Ite
         model,
         params.evaluation.dtype,
         micro_batch_tokens=params.evaluation.micro_batch_tokens,
-        chunk_tokens=_CHUNK_TOKENS[machine.gpus > 0],
+        chunk_tokens=_chunk_tokens(machine.gpus > 0),
         on_gpus=machine.gpus > 0,
     )
+
+
+def _chunk_tokens(on_gpus: bool) -> int:
+    from apo_core.model.head import chunk_tokens_on  # with torch
+
+    return chunk_tokens_on("cuda" if on_gpus else "cpu")
 
 
 def planned_model(workspace: Workspace, params: Params) -> tuple[PretrainedConfig, ModelShape]:
