@@ -78,7 +78,7 @@ def _share(nodes: list[dict[str, float]], workers: int, gpus: int) -> dict[str, 
 
 
 class _Actor:
-    """A job in its actor, whose two threads take turns: one samples a shard, the other scores the one before.
+    """A job in its actor, whose two threads take turns: one samples, the other scores the shard before.
 
     An engine belongs to one thread, from its opening with the first shard on.
     """
