@@ -65,7 +65,7 @@ def receive_buffer(connection: Connection, size: int) -> Tensor:
     """
     try:
         descriptor = recv_handle(connection)
-    except RuntimeError as error:  # what it is told where the kernel has left the descriptor out
+    except RuntimeError as error:  # Python's, where the kernel has left the descriptor out
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from error
     try:
         return _mapped(descriptor, size)

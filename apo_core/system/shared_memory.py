@@ -1,4 +1,4 @@
-"""The memory in /dev/shm, of which a container has 64 MiB unless it is told otherwise."""
+"""The memory in /dev/shm, of which a container has 64 MiB by default."""
 
 from __future__ import annotations
 

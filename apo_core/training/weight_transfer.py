@@ -91,8 +91,8 @@ def laid_into(buffer: Tensor, bucket: Sequence[tuple[Weight, Tensor]]) -> Update
     """
     begin = 0
     for weight, tensor in bucket:
-        place = buffer[begin : begin + weight.bytes].view(weight.dtype).view(weight.shape)
-        place.copy_(tensor)
+        target = buffer[begin : begin + weight.bytes].view(weight.dtype).view(weight.shape)
+        target.copy_(tensor)
         begin += weight.bytes
     return {
         "names": [weight.name for weight, _ in bucket],

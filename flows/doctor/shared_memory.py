@@ -16,9 +16,9 @@ def examine_shared_memory(params: Params) -> Finding:
     return compare(bytes_needed(gpus=gpus), bytes_in_all())
 
 
-def compare(needed: int, there: int) -> Finding:
+def compare(needed: int, available: int) -> Finding:
     """Compare two numbers of bytes."""
-    text = f"/dev/shm has {there / 2**20:,.0f} MiB, of which a run needs {needed / 2**20:,.0f}"
-    if there < needed:
+    text = f"/dev/shm has {available / 2**20:,.0f} MiB, of which a run needs {needed / 2**20:,.0f}"
+    if available < needed:
         text += "; start the container with a larger --shm-size (shm_size in Compose)"
-    return Finding("shared memory", there >= needed, text)
+    return Finding("shared memory", available >= needed, text)

@@ -211,7 +211,7 @@ def test_an_engine_sleeps_between_batches_and_wakes_with_new_weights(tied, monke
 
 
 def test_vllms_transfer_on_gpus_understands_our_buckets(tied):
-    """What it is told, and what it makes of the bytes: only the GPU's own handle is missing here."""
+    """Its own form of an update, its own reading of the bytes: only the handle of a GPU is missing here."""
     from vllm.distributed.weight_transfer.ipc_engine import IPCWeightTransferUpdateInfo
     from vllm.distributed.weight_transfer.packed_tensor import unpack_tensor
 

@@ -10,11 +10,11 @@ DOCKER = 64 * 2**20  # a container's, by default
 
 
 @pytest.mark.parametrize(
-    ("gpus", "there", "good"),
+    ("gpus", "available", "good"),
     [(0, 0, True), (1, DOCKER, True), (2, DOCKER, False), (2, 2**30 - 1, False), (4, 2**30, True)],
 )
-def test_gpus_that_work_together_need_more_than_a_container_has(gpus, there, good):
-    finding = compare(bytes_needed(gpus=gpus), there)
+def test_gpus_that_work_together_need_more_than_a_container_has(gpus, available, good):
+    finding = compare(bytes_needed(gpus=gpus), available)
     assert finding.good is good
     assert ("--shm-size" in finding.detail) is not good
 
