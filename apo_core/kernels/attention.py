@@ -115,8 +115,8 @@ def _needs_copies(module: nn.Module, query: Tensor, key: Tensor, attention_mask:
     then would hold all scores at once.
     """
     causal = attention_mask is None and getattr(module, "is_causal", True)
-    alone = query.device.type == "cuda" and query.dtype == torch.float32
-    return alone and causal and query.shape[1] > key.shape[1] and 1 < query.shape[2] == key.shape[2]
+    unshared = query.device.type == "cuda" and query.dtype == torch.float32
+    return unshared and causal and query.shape[1] > key.shape[1] and 1 < query.shape[2] == key.shape[2]
 
 
 def _supports_products(

@@ -11,7 +11,7 @@ WITHOUT = {"HOME": "/"}
 
 
 @pytest.mark.parametrize(
-    ("markexpr", "environ", "wanted"),
+    ("markexpr", "environ", "visible"),
     [
         ("", WITHOUT, False),
         ("not slow", WITHOUT, False),
@@ -22,8 +22,8 @@ WITHOUT = {"HOME": "/"}
         ("", {"APO_TEST_GPU": "0"}, False),
     ],
 )
-def test_who_asks_for_gpus(markexpr, environ, wanted):
-    assert wants_gpu(markexpr, environ) is wanted
+def test_who_asks_for_gpus(markexpr, environ, visible):
+    assert wants_gpu(markexpr, environ) is visible
 
 
 @pytest.mark.skipif(os.environ.get("APO_TEST_GPU") == "1", reason="asked for GPUs")

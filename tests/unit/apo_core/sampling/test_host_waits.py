@@ -78,7 +78,7 @@ def model():
 def test_the_host_waits_once_per_token(model, lengths, keys, monkeypatch):
     steps, compacted = [], []
     append, compact_rows = decoding._append, decoding._compact_rows
-    monkeypatch.setattr(decoding, "_append", lambda *given: steps.append(given) or append(*given))
+    monkeypatch.setattr(decoding, "_append", lambda *inputs: steps.append(inputs) or append(*inputs))
     monkeypatch.setattr(
         decoding, "_compact_rows", lambda alive: compacted.append(alive) or compact_rows(alive)
     )
