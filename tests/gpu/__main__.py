@@ -122,8 +122,8 @@ def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
 
 def _table(machine: dict[str, str], rows: list[Row]) -> str:
     lines = [", ".join(f"{name} {text}" for name, text in machine.items()), ""]
-    lines += ["| check | what | found | expected | |", "|---|---|---|---|---|"]
-    lines += [f"| {row.check} | {row.what} | {row.found} | {row.expected} | {row.verdict} |" for row in rows]
+    lines += ["| check | what | result | expected | |", "|---|---|---|---|---|"]
+    lines += [f"| {row.check} | {row.what} | {row.result} | {row.expected} | {row.verdict} |" for row in rows]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ class Row:
 
     check: str
     what: str
-    found: str
+    result: str
     expected: str = ""
     """Empty for a figure that is only reported."""
     verdict: Verdict
@@ -31,7 +31,7 @@ class Finding:
     """What a check yields: a figure, and whether it is as it should be; `good` is None for a mere figure."""
 
     what: str
-    found: str
+    result: str
     expected: str = ""
     good: bool | None = None
 
@@ -63,19 +63,19 @@ class Check:
         return Row(
             check=self.name,
             what=finding.what,
-            found=finding.found,
+            result=finding.result,
             expected=finding.expected,
             verdict=verdict,
         )
 
-    def row_of(self, verdict: Verdict, found: str) -> Row:
+    def row_of(self, verdict: Verdict, result: str) -> Row:
         """One row for the whole check: left out, or failed as a whole."""
-        return Row(check=self.name, what="the whole check", found=found, verdict=verdict)
+        return Row(check=self.name, what="the whole check", result=result, verdict=verdict)
 
 
 def at_most(what: str, figure: float, limit: float) -> Finding:
     """A figure that must not be above a limit."""
-    return Finding(what=what, found=f"{figure:.3g}", expected=f"at most {limit:g}", good=figure <= limit)
+    return Finding(what=what, result=f"{figure:.3g}", expected=f"at most {limit:g}", good=figure <= limit)
 
 
 def rows_from(objects: list[dict[str, Any]]) -> list[Row]:

@@ -19,11 +19,11 @@ def log_probs_and_gradients(device: str) -> Iterator[Finding]:
         random_rows(16, shortest=1, longest=60, seed=1),
     )
     expected, gradients = _pass(tiny_model(), prompts, responses, "cpu", "float32")
-    found, ours = _pass(tiny_model(), prompts, responses, device, "float32")
-    yield at_most("log-probs, float32: largest difference", float((found - expected).abs().max()), 1e-3)
+    result, ours = _pass(tiny_model(), prompts, responses, device, "float32")
+    yield at_most("log-probs, float32: largest difference", float((result - expected).abs().max()), 1e-3)
     yield at_most("gradients, float32: relative difference", _relative(ours, gradients), 1e-3)
-    found, ours = _pass(tiny_model(), prompts, responses, device, "bfloat16")
-    yield at_most("log-probs, bfloat16: mean difference", float((found - expected).abs().mean()), 0.1)
+    result, ours = _pass(tiny_model(), prompts, responses, device, "bfloat16")
+    yield at_most("log-probs, bfloat16: mean difference", float((result - expected).abs().mean()), 0.1)
     yield at_most("gradients, bfloat16: relative difference", _relative(ours, gradients), 0.1)
 
 
@@ -37,11 +37,11 @@ def padding(device: str) -> Iterator[Finding]:
     with torch.no_grad():
         batch = pad_responses(prompts, responses, 0, torch.device(device))
         together = module(*batch.inputs)[batch.mask]
-        alone = []
+        single = []
         for prompt, response in zip(prompts, responses, strict=True):
             row = pad_responses([prompt], [response], 0, torch.device(device))
-            alone.append(module(*row.inputs)[row.mask])
-    difference = float((together - torch.cat(alone)).abs().max())
+            single.append(module(*row.inputs)[row.mask])
+    difference = float((together - torch.cat(single)).abs().max())
     yield at_most("log-probs in a padded batch and alone: largest difference", difference, 1e-3)
 
 

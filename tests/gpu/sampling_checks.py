@@ -30,7 +30,7 @@ def transformers_sampler(device: str) -> Iterator[Finding]:
     same = sum(map(list.__eq__, together, _sampled(sampler, prompts, keys)))
     yield Finding(
         what="responses that are the same in batches of 64 and of 7",
-        found=f"{same} of 64",
+        result=f"{same} of 64",
         expected="at least 60: rounding may part a few",
         good=same >= 60,
     )
@@ -61,7 +61,7 @@ def frequency_findings(sampler: Sampler) -> Iterator[Finding]:
         p_value = _p_value(counts, shares.tolist())
         yield Finding(
             what=f"frequencies of {DRAWS} first tokens at temperature {temperature:g}: chi-square's p",
-            found=f"{p_value:.3g}",
+            result=f"{p_value:.3g}",
             expected="at least 1e-05",
             good=p_value >= 1e-5,
         )

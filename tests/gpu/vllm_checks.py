@@ -79,7 +79,7 @@ def _kl_after_update(sampler: SynchronisedVllm, policy: Any, name: str) -> Findi
     try:
         responses = sampler.generate(prompts, keys, max_new_tokens=NEW_TOKENS, temperature=1.0)
     except ApoError as error:
-        return Finding(what=f"{name}: weights handed over", found=str(error), expected="taken", good=False)
+        return Finding(what=f"{name}: weights handed over", result=str(error), expected="taken", good=False)
     batch = pad_responses(prompts, [row.token_ids for row in responses], 0, policy.device)
     with torch.no_grad():
         log_probs = ResponseLogProbs(policy, temperature=1.0)(*batch.inputs)
@@ -97,10 +97,10 @@ def _left_out(sampler: SynchronisedVllm, policy: Any, name: str) -> Finding:
     try:
         sampler.synchronise()
     except ApoError as error:
-        return Finding(what=f"{name}: weights left out", found=str(error)[:80], expected="refused", good=True)
+        return Finding(what=f"{name}: weights left out", result=str(error)[:80], expected="refused", good=True)
     finally:
         sampler.transfer = held
-    return Finding(what=f"{name}: weights left out", found="not noticed", expected="refused", good=False)
+    return Finding(what=f"{name}: weights left out", result="not noticed", expected="refused", good=False)
 
 
 class _NoTransfer:

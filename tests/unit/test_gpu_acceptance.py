@@ -10,7 +10,7 @@ from gpu.every import CHECKS, check_named
 
 
 def findings(device):
-    yield Finding(what="speed", found=f"12 on {device}")
+    yield Finding(what="speed", result=f"12 on {device}")
     yield at_most("difference", 0.25, 0.5)
     yield at_most("difference", float("nan"), 0.5)
 
@@ -18,7 +18,7 @@ def findings(device):
 def test_a_figure_is_neither_good_nor_bad_and_nan_is_bad():
     rows = Check("mine", findings).rows("cpu")
     assert [row.verdict for row in rows] == ["figure", "holds", "fails"]
-    assert rows[0].found == "12 on cpu"
+    assert rows[0].result == "12 on cpu"
     assert {row.check for row in rows} == {"mine"}
 
 
@@ -39,13 +39,13 @@ def test_what_cannot_run_here_is_left_out_by_name(needs, gpu_only, device, reaso
 
 def test_no_check_begins_without_time_for_it():
     (row,) = acceptance.rows_of(replace(CHECKS[0], run=findings), "cpu", time.monotonic() + 1)
-    assert (row.verdict, row.found) == ("left out", "no time was left")
+    assert (row.verdict, row.result) == ("left out", "no time was left")
 
 
 def test_a_check_that_breaks_fails_and_says_why():
     (row,) = acceptance.rows_of(replace(CHECKS[0], name="of no such name"), "cpu", time.monotonic() + 600)
     assert row.verdict == "fails"
-    assert "of no such name" in row.found
+    assert "of no such name" in row.result
 
 
 def test_checks_have_names_of_their_own():

@@ -43,8 +43,8 @@ def test_the_papers_presets_have_a_plan(tmp_path, monkeypatch, size):
 @pytest.mark.parametrize(
     ("zero_stage", "shared"),
     [
-        (0, set()),
-        (1, {"master weights", "optimizer"}),
+        (0, {"master weights", "optimizer"}),  # of bfloat16, as the first stage
+        (2, {"master weights", "optimizer", "gradients"}),
         (3, {"master weights", "optimizer", "gradients", "policy"}),
     ],
 )

@@ -78,9 +78,8 @@ def test_the_published_run_takes_half_its_time_on_four_h100(tmp_path):
     assert a100.hours > 1.5 * h100.hours
     slow = plan(tmp_path, "qwen2.5-7b-math", EVERYWHERE[2:], machine_of("H100-80", 4), look_at_disk=False)
     assert slow.hours > 1.5 * h100.hours  # transformers decodes
-    on_one = plan(
-        tmp_path, "qwen2.5-7b-math", ["train.ranks=1"], machine_of("H100-80", 1), look_at_disk=False
-    )
+    single = ["train.ranks=1"]
+    on_one = plan(tmp_path, "qwen2.5-7b-math", single, machine_of("H100-80", 1), look_at_disk=False)
     assert not finding_on(on_one, "memory").good
 
 
