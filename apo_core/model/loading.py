@@ -49,12 +49,10 @@ def load_policy(source: ModelRef) -> PreTrainedModel:
                 output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
-        if "attention" in str(error).lower() and source.attention is not None:
-            raise ApoError(f"train.attention: {source.attention}: {first_line(error)}") from error
+        _refuse_attention(source, error)
         raise InputError(source.path, f"is not a model directory: {first_line(error)}") from error
     except ImportError as error:
-        if source.attention is not None:
-            raise ApoError(f"train.attention: {source.attention}: {first_line(error)}") from error
+        _refuse_attention(source, error)
         raise InputError(source.path, f"needs what is not installed: {first_line(error)}") from error
     try:
         check_weights(missing=loaded["missing_keys"], unexpected=loaded["unexpected_keys"])
@@ -65,6 +63,14 @@ def load_policy(source: ModelRef) -> PreTrainedModel:
     model = model.to(device()).eval()
     accelerate(model)
     return model
+
+
+def _refuse_attention(source: ModelRef, error: Exception) -> None:
+    """Name the key where transformers names the attention that it asks for."""
+    if source.attention is not None and source.attention.replace("_", "") in str(error).lower().replace(
+        "_", ""
+    ).replace(" ", ""):
+        raise ApoError(f"train.attention: {source.attention}: {source.path}: {first_line(error)}") from error
 
 
 def load_config(source: ModelRef) -> PretrainedConfig:

@@ -47,7 +47,6 @@ class Machine:
     link: float = 25e9  # bytes per second in one direction between devices, as reached
     disk: float = 1e9  # bytes per second written and read: a single NVMe drive under several writers
     host_mib: float | None = None
-    shm_mib: float | None = None
     cores: int = 16
 
     def rates_of(self, processes: int) -> Rates:

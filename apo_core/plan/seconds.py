@@ -35,8 +35,8 @@ class Shares:
 # layer_seconds: a layer of one token is about 40 kernels of transformers', launched in about 1 ms.
 # engine_seconds: vLLM replays a graph, but schedules, samples and collects for 2 to 4 ms.
 ON_GPU = Shares(passes=0.60, decoding=0.50, layer_seconds=1.1e-3, engine_seconds=3e-3, overlapped=True)
-# So that stage 1 and a step of `benchmarks/results/135m.md`, and of a processor of half the rate, are met
-# within 15% in both precisions, with 25 GB/s; a product packs what it reads before it multiplies.
+# Fitted to stage 1 and a step of `benchmarks/results/135m.md`, and of a processor of half the rate, in both
+# precisions; `benchmarks.plan_check` holds them against other runs. A product packs what it reads first.
 ON_CPU = Shares(passes=0.72, decoding=0.55, layer_seconds=0.25e-3, engine_seconds=4e-3, overlapped=False)
 
 

@@ -14,7 +14,7 @@ from apo_core.plan.model_shape import ModelShape, adapter_parameters
 
 _HEAD_COPIES = 3  # float32 logits of a chunk, scaled, and their gradient
 # Weights go to an engine in buckets of at most so much.
-_TRANSFER_MIB = 1024.0
+_TRANSFER_MIB = 256.0  # of weights on their way to vLLM: `BUCKET_BYTES` of `apo_core.training.policy_copy`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +121,13 @@ def _held_in_rollout(shape: TrainingShape, parameters: int) -> list[Item]:
     away = shape.offload == "all"
     gathered = weights * (1 if away else 1 - 1 / shape.ranks) if shape.zero_stage == 3 else 0.0
     if shape.engine is not None:
-        bucket = min(weights, _TRANSFER_MIB)
+        # A weight that is larger goes by itself (`apo_core.training.policy_copy.in_buckets`).
+        bucket = min(weights, max(_TRANSFER_MIB, shape.model.largest * shape.bytes / MIB))
         return [
             *_engine(shape.engine, shape.on_gpus),
-            Item("gathered weights", min(gathered, _TRANSFER_MIB), "rollout"),
-            Item("weights on their way", 0.0 if shape.on_gpus else bucket, "rollout", "shm"),
+            Item("all weights gathered", gathered, "canary"),
+            Item("gathered weights", min(gathered, bucket), "rollout"),
+            Item("bucket of weights", bucket, "rollout"),
         ]
     rows = shape.rollout_rows
     cache = rows * shape.row_tokens * shape.model.cached * shape.bytes

@@ -58,6 +58,7 @@ class VllmProcess:
             self._process.start()
         theirs.close()
         self._answer()
+        self.sleep()  # until there are weights
 
     def generate(
         self, prompts: list[list[int]], keys: Keys, *, max_new_tokens: int, temperature: float
@@ -84,8 +85,7 @@ class VllmProcess:
                 self._gpu = None
             return
         if self._host is None or len(self._host.tensor) < size:
-            with _sending():
-                self._host = self._shared(size)
+            self._host = self._shared(size)
         yield self._host.tensor
 
     def start_weights(self) -> None:
@@ -141,8 +141,9 @@ class VllmProcess:
             self._host.close()
             self._host = None
         buffer = HostBuffer(size)
-        self._connection.send(("map_buffer", (size,), {}))
-        buffer.send(self._connection, self._process.pid or 0)
+        with _sending():
+            self._connection.send(("map_buffer", (size,), {}))
+            buffer.send(self._connection, self._process.pid or 0)
         self._answer()
         return buffer
 

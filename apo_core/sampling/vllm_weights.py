@@ -61,6 +61,9 @@ def receive(worker: WorkerBase, update: dict[str, Any]) -> list[tuple[str, Tenso
         device_index=transfer.device.index,
         importer=transfer._packed_importer,
     )
+    # They are copied in the GPU's own time, and the next bucket will lie where they are read from; so does
+    # vLLM's own way of taking weights (0.32, vllm/distributed/weight_transfer/base.py:499).
+    torch.accelerator.synchronize()
     return weights
 
 
@@ -82,7 +85,7 @@ def replace_adapter(worker: WorkerBase, tensors: dict[str, Tensor], rank: int, a
         ADAPTER_ID,
         tensors,
         PEFTHelper(r=rank, lora_alpha=alpha, target_modules="all-linear"),
-        device=str(manager.device),
+        device="cpu",  # as `_load_adapter` has it: beside an engine that sleeps, memory is the trainer's
         dtype=manager.lora_config.lora_dtype,
         weights_mapper=None if mapper is None else mapper.get_rename_mapper(),
     )

@@ -74,7 +74,7 @@ class Checkpoints:
         Raises:
             DiskFull: there is too little space; nothing was written and older checkpoints are as they were.
         """
-        ranks.first_only(lambda: self._require_space(engine.module))
+        ranks.first_only(lambda: self._require_space(engine.module, engine.zero_optimization_stage()))
         target = self.directory / _name(step)
         with _replacing_together(target) as temporary:
             frozen = _frozen(engine.module)
@@ -129,11 +129,13 @@ class Checkpoints:
         if self.beside is not None:
             save_model(self.beside, str(directory / _BESIDE))
 
-    def _require_space(self, module: Any) -> None:
+    def _require_space(self, module: Any, zero_stage: int) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         tensors = () if self.beside is None else self.beside.state_dict().values()
         beside = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 2**20
-        require_space(self.directory, self.min_free_mib + _size_mib(module) + beside, "a checkpoint")
+        require_space(
+            self.directory, self.min_free_mib + _size_mib(module, zero_stage) + beside, "a checkpoint"
+        )
 
     def _drop_longer(self, at_most: int) -> None:
         for checkpoint in self.all():
@@ -228,11 +230,11 @@ def _frozen(module: Any) -> bool:
     return not all(parameter.requires_grad for parameter in module.parameters())
 
 
-def _size_mib(module: Any) -> float:
-    """Trained weights in their own precision, float32 masters where that is another, and two Adam moments."""
+def _size_mib(module: Any, zero_stage: int) -> float:
+    """Trained weights as they are, float32 masters (which ZeRO has of float32, too), and two Adam moments."""
     total = 0.0
     for parameter in module.parameters():
         count = getattr(parameter, "ds_numel", parameter.numel())  # ZeRO-3 holds a share and knows the whole
-        masters = 0 if parameter.element_size() == 4 else 4
+        masters = 4 if zero_stage or parameter.element_size() < 4 else 0
         total += parameter.requires_grad * count * (parameter.element_size() + masters + 8)
     return total / 2**20

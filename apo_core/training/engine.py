@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -60,21 +62,22 @@ def start_engine(
         weight_decay=weight_decay,
         fused=True,  # one pass over memory; DeepSpeed's own needs a toolchain on every host
     )
-    engine, *_ = deepspeed.initialize(
-        model=model,
-        optimizer=optimizer,
-        config={
-            # DeepSpeed counts nothing here: how many rows a micro-batch has differs.
-            "train_micro_batch_size_per_gpu": 1,
-            "gradient_accumulation_steps": 1,
-            "gradient_clipping": max_grad_norm,
-            **precision,
-            "zero_optimization": _sharing(dtype, zero_stage) | _offloaded(offload),
-            "zero_force_ds_cpu_optimizer": False,
-            "zero_allow_untested_optimizer": True,
-            "steps_per_print": 10**9,
-        },
-    )
+    with redirect_stdout(StringIO()):  # it prints what memory is in use, at every part
+        engine, *_ = deepspeed.initialize(
+            model=model,
+            optimizer=optimizer,
+            config={
+                # DeepSpeed counts nothing here: how many rows a micro-batch has differs.
+                "train_micro_batch_size_per_gpu": 1,
+                "gradient_accumulation_steps": 1,
+                "gradient_clipping": max_grad_norm,
+                **precision,
+                "zero_optimization": _sharing(dtype, zero_stage) | _offloaded(offload),
+                "zero_force_ds_cpu_optimizer": False,
+                "zero_allow_untested_optimizer": True,
+                "steps_per_print": 10**9,
+            },
+        )
     # To make its state DeepSpeed may have had it take a step without gradients: that one does not count.
     for state in optimizer.state.values():
         state["step"].zero_()

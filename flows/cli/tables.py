@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 _PHASES = {
     "always": "",
+    "canary": "while vLLM is compared",
     "rollout": "while sampling",
     "learning": "while learning",
     "update": "while gradients are computed",
     "step": "while the optimizer steps",
 }
-_MEMORIES = {"device": "", "host": "of the host", "shm": "of /dev/shm", "disk": "on the disk"}
+_MEMORIES = {"device": "", "host": "of the host", "disk": "on the disk"}
 
 
 def print_summary(summary: Summary, workspace: str = "") -> None:

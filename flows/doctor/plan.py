@@ -139,20 +139,15 @@ def _small_cache(params: Params, run: RunShape, machine: Machine) -> str | None:
 
 
 def _host(memory: list[StageMemory], machine: Machine) -> list[Finding]:
-    """What processes on GPUs take of the host, and of its shared memory."""
+    """What processes on GPUs take of the host."""
     from apo_core.plan.items import peak_mib
 
-    findings = []
-    for kind, name, size in (
-        ("host", "the host's memory", machine.host_mib),
-        ("shm", "/dev/shm", machine.shm_mib),
-    ):
-        needed = max(peak_mib(stage.items, kind) for stage in memory)  # type: ignore[arg-type]
-        if needed > 0:
-            good = size is None or needed <= size
-            of = "" if size is None else f", of {size / 1024:.1f}"
-            findings.append(Finding(f"plan: {kind}", good, f"{name}: about {needed / 1024:.1f} GiB{of}"))
-    return findings
+    needed, size = max(peak_mib(stage.items, "host") for stage in memory), machine.host_mib
+    if needed == 0:
+        return []
+    good = size is None or needed <= size
+    of = "" if size is None else f", of {size / 1024:.1f}"
+    return [Finding("plan: host", good, f"the host's memory: about {needed / 1024:.1f} GiB{of}")]
 
 
 def _disk(workspace: Workspace, params: Params, memory: list[StageMemory]) -> Finding:

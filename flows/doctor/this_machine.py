@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_core.errors import ApoError
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
 # Of a core, where nothing was measured: what servers reach, between AVX2 and AVX-512.
 _CORE_FLOPS = 120e9
 _HOST_BANDWIDTH = 20e9
-_SHM = Path("/dev/shm")
 
 
 def planned_machine(gpu: str | None, gpus: int | None, measure: bool) -> Machine:
@@ -51,8 +48,7 @@ def this_machine(measure: bool = False) -> Machine:
     if measure:
         device = torch.device("cuda" if machine.gpus else "cpu")
         machine = with_rates(machine, measure_rates(device))
-    shm = shutil.disk_usage(_SHM).total / 2**20 if _SHM.is_dir() else None
-    return replace(machine, shm_mib=shm)
+    return machine
 
 
 def _with_gpus(host_mib: float) -> Machine:

@@ -39,18 +39,22 @@ class _Share(NamedTuple):
 
 
 def make_on_processes(job: Job[Item], shards: Shards[Item], keep: Keep, *, workers: int, gpus: int) -> None:
-    """Make shards on `workers` processes with `gpus` GPUs each; a process that is killed is replaced.
+    """Make shards on at most `workers` processes with `gpus` GPUs each; a process that is killed is replaced.
+
+    Each has its part of the cores as if there were shards for all: sums of floats depend on the number of
+    threads, and what a killed run has left over is to be made as if it had not been killed.
 
     Raises:
         ApoError: a job refused its input, there are not as many GPUs, or processes keep dying.
         RuntimeError: a process ended with a traceback.
     """
-    _check_gpus(workers * gpus)
+    processes = min(workers, len(shards))
+    _check_gpus(processes * gpus)
     missing, deaths = deque(shards), Counter[Path]()
     with ExitStack() as stack:
         team = [
             stack.enter_context(closing(_LocalWorker(job, _Share(number, workers, gpus))))
-            for number in range(workers)
+            for number in range(processes)
         ]
         while missing or any(worker.held for worker in team):
             for worker in team:

@@ -47,7 +47,7 @@ class Workers:
         if self.executor == "ray":
             make_on_ray(job, shards, keep, workers=self.number, gpus=self.gpus)
             return
-        number = min(len(shards), self.number or count_gpus() // self.gpus or 1)
+        number = self.number or count_gpus() // self.gpus or 1
         if number > 1:
             make_on_processes(job, shards, keep, workers=number, gpus=self.gpus)
         else:

@@ -10,6 +10,7 @@ from apo_core.model.directory import ModelRef
 from apo_core.model.loading import save_policy
 from apo_core.model.lora import merged
 from apo_core.model.template import stop_ids
+from apo_core.sampling.vllm_sampler import vllm_version
 from apo_core.system.files import sha256_of
 from apo_core.tables import VALUES, read_metadata, read_table
 from apo_core.training import ranks
@@ -71,7 +72,7 @@ def run(
         "seed": seed,
         "algorithm": algorithm.model_dump(mode="json"),
         "train": train.model_dump(mode="json", exclude=_MAY_CHANGE),
-        "engine": train.sampler.engine,
+        "engine": train.sampler.engine if train.sampler.engine == "transformers" else vllm_version(),
         "limits": verifier_limits(verifier),
     }
     work = ranks.first_only(lambda: open_work(workspace.work("train"), work_conditions))

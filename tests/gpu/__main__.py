@@ -38,10 +38,12 @@ def main() -> None:
     )
     parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    device = arguments.device or _device()
+    device = arguments.device or ("cuda" if _gpus() else "cpu")
     if arguments.in_process:
         (name,) = arguments.only
-        print(json.dumps([row.as_json() for row in check_named(name).rows(device)]))
+        rows = check_named(name).rows(device)
+        if os.environ.get("RANK", "0") == "0":
+            print(json.dumps([row.as_json() for row in rows]))
         return
     deadline = time.monotonic() + 60 * arguments.minutes
     checks = [check for check in CHECKS if not arguments.only or check.name in arguments.only]
@@ -64,27 +66,30 @@ def rows_of(check: Check, device: str, deadline: float) -> list[Row]:
     if reason is not None:
         return [check.row_of("left out", reason)]
     print(f"{check.name} ...", flush=True)
-    command = [
-        sys.executable,
-        "-m",
-        "gpu",
-        "unused",
-        "--device",
-        device,
-        "--only",
-        check.name,
-        "--in-process",
-    ]
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=left, check=False, env=_environment()
+            command_of(check, device),
+            capture_output=True,
+            text=True,
+            timeout=left,
+            check=False,
+            env=_environment(),
         )
     except subprocess.TimeoutExpired:
         return [check.row_of("fails", f"did not end within {left:.0f} s")]
     if ended.returncode:
         sys.stderr.write(ended.stderr)
         return [check.row_of("fails", _last_line(ended.stderr) or f"exit status {ended.returncode}")]
-    return rows_from(json.loads(ended.stdout.strip().splitlines()[-1]))
+    # Libraries may have printed, too.
+    return rows_from(json.loads([line for line in ended.stdout.splitlines() if line.startswith("[")][-1]))
+
+
+def command_of(check: Check, device: str) -> list[str]:
+    """What runs a check in a process of its own, or on as many ranks as there are GPUs."""
+    ranks = _gpus() if check.on_every_gpu and device == "cuda" else 1
+    launch = ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"]
+    own = ["gpu", "unused", "--device", device, "--only", check.name, "--in-process"]
+    return [sys.executable, "-m", *(launch if ranks > 1 else []), *own]
 
 
 def _environment() -> dict[str, str]:
@@ -94,10 +99,10 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def _device() -> str:
+def _gpus() -> int:
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.cuda.device_count()
 
 
 def _machine(device: str) -> dict[str, str]:

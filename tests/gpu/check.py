@@ -46,6 +46,8 @@ class Check:
     needs: tuple[str, ...] = ()
     """Modules that it cannot do without; one of `a|b` is enough."""
     gpu_only: bool = False
+    on_every_gpu: bool = False
+    """Run by as many ranks as there are GPUs; the first one's rows count."""
 
     def reason_to_leave_out(self, device: str) -> str | None:
         """Why the check cannot run here; None if it can."""

@@ -12,7 +12,7 @@ CHECKS = (
     Check("log-probs and gradients", log_probs_and_gradients),
     Check("padding", padding),
     Check("transformers sampler", transformers_sampler),
-    Check("ZeRO", zero_stages, needs=("deepspeed",)),
+    Check("ZeRO", zero_stages, needs=("deepspeed",), on_every_gpu=True),
     Check("resume", resume, needs=("deepspeed",)),
     Check("vLLM", vllm_sampler, needs=("vllm",)),
     Check("vLLM in training", vllm_in_training, needs=("vllm", "deepspeed")),

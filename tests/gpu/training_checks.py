@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from apo_core.model.log_probs import ResponseLogProbs
 from apo_core.model.micro_batch import MicroBatch, pad_responses
+from apo_core.training.ranks import join_ranks, world_size
 from gpu.check import Finding, at_most
 from gpu.models import on_device, random_rows, tiny_model
 
@@ -22,8 +22,8 @@ _STEPS = 3
 
 def zero_stages(device: str) -> Iterator[Finding]:
     """Three updates at every stage and precision; on as many ranks as a launcher has started."""
-    expected = _updates_of_adamw()
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    join_ranks()  # before a model goes to this rank's GPU
+    expected, ranks = _updates_of_adamw(), world_size()
     for dtype, limit in (("float32", 2e-2), ("bfloat16", 0.3)):
         for stage in (0, 1, 2, 3):
             engine = _engine(device, dtype, stage)

@@ -49,7 +49,7 @@ def vllm_in_training(device: str) -> Iterator[Finding]:
 
 
 def vllm_adapters(device: str) -> Iterator[Finding]:
-    """The same with adapters beside frozen weights, in the precision that adds them up and in bfloat16."""
+    """The same with LoRA: in float32 their sum is handed over, in bfloat16 adapters beside frozen weights."""
     for dtype in ("float32", "bfloat16"):
         yield from _in_training(device, dtype, lora=True)
 
@@ -59,7 +59,7 @@ def _in_training(device: str, dtype: str, *, lora: bool) -> Iterator[Finding]:
     adapters = add_adapters(policy, rank=8, alpha=16.0, seed=0) if lora else None
     name = f"{'adapters, ' if lora else ''}{dtype}"
     gpu = 0 if device == "cuda" else None
-    rank = 8 if lora else None
+    rank = 8 if lora and dtype == "bfloat16" else None
     with (
         _saved(device, dtype) as source,
         VllmProcess(source, gpu=gpu, lora_rank=rank, keep_log_probs=True, **_ENGINE) as vllm,
@@ -97,7 +97,9 @@ def _left_out(sampler: SynchronisedVllm, policy: Any, name: str) -> Finding:
     try:
         sampler.synchronise()
     except ApoError as error:
-        return Finding(what=f"{name}: weights left out", result=str(error)[:80], expected="refused", good=True)
+        return Finding(
+            what=f"{name}: weights left out", result=str(error)[:80], expected="refused", good=True
+        )
     finally:
         sampler.transfer = held
     return Finding(what=f"{name}: weights left out", result="not noticed", expected="refused", good=False)

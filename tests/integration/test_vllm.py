@@ -200,7 +200,9 @@ def test_no_prompts_give_no_responses(vllm):
 
 
 def test_no_process_can_outlive_this_one(vllm):
-    assert psutil.Process().children(recursive=True) == []
+    # Python's own tracker may be there, of a process that a test before has started.
+    children = psutil.Process().children(recursive=True)
+    assert [child for child in children if "resource_tracker" not in " ".join(child.cmdline())] == []
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
 
 

@@ -48,5 +48,13 @@ def test_a_check_that_breaks_fails_and_says_why():
     assert "of no such name" in row.result
 
 
+def test_a_check_of_ranks_is_launched_on_every_gpu(monkeypatch):
+    monkeypatch.setattr(acceptance, "_gpus", lambda: 4)
+    many = Check("mine", findings, on_every_gpu=True)
+    assert "--nproc-per-node=4" in acceptance.command_of(many, "cuda")
+    assert "torch.distributed.run" not in acceptance.command_of(many, "cpu")
+    assert "torch.distributed.run" not in acceptance.command_of(Check("mine", findings), "cuda")
+
+
 def test_checks_have_names_of_their_own():
     assert [check_named(check.name) for check in CHECKS] == list(CHECKS)

@@ -139,8 +139,8 @@ def test_greedy_and_sampled_rows_of_one_call_are_those_of_two(model):
     greedy = sample_responses(model, PROMPTS, None)
     assert mixed[::3] == greedy
     sampled = [row for row in range(len(prompts)) if row % 3]
-    alone = sample_responses(model, [prompts[row] for row in sampled], [keys[row] for row in sampled])
-    assert [mixed[row] for row in sampled] == alone
+    by_themselves = sample_responses(model, [prompts[row] for row in sampled], [keys[row] for row in sampled])
+    assert [mixed[row] for row in sampled] == by_themselves
     assert greedy != mixed[1::3]
 
 

@@ -126,7 +126,7 @@ def test_another_key_draws_other_samples(sample_scored):
 def test_the_greedy_response_is_sampled_among_the_others(sample_scored):
     rows = sample_scored(QUESTIONS, [GREEDY_INDEX, 0, 1], "stage/0")
     assert [row.sample_index for row in rows] == [-1, 0, 1] * 3
-    alone = sample_scored(QUESTIONS, [GREEDY_INDEX], "another key")
-    assert rows[::3] == alone
+    greedy = sample_scored(QUESTIONS, [GREEDY_INDEX], "another key")
+    assert rows[::3] == greedy
     assert [row for row in rows if row.sample_index >= 0] == sample_scored(QUESTIONS, range(2), "stage/0")
-    assert [row.text for row in alone] != [row.text for row in rows[1::3]]
+    assert [row.text for row in greedy] != [row.text for row in rows[1::3]]

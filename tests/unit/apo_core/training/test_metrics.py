@@ -54,6 +54,9 @@ def test_a_resumed_run_takes_its_metrics_from_the_checkpoint(file, tmp_path, bit
     class Engine:
         module = nn.Linear(1, 1)
 
+        def zero_optimization_stage(self):
+            return 0
+
         def save_checkpoint(self, directory, **_):
             pass
 

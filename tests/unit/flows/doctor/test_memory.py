@@ -9,6 +9,7 @@ from apo_core.config import DEFAULTS, Params
 from apo_core.errors import ApoError
 from apo_core.plan.hardware import machine_of
 from apo_core.plan.items import peak_mib
+from apo_core.training.policy_copy import BUCKET_BYTES
 from flows.doctor.memory import memory_plan, planned_model
 from flows.doctor.this_machine import this_machine
 from flows.workspaces import load_preset
@@ -50,7 +51,8 @@ def test_the_papers_presets_have_a_plan(tmp_path, monkeypatch, size):
 )
 def test_ranks_share_what_the_stage_says(tmp_path, zero_stage, shared):
     def plan(ranks):
-        assignments = [f"train.ranks={ranks}", f"train.zero_stage={zero_stage}"]
+        engine = "train.sampler.engine=transformers"  # gathers all weights for a rollout
+        assignments = [engine, f"train.ranks={ranks}", f"train.zero_stage={zero_stage}"]
         return plan_of(tmp_path, load_preset("qwen2.5-1.5b-gsm8k", assignments), H100)
 
     one_rank, four_ranks = plan(1), plan(4)
@@ -99,8 +101,9 @@ def test_an_engine_beside_the_policy_decodes_in_its_place_and_sleeps_while_it_le
     on_cpu = {item.name: item for item in items("vllm", HERE)}
     if not torch.cuda.is_available():
         assert on_cpu["vLLM"].mib == pytest.approx(0.3 * HERE.device_mib)
-        assert on_cpu["weights on their way"].memory == "shm"
-        assert on_cpu["weights on their way"].mib == 1024  # the bucket, of a model of 3 GB
+        assert on_cpu["bucket of weights"].phase == "rollout"
+        largest = 151_936 * 1_536 * 2  # the embedding, in a bucket of its own
+        assert on_cpu["bucket of weights"].mib * 2**20 == largest > BUCKET_BYTES
 
 
 def test_an_engine_whose_cache_is_given_takes_that_and_its_weights(tmp_path):
@@ -123,12 +126,13 @@ def test_a_policy_that_decodes_on_a_processor_packs_its_weights(tmp_path):
 
 def test_sampling_and_evaluation_are_planned_too(tmp_path):
     params = load_preset("qwen2.5-1.5b-gsm8k", ["sampler.engine=vllm", "sampling.workers=4"])
-    assert plan_of(tmp_path, params, H100, "sample")["vLLM"] == pytest.approx(0.6 * H100.device_mib)
+    assert plan_of(tmp_path, params, H100, "sample")["vLLM"] == pytest.approx(0.9 * H100.device_mib)
     weights = BILLIONS["1.5b"] * 1e9 * 2 / 2**20
     assert plan_of(tmp_path, params, H100, "evaluate, KL")["policy and reference"] == pytest.approx(
         2 * weights
     )
-    own = plan_of(tmp_path, load_preset("qwen2.5-1.5b-gsm8k"), H100, "sample")
+    by_transformers = load_preset("qwen2.5-1.5b-gsm8k", ["sampler.engine=transformers"])
+    own = plan_of(tmp_path, by_transformers, H100, "sample")
     # 2 x 28 layers x 2 heads of 128 in bfloat16, 256 responses of up to 1,280 tokens.
     assert own["key-value cache"] == pytest.approx(2 * 28 * 256 * 2 * 256 * 1280 / 2**20)
 

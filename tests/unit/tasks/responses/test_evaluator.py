@@ -151,8 +151,8 @@ class TwoWorkers:
 def test_who_makes_a_shard_and_when_does_not_matter(evaluate, tmp_path, policy_directory):
     """Real processes: tests/integration/test_interruption.py."""
     reference = policy_directory(1)
-    one = evaluate("one", batch_size=2, reference=reference)
-    assert evaluate("two", batch_size=2, reference=reference, workers=TwoWorkers()).equals(one)
+    by_one = evaluate("one", batch_size=2, reference=reference)
+    assert evaluate("two", batch_size=2, reference=reference, workers=TwoWorkers()).equals(by_one)
     files = {file.name: file.read_bytes() for file in (tmp_path / "one").glob("*.parquet")}
     assert len(files) == 6
     assert files == {file.name: file.read_bytes() for file in (tmp_path / "two").glob("*.parquet")}

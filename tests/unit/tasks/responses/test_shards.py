@@ -79,8 +79,8 @@ class Overlapping:
         return partial(self.score, shard)
 
     def score(self, shard):
-        following = self.sampling.get(shard[0] + 3)
-        assert following is None or following.wait(timeout=60)
+        later = self.sampling.get(shard[0] + 3)
+        assert later is None or later.wait(timeout=60)
         if shard[0] == self.fails_to_score:
             raise ApoError("the verifier cannot be loaded")
         self.done.append(f"score {shard[0]}")

@@ -45,9 +45,10 @@ def test_a_cluster_has_as_many_workers_as_its_gpus_suffice_for():
         (None, 1, 4, 10, 4),
         (None, 2, 5, 10, 2),
         (None, 4, 2, 10, 1),
-        (None, 1, 8, 3, 3),
+        (None, 1, 8, 3, 8),
         (3, 1, 4, 10, 3),
         (2, 1, 0, 10, 2),
+        (2, 1, 0, 1, 2),  # cores are divided as they were when there were more
     ],
 )
 def test_workers_are_those_of_the_configuration_or_one_per_gpu(
