@@ -32,6 +32,7 @@ ELSEWHERE = {
     "make vllm": "test_pages.py: test_the_targets_that_run_this_exist",  # `make test` begins with it
     "make check": "test_pages.py: test_the_targets_that_run_this_exist",
     "make test": "test_pages.py: test_the_targets_that_run_this_exist",
+    "make gpu": "test_gpu.py: -m gpu",
     "make services": "test_services.py: test_all_is_recorded_where_it_belongs",
     ". .apo/services/services.env": "test_services.py: test_all_is_recorded_where_it_belongs",
     "apo services status": "test_services.py: test_all_is_recorded_where_it_belongs",
