@@ -140,8 +140,8 @@ class VllmProcess:
         if self._host is not None:
             self._host.close()
             self._host = None
-        buffer = HostBuffer(size)
         with _sending():
+            buffer = HostBuffer(size)
             self._connection.send(("map_buffer", (size,), {}))
             buffer.send(self._connection, self._process.pid or 0)
         self._answer()
