@@ -24,6 +24,11 @@ class Evaluation(Section):
     dtype: DType
     """Precision of both models."""
 
+    @property
+    def shard_prompts(self) -> int:
+        """Prompts per shard: as many as fill a batch."""
+        return max(1, self.batch_size // self.samples)
+
 
 class Promotion(Section):
     """When a policy may replace the one in production."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -67,9 +68,10 @@ def load_policy(source: ModelRef) -> PreTrainedModel:
 
 def _refuse_attention(source: ModelRef, error: Exception) -> None:
     """Name the key where transformers names the attention that it asks for."""
-    if source.attention is not None and source.attention.replace("_", "") in str(error).lower().replace(
-        "_", ""
-    ).replace(" ", ""):
+    if source.attention is None:
+        return
+    attention, words = (re.sub("[_ ]", "", str(text).lower()) for text in (source.attention, error))
+    if attention in words:
         raise ApoError(f"train.attention: {source.attention}: {source.path}: {first_line(error)}") from error
 
 

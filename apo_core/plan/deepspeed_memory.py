@@ -41,6 +41,12 @@ class Partitions:
         return BYTES[self.dtype]
 
 
+def checkpoint_bytes(dtype: str, zero_stage: int) -> int:
+    """Bytes of a checkpoint per trained parameter: weights, moments, and masters where there are any."""
+    masters = 4 if dtype == "bfloat16" or zero_stage else 0
+    return BYTES[dtype] + masters + ADAM
+
+
 def deepspeed_items(parts: Partitions) -> list[Item]:
     """List what the optimizer, its masters, gradients and buckets take on one rank, beside the weights."""
     if parts.zero_stage == 3:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
+from apo_core.plan.deepspeed_memory import checkpoint_bytes
 from apo_core.plan.hardware import Machine, Rates
 from apo_core.plan.items import BYTES
 from apo_core.plan.model_shape import ModelShape
@@ -68,7 +69,7 @@ class RunShape:
     prompts: int
     n: float  # responses per prompt
     shard_prompts: int
-    workers: int
+    workers: int  # no more than there are GPUs for
     sampling_dtype: str
     sampler: SamplerShape
     # stage train
@@ -131,7 +132,7 @@ def step_seconds(parts: list[Part], steps: int) -> float:
 
 
 def _sample(run: RunShape, machine: Machine, shares: Shares) -> list[Part]:
-    workers = _workers(run.workers, run.sampler, machine)
+    workers = run.workers
     rates = _spread(machine.rates_of(workers), run.sampler)
     shards = ceil(run.prompts / run.shard_prompts)
     rounds = ceil(shards / workers)
@@ -263,7 +264,7 @@ def _communication(run: RunShape, machine: Machine) -> list[Part]:
     """One step's traffic between ranks, as if none of it were hidden behind arithmetic."""
     size, updates = BYTES[run.dtype], run.epochs * run.minibatches
     exchanged = size if run.zero_stage >= 2 else 4  # below stage 2 the float32 sum of all micro-batches
-    micro_batches = max(1, round(_micro_batches(run))) * run.epochs
+    micro_batches = _micro_batches(run) * run.epochs
     seconds = 0.0
     if run.ranks > 1:
         reductions = micro_batches if run.zero_stage >= 2 else updates
@@ -283,15 +284,14 @@ def _communication(run: RunShape, machine: Machine) -> list[Part]:
 
 def _checkpoints(run: RunShape, machine: Machine) -> Part:
     count = ceil(run.steps / run.checkpoint_every)
-    per_parameter = BYTES[run.dtype] + 8 + (4 if run.dtype == "bfloat16" or run.zero_stage else 0)
-    size = run.trained * per_parameter
+    size = run.trained * checkpoint_bytes(run.dtype, run.zero_stage)
     reason = f"{count} x {size / 1e9:.1f} GB at {machine.disk / 1e9:.1f} GB/s"
     return Part("train", "checkpoints", count * size / machine.disk, reason)
 
 
 def _evaluate(run: RunShape, machine: Machine, shares: Shares) -> list[Part]:
     """Reference and policy alike, greedy and sampled responses together; then the KL of the policy's."""
-    workers = _workers(run.workers, run.sampler, machine)
+    workers = run.workers
     rates, dtype = _spread(machine.rates_of(workers), run.sampler), run.evaluation_dtype
     shards = ceil(run.eval_prompts / run.eval_shard_prompts)
     calls, prompts = 2 * ceil(shards / workers), run.eval_prompts / shards
@@ -352,7 +352,7 @@ def _decoding(run: RunShape, sampler: SamplerShape, rows: float) -> Decoding:
     )
 
 
-def _micro_batches(run: RunShape) -> float:
+def _micro_batches(run: RunShape) -> int:
     """Forward and backward passes per rank and epoch."""
     tokens = run.rank_rows * (run.prompt_tokens + run.response_tokens)
     return ceil(tokens / run.micro_batch_tokens)
@@ -363,10 +363,6 @@ def _padding(run: RunShape) -> float:
     lengths = run.lengths
     difference = (lengths.longest - lengths.shortest) / _micro_batches(run)
     return 1 + difference / 2 / (run.prompt_tokens + run.response_tokens)
-
-
-def _workers(asked: int, sampler: SamplerShape, machine: Machine) -> int:
-    return max(1, min(asked, machine.gpus // sampler.gpus)) if machine.gpus else asked
 
 
 def _spread(rates: Rates, sampler: SamplerShape) -> Rates:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from transformers import PretrainedConfig
 
 from apo_core.plan.activations import activation_bytes
-from apo_core.plan.deepspeed_memory import ADAM, Partitions, deepspeed_items
+from apo_core.plan.deepspeed_memory import Partitions, checkpoint_bytes, deepspeed_items
 from apo_core.plan.engine_memory import ASLEEP_MIB, CONTEXT_MIB, NCCL_MIB, PROCESS_MIB, Engine
 from apo_core.plan.items import BYTES, MIB, Item
 from apo_core.plan.model_shape import ModelShape, adapter_parameters
@@ -178,8 +178,7 @@ def _held_in_update(shape: TrainingShape) -> list[Item]:
 
 def _checkpoint_mib(shape: TrainingShape, parameters: int, trained: int) -> float:
     """Weights, masters and moments of all ranks, and the lagging copy beside them."""
-    masters = 0 if shape.dtype == "float32" and shape.zero_stage == 0 else 4
-    size = trained * (shape.bytes + masters + ADAM)
+    size = trained * checkpoint_bytes(shape.dtype, shape.zero_stage)
     if shape.lagging:
         size += parameters * shape.bytes
     return shape.kept_checkpoints * size / MIB

@@ -90,7 +90,7 @@ def base_weights(policy: Any) -> list[Weight]:
 
 def merged_weights(policy: Any) -> list[Weight]:
     """All weights, each with what its adapter adds, tied ones once."""
-    adapted = {name: module for name, module in policy.named_modules() if hasattr(module, "get_delta_weight")}
+    adapted = adapted_modules(policy)
     return [
         _merged(weight, adapted[module])
         if (module := weight.name.removesuffix(".weight")) in adapted and weight.name.endswith(".weight")
@@ -101,7 +101,7 @@ def merged_weights(policy: Any) -> list[Weight]:
 
 def adapter_weights(policy: Any) -> list[Weight]:
     """The adapters' weights by the names that peft saves them under, without its prefix."""
-    (adapter,) = {name for module in adapted_modules(policy) for name in module.active_adapters}
+    (adapter,) = {name for module in adapted_modules(policy).values() for name in module.active_adapters}
     return [
         _as_it_is(name.replace(f".{adapter}.", "."), tensor)
         for name, tensor in policy.named_parameters()
@@ -109,9 +109,9 @@ def adapter_weights(policy: Any) -> list[Weight]:
     ]
 
 
-def adapted_modules(policy: Any) -> list[Any]:
-    """Layers of peft's that have adapters."""
-    return [module for module in policy.modules() if hasattr(module, "get_delta_weight")]
+def adapted_modules(policy: Any) -> dict[str, Any]:
+    """Layers of peft's that have adapters, by their names."""
+    return {name: module for name, module in policy.named_modules() if hasattr(module, "get_delta_weight")}
 
 
 def _as_it_is(name: str, tensor: Tensor) -> Weight:

@@ -36,7 +36,7 @@ class WeightTransfer:
         Args:
             engine: DeepSpeed's, over the policy.
             vllm: an engine for the same architecture.
-            bucket_bytes: of weights to be on their way at once; one that is larger goes alone.
+            bucket_bytes: the most that a bucket holds; a weight that is larger is a bucket by itself.
         """
         self.engine = engine
         self.vllm = vllm
@@ -55,7 +55,7 @@ class WeightTransfer:
             return
         if vllm.needs_weights:
             self._replace_weights(base_weights(policy))
-        layer = adapted_modules(policy)[0]
+        layer = next(iter(adapted_modules(policy).values()))
         (adapter,) = layer.active_adapters
         self._send(
             adapter_weights(policy),

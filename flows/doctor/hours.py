@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 # Of one response, by one worker: sympy compares what the rules of `math` do not.
 _SLOW_SECONDS, _QUICK_SECONDS = 0.02, 0.002
 _SLOW_VERIFIERS = ("math", "code")
-_SCORE_WORKERS = 8  # per process at most, where its cores decide
 
 
 def run_shape(
@@ -42,17 +41,14 @@ def run_shape(
     train_sampler = _sampler(train.sampler.engine, in_training, train.rollout_batch_size)
     row_tokens = workload.prompt_tokens + workload.response_tokens
     on_gpus = machine.gpus > 0
-    asked: list[int | None] = [rule.workers for rule in params.verifier]
-    processes = max(train.ranks, sampling_workers(params, machine))
-    cores = max(1, min(_SCORE_WORKERS, machine.cores // processes))
-    score_workers = max(workers or cores for workers in asked)
+    own_cores = max(1, machine.cores // max(train.ranks, sampling_workers(params, machine)))
     return RunShape(
         model=model,
         prompt_tokens=workload.prompt_tokens,
         response_tokens=workload.response_tokens,
         max_new_tokens=params.generation.max_new_tokens,
         score_seconds=max(_score_seconds(rule.name) for rule in params.verifier),
-        score_workers=score_workers,
+        score_workers=max(rule.processes(own_cores) for rule in params.verifier),
         prompts=workload.train_prompts,
         n=workload.responses_per_prompt,
         shard_prompts=sampling.shard_prompts,
@@ -81,7 +77,7 @@ def run_shape(
         checkpoint_every=train.checkpoint.every,
         eval_prompts=workload.eval_prompts,
         eval_samples=evaluation.samples,
-        eval_shard_prompts=max(1, evaluation.batch_size // evaluation.samples),
+        eval_shard_prompts=evaluation.shard_prompts,
         evaluation_dtype=evaluation.dtype,
     )
 

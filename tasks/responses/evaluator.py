@@ -94,7 +94,7 @@ class Evaluator:
             self.work,
             items,
             partial(self.workers.make, job),
-            shard_size=max(1, self.evaluation.batch_size // self.evaluation.samples),
+            shard_size=self.evaluation.shard_prompts,
             schema=schema,
             name=name,
             inspect=inspect,

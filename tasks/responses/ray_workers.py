@@ -16,7 +16,7 @@ from tasks.responses.local_workers import DYING, MAX_DEATHS, Reply, reply_of, ro
 
 
 def make_on_ray(job: Job[Item], shards: Shards[Item], keep: Keep, *, workers: int | None, gpus: int) -> None:
-    """Make shards on the cluster of RAY_ADDRESS, or on one that is started for this.
+    """Make shards on the cluster of RAY_ADDRESS, or on a cluster that is started for this.
 
     Args:
         job: the work; every machine sees its files.

@@ -92,7 +92,7 @@ def _kl_after_update(sampler: SynchronisedVllm, policy: Any, name: str) -> Findi
 def _left_out(sampler: SynchronisedVllm, policy: Any, name: str) -> Finding:
     """That the canary notices weights that vLLM was not given."""
     held = sampler.transfer
-    sampler.transfer = _NoTransfer()  # type: ignore[assignment]
+    sampler.transfer = _NoTransfer()
     _move(policy, seed=9, adapters=False, by=0.05)
     try:
         sampler.synchronise()
