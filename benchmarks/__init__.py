@@ -10,7 +10,8 @@ hour.
     python -m benchmarks.compare --peer-python .venv/peers/bin/python
         Speed and memory of both stages, beside TRL's A2POTrainer and GRPOTrainer. Writes table, picture and
         all measurements to benchmarks/results/{tiny,135m}.{md,png,json}. Contestants: `contestants.py`;
-        their processes: `ours.py`, `ours_vllm.py`, `peer_trl.py`; the table: `report.py`.
+        their processes: `ours.py`, `ours_vllm.py`, `peer_trl.py`; the table: `report.py`; the least
+        seconds that this machine could take: `floor.py`.
     .venv/peers/bin/python -m benchmarks.peer_losses
         Our losses, gradients and advantages against TRL's own functions. Prints the differences, fails if
         there are any beyond rounding. Seconds.
@@ -27,7 +28,7 @@ Algorithms on one task:
 Parts, which print their tables:
 
     python -m benchmarks.phases
-        Time of prefill, decode, forward, backward and optimizer, as shares of the matrix product rate. A
+        Time of prefill, decode, forward, backward and optimizer, and how far each is from the floor. A
         minute.
     python -m benchmarks.adaptive
         Samples per prompt and error of V*: adaptive sampling beside fixed numbers of samples. A few

@@ -4,8 +4,9 @@
 
 Every contestant (`contestants.py`) runs in a process of its own with two threads, one process at a time. All
 take turns several times; the table compares the medians. Contestants in bfloat16 take part if the processor
-multiplies matrices faster in bfloat16 than in float32, contestants with vLLM if vLLM is installed. Writes
-`benchmarks/results/SHAPE.{md,json,png}`.
+multiplies matrices faster in bfloat16 than in float32, contestants with vLLM if vLLM is installed. The
+machine's rates are measured between them, so that the table can say how far each is from the floor
+(`floor.py`) and, below, in which phase ours loses time. Writes `benchmarks/results/SHAPE.{md,json,png}`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -20,11 +22,14 @@ from typing import Any
 
 import torch
 
+from apo_core.plan.hardware import Rates
+from apo_core.plan.measuring import measure_rates
+from apo_core.plan.model_shape import model_shape
 from benchmarks.contestants import A2PO, CONTESTANTS, GRPO, Contestant
-from benchmarks.phases import gemm_rate
+from benchmarks.phases import Phase
 from benchmarks.processes import ProcessFailed, run_module
-from benchmarks.report import plot, table_of
-from benchmarks.workload import SHAPES, THREADS
+from benchmarks.report import phases_of, plot, table_of
+from benchmarks.workload import SHAPES, THREADS, random_config
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -38,30 +43,50 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="turns per contestant")
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
-    rates = {dtype: gemm_rate(dtype) for dtype in ("float32", "bfloat16")}
-    contestants = runnable_contestants(rates)
     for shape in arguments.shape or SHAPES:
-        runs: dict[str, list[dict[str, Any]]] = {contestant.name: [] for contestant in contestants}
-        for turn in range(arguments.repeats):
-            for contestant in contestants:
-                measurement = measure(contestant, arguments.peer_python, shape)
-                runs[contestant.name].append(measurement)
-                print(
-                    f"{shape}, turn {turn + 1} of {arguments.repeats}: {contestant.name}: {measurement}",
-                    flush=True,
-                )
-        write(shape, rates, runs)
+        compare(shape, arguments.peer_python, arguments.repeats)
 
 
-def runnable_contestants(rates: dict[str, float]) -> list[Contestant]:
+def compare(shape: str, peer_python: Path, repeats: int) -> None:
+    """Let all contestants take turns on one shape, and write what came out."""
+    rates = [measure_rates(torch.device("cpu"))]
+    contestants = runnable_contestants(rates[0])
+    runs: dict[str, list[dict[str, Any]]] = {contestant.name: [] for contestant in contestants}
+    for turn in range(repeats):
+        for contestant in contestants:
+            measurement = measure(contestant, peer_python, shape)
+            runs[contestant.name].append(measurement)
+            rates.append(measure_rates(torch.device("cpu")))
+            print(f"{shape}, turn {turn + 1} of {repeats}: {contestant.name}: {measurement}", flush=True)
+    dtypes = sorted({contestant.dtype for contestant in contestants}, reverse=True)
+    write(shape, contestants, runs, median_rates(rates), {dtype: phases(shape, dtype) for dtype in dtypes})
+
+
+def runnable_contestants(rates: Rates) -> list[Contestant]:
     """Contestants whose precision and engine suit this machine."""
-    bfloat16_is_faster = rates["bfloat16"] > rates["float32"]
+    bfloat16_is_faster = rates.bfloat16 > rates.float32
     has_vllm = find_spec("vllm") is not None
     return [
         contestant
         for contestant in CONTESTANTS
         if (bfloat16_is_faster or not contestant.bfloat16) and (has_vllm or not contestant.vllm)
     ]
+
+
+def median_rates(rates: list[Rates]) -> Rates:
+    """Medians over what was measured between the contestants."""
+    return Rates(
+        float32=median(each.float32 for each in rates),
+        bfloat16=median(each.bfloat16 for each in rates),
+        bandwidth=median(each.bandwidth for each in rates),
+    )
+
+
+def phases(shape: str, dtype: str) -> list[Phase]:
+    """Phases of ours, in a process of their own."""
+    arguments = ("--shape", shape, "--dtype", dtype, "--json")
+    rows = run_module("benchmarks.phases", *arguments, threads=THREADS, env={"DS_ACCELERATOR": "cpu"})
+    return [Phase(*row) for row in rows]
 
 
 def measure(contestant: Contestant, peer_python: Path, shape: str) -> dict[str, Any]:
@@ -81,14 +106,29 @@ def measure(contestant: Contestant, peer_python: Path, shape: str) -> dict[str, 
     return measurement
 
 
-def write(shape: str, rates: dict[str, float], runs: dict[str, list[dict[str, Any]]]) -> None:
+def write(
+    shape: str,
+    contestants: list[Contestant],
+    runs: dict[str, list[dict[str, Any]]],
+    rates: Rates,
+    phases: dict[str, list[Phase]],
+) -> None:
     """Write all measurements (JSON), their medians (Markdown), and a picture of the medians."""
     medians = {name: medians_of(turns) for name, turns in runs.items()}
-    table = table_of(medians, shape, turns=len(runs[A2PO]), rates=rates, peers=(A2PO, GRPO))
+    model = model_shape(random_config(shape))
+    floors = {
+        contestant.name: {
+            "stage1_tokens_per_second": contestant.floor_tokens_per_second(model, rates),
+            "stage2_seconds_per_prompt": contestant.floor_seconds_per_prompt(model, rates),
+        }
+        for contestant in contestants
+    }
+    table = table_of(medians, floors, shape, turns=len(runs[A2PO]), rates=rates, peers=(A2PO, GRPO))
+    table += "".join(phases_of(dtype, rows) for dtype, rows in phases.items())
     print(table)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{shape}.md").write_text(table, encoding="utf-8")
-    everything = {"gemm_flops": rates, "turns": runs}
+    everything = {"rates": asdict(rates), "floors": floors, "turns": runs, "phases": phases}
     (RESULTS / f"{shape}.json").write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
     plot(medians, shape, RESULTS / f"{shape}.png")
 

@@ -15,8 +15,6 @@ from trl.experimental.a2po import A2POConfig, A2POTrainer
 
 from benchmarks import workload
 
-GROUP = 8  # GRPO's responses per prompt
-
 
 class TimedA2PO(A2POTrainer):
     """A2POTrainer that records the seconds of its stage 1."""
@@ -93,7 +91,7 @@ def make_trainer(arguments: Namespace, directory: str, timer: StepTimer) -> Any:
         "callbacks": [timer],
     }
     if arguments.trainer == "grpo":
-        grpo_options = {"num_generations": GROUP, "steps_per_generation": 1, "beta": 0.0}
+        grpo_options = {"num_generations": workload.GROUP, "steps_per_generation": 1, "beta": 0.0}
         return GRPOTrainer(args=GRPOConfig(**common, **grpo_options), **parts)
     a2po_options = {
         "num_value_samples": workload.SAMPLES,

@@ -21,10 +21,11 @@ import torch
 
 from apo_core.algorithms import make_algorithm
 from apo_core.plan.hardware import Machine, Rates
-from apo_core.plan.hours import Part, plan_hours
+from apo_core.plan.hours import plan_hours
 from apo_core.plan.items import peak_mib
 from apo_core.plan.measuring import Clock, measure_rates
 from apo_core.plan.model_shape import model_shape
+from apo_core.plan.run_shape import Part
 from apo_core.sampling import Response, Sampler, TransformersSampler
 from apo_core.sampling.base import Keys
 from apo_core.training.in_place_sampler import InPlaceSampler

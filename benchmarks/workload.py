@@ -14,6 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 PROMPTS, SAMPLES, PROMPT_TOKENS, NEW_TOKENS = 8, 4, 112, 64
+ROWS = {"float32": 1, "bfloat16": 8}  # of our micro-batches: float32 saves memory, bfloat16 time
+GROUP = 8  # GRPO's responses per prompt
 THREADS = 2
 STEPS = 3  # steps of stage 2; the first is a warm-up
 LEARNING_RATE, BETA1, BETA2 = 1e-6, 0.5, 1e-3

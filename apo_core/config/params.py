@@ -43,11 +43,12 @@ class Params(Section):
     @model_validator(mode="after")
     def _stage_1_agrees(self) -> Self:
         adaptive = self.sampling.adaptive
-        if adaptive is not None and adaptive.beta1 != self.values.beta1:
-            raise ValueError(f"sampling.adaptive.beta1: {adaptive.beta1} is not values.beta1")
         if adaptive is not None and self.values.estimate != "pooled":
             # A prompt's first few rewards agree by chance, and prove nothing by themselves.
-            raise ValueError("sampling.adaptive: needs values.estimate: pooled")
+            raise ValueError(
+                f"sampling.adaptive: needs values.estimate: pooled, found {self.values.estimate}; "
+                "set sampling.adaptive to null to keep it"
+            )
         if self.values.estimate == "pooled" and min(self.sampling.n, adaptive.first if adaptive else 2) < 2:
             # One sample of each does not show how much prompts differ.
             raise ValueError("values.estimate: pooled needs two samples of every prompt, or more")

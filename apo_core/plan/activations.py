@@ -8,7 +8,18 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoModelForCausalLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from apo_core.model.causality import is_causal
+
+_UNMASKED = "sdpa_unmasked"
 
 
 def activation_bytes(
@@ -18,14 +29,24 @@ def activation_bytes(
     tokens: int,
     dtype: str,
     gradient_checkpointing: bool,
+    attention: str | None = None,
     trust_remote_code: bool = False,
 ) -> int:
     """Bytes that autograd keeps for the backward pass of a (rows, tokens) batch.
 
     Layers are alike: one and two of them are observed, and the rest follows. With gradient checkpointing
     one layer at a time is whole, the others are their inputs.
+
+    Args:
+        config: of the model.
+        rows: in the batch.
+        tokens: in each row.
+        dtype: that the model computes in.
+        gradient_checkpointing: whether layers are computed again in the backward pass.
+        attention: as `train.attention`; "eager" keeps (T, T) matrices, fused attention none.
+        trust_remote_code: run the Python that comes with the model.
     """
-    kept = partial(_kept_bytes, config, rows, tokens, dtype, trust_remote_code)
+    kept = partial(_kept_bytes, config, rows, tokens, dtype, attention, trust_remote_code)
     first, both = (kept(count, again=False) for count in (1, 2))
     layer = both - first
     others = int(config.get_text_config().num_hidden_layers) - 1
@@ -44,11 +65,23 @@ def _with_layers(config: PretrainedConfig, layers: int) -> PretrainedConfig:
     return config
 
 
+def _leave_out_mask(model: PreTrainedModel) -> None:
+    """As in training (`ResponseLogProbs`): of tensors without data transformers would make one."""
+    AttentionInterface.register(_UNMASKED, sdpa_attention_forward)
+    AttentionMaskInterface.register(_UNMASKED, _no_mask)
+    model.set_attn_implementation(_UNMASKED)
+
+
+def _no_mask(*_: object, **__: object) -> None:
+    return None
+
+
 def _kept_bytes(
     config: PretrainedConfig,
     rows: int,
     tokens: int,
     dtype: str,
+    attention: str | None,
     trust_remote_code: bool,
     layers: int,
     *,
@@ -60,8 +93,12 @@ def _kept_bytes(
         model = AutoModelForCausalLM.from_config(
             _with_layers(config, layers),
             dtype=getattr(torch, dtype),
+            # Flash attention keeps what torch's own fused attention keeps, and needs no GPU to be observed.
+            attn_implementation="eager" if attention == "eager" else "sdpa",
             trust_remote_code=trust_remote_code,
         )
+        if attention != "eager" and is_causal(model):
+            _leave_out_mask(model)
         model.train()
         if again:
             model.gradient_checkpointing_enable()

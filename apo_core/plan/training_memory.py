@@ -37,6 +37,7 @@ class TrainingShape:
     reference_dtype: str | None  # of the reference policy; None where there is none
     chunk_tokens: int  # whose logits exist at once
     on_gpus: bool = False  # one per rank; else all ranks are in the host's memory
+    attention: str | None = None  # as `train.attention`
     critic: bool = False  # a second model learns beside the policy, and is as large
     lagging: bool = False  # a copy of the policy, in its precision, takes the reference's place
     responses_per_loss: int = 1  # responses that a micro-batch cannot part
@@ -161,6 +162,7 @@ def _held_in_update(shape: TrainingShape) -> list[Item]:
         tokens=shape.row_tokens,
         dtype=shape.dtype,
         gradient_checkpointing=shape.gradient_checkpointing,
+        attention=shape.attention,
         trust_remote_code=shape.trust_remote_code,
     )
     # The head's gradient in float32, then as the weights are; if tied also the input embedding's, and their

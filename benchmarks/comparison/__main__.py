@@ -105,10 +105,6 @@ def _check_arguments(arguments: argparse.Namespace, params: Params, file: Path) 
             f"{file}: train: expected ranks 1 and zero_stage 0, found {train.ranks} and {train.zero_stage}",
         ),
         (
-            params.sampling.adaptive is not None,
-            f"{file}: sampling.adaptive: expected null, the trials vary values.beta1",
-        ),
-        (
             _has_foreign_files(arguments.work),
             f"--work: {arguments.work} holds files that are not a comparison's",
         ),

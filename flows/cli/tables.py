@@ -15,7 +15,7 @@ from tasks.workspace import STAGES
 if TYPE_CHECKING:
     from apo_core.decisions.audit_chain import Entry
     from apo_core.evaluation.schema import Gain
-    from apo_core.plan.hours import Part
+    from apo_core.plan.run_shape import Part
     from flows.doctor.memory import StageMemory
     from tasks.reporting.summary import ApprovalBlock, ModelBlock, Summary, ValuesBlock
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from apo_core.plan.hardware import Machine
-    from apo_core.plan.hours import RunShape, SamplerShape
     from apo_core.plan.model_shape import ModelShape
+    from apo_core.plan.run_shape import RunShape, SamplerShape
 
 # Of one response, by one worker: sympy compares what the rules of `math` do not.
 _SLOW_SECONDS, _QUICK_SECONDS = 0.02, 0.002
@@ -28,8 +28,8 @@ def run_shape(
     """What decides how long the configuration runs on the machine."""
     from apo_core.algorithms import make_algorithm
     from apo_core.algorithms.base import records_policy
-    from apo_core.plan.hours import RunShape
     from apo_core.plan.model_shape import adapter_parameters
+    from apo_core.plan.run_shape import RunShape
 
     train, sampling, evaluation = params.train, params.sampling, params.evaluation
     algorithm = make_algorithm(**params.algorithm.model_dump())
@@ -61,7 +61,8 @@ def run_shape(
         epochs=algorithm.epochs,
         minibatches=algorithm.minibatches,
         reference=algorithm.needs_reference,
-        recorded=records_policy(algorithm) and algorithm.needs_old_log_probs,
+        # What vLLM sampled is compared with the policy before its first update.
+        recorded=records_policy(algorithm) and (algorithm.needs_old_log_probs or train_sampler.vllm),
         critic=algorithm.critic_rate is not None,
         lagging_every=algorithm.sync_every,
         trained=trained,
@@ -87,7 +88,7 @@ def _score_seconds(verifier: str) -> float:
 
 
 def _sampler(engine: str, options: Vllm, rows: int) -> SamplerShape:
-    from apo_core.plan.hours import SamplerShape
+    from apo_core.plan.run_shape import SamplerShape
 
     if engine == "transformers":
         return SamplerShape(vllm=False, slots=rows)

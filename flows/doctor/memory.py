@@ -77,6 +77,7 @@ def training_items(
         batch_rows=batch_rows,
         micro_batch_tokens=train.micro_batch_tokens,
         gradient_checkpointing=train.gradient_checkpointing,
+        attention=train.attention,
         ranks=train.ranks,
         zero_stage=train.zero_stage,
         offload=train.offload if on_gpus else "none",  # else it is the same memory
@@ -114,12 +115,15 @@ def engine_of(
 
 
 def sampling_workers(params: Params, machine: Machine) -> int:
-    """Workers of stages sample and evaluate: no more than there are GPUs for."""
-    gpus = params.sampler.vllm.tensor_parallel_size if params.sampler.engine == "vllm" else 1
+    """Workers of stages sample and evaluate: as many as there are GPUs for, unless the configuration says."""
     asked: int | None = params.sampling.workers
-    if not machine.gpus:
-        return asked or 1
-    return max(1, min(asked or machine.gpus, machine.gpus // gpus))
+    return asked or max(1, machine.gpus // gpus_per_worker(params))
+
+
+def gpus_per_worker(params: Params) -> int:
+    """GPUs that a model is spread over in stages sample and evaluate."""
+    vllm = params.sampler.engine == "vllm"
+    return params.sampler.vllm.tensor_parallel_size if vllm else 1
 
 
 def _sampling(

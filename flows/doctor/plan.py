@@ -10,13 +10,20 @@ from apo_core.config import Params
 from apo_core.errors import ApoError
 from flows.doctor.hours import run_shape
 from flows.doctor.inputs import Finding
-from flows.doctor.memory import StageMemory, engine_of, memory_plan, planned_model
+from flows.doctor.memory import (
+    StageMemory,
+    engine_of,
+    gpus_per_worker,
+    memory_plan,
+    planned_model,
+    sampling_workers,
+)
 from flows.doctor.workload import Workload, workload_of
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from apo_core.plan.hardware import Machine
-    from apo_core.plan.hours import Part, RunShape
+    from apo_core.plan.run_shape import Part, RunShape
 
 # Of a device's memory: what an allocator keeps in pieces that nothing fits into, and what a plan misses.
 ROOM_SHARE = 0.05
@@ -98,6 +105,10 @@ def _memory(params: Params, memory: list[StageMemory], run: RunShape, machine: M
 
     if machine.gpus and params.train.ranks > machine.gpus and params.train.hostfile is None:
         few = f"train.ranks is {params.train.ranks}, and there are {machine.gpus} GPUs"
+        return Finding("plan: memory", False, few)
+    needed = sampling_workers(params, machine) * gpus_per_worker(params)
+    if machine.gpus and needed > machine.gpus and params.sampling.executor == "local":
+        few = f"sampling.workers: they need {needed} GPUs, and there are {machine.gpus}"
         return Finding("plan: memory", False, few)
     small = _small_cache(params, run, machine)
     if small is not None:

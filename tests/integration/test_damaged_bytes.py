@@ -33,7 +33,7 @@ def cached(workspace: Path, path: str) -> Path:
 @pytest.mark.parametrize(
     ("path", "stage"),
     [
-        ("data/values.parquet", "values"),
+        pytest.param("data/values.parquet", "values", marks=pytest.mark.production),
         pytest.param("data/samples.parquet", "sample", marks=pytest.mark.production),
         pytest.param(POLICY, "train", marks=pytest.mark.production),
         pytest.param("data/reference/model.safetensors", "reference", marks=pytest.mark.production),

@@ -42,7 +42,9 @@ def behind_hashes(solution):
     return Fraction(solution.split("####")[1].strip().replace(",", "").replace("$", ""))
 
 
-@pytest.mark.parametrize(("part", "count"), [("train", 7473), ("test", 1319)])
+@pytest.mark.parametrize(
+    ("part", "count"), [pytest.param("train", 7473, marks=pytest.mark.production), ("test", 1319)]
+)
 def test_every_gsm8k_solution_is_right_and_the_next_problems_answer_is_wrong(scorer, part, count):
     solutions = [row["answer"] for row in rows_of(f"gsm8k/{part}.jsonl")]
     assert len(solutions) == count

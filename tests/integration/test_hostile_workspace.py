@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from builders import execute
+from builders import copy_of, execute
 
 from apo_core.system.environment import keep_imports_safe
 from tasks.dvc.state import pending
@@ -66,8 +66,18 @@ def ran(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def workspace(ran, tmp_path) -> Path:
-    """A copy of the hostile workspace to change; its files write to a marker of their own."""
+def workspace(finished, tmp_path) -> Path:
+    """A copy of the finished workspace, made hostile, to change; its files write to a marker of their own."""
+    copy = copy_of(finished, tmp_path / "workspace")
+    for ours in ("flows", "apo_core", "tasks"):  # the finished workspace is a checkout
+        shutil.rmtree(copy / ours, ignore_errors=True)
+    make_hostile(copy, tmp_path / "marker")
+    return copy
+
+
+@pytest.fixture
+def with_verifier(ran, tmp_path) -> Path:
+    """A copy of the hostile workspace with a verifier of its own, to change."""
     copy = tmp_path / "workspace"
     shutil.copytree(ran, copy, ignore=shutil.ignore_patterns("flows", ".apo"))
     make_hostile(copy, tmp_path / "marker")
@@ -99,7 +109,8 @@ def remove_samples(workspace: Path) -> None:
 
 
 @pytest.mark.production
-def test_several_sampling_workers_import_nothing_of_the_workspace(workspace):
+def test_several_sampling_workers_import_nothing_of_the_workspace(with_verifier):
+    workspace = with_verifier
     remove_samples(workspace)
     before = (workspace / "data/samples.parquet").read_bytes()
     execute("apo stage sample --force --set sampling.workers=2", workspace)
@@ -108,7 +119,8 @@ def test_several_sampling_workers_import_nothing_of_the_workspace(workspace):
 
 
 @pytest.mark.production
-def test_workers_on_ray_import_nothing_of_the_workspace(workspace):
+def test_workers_on_ray_import_nothing_of_the_workspace(with_verifier):
+    workspace = with_verifier
     pytest.importorskip("ray", reason="Ray is not installed (apo-flow[ray])")
     remove_samples(workspace)
     before = (workspace / "data/samples.parquet").read_bytes()

@@ -149,6 +149,7 @@ def stage_processes(workspace: Path, stage: str) -> list[psutil.Process]:
     ]
 
 
+@pytest.mark.production
 def test_a_killed_run_is_marked_as_crashed_by_the_next_one(workspace):
     note = workspace / ".apo/run.prefect"
     kill_when(workspace, ["apo", "run"], note.exists)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from builders import execute
+from builders import copy_of, execute
 from mlflow import MlflowClient
 
 
@@ -13,41 +13,52 @@ def contents(directory: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in directory.rglob("*") if file.is_file()}
 
 
-@pytest.fixture
-def registered(workspace):
+@pytest.fixture(scope="module")
+def original(finished, tmp_path_factory) -> Path:
+    """A workspace with a champion in a registry of its own."""
+    workspace = copy_of(finished, tmp_path_factory.mktemp("original") / "workspace")
     execute("apo run", workspace)
     return workspace
 
 
-def test_a_copy_is_its_own(registered, tmp_path):
+@pytest.fixture
+def copy(original, tmp_path) -> Path:
+    """A copy of the original, which stays as it is."""
+    before = contents(original)
     copy = tmp_path / "copy"
-    shutil.copytree(registered, copy, symlinks=True)
-    before = contents(registered)
+    shutil.copytree(original, copy, symlinks=True)
+    yield copy
+    assert contents(original) == before
+
+
+def test_a_copy_is_its_own(copy, original):
     execute("apo run --force report", copy)
-    assert contents(registered) == before
     assert len(list((copy / ".apo/mlartifacts").glob("*/artifacts"))) == 2
-    shutil.rmtree(registered)
-    assert_whole(copy)
+    away = original.rename(original.with_name("away"))
+    try:
+        assert_whole(copy)
+    finally:
+        away.rename(original)
 
 
-def test_a_moved_one_keeps_its_champion(registered, tmp_path):
-    moved = tmp_path / "else where"
-    registered.rename(moved)
+def test_a_moved_one_keeps_its_champion(copy, tmp_path):
+    moved = copy.rename(tmp_path / "else where")
     assert_whole(moved)
     execute("apo run --force report", moved)
-    assert not registered.exists()
+    assert not copy.exists()
     assert len(list((moved / ".apo/mlartifacts").glob("*/artifacts"))) == 2
 
 
-def test_a_version_deleted_on_mlflows_page_comes_back_as_itself(registered):
-    client = MlflowClient(f"sqlite:///{registered}/.apo/mlflow.db")
+@pytest.mark.production
+def test_a_version_deleted_on_mlflows_page_comes_back_as_itself(copy):
+    client = MlflowClient(f"sqlite:///{copy}/.apo/mlflow.db")
     client.delete_model_version("apo-ci", "1")
-    assert "apo reconcile apo-ci" in execute("apo run", registered, check=False).stdout
-    reconciled = execute("apo reconcile apo-ci", registered).stdout
+    assert "apo reconcile apo-ci" in execute("apo run", copy, check=False).stdout
+    reconciled = execute("apo reconcile apo-ci", copy).stdout
     assert reconciled.startswith("apo-ci: version 1 is there again\n")
-    assert "apo-ci/1" in execute("apo lineage apo-ci/1", registered).stdout
-    assert_whole(registered)
-    assert "nothing to do" in execute("apo reconcile apo-ci", registered).stdout
+    assert "apo-ci/1" in execute("apo lineage apo-ci/1", copy).stdout
+    assert_whole(copy)
+    assert "nothing to do" in execute("apo reconcile apo-ci", copy).stdout
 
 
 def assert_whole(workspace: Path) -> None:

@@ -122,6 +122,7 @@ def test_a_workspace_of_its_own_repository_is_made(tmp_path):
     assert {"params.yaml", "dvc.yaml", "prefect.yaml", ".dvc/config"} <= set(committed)
 
 
+@pytest.mark.production
 def test_the_commands_for_changing_things_work(workspace):
     """The commands rerun exactly the stages that the quickstart names."""
     set_params(workspace / "params.yaml", ["train.steps=4", "evaluation.samples=1"])  # less to wait for

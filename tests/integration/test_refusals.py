@@ -25,9 +25,27 @@ def workspace(tmp_path, client_env):
     return Workspace(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    """What tests share: the server takes seconds for whatever it is asked."""
+    return {}
+
+
+@pytest.fixture
+def undecided(workspace, client_env, made):
+    """One version for all decisions that cannot be made."""
+    if not made:
+        made["version"] = new_version(workspace, client_env)
+    return made["version"]
+
+
 @pytest.fixture
 def waiting(workspace, client_env):
-    """A version on real servers that waits for its approval."""
+    """A version of its own, on real servers, that waits for its approval."""
+    return new_version(workspace, client_env)
+
+
+def new_version(workspace, client_env):
     log = open_log(workspace, MODEL)
     client = log.client
     if not client.search_registered_models(f"name = '{MODEL}'"):
@@ -78,11 +96,11 @@ WRONG = {
 
 @pytest.mark.parametrize("what", list(WRONG))
 @pytest.mark.parametrize("word", ["approve", "reject"])
-def test_a_decision_that_cannot_be_made_changes_nothing(waiting, workspace, client_env, what, word):
+def test_a_decision_that_cannot_be_made_changes_nothing(undecided, workspace, client_env, what, word):
     before = state(workspace)
     wrong_env, problem = WRONG[what]
     done = execute(
-        f"apo {word} {MODEL} {waiting} --by Bob --reason 'it is good'",
+        f"apo {word} {MODEL} {undecided} --by Bob --reason 'it is good'",
         workspace.root,
         check=False,
         env=client_env | wrong_env,
@@ -117,6 +135,7 @@ def test_an_account_that_may_edit_the_model_decides(waiting, workspace, client_e
     assert state(workspace)[1] == {"champion": waiting}
 
 
+@pytest.mark.production
 def test_four_eyes_are_two_accounts_where_the_server_has_accounts(waiting, workspace, client_env):
     model = "apo-four-eyes"
     log = open_log(workspace, model)

@@ -29,6 +29,9 @@ def file(tmp_path, text):
     return copy
 
 
+BETA1 = "prompts' rewards\n  beta1: 0.5"  # of section `values`
+
+
 def line_of(text, part):
     """Number of the first line that holds `part`, counted from 1."""
     return next(row for row, line in enumerate(text.splitlines(), start=1) if part in line)
@@ -89,15 +92,15 @@ def test_the_papers_presets_hold_its_settings(name):
     ("old", "new", "key", "problem"),
     [
         (
-            "beta1: 0.5",
-            "beta1: 0.5\n  beta3: 1",
+            BETA1,
+            BETA1 + "\n  beta3: 1",
             "values.beta3",
             "unknown parameter; did you mean values.beta1?",
         ),
-        ("beta1: 0.5", "beta1: 0.0", "values.beta1", "greater than 0, found 0.0"),
-        ("beta1: 0.5", "beta1: .inf", "values.beta1", "finite number, found inf"),
-        ("beta1: 0.5", "beta1: .nan", "values.beta1", "finite number, found nan"),
-        ("beta1: 0.5", "beta1: '0.5'", "values.beta1", "must be a number, found '0.5'"),
+        (BETA1, BETA1.replace("0.5", "0.0"), "values.beta1", "greater than 0, found 0.0"),
+        (BETA1, BETA1.replace("0.5", ".inf"), "values.beta1", "finite number, found inf"),
+        (BETA1, BETA1.replace("0.5", ".nan"), "values.beta1", "finite number, found nan"),
+        (BETA1, BETA1.replace("0.5", "'0.5'"), "values.beta1", "must be a number, found '0.5'"),
         ("seed: 0", "seed: -1", "seed", "greater than or equal to 0, found -1"),
         ("seed: 0", "seed: true", "seed", "a whole number, found True"),
         ("steps: 64", "steps: 64.0", "train.steps", "a whole number, found 64.0"),
@@ -153,8 +156,8 @@ def test_a_bad_key_is_named_with_its_line(file, text, old, new, key, problem):
         ("  ranks: 1", "  ranks: 3", "train", "256 is not a multiple of ranks 3"),
         ("[0.0, 1.0]", "[0.8, 0.2]", "values", "keep_mean_reward: 0.8 is above 0.2"),
         (
-            "adaptive: null",
-            "adaptive: {first: 9, deviation: 0.1, beta1: 0.5}",
+            "first: 2",
+            "first: 9",
             "sampling",
             "adaptive.first: 9 is above n 8",
         ),
@@ -200,15 +203,8 @@ def test_a_bad_combination_is_named_with_its_section(file, text, old, new, secti
             "scratch only learns data.source: arithmetic",
         ),
         (
-            [("adaptive: null", "adaptive: {first: 2, deviation: 0.1, beta1: 0.25}")],
-            "sampling.adaptive.beta1: 0.25 is not values.beta1",
-        ),
-        (
-            [
-                ("adaptive: null", "adaptive: {first: 2, deviation: 0.1, beta1: 0.5}"),
-                ("estimate: pooled", "estimate: published"),
-            ],
-            "sampling.adaptive: needs values.estimate: pooled",
+            [("estimate: pooled", "estimate: published")],
+            "sampling.adaptive: needs values.estimate: pooled, found published; set sampling.adaptive",
         ),
         ([("style: raw", "style: chat")], "chat needs a model with a chat template"),
         (

@@ -1,5 +1,7 @@
 """The plan against the modules themselves: what autograd really keeps."""
 
+from functools import partial
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -17,15 +19,17 @@ def config():
         intermediate_size=160,
         num_hidden_layers=LAYERS,
         num_attention_heads=4,
-        num_key_value_heads=2,
+        num_key_value_heads=4,  # where query heads share keys, the processor copies them and GPUs do not
         tie_word_embeddings=True,
     )
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_activations_are_what_autograd_keeps(config, dtype, again):
-    model = LlamaForCausalLM(config).to(getattr(torch, dtype)).train()
+def test_activations_are_what_autograd_keeps(config, dtype, again, attention):
+    model = LlamaForCausalLM._from_config(config, attn_implementation=attention)
+    model = model.to(getattr(torch, dtype)).train()
     if again:
         model.gradient_checkpointing_enable()
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -37,14 +41,25 @@ def test_activations_are_what_autograd_keeps(config, dtype, again):
         return tensor
 
     batch = torch.ones((ROWS, TOKENS), dtype=torch.long)
-    padded = batch.clone()
-    padded[0, -1] = 0  # without any padding transformers would build no mask
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model.model(input_ids=batch, attention_mask=padded, use_cache=False)
+        model.model(input_ids=batch, use_cache=False)
     real = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    planned = activation_bytes(config, rows=ROWS, tokens=TOKENS, dtype=dtype, gradient_checkpointing=again)
+    plan = partial(activation_bytes, config, rows=ROWS, tokens=TOKENS, dtype=dtype, attention=attention)
+    planned = plan(gradient_checkpointing=again)
     if again:  # one layer is whole while it is computed again
-        whole = activation_bytes(config, rows=ROWS, tokens=TOKENS, dtype=dtype, gradient_checkpointing=False)
+        whole = plan(gradient_checkpointing=False)
         assert real < planned < real + whole / (LAYERS - 1)
     else:
         assert planned == real
+
+
+def test_matrices_of_attention_scores_are_planned_where_they_are_kept(config):
+    def quadratic(attention):
+        plan = partial(activation_bytes, config, rows=ROWS, dtype="float32", attention=attention)
+        once, twice = (plan(tokens=tokens, gradient_checkpointing=False) for tokens in (200, 400))
+        return twice - 2 * once
+
+    matrices = LAYERS * ROWS * 4 * 200 * 200 * 4
+    assert quadratic("eager") == pytest.approx(2 * matrices, rel=0.1)
+    assert abs(quadratic(None)) < 0.01 * matrices
+    assert quadratic("flash_attention_2") == quadratic("sdpa") == quadratic(None)

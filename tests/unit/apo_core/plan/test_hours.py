@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from apo_core.plan.hardware import Machine, Rates, machine_of
-from apo_core.plan.hours import RunShape, SamplerShape, plan_hours, step_seconds
+from apo_core.plan.hours import plan_hours, step_seconds
 from apo_core.plan.model_shape import ModelShape
+from apo_core.plan.run_shape import RunShape, SamplerShape
 
 # About Qwen2.5-1.5B.
 MODEL = ModelShape(
@@ -105,6 +106,14 @@ def test_a_run_takes_less_by(less):
     assert seconds(replace(RUN, **less)) < 0.999 * seconds(RUN)
 
 
+def test_weights_that_lay_frozen_beside_adapters_go_to_vllm_again_after_its_sleep():
+    adapters = replace(RUN, lora=True, trained=10**7, dtype="bfloat16")
+    awake = seconds(replace(adapters, sleeps=False), name="weights to vLLM")
+    asleep = seconds(adapters, name="weights to vLLM")
+    whole = seconds(RUN, name="weights to vLLM")
+    assert awake < 0.5 * whole < whole < asleep < 1.05 * whole
+
+
 def test_faster_gpus_and_more_of_them_take_less():
     machines = [machine_of(gpu, 4) for gpu in ("4090", "A100-80", "H100-80", "H200")]
     hours = [seconds(RUN, machine) for machine in machines]
@@ -171,8 +180,9 @@ def test_a_step_leaves_out_what_happens_once():
 
 
 def test_adapters_in_bfloat16_are_sent_alone():
-    adapters = replace(RUN, lora=True, trained=10**7)
-    weights, adapters_alone = (seconds(run, name="weights to vLLM") for run in (RUN, adapters))
+    awake = replace(RUN, sleeps=False)
+    adapters = replace(awake, lora=True, trained=10**7)
+    weights, adapters_alone = (seconds(run, name="weights to vLLM") for run in (awake, adapters))
     assert weights - adapters_alone == pytest.approx(
         100 * 2 * 2 * (MODEL.parameters - 10**7) / (0.85 * 3350e9)
     )

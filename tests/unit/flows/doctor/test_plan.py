@@ -60,6 +60,14 @@ def test_more_ranks_than_gpus_are_a_problem(tmp_path):
     assert (finding.good, finding.detail) == (False, "train.ranks is 2, and there are 1 GPUs")
 
 
+def test_more_workers_than_gpus_are_refused_as_the_run_refuses_them(tmp_path):
+    assignments = ["sampling.workers=2", "sampler.engine=vllm", "sampler.vllm.tensor_parallel_size=2"]
+    two = finding_on(plan(tmp_path, assignments=assignments, machine=machine_of("4090", 2)), "memory")
+    assert (two.good, two.detail) == (False, "sampling.workers: they need 4 GPUs, and there are 2")
+    four = finding_on(plan(tmp_path, assignments=assignments, machine=machine_of("4090", 4)), "memory")
+    assert "sampling.workers" not in four.detail
+
+
 def test_a_cache_that_holds_no_response_is_a_problem(tmp_path):
     assignments = ["sampler.engine=vllm", "sampler.vllm.gpu_memory_utilization=0.6"]
     finding = finding_on(plan(tmp_path, "qwen2.5-7b-math", assignments, machine_of("4090", 4)), "memory")
