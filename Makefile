@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
-INTEGRATION := OMP_NUM_THREADS=1 pytest tests/integration -n 2 --dist loadfile --no-loadscope-reorder
+INTEGRATION := OMP_NUM_THREADS=1 pytest tests/integration -n 3 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run test pythons production faults gpu mutants check lint types quick unit bench compare ui services services-stop vllm clean clean-all install lock docs docs-serve
@@ -52,8 +52,9 @@ types:
 quick:
 	OMP_NUM_THREADS=1 pytest tests/unit -q -n 2 --dist worksteal -m "not slow"
 
+# A third process computes while others wait for time limits, servers and processes of their own.
 unit:
-	OMP_NUM_THREADS=1 pytest tests/unit -q -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 pytest tests/unit -q -n 3 --dist worksteal
 
 ui: install             ## the Prefect and MLflow pages on loopback
 	apo ui

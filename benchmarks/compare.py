@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from apo_core.model.loading import device
 from apo_core.plan.hardware import Rates
 from apo_core.plan.measuring import measure_rates
 from apo_core.plan.model_shape import model_shape
@@ -49,17 +50,19 @@ def main() -> None:
 
 def compare(shape: str, peer_python: Path, repeats: int) -> None:
     """Let all contestants take turns on one shape, and write what came out."""
-    rates = [measure_rates(torch.device("cpu"))]
+    rates = [measure_rates(device())]
     contestants = runnable_contestants(rates[0])
     runs: dict[str, list[dict[str, Any]]] = {contestant.name: [] for contestant in contestants}
     for turn in range(repeats):
         for contestant in contestants:
             measurement = measure(contestant, peer_python, shape)
             runs[contestant.name].append(measurement)
-            rates.append(measure_rates(torch.device("cpu")))
+            rates.append(measure_rates(device()))
             print(f"{shape}, turn {turn + 1} of {repeats}: {contestant.name}: {measurement}", flush=True)
+    medians = median_rates(rates)
+    write(shape, contestants, runs, medians, {})
     dtypes = sorted({contestant.dtype for contestant in contestants}, reverse=True)
-    write(shape, contestants, runs, median_rates(rates), {dtype: phases(shape, dtype) for dtype in dtypes})
+    write(shape, contestants, runs, medians, {dtype: phases(shape, dtype) for dtype in dtypes})
 
 
 def runnable_contestants(rates: Rates) -> list[Contestant]:
@@ -85,7 +88,10 @@ def median_rates(rates: list[Rates]) -> Rates:
 def phases(shape: str, dtype: str) -> list[Phase]:
     """Phases of ours, in a process of their own."""
     arguments = ("--shape", shape, "--dtype", dtype, "--json")
-    rows = run_module("benchmarks.phases", *arguments, threads=THREADS, env={"DS_ACCELERATOR": "cpu"})
+    try:
+        rows = run_module("benchmarks.phases", *arguments, threads=THREADS, env={"DS_ACCELERATOR": "cpu"})
+    except ProcessFailed as error:
+        raise SystemExit(str(error)) from None
     return [Phase(*row) for row in rows]
 
 
@@ -125,7 +131,8 @@ def write(
     }
     table = table_of(medians, floors, shape, turns=len(runs[A2PO]), rates=rates, peers=(A2PO, GRPO))
     table += "".join(phases_of(dtype, rows) for dtype, rows in phases.items())
-    print(table)
+    if phases:
+        print(table)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{shape}.md").write_text(table, encoding="utf-8")
     everything = {"rates": asdict(rates), "floors": floors, "turns": runs, "phases": phases}

@@ -20,8 +20,8 @@ class Contestant(NamedTuple):
 
     @property
     def bfloat16(self) -> bool:
-        """Whether it computes in bfloat16."""
-        return self.dtype == "bfloat16"
+        """Whether it computes anything in bfloat16."""
+        return "bfloat16" in self.arguments
 
     @property
     def dtype(self) -> str:

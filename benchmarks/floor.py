@@ -1,9 +1,9 @@
-"""The floor: the least seconds that the workload takes at a machine's measured rates.
+"""The floor: seconds of the workload's arithmetic and traffic at a machine's measured rates.
 
-A phase's floor is its floating point operations at the rate of large matrix products, plus the bytes it has
-to move at the bandwidth of large reads. Everybody has to do as much, so a share of the floor says how much a
-better implementation could still save, whatever the machine. Nothing else counts: not softmax, normalisation
-or sampling, not padding, not Python.
+A phase's floor is its floating point operations at the rate of large matrix products, plus the bytes of
+weights, key-value cache and optimizer state at the bandwidth of large reads: as if neither hid the other,
+which on a processor is nearly so. Nothing else counts, neither softmax, normalisation and sampling nor
+padding and Python. Shares of the floor compare implementations across machines.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def sampling_work(model: ModelShape, dtype: str, *, prompts: int, samples: int) 
     rows, steps = prompts * samples, NEW_TOKENS - 1
     weights = (model.layer_weights + model.head_weights) * BYTES[dtype]
     context = PROMPT_TOKENS + NEW_TOKENS / 2
+    cached = prompts * PROMPT_TOKENS + rows * NEW_TOKENS / 2  # a prompt's part is the same for its responses
     return [
         Work(
             name="prefill",
@@ -60,7 +61,7 @@ def sampling_work(model: ModelShape, dtype: str, *, prompts: int, samples: int) 
             tokens=rows * steps,
             # A decoded token sees all before it, not half of them.
             flop=pass_flop(model, rows * steps, 2 * context) + head_flop(model, rows * steps),
-            traffic=steps * (weights + rows * context * model.cached * BYTES[dtype]),
+            traffic=steps * (weights + cached * model.cached * BYTES[dtype]),
         ),
     ]
 

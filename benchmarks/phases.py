@@ -37,7 +37,6 @@ from benchmarks.workload import (
     ROWS,
     SAMPLES,
     SHAPES,
-    peak_rss_mib,
     random_config,
     random_model,
     random_prompts,
@@ -69,10 +68,12 @@ def main() -> None:
         for dtype in arguments.dtype or ["float32"]:
             rates = measure_rates(device())
             measured = phases(shape, dtype, rates)
-            print(json.dumps(measured) if arguments.json else "\n".join(table(shape, dtype, rates, measured)))
+            print(
+                json.dumps(measured) if arguments.json else "\n".join(lines_of(shape, dtype, rates, measured))
+            )
 
 
-def table(shape: str, dtype: str, rates: Rates, measured: list[Phase]) -> list[str]:
+def lines_of(shape: str, dtype: str, rates: Rates, measured: list[Phase]) -> list[str]:
     """Lines of text for people."""
     return [
         f"\n{shape}, {dtype}: {PROMPTS} prompts of {PROMPT_TOKENS}, {NEW_TOKENS} new tokens; "
@@ -83,7 +84,6 @@ def table(shape: str, dtype: str, rates: Rates, measured: list[Phase]) -> list[s
             f"{each.share:14.0%}"
             for each in measured
         ),
-        f"peak memory: {peak_rss_mib():.0f} MiB",
     ]
 
 

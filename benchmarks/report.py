@@ -53,8 +53,9 @@ def table_of(
         'the optimizer. "Light" means gradient checkpointing; ours then also holds the reference policy in '
         "bfloat16. The start of vLLM is not counted. TRL runs both stages in one process, ours runs each in "
         "its own: peak memory is that of the larger. Planned is what `apo doctor` expects of stage 2. The "
-        "floor is the time of the arithmetic and of reading the weights, at the rates above, which everybody "
-        "has to spend.",
+        "floor is the time of the arithmetic at the matrix rate above, plus that of reading weights and "
+        "key-value cache and of stepping the optimizer's state at the bandwidth above, with nothing else; "
+        "that of light rows has their second forward pass in it.",
         "",
         f"| | {' | '.join(MEASURES.values())} | planned, MiB | stage 2, ratio to {second} "
         "| of the floor, stage 1 | of the floor, stage 2 |",
@@ -80,7 +81,7 @@ def phases_of(dtype: str, phases: list[Phase]) -> str:
     """Markdown table of where the time of ours goes, and of how much is lost where."""
     lines = [
         "",
-        f"Ours in {dtype}, phase by phase, each once:",
+        f"Ours in {dtype}, phase by phase, each once, at the rates measured right before it:",
         "",
         "| phase | seconds | floor | of the floor | seconds beyond it |",
         "|---|---:|---:|---:|---:|",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +17,11 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from apo_core.model.causality import is_causal
 
-_UNMASKED = "sdpa_unmasked"
+_PLANNED = "sdpa_as_planned"
 
 
 def activation_bytes(
@@ -65,15 +67,32 @@ def _with_layers(config: PretrainedConfig, layers: int) -> PretrainedConfig:
     return config
 
 
-def _leave_out_mask(model: PreTrainedModel) -> None:
-    """As in training (`ResponseLogProbs`): of tensors without data transformers would make one."""
-    AttentionInterface.register(_UNMASKED, sdpa_attention_forward)
-    AttentionMaskInterface.register(_UNMASKED, _no_mask)
-    model.set_attn_implementation(_UNMASKED)
+def _attend_as_in_training(model: PreTrainedModel) -> None:
+    """Without a mask where transformers makes none of tensors that have data.
+
+    What float32 on GPUs copies of keys that query heads share (`apo_core.kernels.attention`) is left out.
+    """
+    AttentionInterface.register(_PLANNED, sdpa_attention_forward)
+    AttentionMaskInterface.register(_PLANNED, _mask)
+    model.set_attn_implementation(_PLANNED)
 
 
-def _no_mask(*_: object, **__: object) -> None:
-    return None
+def _mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    attention_mask: Tensor | None = None,
+    local_size: int | None = None,
+    allow_is_causal_skip: bool = True,
+    **options: Any,
+) -> Tensor | None:
+    """The mask of a window that is shorter than the text; plainly causal attention has none."""
+    if allow_is_causal_skip and (local_size is None or kv_length < local_size):
+        return None
+    mask: Tensor | None = sdpa_mask(
+        batch_size, q_length, kv_length, local_size=local_size, allow_is_causal_skip=False, **options
+    )
+    return mask
 
 
 def _kept_bytes(
@@ -93,12 +112,13 @@ def _kept_bytes(
         model = AutoModelForCausalLM.from_config(
             _with_layers(config, layers),
             dtype=getattr(torch, dtype),
-            # Flash attention keeps what torch's own fused attention keeps, and needs no GPU to be observed.
-            attn_implementation="eager" if attention == "eager" else "sdpa",
+            # Flash attention keeps what torch's own fused attention keeps, which needs no GPU to be observed.
+            # transformers takes that one unless the architecture has none.
+            attn_implementation="eager" if attention == "eager" else None,
             trust_remote_code=trust_remote_code,
         )
-        if attention != "eager" and is_causal(model):
-            _leave_out_mask(model)
+        if model.config._attn_implementation == "sdpa" and is_causal(model):
+            _attend_as_in_training(model)
         model.train()
         if again:
             model.gradient_checkpointing_enable()

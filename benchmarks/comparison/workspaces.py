@@ -38,7 +38,6 @@ def make_base_workspace(source: Path, directory: Path, threads: int) -> Workspac
     (directory / "data").mkdir(parents=True)
     params = source / "params.yaml" if source.is_dir() else source
     shutil.copyfile(params, base.params)
-    set_params(base.params, ["sampling.adaptive=null"])  # trials vary the beta1 that it would settle for
     _link(PIPELINE, directory / PIPELINE.name)
     _link(params.parent / "data/raw", directory / "data/raw")
     if (params.parent / "data/reference").exists():  # copied: a run in `source` may replace it meanwhile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 from apo_core.config import Params
@@ -16,7 +17,6 @@ from flows.doctor.memory import (
     gpus_per_worker,
     memory_plan,
     planned_model,
-    sampling_workers,
 )
 from flows.doctor.workload import Workload, workload_of
 from tasks.workspace import Workspace
@@ -106,13 +106,9 @@ def _memory(params: Params, memory: list[StageMemory], run: RunShape, machine: M
     if machine.gpus and params.train.ranks > machine.gpus and params.train.hostfile is None:
         few = f"train.ranks is {params.train.ranks}, and there are {machine.gpus} GPUs"
         return Finding("plan: memory", False, few)
-    needed = sampling_workers(params, machine) * gpus_per_worker(params)
-    if machine.gpus and needed > machine.gpus and params.sampling.executor == "local":
-        few = f"sampling.workers: they need {needed} GPUs, and there are {machine.gpus}"
-        return Finding("plan: memory", False, few)
-    small = _small_cache(params, run, machine)
-    if small is not None:
-        return Finding("plan: memory", False, small)
+    problem = _few_gpus(params, run, machine) or _small_cache(params, run, machine)
+    if problem is not None:
+        return Finding("plan: memory", False, problem)
     texts, good = [], True
     for stage in memory:
         available = machine.device_mib / (1 if machine.gpus else stage.processes)
@@ -125,6 +121,21 @@ def _memory(params: Params, memory: list[StageMemory], run: RunShape, machine: M
     if not good:
         detail += " (to need less: train.micro_batch_tokens, train.ranks, train.zero_stage, train.lora)"
     return Finding("plan: memory", good, detail)
+
+
+def _few_gpus(params: Params, run: RunShape, machine: Machine) -> str | None:
+    """What stages sample and evaluate would refuse: one worker per shard at most, each with its own GPUs."""
+    each = gpus_per_worker(params)
+    if not machine.gpus or params.sampling.executor != "local":
+        return None
+    if each > machine.gpus:
+        return f"sampler.vllm.tensor_parallel_size is {each}, and there are {machine.gpus} GPUs"
+    needed = min(run.workers, ceil(run.prompts / run.shard_prompts)) * each
+    return (
+        f"sampling.workers: they need {needed} GPUs, and there are {machine.gpus}"
+        if needed > machine.gpus
+        else None
+    )
 
 
 def _small_cache(params: Params, run: RunShape, machine: Machine) -> str | None:

@@ -53,7 +53,7 @@ def workload_of(workspace: Workspace, params: Params, response_tokens: int | Non
         responses_per_prompt=params.sampling.n,
         prompt_tokens=_PROMPT_SHARE * params.template.max_prompt_tokens,
         response_tokens=_RESPONSE_SHARE * limit,
-        source=f"{source}; responses of {_RESPONSE_SHARE:.0%} of {limit} tokens assumed",
+        source=f"{source}; responses of {_RESPONSE_SHARE:.0%} of {limit} tokens assumed{_at_most(params)}",
     )
     if workspace.samples.exists():
         workload = _with_samples(workspace, workload, source)
@@ -66,6 +66,15 @@ def workload_of(workspace: Workspace, params: Params, response_tokens: int | Non
             source=f"{source}; responses of {min(response_tokens, limit)} tokens, as asked",
         )
     return workload
+
+
+def _at_most(params: Params) -> str:
+    """Adaptive sampling asks for fewer, but nobody knows yet how many fewer."""
+    return (
+        ""
+        if params.sampling.adaptive is None
+        else f", {params.sampling.n} for every prompt, the most there can be"
+    )
 
 
 def _prompts(workspace: Workspace, params: Params) -> tuple[dict[str, int], str]:

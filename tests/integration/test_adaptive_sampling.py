@@ -43,18 +43,19 @@ def test_settled_prompts_get_fewer_responses_and_the_same_ones(workspace):
     pd.testing.assert_frame_equal(again, fixed.loc[again.index])
     assert drawn["prompt_id"].unique().tolist() == fixed.index.get_level_values(0).unique().tolist()
 
-    run_stage(values, paths)
-    table = read_table(paths.values, VALUES)
     first = drawn[drawn["sample_index"] < 2]
     owner = torch.arange(len(counts)).repeat_interleave(2)
     prior = fit_prior(successes(torch.tensor(first["reward"].to_numpy()), 0.5), owner)
-    for row in table.head(20).itertuples():
-        rewards = torch.tensor(drawn.loc[drawn["prompt_id"] == row.prompt_id, "reward"].to_numpy())
-        expected, known_to = pooled_value(
-            successes(rewards, 0.5).sum()[None], torch.tensor([len(rewards)]), prior, 0.5
-        )
-        assert row.v_star == pytest.approx(expected.item())
-        assert known_to.item() <= deviation or row.n == limit
+    for beta1 in (0.25, 0.5):  # the rule's own last; responses need not be drawn again for another
+        set_params(paths.params, [f"values.beta1={beta1}"])
+        run_stage(values, paths)
+        table = read_table(paths.values, VALUES)
+        for row in table.head(20).itertuples():
+            rewards = torch.tensor(drawn.loc[drawn["prompt_id"] == row.prompt_id, "reward"].to_numpy())
+            right, count = successes(rewards, beta1).sum()[None], torch.tensor([len(rewards)])
+            expected, known_to = pooled_value(right, count, prior, beta1)
+            assert row.v_star == pytest.approx(expected.item())
+            assert beta1 < 0.5 or known_to.item() <= deviation or row.n == limit
     assert table["dropped"].isna().mean() > 0.9  # two wrong responses do not make a prompt unsolved
     assert run_stage(train, paths)["steps"] == 2
 

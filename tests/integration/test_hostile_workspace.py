@@ -129,6 +129,7 @@ def test_workers_on_ray_import_nothing_of_the_workspace(with_verifier):
     assert (workspace / "data/samples.parquet").read_bytes() == before
 
 
+@pytest.mark.production
 def test_the_stages_of_an_earlier_version_run_by_apo_and_are_refused_to_dvc(workspace):
     file = workspace / "dvc.yaml"
     file.write_text(file.read_text().replace(NEW, OLD))

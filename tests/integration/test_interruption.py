@@ -26,6 +26,7 @@ def uncached(workspace):
     return workspace
 
 
+@pytest.mark.production
 def test_killed_sampling_keeps_its_shards(uncached):
     workspace = uncached
     before = (workspace / "data/samples.parquet").read_bytes()

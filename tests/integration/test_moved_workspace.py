@@ -31,6 +31,7 @@ def copy(original, tmp_path) -> Path:
     assert contents(original) == before
 
 
+@pytest.mark.production
 def test_a_copy_is_its_own(copy, original):
     execute("apo run --force report", copy)
     assert len(list((copy / ".apo/mlartifacts").glob("*/artifacts"))) == 2
@@ -41,11 +42,15 @@ def test_a_copy_is_its_own(copy, original):
         away.rename(original)
 
 
-def test_a_moved_one_keeps_its_champion(copy, tmp_path):
+def test_a_moved_one_keeps_its_champion(copy, original, tmp_path):
     moved = copy.rename(tmp_path / "else where")
-    assert_whole(moved)
-    execute("apo run --force report", moved)
-    assert not copy.exists()
+    away = original.rename(original.with_name("away"))  # what is recorded is nowhere else
+    try:
+        assert_whole(moved)
+        execute("apo run --force report", moved)
+        assert not copy.exists() and not original.exists()
+    finally:
+        away.rename(original)
     assert len(list((moved / ".apo/mlartifacts").glob("*/artifacts"))) == 2
 
 

@@ -220,6 +220,7 @@ def test_nor_is_it_where_there_is_no_champion(client, copied):
     assert registered is None
 
 
+@pytest.mark.production
 def test_a_champion_that_changes_meanwhile_is_compared_with(client, copied, monkeypatch):
     params, log = load_params(copied.params), open_log(copied, "apo-ci")
     params = params.model_copy(update={"tracking": params.tracking.model_copy(update={"model": "another"})})

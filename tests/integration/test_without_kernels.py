@@ -72,6 +72,7 @@ def answers(package: Path, model: Path) -> dict:
     return outcome
 
 
+@pytest.mark.production
 def test_a_sample_and_a_training_step_are_the_same_without_kernels(tmp_path):
     plain = tmp_path / "plain"
     shutil.copytree(

@@ -42,6 +42,7 @@ def test_no_check_begins_without_time_for_it():
     assert (row.verdict, row.result) == ("left out", "no time was left")
 
 
+@pytest.mark.slow
 def test_a_check_that_breaks_fails_and_says_why():
     (row,) = acceptance.rows_of(replace(CHECKS[0], name="of no such name"), "cpu", time.monotonic() + 600)
     assert row.verdict == "fails"

@@ -161,6 +161,7 @@ def test_a_cached_result_is_not_computed_again(tmp_path):
     assert [cached_result(tmp_path / "result.json", make) for _ in range(2)] == [{"number": 1}] * 2
 
 
+@pytest.mark.slow
 def test_every_algorithm_has_as_many_trials_and_the_same_first_number_of_responses_per_update():
     assert set(START) == set(CHANGES) == set(TITLES) == set(COLOURS)
     assert set(DEFAULTS) <= set(START)

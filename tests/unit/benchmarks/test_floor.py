@@ -1,5 +1,7 @@
 """The floor against figures computed by hand, and the shares that the report prints."""
 
+from dataclasses import replace
+
 import pytest
 
 from apo_core.plan.hardware import Rates
@@ -51,6 +53,18 @@ def test_the_reference_policy_counts_at_its_own_precision():
     arithmetic = works["forward"].flop / 1e9
     assert works["reference log-probs"].floor(RATES) == pytest.approx(arithmetic / 2 + 220 / 1e9)
     assert same["reference log-probs"].floor(RATES) == pytest.approx(arithmetic + 440 / 1e9)
+
+
+def test_attention_and_the_cache_by_hand():
+    model = replace(MODEL, attention=10, cached=20)
+    prefill, decode = sampling_work(model, "float32", prompts=8, samples=4)
+    # 4 operations per number and token before, half of the prompt's on average; a decoded token sees all.
+    assert prefill.flop == 8 * 112 * (200 + 4 * 10 * 56) + 8 * 20
+    assert decode.flop == 32 * 63 * (220 + 4 * 10 * 144)
+    # Four responses read one prompt's cache, and their own.
+    assert decode.traffic == 63 * (110 + (8 * 112 + 32 * 32) * 20) * 4
+    forward = by_name(update_work(model, "float32", rows=8, reference=None))["forward"]
+    assert forward.flop == 8 * 176 * (200 + 4 * 10 * 88) + 8 * 64 * 20
 
 
 def test_attention_and_the_cache_add_to_the_floor():

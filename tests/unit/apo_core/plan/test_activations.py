@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import BloomConfig, LlamaConfig, LlamaForCausalLM, MistralConfig
 
 from apo_core.plan.activations import activation_bytes
 
@@ -19,7 +19,7 @@ def config():
         intermediate_size=160,
         num_hidden_layers=LAYERS,
         num_attention_heads=4,
-        num_key_value_heads=4,  # where query heads share keys, the processor copies them and GPUs do not
+        num_key_value_heads=2,
         tie_word_embeddings=True,
     )
 
@@ -51,6 +51,30 @@ def test_activations_are_what_autograd_keeps(config, dtype, again, attention):
         assert real < planned < real + whole / (LAYERS - 1)
     else:
         assert planned == real
+
+
+def test_a_window_that_is_shorter_than_the_text_has_a_mask():
+    def kept(window):
+        config = MistralConfig(
+            vocab_size=300,
+            hidden_size=64,
+            intermediate_size=160,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            sliding_window=window,
+        )
+        return activation_bytes(config, rows=ROWS, tokens=200, dtype="float32", gradient_checkpointing=False)
+
+    assert kept(64) > kept(None) + ROWS * 200 * 200 == kept(256) + ROWS * 200 * 200
+
+
+def test_an_architecture_without_fused_attention_is_planned_with_its_matrices():
+    config = BloomConfig(vocab_size=300, hidden_size=64, n_layer=LAYERS, n_head=4)
+    plan = partial(
+        activation_bytes, config, rows=ROWS, tokens=200, dtype="float32", gradient_checkpointing=False
+    )
+    assert plan() == plan(attention="eager") > LAYERS * ROWS * 4 * 200 * 200 * 4
 
 
 def test_matrices_of_attention_scores_are_planned_where_they_are_kept(config):

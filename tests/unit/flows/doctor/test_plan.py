@@ -64,8 +64,14 @@ def test_more_workers_than_gpus_are_refused_as_the_run_refuses_them(tmp_path):
     assignments = ["sampling.workers=2", "sampler.engine=vllm", "sampler.vllm.tensor_parallel_size=2"]
     two = finding_on(plan(tmp_path, assignments=assignments, machine=machine_of("4090", 2)), "memory")
     assert (two.good, two.detail) == (False, "sampling.workers: they need 4 GPUs, and there are 2")
-    four = finding_on(plan(tmp_path, assignments=assignments, machine=machine_of("4090", 4)), "memory")
-    assert "sampling.workers" not in four.detail
+    for machine, more in (
+        (machine_of("4090", 4), []),
+        (machine_of("4090", 2), ["sampling.shard_prompts=9999"]),
+    ):
+        enough = finding_on(plan(tmp_path, assignments=[*assignments, *more], machine=machine), "memory")
+        assert "sampling.workers" not in enough.detail  # a worker without a shard is not started
+    single = finding_on(plan(tmp_path, assignments=assignments[1:], machine=machine_of("4090", 1)), "memory")
+    assert single.detail == "sampler.vllm.tensor_parallel_size is 2, and there are 1 GPUs"
 
 
 def test_a_cache_that_holds_no_response_is_a_problem(tmp_path):
@@ -172,3 +178,19 @@ def test_the_hours_of_a_configuration_add_up(tmp_path):
     steps = sum(part.seconds for part in result.parts if part.stage == "train" and part.name not in once)
     assert result.step_seconds == pytest.approx(steps / 64)
     assert "by hand" in finding_on(result, "hours").detail
+
+
+@pytest.mark.parametrize(
+    ("assignments", "recorded"),
+    [
+        ([], False),
+        (["algorithm.minibatches=2"], False),
+        (["algorithm.minibatches=2", "train.sampler.engine=vllm"], True),  # what sampled is compared with it
+        (["train.sampler.engine=vllm"], False),  # the first update's own forward pass is
+        (["algorithm=grpo", "algorithm.minibatches=2"], True),
+    ],
+)
+def test_log_probs_before_the_first_update_are_planned_where_they_are_computed(
+    tmp_path, assignments, recorded
+):
+    assert plan(tmp_path, assignments=assignments).run.recorded == recorded
