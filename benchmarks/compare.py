@@ -30,7 +30,7 @@ from benchmarks.contestants import A2PO, CONTESTANTS, GRPO, Contestant
 from benchmarks.phases import Phase
 from benchmarks.processes import ProcessFailed, run_module
 from benchmarks.report import phases_of, plot, table_of
-from benchmarks.workload import SHAPES, THREADS, random_config
+from benchmarks.workload import ON_CPU, SHAPES, THREADS, random_config
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -40,11 +40,13 @@ def main() -> None:
     """Measure all contestants in turn, and write table, picture and measurements."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--peer-python", type=Path, required=True, help="interpreter that has TRL")
-    parser.add_argument("--shape", choices=list(SHAPES), action="append", help="of the model; default: all")
+    parser.add_argument(
+        "--shape", choices=list(SHAPES), action="append", help="of the model; default: those of results"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="turns per contestant")
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
-    for shape in arguments.shape or SHAPES:
+    for shape in arguments.shape or ON_CPU:
         compare(shape, arguments.peer_python, arguments.repeats)
 
 

@@ -8,6 +8,7 @@ from argparse import Namespace
 from statistics import median
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -72,7 +73,7 @@ def make_trainer(arguments: Namespace, directory: str, timer: StepTimer) -> Any:
         "bf16": arguments.dtype == "bfloat16",
         "gradient_checkpointing": arguments.checkpointing,
         "per_device_train_batch_size": workload.PROMPTS,
-        "use_cpu": True,
+        "use_cpu": not torch.cuda.is_available(),
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,

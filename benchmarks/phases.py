@@ -32,6 +32,7 @@ from benchmarks.floor import Work, sampling_work, update_work
 from benchmarks.ours import make_engine
 from benchmarks.workload import (
     NEW_TOKENS,
+    ON_CPU,
     PROMPT_TOKENS,
     PROMPTS,
     ROWS,
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], action="append")
     parser.add_argument("--json", action="store_true", help="print a line of JSON per shape and precision")
     arguments = parser.parse_args()
-    for shape in arguments.shape or SHAPES:
+    for shape in arguments.shape or ON_CPU:
         for dtype in arguments.dtype or ["float32"]:
             rates = measure_rates(device())
             measured = phases(shape, dtype, rates)

@@ -131,11 +131,11 @@ def _table(shape: str, dtype: str, threads: int) -> list[str]:
     return lines
 
 
-def compare(shape: str, dtype: str, algorithm: str, prompts: int) -> dict[str, Any]:
-    """Train a few steps and plan them."""
-    sampling, update, rates, peak = _measured(shape, dtype, algorithm, prompts)
+def compare(shape: str, dtype: str, algorithm: str, prompts: int, rows: int = ROWS) -> dict[str, Any]:
+    """Train a few steps, in micro-batches of so many rows, and plan them."""
+    sampling, update, rates, peak = _measured(shape, dtype, algorithm, prompts, rows)
     machine = replace(this_machine(), rates=rates)
-    parts, planned_mib = _planned(shape, dtype, algorithm, prompts, machine)
+    parts, planned_mib = _planned(shape, dtype, algorithm, prompts, rows, machine)
     planned = {part.name: part.seconds for part in parts}
     planned_sampling = sum(planned[name] for name in ("prompts", "responses"))
     planned_update = sum(planned[name] for name in ("forward and backward", "optimizer"))
@@ -151,34 +151,46 @@ def compare(shape: str, dtype: str, algorithm: str, prompts: int) -> dict[str, A
     }
 
 
-def _measured(shape: str, dtype: str, algorithm: str, prompts: int) -> tuple[float, float, Rates, float]:
+def _measured(
+    shape: str, dtype: str, algorithm: str, prompts: int, rows: int
+) -> tuple[float, float, Rates, float]:
     """Seconds to sample and to learn, means over steps; the rates meanwhile, and the peak memory."""
-    setting = ours.Setting(shape, dtype, ROWS, False, None)
+    setting = ours.Setting(shape, dtype, rows, False, None)
     context = ours.training_context(setting, [[0.0, 1.0]] * workload.PROMPTS)
-    chosen = make_algorithm(**_params(shape, dtype, algorithm, prompts).algorithm.model_dump())
+    chosen = make_algorithm(**_params(dtype, algorithm, prompts, rows).algorithm.model_dump())
     model = context.engine.module.model
-    rows = prompts * chosen.responses
-    sampler = TransformersSampler(model, eos_ids={-1}, pad_id=0, batch_size=rows)
+    responses = prompts * chosen.responses
+    sampler = TransformersSampler(model, eos_ids={-1}, pad_id=0, batch_size=responses)
     timed = TimedSampler(InPlaceSampler(context.engine, sampler), _clock())
     context = replace(context, algorithm=chosen, sampler=timed)
-    run_step(context, 0, list(range(prompts)))  # a warm-up
+    indices = [number % workload.PROMPTS for number in range(prompts)]
+    run_step(context, 0, indices)  # a warm-up
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sampling, whole = [], []
     rates = [measure_rates(device, rounds=_ROUNDS, clock=timed.clock)]
     for step in range(1, STEPS):
         started = timed.clock()
-        run_step(context, step, list(range(prompts)))
+        run_step(context, step, indices)
         whole.append(timed.clock() - started)
         sampling.append(timed.seconds)
         rates.append(measure_rates(device, rounds=_ROUNDS, clock=timed.clock))
-    return fmean(sampling), fmean(whole) - fmean(sampling), _mean(rates), workload.peak_rss_mib()
+    return fmean(sampling), fmean(whole) - fmean(sampling), _mean(rates), _peak_mib()
+
+
+def _peak_mib() -> float:
+    """What the plan is of: the GPU's memory, with its context, or the process's."""
+    if not torch.cuda.is_available():
+        return workload.peak_rss_mib()
+    free, total = torch.cuda.mem_get_info()
+    beside = total - free - torch.cuda.memory_reserved()
+    return float(torch.cuda.max_memory_reserved() + beside) / 2**20
 
 
 def _planned(
-    shape: str, dtype: str, algorithm: str, prompts: int, machine: Machine
+    shape: str, dtype: str, algorithm: str, prompts: int, rows: int, machine: Machine
 ) -> tuple[list[Part], float]:
     """The parts of one step, and the peak memory."""
-    params = _params(shape, dtype, algorithm, prompts)
+    params = _params(dtype, algorithm, prompts, rows)
     config = workload.random_config(shape)
     model = model_shape(config)
     amount = Workload(
@@ -195,7 +207,7 @@ def _planned(
     return train, peak_mib(training_items(params, config, model, machine))
 
 
-def _params(shape: str, dtype: str, algorithm: str, prompts: int) -> Any:
+def _params(dtype: str, algorithm: str, prompts: int, rows: int) -> Any:
     """A configuration of the same steps; one of them is planned."""
     return load_preset(
         "embedded",
@@ -205,7 +217,7 @@ def _params(shape: str, dtype: str, algorithm: str, prompts: int) -> Any:
             f"template.max_prompt_tokens={workload.PROMPT_TOKENS}",
             "train.steps=1",
             f"train.batch_size={prompts}",
-            f"train.micro_batch_tokens={ROWS * (workload.PROMPT_TOKENS + workload.NEW_TOKENS)}",
+            f"train.micro_batch_tokens={rows * (workload.PROMPT_TOKENS + workload.NEW_TOKENS)}",
             f"train.dtype={dtype}",
         ],
     )

@@ -38,7 +38,17 @@ SHAPES = {
         "num_key_value_heads": 3,
         "tie_word_embeddings": True,
     },
+    "500m": {  # what a GPU of 24 GB trains whole
+        "vocab_size": 151936,
+        "hidden_size": 896,
+        "intermediate_size": 4864,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 14,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+    },
 }
+ON_CPU = ("tiny", "135m")  # the shapes that benchmarks measure unless told otherwise
 
 
 def random_model(shape: str, dtype: str) -> PreTrainedModel:

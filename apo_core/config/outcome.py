@@ -36,8 +36,8 @@ class Promotion(Section):
     min_prompts: Positive
     """Evaluation prompts below which the decision is to hold."""
     min_gain: Annotated[float, Field(ge=0, lt=1)]
-    """Gain in pass@1, or in the mean of graded rewards, that the lower end of the paired 95% interval must be
-    above."""
+    """Gain in pass@1, or in the mean of graded rewards, that the lower end of the paired interval must be
+    above: of the 95% interval at the first look."""
     max_kl: PositiveFloat
     """Most KL to the reference, in nats per response; a policy further away is rejected."""
     approval: Literal["auto", "manual"]

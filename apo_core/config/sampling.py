@@ -82,8 +82,8 @@ class Adaptive(Section):
     deviation: PositiveFloat
     """Standard deviation of V*, in units of reward, at which a prompt gets no further responses."""
     beta1: PositiveFloat
-    """Temperature of the V* that the deviation is of. With a lower `values.beta1` V* is as right on average,
-    but known less closely; stage 1 need not run again."""
+    """Temperature of the V* that the deviation is of. Another `values.beta1` needs no new responses: V* stays
+    right on average, but may be known less closely, with a larger one where prompts are often solved."""
 
 
 class Sampling(Section):

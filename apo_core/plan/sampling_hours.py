@@ -37,8 +37,9 @@ def sample_parts(run: RunShape, machine: Machine, shares: Shares) -> list[Part]:
             "sample",
             "responses",
             decode,
-            f"{run.prompts:,} x {run.n:g} responses of {run.response_tokens:.0f} tokens, {tokens / 1e6:,.1f} "
-            f"M, by {workers} workers, {decoding.slots:.0f} at once: {tokens / decode:,.0f} tokens/s",
+            f"{run.prompts:,} x {run.n:.3g} responses of {run.response_tokens:.0f} tokens, "
+            f"{tokens / 1e6:,.1f} M, by {workers} workers, {decoding.slots:.0f} at once: "
+            f"{tokens / decode:,.0f} tokens/s",
         ),
         Part(
             "sample",

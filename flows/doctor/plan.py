@@ -189,8 +189,9 @@ def _hours(plan: Plan, workload: Workload) -> Finding:
     run = plan.run
     tokens = run.prompts * run.n * run.response_tokens
     tokens += run.steps * run.batch_size * run.responses * run.response_tokens
+    duration = f"{plan.hours:.1f}" if plan.hours >= 1 else f"{plan.hours:.2f}, {60 * plan.hours:.0f} minutes,"
     detail = (
-        f"about {plan.hours:.1f} on {plan.machine.name}: {run.steps:,} steps of {plan.step_seconds:.1f} s, "
-        f"{tokens / 1e6:,.0f} M tokens sampled for training ({workload.source})"
+        f"about {duration} on {plan.machine.name}: {run.steps:,} steps of {plan.step_seconds:.1f} s, "
+        f"{tokens / 1e6:,.3g} M tokens sampled for training ({workload.source})"
     )
     return Finding("plan: hours", True, detail)

@@ -8,6 +8,7 @@ from itertools import islice
 from math import ceil
 
 from apo_core.config import Params
+from apo_core.config.file import load_params
 from apo_core.errors import ApoError
 from tasks.workspace import Workspace
 
@@ -40,11 +41,12 @@ def workload_of(workspace: Workspace, params: Params, response_tokens: int | Non
     """What the tables of the workspace say, then its files of prompts, then what is assumed.
 
     Args:
-        workspace: may be empty.
+        workspace: may be empty; tables of another task than the configuration's say nothing of it.
         params: the configuration.
         response_tokens: the mean length of a response, in place of what is known.
     """
-    counts, source = _prompts(workspace, params)
+    own = is_of_task(workspace, params)
+    counts, source = _prompts(workspace, params, own)
     limit = params.generation.max_new_tokens
     workload = Workload(
         train_prompts=counts["train"],
@@ -55,9 +57,9 @@ def workload_of(workspace: Workspace, params: Params, response_tokens: int | Non
         response_tokens=_RESPONSE_SHARE * limit,
         source=f"{source}; responses of {_RESPONSE_SHARE:.0%} of {limit} tokens assumed{_at_most(params)}",
     )
-    if workspace.samples.exists():
+    if own and workspace.samples.exists():
         workload = _with_samples(workspace, workload, source)
-    if workspace.values.exists():
+    if own and workspace.values.exists():
         workload = replace(workload, kept_prompts=_kept(workspace))
     if response_tokens is not None:
         workload = replace(
@@ -77,10 +79,18 @@ def _at_most(params: Params) -> str:
     )
 
 
-def _prompts(workspace: Workspace, params: Params) -> tuple[dict[str, int], str]:
+def is_of_task(workspace: Workspace, params: Params) -> bool:
+    """Whether the workspace's tables are of this configuration's prompts and model."""
+    if not workspace.params.exists():
+        return True
+    own = load_params(workspace.params)
+    return (own.data, own.template, own.reference) == (params.data, params.template, params.reference)
+
+
+def _prompts(workspace: Workspace, params: Params, own: bool) -> tuple[dict[str, int], str]:
     """Prompts by split, and who says so."""
     data = params.data
-    if workspace.prompts.exists():
+    if own and workspace.prompts.exists():
         return _prepared(workspace), "prompts as prepared"
     if data.train_prompts and data.eval_prompts:
         return {"train": data.train_prompts, "eval": data.eval_prompts}, "prompts as configured"

@@ -60,7 +60,7 @@ def main() -> None:
 def rows_of(check: Check, device: str, deadline: float) -> list[Row]:
     """Run a check in a process of its own, as far as there is time."""
     left = deadline - time.monotonic()
-    reason = check.reason_to_leave_out(device)
+    reason = check.reason_to_leave_out()
     if reason is None and left < _LEAST_SECONDS:
         reason = "no time was left"
     if reason is not None:

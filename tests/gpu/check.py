@@ -44,17 +44,16 @@ class Check:
     run: Callable[[str], Iterator[Finding]]
     """Is given the device, `cuda` or `cpu`."""
     needs: tuple[str, ...] = ()
-    """Modules that it cannot do without; one of `a|b` is enough."""
-    gpu_only: bool = False
+    """Modules that it cannot do without."""
     on_every_gpu: bool = False
     """Run by as many ranks as there are GPUs; the first one's rows count."""
 
-    def reason_to_leave_out(self, device: str) -> str | None:
+    def reason_to_leave_out(self) -> str | None:
         """Why the check cannot run here; None if it can."""
         for need in self.needs:
-            if not any(find_spec(name) for name in need.split("|")):
-                return f"{need.replace('|', ' or ')} is not installed"
-        return "needs a GPU" if self.gpu_only and device != "cuda" else None
+            if find_spec(need) is None:
+                return f"{need} is not installed"
+        return None
 
     def rows(self, device: str) -> list[Row]:
         """Run the check."""

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 VOCABULARY = 1000
 _TINY: dict[str, Any] = {
@@ -20,20 +20,6 @@ _TINY: dict[str, Any] = {
     "bos_token_id": None,
     "eos_token_id": None,
 }
-
-
-def half_billion() -> Qwen2Config:
-    """The shape of Qwen2.5-0.5B: what a GPU of 24 GB trains whole."""
-    return Qwen2Config(
-        vocab_size=151936,
-        hidden_size=896,
-        intermediate_size=4864,
-        num_hidden_layers=24,
-        num_attention_heads=14,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-    )
 
 
 def tiny_model(seed: int = 0) -> PreTrainedModel:

@@ -194,3 +194,14 @@ def test_log_probs_before_the_first_update_are_planned_where_they_are_computed(
     tmp_path, assignments, recorded
 ):
     assert plan(tmp_path, assignments=assignments).run.recorded == recorded
+
+
+def test_tables_of_another_task_say_nothing_of_a_preset(tmp_path):
+    workspace, own = Workspace(tmp_path), load_preset("embedded")
+    workspace.params.write_text((ROOT / "presets/embedded.yaml").read_text())
+    workspace.prompts.parent.mkdir()
+    frame = pd.DataFrame({name: ["x"] * 3 for name in PROMPTS.names})
+    write_table(workspace.prompts, frame.assign(split=["train", "train", "eval"]), PROMPTS)
+    assert workload_of(workspace, own).source.startswith("prompts as prepared")
+    other = workload_of(workspace, load_preset("qwen2.5-7b-math"))
+    assert (other.train_prompts, other.source.startswith("as many prompts as MATH")) == (7500, True)
