@@ -29,6 +29,7 @@ from apo_core.plan.model_shape import model_shape
 from benchmarks.contestants import A2PO, CONTESTANTS, GRPO, Contestant
 from benchmarks.phases import Phase
 from benchmarks.processes import ProcessFailed, run_module
+from benchmarks.rates import combined
 from benchmarks.report import phases_of, plot, table_of
 from benchmarks.workload import ON_CPU, SHAPES, THREADS, random_config
 
@@ -61,7 +62,7 @@ def compare(shape: str, peer_python: Path, repeats: int) -> None:
             runs[contestant.name].append(measurement)
             rates.append(measure_rates(device()))
             print(f"{shape}, turn {turn + 1} of {repeats}: {contestant.name}: {measurement}", flush=True)
-    medians = median_rates(rates)
+    medians = combined(rates, median)
     write(shape, contestants, runs, medians, {})
     dtypes = sorted({contestant.dtype for contestant in contestants}, reverse=True)
     write(shape, contestants, runs, medians, {dtype: phases(shape, dtype) for dtype in dtypes})
@@ -76,15 +77,6 @@ def runnable_contestants(rates: Rates) -> list[Contestant]:
         for contestant in CONTESTANTS
         if (bfloat16_is_faster or not contestant.bfloat16) and (has_vllm or not contestant.vllm)
     ]
-
-
-def median_rates(rates: list[Rates]) -> Rates:
-    """Medians over what was measured between the contestants."""
-    return Rates(
-        float32=median(each.float32 for each in rates),
-        bfloat16=median(each.bfloat16 for each in rates),
-        bandwidth=median(each.bandwidth for each in rates),
-    )
 
 
 def phases(shape: str, dtype: str) -> list[Phase]:

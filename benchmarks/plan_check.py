@@ -32,6 +32,7 @@ from apo_core.training.in_place_sampler import InPlaceSampler
 from apo_core.training.step import run_step
 from benchmarks import ours, workload
 from benchmarks.processes import run_module
+from benchmarks.rates import combined
 from flows.doctor.hours import run_shape
 from flows.doctor.memory import training_items
 from flows.doctor.this_machine import this_machine
@@ -57,6 +58,16 @@ class Compared(NamedTuple):
     def error(self) -> float:
         """Of the plan, as a share of what was measured."""
         return self.planned / self.measured - 1
+
+    @property
+    def limit(self) -> float:
+        """How far the plan may be off."""
+        return MEMORY_LIMIT if "MiB" in self.name else TIME_LIMIT
+
+    @property
+    def within(self) -> bool:
+        """Whether it is no further off."""
+        return abs(self.error) <= self.limit
 
 
 class TimedSampler:
@@ -121,8 +132,7 @@ def _table(shape: str, dtype: str, threads: int) -> list[str]:
         )
         rates = f"{result['products'] / 1e9:.0f}, {result['bandwidth'] / 1e9:.1f}"
         for compared in map(Compared._make, result["compared"]):
-            limit = MEMORY_LIMIT if "MiB" in compared.name else TIME_LIMIT
-            verdict = "" if abs(compared.error) <= limit else f" (limit {limit:.0%})"
+            verdict = "" if compared.within else f" (limit {compared.limit:.0%})"
             lines.append(
                 f"| {case} | {rates} | {compared.name} | {compared.planned:,.2f} | {compared.measured:,.2f} "
                 f"| {compared.error:+.0%}{verdict} |"
@@ -174,7 +184,7 @@ def _measured(
         whole.append(timed.clock() - started)
         sampling.append(timed.seconds)
         rates.append(measure_rates(device, rounds=_ROUNDS, clock=timed.clock))
-    return fmean(sampling), fmean(whole) - fmean(sampling), _mean(rates), _peak_mib()
+    return fmean(sampling), fmean(whole) - fmean(sampling), combined(rates, fmean), _peak_mib()
 
 
 def _peak_mib() -> float:
@@ -225,14 +235,6 @@ def _params(dtype: str, algorithm: str, prompts: int, rows: int) -> Any:
 
 def _clock() -> Clock:
     return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-
-
-def _mean(rates: list[Rates]) -> Rates:
-    return Rates(
-        float32=fmean(each.float32 for each in rates),
-        bfloat16=fmean(each.bfloat16 for each in rates),
-        bandwidth=fmean(each.bandwidth for each in rates),
-    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ Memory is what CUDA reports of such a card, which is less than its name says.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from apo_core.errors import ApoError
@@ -35,6 +36,12 @@ class Rates:
         """Floating point operations per second in a precision."""
         return self.bfloat16 if dtype == "bfloat16" else self.float32
 
+    def each(self, change: Callable[[float], float]) -> Rates:
+        """All rates, changed alike."""
+        return Rates(
+            float32=change(self.float32), bfloat16=change(self.bfloat16), bandwidth=change(self.bandwidth)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -51,14 +58,7 @@ class Machine:
 
     def rates_of(self, processes: int) -> Rates:
         """What each of so many processes reaches: GPUs are theirs alone, cores are shared."""
-        if self.gpus:
-            return self.rates
-        rates = self.rates
-        return Rates(
-            float32=rates.float32 / processes,
-            bfloat16=rates.bfloat16 / processes,
-            bandwidth=rates.bandwidth / processes,
-        )
+        return self.rates if self.gpus else self.rates.each(lambda rate: rate / processes)
 
 
 @dataclass(frozen=True)

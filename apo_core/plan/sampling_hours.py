@@ -96,8 +96,4 @@ def evaluate_parts(run: RunShape, machine: Machine, shares: Shares) -> list[Part
 
 def _spread(rates: Rates, sampler: SamplerShape) -> Rates:
     """A model over several GPUs is read and multiplied by all of them."""
-    return Rates(
-        float32=rates.float32 * sampler.gpus,
-        bfloat16=rates.bfloat16 * sampler.gpus,
-        bandwidth=rates.bandwidth * sampler.gpus,
-    )
+    return rates.each(lambda rate: rate * sampler.gpus)

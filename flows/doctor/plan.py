@@ -103,9 +103,6 @@ def _memory(params: Params, memory: list[StageMemory], run: RunShape, machine: M
     """Every stage's peak against its share of the device, and what vLLM's cache holds."""
     from apo_core.plan.items import peak_mib
 
-    if machine.gpus and params.train.ranks > machine.gpus and params.train.hostfile is None:
-        few = f"train.ranks is {params.train.ranks}, and there are {machine.gpus} GPUs"
-        return Finding("plan: memory", False, few)
     problem = _few_gpus(params, run, machine) or _small_cache(params, run, machine)
     if problem is not None:
         return Finding("plan: memory", False, problem)
@@ -124,18 +121,20 @@ def _memory(params: Params, memory: list[StageMemory], run: RunShape, machine: M
 
 
 def _few_gpus(params: Params, run: RunShape, machine: Machine) -> str | None:
-    """What stages sample and evaluate would refuse: one worker per shard at most, each with its own GPUs."""
-    each = gpus_per_worker(params)
-    if not machine.gpus or params.sampling.executor != "local":
+    """What stages would refuse: every rank needs a GPU, and every worker that has a shard its own."""
+    if not machine.gpus:
         return None
+    if params.train.ranks > machine.gpus and params.train.hostfile is None:
+        return f"train.ranks is {params.train.ranks}, and there are {machine.gpus} GPUs"
+    if params.sampling.executor != "local":
+        return None
+    each = gpus_per_worker(params)
     if each > machine.gpus:
         return f"sampler.vllm.tensor_parallel_size is {each}, and there are {machine.gpus} GPUs"
     needed = min(run.workers, ceil(run.prompts / run.shard_prompts)) * each
-    return (
-        f"sampling.workers: they need {needed} GPUs, and there are {machine.gpus}"
-        if needed > machine.gpus
-        else None
-    )
+    if needed > machine.gpus:
+        return f"sampling.workers: they need {needed} GPUs, and there are {machine.gpus}"
+    return None
 
 
 def _small_cache(params: Params, run: RunShape, machine: Machine) -> str | None:

@@ -45,7 +45,7 @@ def workload_of(workspace: Workspace, params: Params, response_tokens: int | Non
         params: the configuration.
         response_tokens: the mean length of a response, in place of what is known.
     """
-    own = is_of_task(workspace, params)
+    own = _is_of_task(workspace, params)
     counts, source = _prompts(workspace, params, own)
     limit = params.generation.max_new_tokens
     workload = Workload(
@@ -72,14 +72,12 @@ def workload_of(workspace: Workspace, params: Params, response_tokens: int | Non
 
 def _at_most(params: Params) -> str:
     """Adaptive sampling asks for fewer, but nobody knows yet how many fewer."""
-    return (
-        ""
-        if params.sampling.adaptive is None
-        else f", {params.sampling.n} for every prompt, the most there can be"
-    )
+    if params.sampling.adaptive is None:
+        return ""
+    return f", {params.sampling.n} for every prompt, the most there can be"
 
 
-def is_of_task(workspace: Workspace, params: Params) -> bool:
+def _is_of_task(workspace: Workspace, params: Params) -> bool:
     """Whether the workspace's tables are of this configuration's prompts and model."""
     if not workspace.params.exists():
         return True

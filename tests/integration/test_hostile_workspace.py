@@ -110,23 +110,21 @@ def remove_samples(workspace: Path) -> None:
 
 @pytest.mark.production
 def test_several_sampling_workers_import_nothing_of_the_workspace(with_verifier):
-    workspace = with_verifier
-    remove_samples(workspace)
-    before = (workspace / "data/samples.parquet").read_bytes()
-    execute("apo stage sample --force --set sampling.workers=2", workspace)
-    assert ran_hostile(workspace) == ""
-    assert (workspace / "data/samples.parquet").read_bytes() == before
+    remove_samples(with_verifier)
+    before = (with_verifier / "data/samples.parquet").read_bytes()
+    execute("apo stage sample --force --set sampling.workers=2", with_verifier)
+    assert ran_hostile(with_verifier) == ""
+    assert (with_verifier / "data/samples.parquet").read_bytes() == before
 
 
 @pytest.mark.production
 def test_workers_on_ray_import_nothing_of_the_workspace(with_verifier):
-    workspace = with_verifier
     pytest.importorskip("ray", reason="Ray is not installed (apo-flow[ray])")
-    remove_samples(workspace)
-    before = (workspace / "data/samples.parquet").read_bytes()
-    execute("apo stage sample --force --set sampling.workers=2 --set sampling.executor=ray", workspace)
-    assert ran_hostile(workspace) == ""
-    assert (workspace / "data/samples.parquet").read_bytes() == before
+    remove_samples(with_verifier)
+    before = (with_verifier / "data/samples.parquet").read_bytes()
+    execute("apo stage sample --force --set sampling.workers=2 --set sampling.executor=ray", with_verifier)
+    assert ran_hostile(with_verifier) == ""
+    assert (with_verifier / "data/samples.parquet").read_bytes() == before
 
 
 @pytest.mark.production

@@ -68,7 +68,7 @@ def test_attention_and_the_cache_by_hand():
 
 
 def test_attention_and_the_cache_add_to_the_floor():
-    whole = MODEL.__class__(**(MODEL.__dict__ | {"attention": 10, "cached": 20}))
+    whole = replace(MODEL, attention=10, cached=20)
     for mine, more in zip(
         sampling_work(MODEL, "float32", prompts=8, samples=1)
         + update_work(MODEL, "float32", rows=8, reference="float32")[:3],

@@ -11,17 +11,19 @@ from apo_core.plan.activations import activation_bytes
 ROWS, TOKENS, LAYERS = 3, 40, 5
 
 
+SHAPE = {
+    "vocab_size": 300,
+    "hidden_size": 64,
+    "intermediate_size": 160,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+
+
 @pytest.fixture(scope="module")
 def config():
-    return LlamaConfig(
-        vocab_size=300,
-        hidden_size=64,
-        intermediate_size=160,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )
+    return LlamaConfig(**SHAPE, tie_word_embeddings=True)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -55,15 +57,7 @@ def test_activations_are_what_autograd_keeps(config, dtype, again, attention):
 
 def test_a_window_that_is_shorter_than_the_text_has_a_mask():
     def kept(window):
-        config = MistralConfig(
-            vocab_size=300,
-            hidden_size=64,
-            intermediate_size=160,
-            num_hidden_layers=LAYERS,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            sliding_window=window,
-        )
+        config = MistralConfig(**SHAPE, sliding_window=window)
         return activation_bytes(config, rows=ROWS, tokens=200, dtype="float32", gradient_checkpointing=False)
 
     assert kept(64) > kept(None) + ROWS * 200 * 200 == kept(256) + ROWS * 200 * 200
